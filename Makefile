@@ -1,0 +1,42 @@
+# make demo | test | lint | ui | perf: each sets up .venv first if needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint ui perf
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   build the zoo, run the whole chain, print what to do next"
+	@echo "make test   run the tests"
+	@echo "make ui     the Dagster UI on this home"
+	@echo "make lint   ruff, pyright and the import rules"
+	@echo "make perf   measure speed and quality (takes minutes)"
+
+# torch goes first and alone: asked for with an exact version it comes as the build the index offers for this machine,
+# while a resolver's newest choice would bring several GB of CUDA packages. uv resolves the rest in seconds, pip in minutes.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "embedllm needs Python 3.11 or newer, found " + sys.version.split()[0] + "; run: make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,api]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/embedllm demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+ui: $(READY)
+	@$(BIN)/embedllm ui
+
+perf: $(READY)
+	@for script in perf/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
