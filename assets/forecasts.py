@@ -1,0 +1,55 @@
+"""How well the embedder foretells who answers what, beside its baselines."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from embedder.downstream.forecast import forecast
+from warehouse.publish import publish
+
+from .embedder import serving
+from .figures import interval_bars, markdown
+from .inputs import correctness, encoder_in_use, question_features
+from .workspace import Workspace
+
+
+@dg.asset(
+    deps=["embedder"],
+    group_name="evaluation",
+    kinds={"scikitlearn"},
+    owners=["team:embedllm"],
+    code_version="1",
+    pool="warehouse",
+)
+def forecasts(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+    """A row is how well one method forecasts the answers to one benchmark's test questions."""
+    from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
+    from embedder.store import load_embedder
+
+    version, encoder = serving(workspace), encoder_in_use(workspace).name
+    matrix = correctness(workspace)
+    features = question_features(workspace, matrix, encoder)
+    fitted, _ = load_embedder(workspace.embedders / version, encoder=encoder)
+    predictions = {"embedder": fitted.predict_proba(features)}
+    for baseline in (KNN(), ModelBenchmarkMean(), ModelMean(), Majority()):
+        baseline.fit(matrix, features, seed=workspace.seed)
+        predictions[baseline.method] = baseline.predict_proba(features, matrix.benchmarks)
+    table = forecast(matrix, predictions, version, seed=workspace.seed)
+    workspace.lake.write_table("forecasts", table, version)
+    publish(workspace.lake, workspace.database, ["forecasts"])
+    overall = [row for row in table.to_pylist() if row["benchmark"] == "all"]
+    bars = interval_bars(
+        [r["method"] for r in overall],
+        [r["accuracy"] for r in overall],
+        [r["ci_low"] for r in overall],
+        [r["ci_high"] for r in overall],
+        ours="embedder",
+        label="forecast accuracy on test questions (%), 95% interval",
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(table),
+            **{f"accuracy_{r['method']}": r["accuracy"] for r in overall},
+            "accuracies": dg.MetadataValue.md(markdown(bars)),
+        }
+    )

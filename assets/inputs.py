@@ -1,0 +1,66 @@
+"""What the stages after collection read from the lake."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embedder.matrix import CorrectnessMatrix
+
+from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from embedder.encoder import Encoder
+
+
+def correctness(workspace: Workspace) -> CorrectnessMatrix:
+    """Every graded answer in the lake, as questions × models."""
+    return CorrectnessMatrix.from_tables(workspace.lake.questions(), workspace.lake.responses())
+
+
+@lru_cache(maxsize=1)
+def _encoder(name: str, device: str | None) -> Encoder:
+    from embedder.encoder import load_encoder
+
+    return load_encoder(name, device=device)
+
+
+def encoder_in_use(workspace: Workspace) -> Encoder:
+    """The question encoder of the settings, loaded once a process.
+
+    Raises:
+        EncoderError: it cannot be found or loaded.
+    """
+    return _encoder(workspace.encoder, workspace.device)
+
+
+def embeddings_of(workspace: Workspace, encoder: str) -> pa.Table:
+    """`question_id` and `embedding` of the questions this encoder has encoded; other encoders' are not mixed in."""
+    table = workspace.lake.read_table("question_embeddings")
+    if table is None:
+        return pa.table({"question_id": pa.array([], pa.string()), "embedding": pa.array([], pa.list_(pa.float32()))})
+    return table.filter(pc.field("encoder") == encoder).select(["question_id", "embedding"])
+
+
+def question_features(workspace: Workspace, matrix: CorrectnessMatrix, encoder: str) -> npt.NDArray[np.float32]:
+    """Embeddings of the matrix's questions, in its order (Q, D).
+
+    Raises:
+        LookupError: a question has no embedding by this encoder.
+    """
+    table = embeddings_of(workspace, encoder)
+    at = {question: row for row, question in enumerate(table["question_id"].to_pylist())}
+    rows = [at[question] for question in matrix.question_ids if question in at]
+    if missing := len(matrix.question_ids) - len(rows):
+        raise LookupError(
+            f"{missing} of {len(matrix.question_ids)} questions have no embedding by {encoder}; "
+            "materialise question_embeddings first."
+        )
+    vectors = table["embedding"].combine_chunks()
+    flat = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    return flat.reshape(len(table), -1)[rows]

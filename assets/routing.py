@@ -1,0 +1,52 @@
+"""What is gained by asking, for each question, the model most likely to know."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from embedder.downstream.routing import route
+from warehouse.publish import publish
+
+from .embedder import serving
+from .figures import interval_bars, markdown
+from .inputs import correctness, encoder_in_use, question_features
+from .workspace import Workspace
+
+
+@dg.asset(
+    deps=["embedder"],
+    group_name="evaluation",
+    kinds={"python"},
+    owners=["team:embedllm"],
+    code_version="1",
+    pool="warehouse",
+)
+def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+    """A row is one way to choose a model for each test question of a benchmark; `routes` has every choice."""
+    from embedder.store import load_embedder
+
+    version, encoder = serving(workspace), encoder_in_use(workspace).name
+    matrix = correctness(workspace)
+    features = question_features(workspace, matrix, encoder)
+    fitted, _ = load_embedder(workspace.embedders / version, encoder=encoder)
+    summary, routes = route(matrix, fitted.predict_proba(features), version, seed=workspace.seed)
+    workspace.lake.write_table("routing", summary, version)
+    workspace.lake.write_table("routes", routes, version)
+    publish(workspace.lake, workspace.database, ["routing", "routes"])
+    overall = [row for row in summary.to_pylist() if row["benchmark"] == "all"]
+    bars = interval_bars(
+        [r["method"] for r in overall],
+        [r["accuracy"] for r in overall],
+        [r["ci_low"] for r in overall],
+        [r["ci_high"] for r in overall],
+        ours="router",
+        label="right answers on test questions (%), 95% interval",
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(summary),
+            "routes": len(routes),
+            **{f"accuracy_{r['method']}": r["accuracy"] for r in overall},
+            "accuracies": dg.MetadataValue.md(markdown(bars)),
+        }
+    )

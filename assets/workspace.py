@@ -1,0 +1,57 @@
+"""What every asset works on: the home folder and the registry in force, as one Dagster resource."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from harness.entries import Registry
+from warehouse.lake import Lake
+
+
+class Progress(Protocol):
+    """Told how far a long step is; `embedllm` draws a bar from it."""
+
+    def __call__(self, done: int, total: int, label: str) -> None: ...
+
+
+def silent(done: int, total: int, label: str) -> None:
+    """Draws nothing: the UI shows the event log instead."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths of the home, the registry in force and the settings that change results."""
+
+    home: Path
+    registry: Registry
+    encoder: str = "all-MiniLM-L6-v2"
+    seed: int = 0
+    device: str | None = None
+    progress: Progress = field(default=silent, compare=False)
+
+    @cached_property
+    def lake(self) -> Lake:
+        return Lake(self.home / "lake")
+
+    @property
+    def database(self) -> Path:
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def embedders(self) -> Path:
+        return self.home / "embedders"
+
+    @property
+    def cache(self) -> Path:
+        return self.home / "cache"
+
+    @property
+    def zoo(self) -> Path:
+        return self.home / "zoo"
+
+    @property
+    def report(self) -> Path:
+        return self.home / "reports" / "report.html"

@@ -1,0 +1,22 @@
+"""The demo's models, trained here."""
+
+import dagster as dg
+
+from .workspace import Workspace
+
+
+@dg.asset(group_name="collection", kinds={"pytorch", "huggingface"}, owners=["team:embedllm"], code_version="1")
+def zoo(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+    """112 tiny language models, 14 families at 8 stages of training, and ten benchmarks they were never trained on."""
+    from harness.zoo import build_zoo
+
+    summary = build_zoo(workspace.zoo, seed=workspace.seed, progress=workspace.progress)
+    return dg.MaterializeResult(
+        metadata={
+            "models": summary.models,
+            "trained_now": summary.trained,
+            "seconds": round(summary.seconds, 1),
+            "folder": dg.MetadataValue.path(str(workspace.zoo)),
+        },
+        data_version=dg.DataVersion(summary.digest),
+    )

@@ -1,0 +1,176 @@
+"""Experiment: how often is the answer right if each question goes to the model likeliest to answer it?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from embedder import metrics
+from embedder.baselines import benchmark_rates, model_rates
+from embedder.matrix import CorrectnessMatrix
+
+from .forecast import groups
+
+__all__ = ["ROUTES", "ROUTING", "route"]
+
+ROUTING = pa.schema(
+    {
+        "embedder": pa.string(),
+        "method": pa.string(),
+        "benchmark": pa.string(),
+        "n": pa.int64(),
+        "accuracy": pa.float64(),
+        "ci_low": pa.float64(),
+        "ci_high": pa.float64(),
+        "gain_over_best": pa.float64(),
+        "gap_to_oracle": pa.float64(),
+        "mean_cost": pa.float64(),
+    }
+)
+ROUTES = pa.schema(
+    {
+        "embedder": pa.string(),
+        "method": pa.string(),
+        "question_id": pa.string(),
+        "benchmark": pa.string(),
+        "model": pa.string(),
+        "probability": pa.float64(),
+        "correct": pa.bool_(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class _Policy:
+    """How a method spreads each test question over the models that answered it: (n, M), rows sum to 1.
+
+    A method that picks one model has a single 1 in each row, and `probability` (n,) says how sure it was of
+    it.
+    """
+
+    shares: np.ndarray
+    probability: np.ndarray | None = None
+
+
+def route(
+    matrix: CorrectnessMatrix,
+    probabilities: np.ndarray,
+    embedder: str,
+    *,
+    prices: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> tuple[pa.Table, pa.Table]:
+    """Tables `routing` (a row is a method on a benchmark or "all") and `routes` (a row is a method's choice
+    for a test question), from the `probabilities` (Q, M) of `embedder`.
+
+    A question only goes to a model that answered it; ties go to the model better on the train split, then by
+    name. `best_single` and `best_per_benchmark` are chosen on the train split, `oracle` knows the answers,
+    `random` is the expectation over the models that answered, `weighted_random` that of picking models as
+    often as `router` does. `gain_over_best` is accuracy / accuracy of best_single - 1, `gap_to_oracle` is 1 -
+    accuracy / accuracy of oracle; null where the divisor is 0. `prices` are US$ a question; `mean_cost` is
+    null where one that is needed is missing.
+    """
+    test = matrix.rows((matrix.splits == "test") & matrix.observed.any(axis=1))
+    tested = probabilities[(matrix.splits == "test") & matrix.observed.any(axis=1)]
+    if np.isnan(tested[test.observed]).any():
+        raise ValueError("a model that answered a test question has no probability for it")
+    policies = _policies(matrix.of_split("train"), test, tested)
+    cost = np.array([(prices or {}).get(model, np.nan) for model in matrix.models])
+    routing = _routing_rows(test, policies, cost, seed)
+    routes = [_routes(test, name, policy) for name, policy in policies.items() if policy.probability is not None]
+    return _labelled(pa.Table.from_pylist(routing, schema=ROUTING), embedder), _labelled(
+        pa.concat_tables(routes), embedder
+    )
+
+
+def _policies(train: CorrectnessMatrix, test: CorrectnessMatrix, tested: np.ndarray) -> dict[str, _Policy]:
+    """Every method's policy for the test questions."""
+    rates = model_rates(train)
+    names, by_benchmark = benchmark_rates(train)
+    row = {name: i for i, name in enumerate(names)}
+    known = np.vstack([by_benchmark, rates])[[row.get(name, len(row)) for name in test.benchmarks]]
+    router = _pick(test, tested, rates)
+    return {
+        "router": router,
+        "best_single": _pick(test, np.tile(rates, (len(tested), 1)), rates),
+        "best_per_benchmark": _pick(test, known, rates),
+        "weighted_random": _Policy(_spread(test, router.shares.mean(axis=0) if len(tested) else rates)),
+        "random": _Policy(_spread(test, np.ones(len(rates)))),
+        "oracle": _pick(test, np.nan_to_num(test.labels), rates),
+    }
+
+
+def _pick(test: CorrectnessMatrix, score: np.ndarray, rates: np.ndarray) -> _Policy:
+    """The model of the highest score among those that answered."""
+    order = np.lexsort((np.arange(len(rates)), -rates))  # models are sorted by name: ties fall as they should
+    candidates = np.where(test.observed, score, -np.inf)[:, order]
+    chosen = order[candidates.argmax(axis=1)]
+    shares = np.zeros(score.shape)
+    rows = np.arange(len(score))
+    shares[rows, chosen] = 1
+    return _Policy(shares, score[rows, chosen].astype(np.float64))
+
+
+def _spread(test: CorrectnessMatrix, weights: np.ndarray) -> np.ndarray:
+    """`weights` (M,) over the models that answered; evenly where none of those has weight."""
+    shares = test.observed * weights
+    total = shares.sum(axis=1, keepdims=True)
+    even = test.observed / test.observed.sum(axis=1, keepdims=True)
+    return np.where(total > 0, shares / np.where(total > 0, total, 1), even)
+
+
+def _routing_rows(
+    test: CorrectnessMatrix, policies: Mapping[str, _Policy], cost: np.ndarray, seed: int
+) -> list[dict[str, str | int | float | None]]:
+    right = np.nan_to_num(test.labels).astype(np.float64)
+    score = {name: (policy.shares * right).sum(axis=1) for name, policy in policies.items()}  # per question
+    rows = []
+    for benchmark, which in groups(test.benchmarks, np.ones(len(right), bool)):
+        best, oracle = score["best_single"][which].mean(), score["oracle"][which].mean()
+        for name, policy in policies.items():
+            accuracy = score[name][which].mean()
+            interval = metrics.bootstrap_interval(score[name][which], np.ones(len(which)), seed=seed)
+            low, high = interval or (None, None)
+            rows.append(
+                {
+                    "method": name,
+                    "benchmark": benchmark,
+                    "n": len(which),
+                    "accuracy": accuracy,
+                    "ci_low": low,
+                    "ci_high": high,
+                    "gain_over_best": accuracy / best - 1 if best else None,
+                    "gap_to_oracle": 1 - accuracy / oracle if oracle else None,
+                    "mean_cost": _mean_cost(policy.shares[which], cost),
+                }
+            )
+    return rows
+
+
+def _mean_cost(shares: np.ndarray, cost: np.ndarray) -> float | None:
+    used = shares.mean(axis=0)
+    mean = used[used > 0] @ cost[used > 0]
+    return None if np.isnan(mean) else float(mean)
+
+
+def _routes(test: CorrectnessMatrix, method: str, policy: _Policy) -> pa.Table:
+    chosen = policy.shares.argmax(axis=1)
+    return pa.table(
+        {
+            "embedder": pa.nulls(len(chosen), pa.string()),
+            "method": [method] * len(chosen),
+            "question_id": test.question_ids,
+            "benchmark": test.benchmarks,
+            "model": np.array(test.models, object)[chosen],
+            "probability": policy.probability,
+            "correct": test.labels[np.arange(len(chosen)), chosen] == 1,
+        },
+        schema=ROUTES,
+    )
+
+
+def _labelled(table: pa.Table, embedder: str) -> pa.Table:
+    return table.set_column(0, ROUTES.field("embedder"), pa.array([embedder] * len(table), pa.string()))

@@ -1,0 +1,132 @@
+"""What embedders and baselines have in common: fitted on the matrix, they predict for all models at once."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from .matrix import CorrectnessMatrix
+
+__all__ = ["Predictor", "Sample"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Questions with their answers and their features (n, D) float32, row by row."""
+
+    matrix: CorrectnessMatrix
+    features: np.ndarray
+
+
+@dataclass(eq=False)
+class Predictor(ABC):
+    """Predicts the probability that a model answers a question correctly.
+
+    A subclass is a dataclass whose fields are its settings, and implements `_fit`, `_probabilities`,
+    `_learnt` and `_restore`. Fitting reads the questions of the train split, chooses (when to stop, how many
+    neighbours) on those of the val split, and never looks at the others. A model without a training answer
+    gets the overall rate.
+    """
+
+    method: ClassVar[str]
+
+    models: tuple[str, ...] = field(init=False, default=(), repr=False)
+    dimensions_in: int = field(init=False, default=0, repr=False)  # D, the length of a question's feature vector
+    overall_rate: float = field(init=False, default=math.nan, repr=False)  # share of right training answers
+    has_answers: np.ndarray = field(init=False, default_factory=lambda: np.empty(0, bool), repr=False)  # (M,)
+
+    def fit(self, matrix: CorrectnessMatrix, features: np.ndarray, *, seed: int = 0) -> Self:
+        """Learn from `matrix` (Q, M) and the `features` of its questions (Q, D); same data and seed, same
+        result.
+
+        Raises ValueError where rows do not match, a feature is not finite, or the train split has no answer.
+        """
+        if len(features) != len(matrix.labels):
+            raise ValueError(f"the matrix has {len(matrix.labels)} questions, but features has {len(features)} rows")
+        train, val = (_sample(matrix, features, split) for split in ("train", "val"))
+        if not train.matrix.observed.any():
+            raise ValueError("the train split has no answers: evaluate models or import results first")
+        self.models = matrix.models
+        self.dimensions_in = features.shape[1]
+        self.overall_rate = float(np.nanmean(train.matrix.labels, dtype=np.float64))
+        self.has_answers = np.asarray(train.matrix.observed.any(axis=0))
+        # Nothing can be chosen by answers of models of which nothing can be learnt.
+        labels = np.where(self.has_answers, val.matrix.labels, np.float32(np.nan))
+        self._fit(train, Sample(replace(val.matrix, labels=labels), val.features), seed)
+        return self
+
+    def predict_proba(self, features: np.ndarray, benchmarks: np.ndarray | None = None) -> np.ndarray:
+        """(n, M) float32 probabilities for questions of these `features` (n, D), of these `benchmarks` where
+        known.
+
+        Raises ValueError where the features are of another length than those fitted on, as another encoder's
+        are.
+        """
+        if not self.models:
+            raise ValueError(f"this {type(self).__name__} is not fitted: call fit first")
+        if features.ndim != 2 or features.shape[1] != self.dimensions_in:
+            raise ValueError(
+                f"this {type(self).__name__} was fitted on question vectors of length {self.dimensions_in}, "
+                f"but these are {features.shape}; use the encoder it was fitted with"
+            )
+        probabilities = self._probabilities(features.astype(np.float32, copy=False), benchmarks)
+        return np.where(self.has_answers, probabilities, np.float32(self.overall_rate)).astype(np.float32)
+
+    @property
+    def model_embeddings(self) -> np.ndarray | None:
+        """(M, d) float32, NaN for a model without training answers; None where the method has no
+        embeddings."""
+        return None
+
+    def settings(self) -> dict[str, Any]:
+        """What the constructor takes."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The fitted predictor as arrays and a JSON-able rest, for `restored`."""
+        arrays, rest = self._learnt()
+        common = {
+            "models": list(self.models),
+            "dimensions_in": self.dimensions_in,
+            "overall_rate": self.overall_rate,
+        }
+        return {"has_answers": self.has_answers, **arrays}, {**common, **rest}
+
+    @classmethod
+    def restored(cls, settings: dict[str, Any], arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> Self:
+        """The predictor whose `settings` and `state` these are; KeyError where something is missing."""
+        predictor = cls(**settings)
+        predictor.models = tuple(rest["models"])
+        predictor.dimensions_in = rest["dimensions_in"]
+        predictor.overall_rate = rest["overall_rate"]
+        predictor.has_answers = arrays["has_answers"]
+        predictor._restore(arrays, rest)
+        return predictor
+
+    @abstractmethod
+    def _fit(self, train: Sample, val: Sample, seed: int) -> None:
+        """Learn; `train` has an answer, `val` need not have one."""
+
+    @abstractmethod
+    def _probabilities(self, features: np.ndarray, benchmarks: np.ndarray | None) -> np.ndarray:
+        """(n, M); columns of models without training answers are overwritten."""
+
+    @abstractmethod
+    def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays and a JSON-able rest, from which `_restore` rebuilds what `_fit` learnt."""
+
+    @abstractmethod
+    def _restore(self, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
+        """Take back what `_learnt` gave."""
+
+
+def _sample(matrix: CorrectnessMatrix, features: np.ndarray, split: str) -> Sample:
+    chosen = matrix.splits == split
+    vectors = features[chosen].astype(np.float32, copy=False)
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"the features of some {split} questions are not finite: embed the questions again")
+    return Sample(matrix.rows(chosen), vectors)

@@ -1,0 +1,150 @@
+"""A fitted embedder on disk: `embedder.json` and the safetensors file it names."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as tensor_bytes
+
+from .baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
+from .mf import MatrixFactorization
+from .predictor import Predictor
+
+__all__ = ["EmbedderInfo", "StoreError", "load_embedder", "save_embedder"]
+
+FORMAT = 1
+METHODS: dict[str, type[Predictor]] = {
+    predictor.method: predictor for predictor in (MatrixFactorization, KNN, ModelBenchmarkMean, ModelMean, Majority)
+}
+
+
+class StoreError(ValueError):
+    """A stored embedder is absent, damaged, of another format, or fitted on another encoder's vectors."""
+
+
+@dataclass(frozen=True)
+class EmbedderInfo:
+    """Where an embedder comes from: a row of the table `embedders`, less what the embedder itself knows."""
+
+    embedder: str  # the version's name
+    encoder: str  # name of the question encoder, with the digest of its weights
+    created_at: str  # UTC, ISO 8601
+    seed: int
+    questions: int  # in the train split
+    val_accuracy: float | None  # None where there were no validation answers
+    val_log_loss: float | None
+    seconds: float  # to fit
+
+
+def save_embedder(folder: Path, embedder: Predictor, info: EmbedderInfo) -> None:
+    """Write `embedder` into `folder`, replacing what is there: a reader sees the old or the new one,
+    whole."""
+    arrays, learnt = embedder.state()
+    payload = tensor_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    digest = sha256(payload).hexdigest()
+    config = {
+        "format": FORMAT,
+        "method": embedder.method,
+        "settings": embedder.settings(),
+        "info": asdict(info),
+        "learnt": learnt,
+        "tensors": {
+            "file": f"{digest[:16]}.safetensors",
+            "sha256": digest,
+            "shapes": {name: list(array.shape) for name, array in arrays.items()},
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / config["tensors"]["file"], payload)
+    # From here on the new tensors are the ones in force.
+    _write(folder / "embedder.json", json.dumps(config, indent=1).encode())
+    for other in folder.glob("*.safetensors"):
+        if other.name != config["tensors"]["file"]:
+            other.unlink()
+
+
+def load_embedder(folder: Path, *, encoder: str | None = None) -> tuple[Predictor, EmbedderInfo]:
+    """The embedder in `folder`; with `encoder` (a name), only if it was fitted on that encoder's vectors.
+
+    Raises StoreError.
+    """
+    config = _read_config(folder / "embedder.json")
+    try:
+        info = EmbedderInfo(**config["info"])
+        if encoder is not None and info.encoder != encoder:
+            raise StoreError(
+                f"{folder}: fitted on vectors of the encoder {info.encoder}, but {encoder} is in use; "
+                "set that encoder, or fit a new embedder"
+            )
+        return _rebuild(folder, config), info
+    except KeyError as error:
+        raise StoreError(f"{folder}: embedder.json lacks {error}; fit the embedder anew") from error
+    except (TypeError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise StoreError(
+            f"{folder}: embedder.json and its tensors do not fit together ({reason}); fit the embedder anew"
+        ) from error
+
+
+def _rebuild(folder: Path, config: dict[str, Any]) -> Predictor:
+    method = METHODS.get(config["method"])
+    if method is None:
+        raise StoreError(f"{folder}: unknown method {config['method']!r}; known are {', '.join(sorted(METHODS))}")
+    arrays = _read_tensors(folder / config["tensors"]["file"], config["tensors"])
+    named, described = len(config["learnt"]["models"]), len(arrays["has_answers"])
+    if named != described:
+        raise StoreError(
+            f"{folder}: {named} models are named, but the tensors describe {described}; fit the embedder anew"
+        )
+    return method.restored(config["settings"], arrays, config["learnt"])
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise StoreError(f"{file}: no such file; there is no fitted embedder here, fit one first") from None
+    except json.JSONDecodeError as error:
+        raise StoreError(f"{file}: not JSON ({error}); fit the embedder anew") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        found = config.get("format") if isinstance(config, dict) else None
+        raise StoreError(f"{file}: format {found!r}, this version reads {FORMAT}; fit the embedder anew")
+    return config
+
+
+def _read_tensors(file: Path, expected: dict[str, Any]) -> dict[str, np.ndarray]:
+    try:
+        payload = file.read_bytes()
+        arrays = load_tensors(payload)
+    except FileNotFoundError:
+        raise StoreError(f"{file}: no such file, though embedder.json names it; fit the embedder anew") from None
+    except SafetensorError as error:
+        raise StoreError(f"{file}: not a safetensors file ({error}); fit the embedder anew") from error
+    for name, shape in expected["shapes"].items():
+        found = list(arrays[name].shape) if name in arrays else "nothing"
+        if found != shape:
+            raise StoreError(f"{file}: tensor {name!r} should be {shape}, found {found}; fit the embedder anew")
+    if sha256(payload).hexdigest() != expected["sha256"]:
+        raise StoreError(f"{file}: its SHA-256 is not the one in embedder.json; fit the embedder anew")
+    return arrays
+
+
+def _write(file: Path, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as stream:
+        try:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+            Path(stream.name).replace(file)
+        except BaseException:
+            Path(stream.name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,166 @@
+"""Ask a model the questions of a benchmark, through lm-eval, and return the graded answers."""
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import lm_eval
+import numpy as np
+import pyarrow as pa
+import torch
+import transformers
+from lm_eval.api.task import Task
+from lm_eval.evaluator import evaluate as lm_eval_evaluate
+
+from harness.entries import BenchmarkEntry, ModelEntry
+from harness.errors import Stage, explained
+from harness.grading import grade
+from harness.identity import determining_args, digest_of, weights_of
+from harness.models import LoadedModel
+from harness.tasks import TaskIndex
+
+__all__ = ["Evaluation", "LoadedModel", "TaskIndex", "evaluate", "fingerprint"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model answered to one benchmark.
+
+    answers: schema grading.ANSWERS, a row for each question asked.
+    questions: schema tasks.QUESTIONS, a row for every question of the benchmark, asked or not.
+    metadata: what determined the answers, and when; strings only.
+    """
+
+    answers: pa.Table
+    questions: pa.Table
+    metadata: dict[str, str]
+
+
+def evaluate(
+    model: LoadedModel,
+    benchmark: BenchmarkEntry,
+    tasks: TaskIndex,
+    *,
+    subset: Mapping[str, Sequence[int]] | None = None,
+) -> Evaluation:
+    """Grade `model` on `benchmark`; with `subset` ({task: doc_ids}), on these questions only.
+
+    An evaluation that was killed before goes on from the answers it had; call `model.forget(benchmark.name)`
+    once the result is stored. Names and data are looked at before weights are loaded. Raises HarnessError
+    (see harness.errors), ValueError for a subset of questions that are not there.
+    """
+    started = _now()
+    with explained(Stage.DATA, model=model.name, benchmark=benchmark.name):
+        loaded = tasks.load(benchmark)
+        questions = tasks.questions(benchmark)
+    asked = loaded if subset is None else {name: loaded[name] for name in _checked(subset, questions)}
+    with explained(Stage.ANSWERS, model=model.name, benchmark=benchmark.name):
+        answers = grade(_samples(model, benchmark, asked, subset), asked, benchmark)
+        metadata = _metadata(model, benchmark, tasks)
+    return Evaluation(answers, questions, metadata | {"started": started, "finished": _now()})
+
+
+def fingerprint(model: LoadedModel | ModelEntry, benchmark: BenchmarkEntry, tasks: TaskIndex, seed: int = 0) -> str:
+    """A hex digest of all that determines the answers; needs neither weights nor questions in memory.
+
+    It covers the weights (hub commit or content of the folder), the arguments, the task definitions with the
+    code and local files they use, metric, filter, few-shot count, seed and lm-eval's version; not the batch
+    size, nor where files lie.
+    """
+    entry = model.entry if isinstance(model, LoadedModel) else model
+    seed = model.seed if isinstance(model, LoadedModel) else seed
+    with explained(Stage.MODEL, model=entry.name, benchmark=benchmark.name):
+        return digest_of(
+            {
+                "model": determining_args(entry),
+                "tasks": tasks.configs(benchmark),
+                "metric": benchmark.metric,
+                "filter": benchmark.filter,
+                "num_fewshot": benchmark.num_fewshot,
+                "seed": seed,
+                "lm_eval": lm_eval.__version__,
+            }
+        )
+
+
+def _samples(
+    model: LoadedModel,
+    benchmark: BenchmarkEntry,
+    asked: dict[str, Task],
+    subset: Mapping[str, Sequence[int]] | None,
+) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    lm, answers = model.resuming(benchmark.name)
+    _seed(model.seed, asked)
+    try:
+        # `simple_evaluate` is this call after what `_seed` and TaskIndex.load do, and before a description of
+        # the machine (compilers, pip's packages, git) that costs about a second each time: as much as a zoo
+        # model takes for all its benchmarks.
+        results = lm_eval_evaluate(
+            lm,
+            {"tasks": asked},
+            samples=None if subset is None else {name: sorted(set(subset[name])) for name in asked},
+            bootstrap_iters=0,
+            apply_chat_template=model.entry.apply_chat_template,
+            fewshot_as_multiturn=model.entry.apply_chat_template,
+        )
+    except BaseException:
+        answers.save()
+        raise
+    return results["samples"]  # pyright: ignore
+
+
+def _seed(seed: int, asked: dict[str, Task]) -> None:
+    """lm-eval's own seeds (0, 1234, 1234, 1234), shifted by `seed`."""
+    random.seed(seed)
+    np.random.seed(1234 + seed)
+    torch.manual_seed(1234 + seed)
+    for task in asked.values():
+        task.set_fewshot_seed(1234 + seed)
+
+
+def _checked(subset: Mapping[str, Sequence[int]], questions: pa.Table) -> list[str]:
+    """The tasks of `subset` that have questions to ask, in the benchmark's order. Raises ValueError."""
+    names = questions.column("task").to_pylist()
+    for name, doc_ids in subset.items():
+        n = names.count(name)
+        wrong = [i for i in doc_ids if not 0 <= i < n]
+        if wrong:
+            raise ValueError(f"the subset asks for question {wrong[0]} of task '{name}', which has {n}")
+    return [name for name in dict.fromkeys(names) if subset.get(name)]
+
+
+def _metadata(model: LoadedModel, benchmark: BenchmarkEntry, tasks: TaskIndex) -> dict[str, str]:
+    entry = model.entry
+    loaded = tasks.load(benchmark)
+    return {
+        "fingerprint": fingerprint(model, benchmark, tasks),
+        "model": entry.name,
+        "benchmark": benchmark.name,
+        "backend": entry.backend,
+        "model_args": json.dumps(entry.args, sort_keys=True),
+        "weights": weights_of(entry),
+        "harness_version": f"lm_eval {lm_eval.__version__}",
+        "task_versions": json.dumps({name: str(task.VERSION) for name, task in loaded.items()}),
+        "metric": benchmark.metric,
+        "filter": benchmark.filter,
+        "num_fewshot": ",".join(sorted({str(task.get_config("num_fewshot")) for task in loaded.values()})),
+        "seed": str(model.seed),
+        "chat_template_hash": _chat_template_hash(model),
+        "device": model.device,
+        "batch_size": str(getattr(model.lm, "batch_size", entry.batch_size)),
+        "versions": json.dumps({"torch": torch.__version__, "transformers": transformers.__version__}),
+    }
+
+
+def _chat_template_hash(model: LoadedModel) -> str:
+    """Empty without a template; a server's template is not to be seen from here."""
+    template = model.lm.chat_template(True) if model.entry.apply_chat_template else ""
+    return hashlib.sha256(template.encode()).hexdigest() if template else ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,144 @@
+"""Which weights a model entry means: the answer decides whether old answers still hold.
+
+A hub name is resolved to its commit, a local folder to the SHA-256 of its files, a server to address and
+model name (what stands behind a server cannot be seen from here).
+"""
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from harness.entries import ModelEntry
+from harness.errors import ModelNotFound, Stage, explained
+
+__all__ = [
+    "determining_args",
+    "digest_of",
+    "file_digest",
+    "is_server",
+    "pinned_args",
+    "weights_of",
+]
+
+# lm-eval's arguments that name a folder or hub repository
+WEIGHT_ARGS = ("pretrained", "tokenizer", "peft", "delta")
+MODEL_FILES = (
+    ".safetensors", ".bin", ".pt", ".pth", ".gguf", ".json", ".txt", ".model", ".tiktoken", ".jinja", ".py"
+)  # fmt: skip
+
+
+def is_server(entry: ModelEntry) -> bool:
+    return entry.backend in ("local-completions", "local-chat-completions")
+
+
+def pinned_args(entry: ModelEntry) -> dict[str, Any]:
+    """The arguments with which to load the model: a branch of the hub becomes the commit it stands for now.
+
+    Loading by commit makes sure that what is loaded is what was identified. Where a tokenizer or adapter
+    comes from a repository of its own, the branch stays: lm-eval uses one revision for all.
+    """
+    args = dict(entry.args)
+    if is_server(entry):
+        return args
+    repositories = {args[name] for name in WEIGHT_ARGS if name in args and _folder(args[name]) is None}
+    if repositories == {args["pretrained"]}:
+        args["revision"] = _commit(entry, "pretrained")
+    return args
+
+
+def determining_args(entry: ModelEntry) -> dict[str, Any]:
+    """What of the entry determines the answers, free of this machine's paths.
+
+    Raises ModelNotFound where a folder or hub repository cannot be found.
+    """
+    args: dict[str, Any] = dict(entry.args)
+    if not is_server(entry):
+        args |= {name: _weights(entry, name) for name in WEIGHT_ARGS if name in args}
+        args.pop("revision", None)  # the commit says it
+    return {
+        "backend": entry.backend,
+        "args": args,
+        "chat": entry.apply_chat_template,
+        "trust_remote_code": entry.trust_remote_code,
+    }
+
+
+def weights_of(entry: ModelEntry) -> str:
+    """`folder sha256:…`, `hub org/name@commit` or `server url#name`, for the record."""
+    if is_server(entry):
+        return f"server {entry.args['base_url']}#{entry.args['model']}"
+    return _weights(entry, "pretrained")
+
+
+def digest_of(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's model files with their names."""
+    if path.is_dir():
+        return digest_of({file.name: file_digest(file) for file in _model_files(path)})
+    stat = path.stat()
+    return _digest_unless_changed(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _digest_unless_changed(path: Path, _size: int, _mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _weights(entry: ModelEntry, name: str) -> str:
+    folder = _folder(entry.args[name])
+    if folder is None:
+        return f"hub {entry.args[name]}@{_commit(entry, name)}"
+    folder /= str(entry.args.get("subfolder", ""))
+    if not folder.is_file() and not _model_files(folder):
+        found = "holds no model" if folder.is_dir() else "does not exist"
+        problem = f"args.{name} names the folder {folder}, which {found}; correct the path or put the model there"
+        raise ModelNotFound(problem, model=entry.name)
+    return f"{'file' if folder.is_file() else 'folder'} sha256:{file_digest(folder)}"
+
+
+def _model_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in MODEL_FILES and path.is_file())
+
+
+def _folder(name: Any) -> Path | None:
+    """The local folder `name` means, None for a hub name; like transformers, a folder that exists wins."""
+    path = Path(str(name)).expanduser()
+    looks_like_path = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(name)) is None or str(name).startswith(".")
+    return path if looks_like_path or path.is_dir() else None
+
+
+def _commit(entry: ModelEntry, name: str) -> str:
+    with explained(Stage.MODEL, model=entry.name):
+        return _resolved(str(entry.args[name]), str(entry.args.get("revision", "main")))
+
+
+@lru_cache(maxsize=1024)
+def _resolved(repository: str, revision: str) -> str:
+    """The commit of a hub repository's revision: asked from the hub or, without it, from its local cache."""
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    cached = try_to_load_from_cache(repository, "config.json", revision=revision)
+    local = Path(cached).parent.name if isinstance(cached, str) else None
+    if local and (constants.HF_HUB_OFFLINE or local == revision):
+        return local
+    try:
+        sha = HfApi().model_info(repository, revision=revision, timeout=10).sha
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        raise
+    except Exception:
+        if local is None:
+            raise
+        sha = local  # the hub cannot be reached: transformers would load the copy in the cache, too
+    if sha is None:
+        raise FileNotFoundError(f"the hub names no commit for {repository}@{revision}")
+    return sha

@@ -1,0 +1,108 @@
+"""Import, publish and read at the paper's size: `python -m perf.warehouse [--models 112] [--questions 36000]`.
+
+Every step runs in a process of its own, so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import duckdb
+
+BENCHMARKS, CATEGORIES = 10, 80
+PROMPT = 300  # characters
+
+
+def make_results(path: Path, models: int, questions: int) -> None:
+    """A file in the published layout, question by question as the published one is."""
+    words = f"repeat(md5(q::VARCHAR) || ' ', {PROMPT // 33})"
+    with duckdb.connect() as connection:
+        connection.execute(f"""
+            COPY (
+                SELECT q AS prompt_id, m AS model_id, q % {CATEGORIES} AS category_id,
+                    (hash(q, m) % 5 < 3)::INTEGER AS label, format('org{{}}__model-{{}}', m % 9, m) AS model_name,
+                    format('bench{{}}_{{}}', q % {BENCHMARKS}, q % {CATEGORIES}) AS category,
+                    format('Question {{}}, "quoted",\n{{}}', q, {words}) AS prompt
+                FROM range({questions}) t(q), range({models}) u(m)
+            ) TO '{path}'
+        """)
+
+
+def bring_in(home: Path, source: Path) -> str:
+    from warehouse.ingest import import_results
+    from warehouse.lake import Lake
+
+    summary = import_results(Lake(home / "lake"), str(source), benchmark_of=lambda category: category.partition("_")[0])
+    return f"{summary.rows:,} answers, {'changed' if summary.changed else 'nothing changed'}"
+
+
+def put_out(home: Path, tables: tuple[str, ...] | None = None) -> str:
+    from warehouse.lake import Lake
+    from warehouse.publish import publish
+
+    counts = publish(Lake(home / "lake"), home / "warehouse.duckdb", tables)
+    size = (home / "warehouse.duckdb").stat().st_size / 1e6
+    return f"{sum(counts.values()):,} rows published, file of {size:.0f} MB"
+
+
+def put_out_one(home: Path) -> str:
+    return put_out(home, ("forecasts",))
+
+
+def read_lake(home: Path) -> str:
+    from warehouse.lake import Lake
+
+    return f"{Lake(home / 'lake').responses().num_rows:,} responses as Arrow"
+
+
+def read_warehouse(home: Path) -> str:
+    from warehouse.read import query
+
+    return f"{query(home / 'warehouse.duckdb', 'FROM leaderboard').num_rows:,} rows of leaderboard"
+
+
+def measured(step: Callable[..., str], *arguments: Path) -> tuple[str, float, float]:
+    """What the step says, its seconds, and the peak memory of the process in MB."""
+    started = time.perf_counter()
+    said = step(*arguments)
+    seconds = time.perf_counter() - started
+    return said, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=int, default=112)
+    parser.add_argument("--questions", type=int, default=36_000)
+    options = parser.parse_args()
+    print(f"{'step':28}{'seconds':>9}{'peak MB':>9}  result")
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in ("csv", "parquet"):
+            source, home = Path(folder) / f"results.{suffix}", Path(folder) / suffix
+            make_results(source, options.models, options.questions)
+            steps = {
+                f"import {source.stat().st_size / 1e6:,.0f} MB of {suffix}": (bring_in, home, source),
+                "import it again": (bring_in, home, source),
+            }
+            if suffix == "parquet":
+                steps |= {
+                    "publish all": (put_out, home),
+                    "publish one small table": (put_out_one, home),
+                    "read the lake": (read_lake, home),
+                    "query leaderboard": (read_warehouse, home),
+                }
+            for name, step in steps.items():
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                    said, seconds, memory = pool.submit(measured, *step).result()
+                print(f"{name:28}{seconds:9.2f}{memory:9.0f}  {said}", flush=True)
+            source.unlink()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The whole chain from the command line: collect what is missing, then refresh what depends on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import dagster as dg
+
+from assets.responses import pending
+from assets.workspace import Workspace
+
+from .console import Console
+from .definitions import build_definitions
+from .evaluation import evaluate_models
+from .instance import LAUNCHED_BY, end_dead_runs, exclusive, register_models
+from .jobs import REFRESH, ZOO
+from .settings import Settings
+
+INPUTS = "embedllm/inputs"
+
+
+class ChainFailed(RuntimeError):
+    """A stage of the chain failed; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class ChainResult:
+    """What one run of the chain did."""
+
+    evaluated: int
+    failed: tuple[str, ...]
+    refreshed: bool
+
+
+def run_chain(settings: Settings, workspace: Workspace, console: Console) -> ChainResult:
+    """Build the zoo where the registry asks for it, evaluate what is missing, refresh what changed.
+
+    Raises:
+        HomeBusy: another command works on this home.
+        ChainFailed: a stage failed; what earlier stages made stays and is not made again.
+    """
+    workspace = replace(workspace, progress=console.progress)
+    with exclusive(settings.home), dg.DagsterInstance.get() as instance:
+        end_dead_runs(instance)
+        workspace.lake.recover()
+        register_models(instance, (m.name for m in workspace.registry.models))
+        if workspace.registry.made_by == "zoo":
+            _run(workspace, instance, console, ZOO)
+        work = pending(workspace)
+        outcomes = []
+        if work:
+            workers = settings.evaluation_workers or default_workers(settings.device)
+            for outcome in evaluate_models(work, workers, workspace, instance):
+                outcomes.append(outcome)
+                console.progress(len(outcomes), len(work), "models evaluated")
+        refreshed = _refresh(workspace, instance, console)
+    return ChainResult(len(work), tuple(o.model for o in outcomes if not o.succeeded), refreshed)
+
+
+def default_workers(device: str | None) -> int:
+    """One model a GPU; without GPU, one a core."""
+    if device != "cpu":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.device_count()
+    return len(os.sched_getaffinity(0))
+
+
+def _run(
+    workspace: Workspace,
+    instance: dg.DagsterInstance,
+    console: Console,
+    job: str,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    definitions = build_definitions(workspace, loggers={"console": console.stages()})
+    result = definitions.resolve_job_def(job).execute_in_process(
+        instance=instance, raise_on_error=False, tags={LAUNCHED_BY: "cli", **(tags or {})}
+    )
+    if not result.success:
+        failure = next(e for e in result.all_events if e.is_step_failure)
+        error = failure.step_failure_data.error
+        while error and error.cause:  # the innermost cause is what went wrong, the rest is how it travelled
+            error = error.cause
+        raise ChainFailed(f"{failure.step_key} failed: {error.message.strip() if error else 'unknown reason'}")
+
+
+def _refresh(workspace: Workspace, instance: dg.DagsterInstance, console: Console) -> bool:
+    inputs = _inputs(workspace)
+    done = dg.RunsFilter(tags={INPUTS: inputs}, statuses=[dg.DagsterRunStatus.SUCCESS])
+    if workspace.database.exists() and workspace.report.exists() and instance.get_runs(done, limit=1):
+        return False
+    _run(workspace, instance, console, REFRESH, tags={INPUTS: inputs})
+    return True
+
+
+def _inputs(workspace: Workspace) -> str:
+    """Digest of everything the refresh reads: answers, registry, settings and the code versions of its assets."""
+    graph = build_definitions(workspace).resolve_asset_graph()
+    parts = {
+        "lake": workspace.lake.state(),
+        "models": [m.model_dump_json() for m in workspace.registry.models],
+        "benchmarks": [b.model_dump_json() for b in workspace.registry.benchmarks],
+        "settings": [workspace.encoder, workspace.seed],
+        "code": {key.to_user_string(): graph.get(key).code_version for key in graph.materializable_asset_keys},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

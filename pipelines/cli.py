@@ -1,0 +1,316 @@
+"""`embedllm`: the commands users rely on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import webbrowser
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import duckdb
+import pyarrow as pa
+import pydantic
+import typer
+from rich.console import Console as RichConsole
+from rich.table import Table
+from typer.core import TyperGroup
+
+from assets.workspace import Workspace
+from harness.entries import RegistryError
+from harness.errors import HarnessError
+from warehouse.ingest import ImportRefused, import_results
+from warehouse.read import WarehouseError, query
+
+from .console import Console
+from .instance import HomeBusy, exclusive, register_models, use_home
+from .settings import DEMO_REGISTRY, Settings, open_workspace
+
+out = RichConsole()
+
+
+class CommandError(RuntimeError):
+    """What was asked cannot be done; the message says why and what to do instead."""
+
+
+USER_ERRORS = (CommandError, RegistryError, HarnessError, ImportRefused, WarehouseError, HomeBusy, OSError)
+
+
+class _Commands(TyperGroup):
+    """Errors a user can mend end in one sentence, not in a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from .chain import ChainFailed
+
+        try:
+            return super().invoke(ctx)
+        except (*USER_ERRORS, ChainFailed) as error:
+            typer.secho(f"embedllm: {error}", err=True, fg=typer.colors.RED)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            name = "_".join(["EMBEDLLM", *(str(part).upper() for part in first["loc"])])
+            typer.secho(f"embedllm: {name}={first['input']!r}: {first['msg']}.", err=True, fg=typer.colors.RED)
+        raise typer.Exit(1)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="Embeddings of language models, learnt from which benchmark questions they answer right. "
+    "All state lies in $EMBEDLLM_HOME (default ./data).",
+)
+models_app = typer.Typer(no_args_is_help=True, help="The models of the registry in force.")
+benchmarks_app = typer.Typer(no_args_is_help=True, help="The benchmarks of the registry in force.")
+app.add_typer(models_app, name="models")
+app.add_typer(benchmarks_app, name="benchmarks")
+
+
+def _open(**overrides: Any) -> tuple[Settings, Workspace]:
+    settings = Settings(**overrides)
+    use_home(settings)
+    return settings, open_workspace(settings)
+
+
+def _command() -> str:
+    """How this program is called from where the user stands."""
+    return "embedllm" if shutil.which("embedllm") else ".venv/bin/embedllm"
+
+
+@app.command()
+def demo() -> None:
+    """Train the zoo, run the whole chain on it, and say what to do next: minutes the first time, then seconds."""
+    _chain(registry=DEMO_REGISTRY)
+    command = _command()
+    out.print(
+        "\nNext:\n"
+        f'  {command} route "What is 12 plus 7?"\n'
+        f"  {command} sql \"SELECT model, accuracy FROM leaderboard WHERE benchmark = 'code' "
+        'ORDER BY accuracy DESC LIMIT 5"\n'
+        f"  {command} report --open\n"
+        "  make ui",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def run() -> None:
+    """Evaluate what is registered and missing, then refresh what depends on it."""
+    _chain()
+
+
+def _chain(**overrides: Any) -> None:
+    from .chain import run_chain
+
+    settings, workspace = _open(**overrides)
+    if not workspace.registry.models and not workspace.lake.pairs():
+        raise CommandError(
+            "There is nothing to run on: set EMBEDLLM_REGISTRY to a registry, or import published results."
+        )
+    with Console() as console:
+        console.say(f"embedllm: home {settings.home}, registry {workspace.registry.folder}")
+        result = run_chain(settings, workspace, console)
+        if not result.evaluated and not result.refreshed:
+            console.say("Nothing changed: every answer is there and everything made of them is up to date.")
+    _summary(workspace)
+    if result.failed:
+        raise CommandError(
+            f"{len(result.failed)} of {result.evaluated} models have failed evaluations ({', '.join(result.failed[:3])}"
+            f"{', …' if len(result.failed) > 3 else ''}); everything else is done. "
+            "See `SELECT * FROM failures` for the reasons; `embedllm run` tries them again."
+        )
+
+
+def _summary(workspace: Workspace) -> None:
+    counts = query(
+        workspace.database,
+        "SELECT (SELECT count(*) FROM models), (SELECT count(DISTINCT benchmark) FROM questions), "
+        "(SELECT count(*) FROM questions), (SELECT count(*) FROM responses)",
+    ).to_pydict()
+    models, benchmarks, questions, responses = (column[0] for column in counts.values())
+    out.print(
+        f"{models} models, {benchmarks} benchmarks, {questions:,} questions, {responses:,} responses "
+        f"in {workspace.database}",
+        soft_wrap=True,
+    )
+    results = query(
+        workspace.database,
+        "SELECT 'forecast' AS task, method, accuracy, ci_low, ci_high FROM forecasts JOIN embedders USING (embedder) "
+        "WHERE serving AND benchmark = 'all' UNION ALL "
+        "SELECT 'routing', r.method, accuracy, ci_low, ci_high FROM routing r JOIN embedders USING (embedder) "
+        "WHERE serving AND benchmark = 'all' ORDER BY task, accuracy DESC",
+    )
+    out.print(_table(results, title="On test questions (95% interval)"))
+    out.print(f"Report: {workspace.report}", soft_wrap=True, highlight=False)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="CSV or Parquet file, folder with train/val/test, or hub data set id.")],
+    split: Annotated[Path | None, typer.Option(help="Table prompt_id, split (CSV or Parquet).")] = None,
+    models: Annotated[Path | None, typer.Option(help="Table of model labels: model_name, family, size_b, …")] = None,
+) -> None:
+    """Bring in published results (the EmbedLLM layout), all or nothing; the same file again changes nothing."""
+    settings, workspace = _open()
+    with exclusive(settings.home), Console() as console:
+        summary = import_results(
+            workspace.lake,
+            source,
+            split=split,
+            models=models,
+            benchmark_of=workspace.registry.benchmark_of,
+            progress=console.progress,
+        )
+    verb = "Imported" if summary.changed else "Nothing new in"
+    out.print(
+        f"{verb} {source}: {summary.rows:,} answers of {summary.models} models to {summary.questions:,} questions "
+        f"in {summary.benchmarks} benchmarks.\nNext: {_command()} run",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+class Format(StrEnum):
+    """How `sql` prints."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="One DuckDB query, in quotes.")],
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print the rows.")] = Format.table,
+) -> None:
+    """Query the warehouse. Tables: models, benchmarks, questions, responses, leaderboard, forecasts, routing, …"""
+    _, workspace = _open()
+    try:
+        rows = query(workspace.database, statement)
+    except duckdb.Error as error:
+        raise CommandError(f"the query failed: {error}") from error
+    if output is Format.table:
+        out.print(_table(rows))
+    elif output is Format.csv:
+        rows.to_pandas().to_csv(sys.stdout, index=False)
+    else:
+        sys.stdout.write(json.dumps(rows.to_pylist(), default=str, ensure_ascii=False, indent=1) + "\n")
+
+
+def _table(rows: pa.Table, title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left")
+    for field in rows.schema:
+        numeric = pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
+        table.add_column(field.name, justify="right" if numeric else "left")
+    for row in rows.to_pylist():
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "NULL"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+@app.command()
+def route(
+    question: Annotated[str, typer.Argument(help="The question, in quotes.")],
+    top: Annotated[int, typer.Option(min=1, help="How many models to show.")] = 5,
+) -> None:
+    """The models most likely to answer this question correctly, with their probabilities."""
+    from assets.embedder import open_router
+
+    _, workspace = _open()
+    choices = open_router(workspace).rank([question], top=top)[0]
+    table = Table("model", "probability of a correct answer")
+    for choice in choices:
+        table.add_row(choice.model, f"{choice.probability:.3f}")
+    out.print(table)
+
+
+@app.command()
+def onboard(model: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
+    """Add a model from about a hundred answers, without retraining (comes in a later version)."""
+    raise CommandError(
+        f"onboarding {model} from a few answers comes in a later version; add it to models.yaml and run "
+        "`embedllm run` to evaluate it in full."
+    )
+
+
+@app.command()
+def report(
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Say where the report is, and open it if asked."""
+    _, workspace = _open()
+    if not workspace.report.exists():
+        raise CommandError(f"There is no report yet in {workspace.home}: run `embedllm run` or `embedllm demo` first.")
+    out.print(str(workspace.report), soft_wrap=True, highlight=False)
+    if show and not webbrowser.open(workspace.report.as_uri()):
+        raise CommandError(f"no browser could be started here; open {workspace.report} in one yourself.")
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
+    host: Annotated[str, typer.Option(help="0.0.0.0 to be reachable from other machines.")] = "127.0.0.1",
+) -> None:
+    """The Dagster UI on this home: the asset graph, what is materialised, and buttons to materialise more."""
+    import os
+
+    import dagster as dg
+
+    settings, workspace = _open()
+    with dg.DagsterInstance.get() as instance:
+        register_models(instance, (m.name for m in workspace.registry.models))
+    out.print(f"Dagster UI on http://{host}:{port}, home {settings.home} (Ctrl-C stops it)", soft_wrap=True)
+    dagster = Path(sys.executable).with_name("dagster")
+    arguments = ["dev", "--module-name", "pipelines.definitions", "--host", host, "--port", str(port)]
+    os.execv(dagster, [str(dagster), *arguments])
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """Every model, and how many benchmarks it has answered."""
+    _, workspace = _open()
+    registry, done = workspace.registry, workspace.lake.pairs()
+    table = Table("model", "family", "size (B)", "communities", "backend", "benchmarks answered")
+    for model in registry.models:
+        answered = sum(name == model.name for _, name in done)
+        table.add_row(
+            model.name,
+            model.family or "",
+            f"{model.size_b:g}" if model.size_b else "",
+            ", ".join(model.communities),
+            model.backend,
+            f"{answered} of {len(registry.benchmarks)}",
+        )
+    out.print(table)
+
+
+@benchmarks_app.command("list")
+def list_benchmarks() -> None:
+    """Every benchmark, its lm-eval tasks, and how many models have answered it."""
+    _, workspace = _open()
+    done = workspace.lake.pairs()
+    table = Table("benchmark", "tasks", "metric", "filter", "models that answered")
+    for benchmark in workspace.registry.benchmarks:
+        answered = sum(name == benchmark.name for name, _ in done)
+        table.add_row(benchmark.name, ", ".join(benchmark.tasks), benchmark.metric, benchmark.filter, str(answered))
+    out.print(table)
+
+
+@benchmarks_app.command("check")
+def check_benchmarks() -> None:
+    """Look every task up in lm-eval's index, before any model is loaded."""
+    from harness.tasks import TaskIndex
+
+    _, workspace = _open()
+    with out.status("reading lm-eval's task index"):
+        TaskIndex(workspace.registry.tasks_dir).check(workspace.registry.benchmarks)
+    out.print(f"All tasks of {len(workspace.registry.benchmarks)} benchmarks are known to lm-eval.")

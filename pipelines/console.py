@@ -1,0 +1,101 @@
+"""What the user sees while the chain runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import dagster as dg
+import rich.console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+STEP = 4  # without a terminal, a long step reports this many times
+
+
+class Console:
+    """Bars on a terminal, a few plain lines elsewhere.
+
+    Dagster redirects the process's own output into a run's log while an asset runs, so this writes to a copy of it.
+    """
+
+    def __init__(self) -> None:
+        self._file = os.fdopen(os.dup(2), "w", encoding="utf-8")
+        self._console = rich.console.Console(file=self._file)
+        self._bars = Progress(
+            TextColumn("{task.description:<20}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._tasks: dict[str, tuple[int, float]] = {}
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+        with suppress(BrokenPipeError):
+            self._file.close()
+
+    def say(self, text: str) -> None:
+        """One line, above the bars."""
+        self._console.print(text, highlight=False)
+
+    def progress(self, done: int, total: int, label: str) -> None:
+        """How far a long step is; the first call under a label starts its bar."""
+        if label not in self._tasks:
+            shown = self._bars.add_task(label, total=total) if self._console.is_terminal else 0
+            self._tasks[label] = (shown, time.monotonic())
+        task, started = self._tasks[label]
+        if self._console.is_terminal:
+            self._bars.update(task, completed=done, total=total)  # type: ignore[arg-type]
+        elif done and done * STEP // total > (done - 1) * STEP // total:
+            self.say(f"  {label}: {done} of {total} ({time.monotonic() - started:.0f} s)")
+
+    def stages(self) -> dg.LoggerDefinition:
+        """A Dagster logger that says which asset is being made, and how long each took."""
+        handler = _StageHandler(self)
+
+        @dg.logger(config_schema={"log_level": dg.Field(str, default_value="DEBUG")})
+        def stages(_: dg.InitLoggerContext) -> logging.Logger:
+            logger = logging.Logger("embedllm.stages", level=logging.DEBUG)
+            logger.addHandler(handler)
+            return logger
+
+        return stages
+
+
+class _StageHandler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._started: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "dagster_event", None)
+        if event is None or event.step_key is None:
+            return
+        if event.is_step_start:
+            self._started[event.step_key] = time.monotonic()
+        elif event.is_step_success:
+            seconds = time.monotonic() - self._started.get(event.step_key, time.monotonic())
+            self._console.say(f"  [green]✓[/] {event.step_key:<22} {seconds:6.1f} s")
+        elif event.is_step_failure:
+            self._console.say(f"  [red]✗[/] {event.step_key}")

@@ -1,0 +1,32 @@
+"""The jobs: train the demo's models, collect answers, and refresh what is made of them."""
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from assets.partitions import MODELS, responses_key
+from harness.entries import Registry
+
+REFRESH = "refresh"
+EVALUATE = "evaluate"
+ZOO = "zoo"
+
+
+def build_jobs(registry: Registry) -> list[UnresolvedAssetJobDefinition]:
+    """`evaluate` runs one model on the benchmarks of the registry; `refresh` runs everything below the answers."""
+    refresh = dg.define_asset_job(
+        REFRESH,
+        dg.AssetSelection.assets("imported_results").downstream(),
+        description="Correctness matrix, embeddings, embedder, evaluations and report, from the answers in the lake.",
+    )
+    if not registry.benchmarks:
+        return [refresh]
+    evaluate = dg.define_asset_job(
+        EVALUATE,
+        dg.AssetSelection.assets(*(responses_key(b.name) for b in registry.benchmarks)),
+        partitions_def=MODELS,
+        description="Ask one model the questions of every benchmark.",
+    )
+    if registry.made_by != "zoo":
+        return [evaluate, refresh]
+    zoo = dg.define_asset_job(ZOO, dg.AssetSelection.assets("zoo"), description="Train the demo's models.")
+    return [zoo, evaluate, refresh]

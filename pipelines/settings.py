@@ -1,0 +1,67 @@
+"""What a user can set, all of it by environment variables that start with EMBEDLLM_."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from assets.workspace import Workspace
+from harness.entries import Registry, load_registry
+from warehouse.lake import Lake
+
+PROJECT = Path(__file__).resolve().parents[1]
+DEMO_REGISTRY = PROJECT / "registry" / "demo"
+
+
+class Settings(BaseSettings):
+    """One class for every setting; each field is read from EMBEDLLM_<FIELD>."""
+
+    model_config = SettingsConfigDict(env_prefix="EMBEDLLM_", extra="ignore", frozen=True, validate_default=True)
+
+    home: Path = Field(default=Path("data"), description="folder that holds all state")
+    registry: Path | None = Field(
+        default=None,
+        description="folder with models.yaml and benchmarks.yaml; registry/demo where nothing was imported",
+    )
+    encoder: str = Field(
+        default="all-MiniLM-L6-v2", description="sentence-transformers name or folder of the question encoder"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of everything random")
+    device: str | None = Field(default=None, description="torch device; by default the GPU where there is one")
+    evaluation_workers: int | None = Field(
+        default=None, ge=1, description="models evaluated at once; by default one a GPU, or one a core without GPU"
+    )
+
+    @field_validator("home", "registry", mode="after")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path.expanduser().resolve() if path else None
+
+
+def registry_in_force(settings: Settings) -> Registry:
+    """The registry asked for; else the demo's, except in a home that holds nothing but imported results: there, none.
+
+    Raises:
+        RegistryError: a registry file is missing or malformed.
+    """
+    if settings.registry:
+        return load_registry(settings.registry, settings.home)
+    demo = load_registry(DEMO_REGISTRY, settings.home)
+    lake = Lake(settings.home / "lake")
+    evaluated = {model for _, model in lake.pairs()}
+    if lake.imports() and not evaluated & {model.name for model in demo.models}:
+        return Registry(folder=DEMO_REGISTRY, models=(), benchmarks=())
+    return demo
+
+
+def open_workspace(settings: Settings) -> Workspace:
+    """What the assets work on, under these settings."""
+    return Workspace(
+        home=settings.home,
+        registry=registry_in_force(settings),
+        encoder=settings.encoder,
+        seed=settings.seed,
+        device=settings.device,
+    )

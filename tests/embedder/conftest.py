@@ -1,0 +1,58 @@
+"""A planted low-rank correctness matrix: who is right about what is known, so that it can be asked back."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from embedder.matrix import CorrectnessMatrix
+
+MakeMatrix = Callable[..., CorrectnessMatrix]
+
+
+@pytest.fixture(scope="session")
+def make_matrix() -> MakeMatrix:
+    def make(
+        labels: list[list[float | None]] | np.ndarray,
+        *,
+        splits: list[str],
+        benchmarks: list[str] | None = None,
+        models: tuple[str, ...] | None = None,
+    ) -> CorrectnessMatrix:
+        """Question i is "q0i"; None or NaN is a cell that was not asked; benchmark "b" unless said."""
+        cells = np.array(labels, np.float32)
+        n, width = cells.shape
+        names = np.array(benchmarks or ["b"] * n, object)
+        return CorrectnessMatrix(
+            labels=cells,
+            models=models or tuple(f"m{i:02d}" for i in range(width)),
+            question_ids=np.array([f"q{i:02d}" for i in range(n)], object),
+            benchmarks=names,
+            categories=names,
+            splits=np.array(splits, object),
+            texts=np.array([f"question {i}" for i in range(n)], object),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def planted(make_matrix: MakeMatrix) -> tuple[CorrectnessMatrix, np.ndarray]:
+    """600 questions on three topics (benchmarks) by 12 models; a model is right where its skill suits the
+    question.
+
+    Features (600, 8) are unit vectors near the topic's direction; labels follow from them by a rank-4
+    product.
+    """
+    rng = np.random.default_rng(7)
+    topic = rng.integers(0, 3, 600)
+    features = np.eye(8)[topic] + 0.25 * rng.standard_normal((600, 8))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    skill = np.where(rng.random((12, 3)) < 0.6, 1.0, -1.0) + 0.5 * rng.standard_normal((12, 3))
+    logits = features[:, :3] @ skill.T + 0.3 * features[:, 3:4]
+    matrix = make_matrix(
+        (logits > 0).astype(np.float32),
+        splits=[("val" if i % 10 == 8 else "test" if i % 10 == 9 else "train") for i in range(600)],
+        benchmarks=[f"topic{t}" for t in topic],
+    )
+    return matrix, features.astype(np.float32)

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from embedder.downstream.routing import ROUTES, ROUTING, route
+from embedder.matrix import CorrectnessMatrix
+
+# Models m00, m01, m02. On train m00 is best overall and on "a", m01 is best on "b", m02 knows nothing.
+TRAIN = [[1, 0, 0]] * 30 + [[0, 1, 0]] * 20
+TRAIN_BENCHMARKS = ["a"] * 30 + ["b"] * 20
+
+
+@pytest.fixture
+def world(make_matrix):
+    """Test questions: two of "a", two of "b"; m00 was not asked the last."""
+    test = [[1, 0, 0], [0, 0, 1], [0, 1, 0], [None, 0, 1]]
+    matrix = make_matrix(
+        TRAIN + test,
+        splits=["train"] * 50 + ["test"] * 4,
+        benchmarks=[*TRAIN_BENCHMARKS, "a", "a", "b", "b"],
+    )
+    probabilities = np.vstack([np.zeros((50, 3)), [[0.9, 0.1, 0.2], [0.3, 0.2, 0.6], [0.9, 0.5, 0.1], [0.9, 0.4, 0.4]]])
+    return matrix, probabilities
+
+
+def routing(table):
+    return {(row["method"], row["benchmark"]): row for row in table.to_pylist()}
+
+
+def test_accuracies_by_hand(world):
+    table, _ = route(*world, "v1")
+    assert table.schema == ROUTING
+    found = routing(table)
+    accuracy = {method: found[method, "all"]["accuracy"] for method, benchmark in found if benchmark == "all"}
+    # The router takes m00, m02, m00, and of the tie m01 (better on train), as m00 was not asked.
+    # best_single takes m00, but m01 for the last; best_per_benchmark takes m00, m00, m01, m01.
+    # random: 1/3, 1/3, 1/3, 1/2. weighted_random by 2/4, 1/4, 1/4: 1/2, 1/4, 1/4, and 1/2 (m01, m02).
+    assert accuracy == pytest.approx(
+        {
+            "router": 2 / 4,
+            "best_single": 1 / 4,
+            "best_per_benchmark": 2 / 4,
+            "weighted_random": 1.5 / 4,
+            "random": 1.5 / 4,
+            "oracle": 1.0,
+        }
+    )
+    assert found["router", "all"]["n"] == 4
+    assert found["router", "a"]["accuracy"] == 1
+    assert found["router", "b"]["accuracy"] == 0
+
+
+def test_gain_and_gap(world):
+    found = routing(route(*world, "v1")[0])
+    assert found["router", "all"]["gain_over_best"] == pytest.approx(0.5 / 0.25 - 1)
+    assert found["router", "all"]["gap_to_oracle"] == pytest.approx(0.5)
+    assert found["best_single", "all"]["gain_over_best"] == 0
+    assert found["oracle", "all"]["gap_to_oracle"] == 0
+    # The single best model is never right on "b": no ratio to it.
+    assert found["router", "b"]["gain_over_best"] is None
+
+
+def test_routes_say_what_each_router_chose(world):
+    _, table = route(*world, "v1")
+    assert table.schema == ROUTES
+    chosen = {}
+    for row in table.to_pylist():
+        chosen.setdefault(row["method"], []).append((row["question_id"], row["model"], row["correct"]))
+    assert set(chosen) == {"router", "best_single", "best_per_benchmark", "oracle"}
+    assert chosen["router"] == [
+        ("q50", "m00", True),
+        ("q51", "m02", True),
+        ("q52", "m00", False),
+        ("q53", "m01", False),
+    ]
+    assert [model for _, model, _ in chosen["oracle"]] == ["m00", "m02", "m01", "m02"]
+    router = [row["probability"] for row in table.to_pylist() if row["method"] == "router"]
+    assert router == pytest.approx([0.9, 0.6, 0.9, 0.4])
+
+
+def test_ties_go_to_the_better_on_train_then_by_name(make_matrix):
+    matrix = make_matrix([[0, 1, 1], [1, 1, 1]], splits=["train", "test"])
+    _, routes = route(matrix, np.full((2, 3), 0.5), "v")
+    router = [row["model"] for row in routes.to_pylist() if row["method"] == "router"]
+    assert router == ["m01"]
+
+
+def test_a_lucky_model_with_one_answer_is_not_the_best(make_matrix):
+    matrix = make_matrix([[1, None, 0]] * 9 + [[0, 1, 0], [1, 0, 0]], splits=["train"] * 10 + ["test"])
+    found = routing(route(matrix, np.full((11, 3), 0.5), "v")[0])
+    assert found["best_single", "all"]["accuracy"] == 1
+
+
+def test_a_question_nobody_answered_is_left_out(make_matrix):
+    matrix = make_matrix([[1], [None], [1]], splits=["train", "test", "test"])
+    table, routes = route(matrix, np.full((3, 1), 0.5), "v")
+    assert routing(table)["router", "all"]["n"] == 1
+    assert set(routes["question_id"].to_pylist()) == {"q02"}
+
+
+def test_a_benchmark_that_all_fail(make_matrix):
+    matrix = make_matrix([[1, 0], [0, 0], [0, 0]], splits=["train", "test", "test"])
+    row = routing(route(matrix, np.full((3, 2), 0.5), "v")[0])["router", "b"]
+    assert (row["accuracy"], row["gain_over_best"], row["gap_to_oracle"]) == (0, None, None)
+
+
+def test_no_test_questions(make_matrix):
+    table, routes = route(make_matrix([[1, 0]], splits=["train"]), np.full((1, 2), 0.5), "v")
+    assert (table.num_rows, routes.num_rows) == (0, 0)
+    assert (table.schema, routes.schema) == (ROUTING, ROUTES)
+
+
+def test_costs_only_where_all_that_is_used_has_a_price(world):
+    matrix, probabilities = world
+    assert routing(route(matrix, probabilities, "v")[0])["router", "all"]["mean_cost"] is None
+    found = routing(route(matrix, probabilities, "v", prices={"m00": 4.0, "m01": 2.0})[0])
+    assert found["best_single", "all"]["mean_cost"] == pytest.approx((3 * 4 + 2) / 4)
+    assert found["router", "all"]["mean_cost"] is None  # it uses m02, which has no price
+    assert found["router", "b"]["mean_cost"] == pytest.approx(3)
+
+
+def test_a_missing_probability_is_refused(world):
+    matrix, probabilities = world
+    with pytest.raises(ValueError, match="has no probability"):
+        route(matrix, np.full_like(probabilities, np.nan), "v")
+
+
+LABELS = arrays(np.float32, (12, 3), elements=st.sampled_from([0.0, 1.0, np.nan]))
+PROBABILITIES = arrays(np.float64, (12, 3), elements=st.floats(0, 1))
+
+
+@given(LABELS, PROBABILITIES)
+def test_no_router_beats_the_oracle_and_nobody_answers_for_another(labels, probabilities):
+    labels[0] = [1, 0, 1]
+    names = np.array([f"q{i:02d}" for i in range(12)], object)
+    benchmark = np.array(["a", "b"] * 6, object)
+    splits = np.array(["train"] * 4 + ["test"] * 8, object)
+    matrix = CorrectnessMatrix(labels, ("x", "y", "z"), names, benchmark, benchmark, splits, names)
+    table, routes = route(matrix, probabilities, "v")
+    found = routing(table)
+    for (_, name), row in found.items():
+        assert 0 <= row["accuracy"] <= found["oracle", name]["accuracy"] + 1e-12
+    for row in routes.to_pylist():
+        answer = labels[int(row["question_id"][1:]), matrix.models.index(row["model"])]
+        assert answer == row["correct"]

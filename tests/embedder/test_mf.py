@@ -1,0 +1,82 @@
+import numpy as np
+import torch
+
+from embedder.mf import FactorModel, MatrixFactorization
+
+
+def test_the_matrix_product_is_the_papers_formula():
+    """Each pair by itself: two logits = Linear(P[m] * q), s = sigmoid(logit_1 - logit_0)."""
+    torch.manual_seed(0)
+    model = FactorModel(features=5, models=3, dimensions=4)
+    x = torch.randn(6, 5)
+    fast = torch.sigmoid(model(x))
+    for question in range(6):
+        for m in range(3):
+            logits = model.classifier(model.P.weight[m] * model.question(x[question]))
+            expected = logits.softmax(0)[1]
+            torch.testing.assert_close(fast[question, m], expected)
+
+
+def test_has_the_papers_parameters():
+    shapes = {name: tuple(p.shape) for name, p in FactorModel(768, 112, 232).named_parameters()}
+    assert shapes == {
+        "P.weight": (112, 232),
+        "question.weight": (232, 768),
+        "question.bias": (232,),
+        "classifier.weight": (2, 232),
+        "classifier.bias": (2,),
+    }
+
+
+def test_no_noise_in_use(planted):
+    matrix, features = planted
+    fitted = MatrixFactorization(dimensions=4, alpha=1.0).fit(matrix, features)
+    np.testing.assert_array_equal(fitted.predict_proba(features), fitted.predict_proba(features))
+
+
+def test_one_question_is_scored_as_among_many(planted):
+    matrix, features = planted
+    fitted = MatrixFactorization(dimensions=4).fit(matrix, features)
+    np.testing.assert_allclose(fitted.predict_proba(features[:1]), fitted.predict_proba(features)[:1], rtol=1e-5)
+
+
+def test_model_embeddings_are_nan_for_a_model_without_answers(planted, make_matrix):
+    matrix = make_matrix([[1, None], [0, None]], splits=["train", "train"])
+    fitted = MatrixFactorization(dimensions=4).fit(matrix, np.eye(2, dtype=np.float32))
+    embeddings = fitted.model_embeddings
+    assert embeddings.shape == (2, 4)
+    assert np.isfinite(embeddings[0]).all()
+    assert np.isnan(embeddings[1]).all()
+
+
+def test_models_alike_have_embeddings_alike(planted):
+    """A copy of a model is its nearest neighbour by cosine."""
+    matrix, features = planted
+    labels = np.hstack([matrix.labels, matrix.labels[:, :1]])
+    twin = type(matrix)(
+        labels,
+        (*matrix.models, "zz"),
+        matrix.question_ids,
+        matrix.benchmarks,
+        matrix.categories,
+        matrix.splits,
+        matrix.texts,
+    )
+    embeddings = MatrixFactorization(dimensions=16).fit(twin, features).model_embeddings
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    assert (unit[:-1] @ unit[-1]).argmax() == 0
+
+
+def test_leaves_the_callers_random_numbers_alone(planted):
+    matrix, features = planted
+    torch.manual_seed(11)
+    expected = torch.rand(1)
+    torch.manual_seed(11)
+    MatrixFactorization(dimensions=4).fit(matrix, features, seed=3)
+    assert torch.rand(1) == expected
+
+
+def test_another_seed_is_another_start(planted):
+    matrix, features = planted
+    first, second = (MatrixFactorization(dimensions=4).fit(matrix, features, seed=s) for s in (0, 1))
+    assert not np.array_equal(first.model_embeddings, second.model_embeddings)

@@ -1,0 +1,78 @@
+"""The home's lock and its partitions."""
+
+import multiprocessing
+
+import dagster as dg
+import pytest
+
+from assets.partitions import MODELS_PARTITION
+from pipelines.instance import LAUNCHED_BY, HomeBusy, end_dead_runs, exclusive, register_models, use_home
+from pipelines.settings import Settings
+
+
+def _hold(home, held, release):
+    with exclusive(home):
+        held.set()
+        release.wait(30)
+
+
+def test_second_command_is_told_who_holds_the_home(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path, held, release))
+    holder.start()
+    try:
+        assert held.wait(30)
+        with (
+            pytest.raises(HomeBusy, match=rf"in use by another embedllm command \(process {holder.pid}\)"),
+            exclusive(tmp_path),
+        ):
+            pass
+    finally:
+        release.set()
+        holder.join()
+    with exclusive(tmp_path):  # free again
+        pass
+
+
+def test_a_killed_command_leaves_the_home_free(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    held, never = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path, held, never))
+    holder.start()
+    assert held.wait(30)
+    holder.kill()
+    holder.join()
+    with exclusive(tmp_path):
+        pass
+
+
+def test_partitions_follow_the_registry():
+    with dg.DagsterInstance.ephemeral() as instance:
+        register_models(instance, ["a", "org/b"])
+        register_models(instance, ["org/b", "c"])
+        assert sorted(instance.get_dynamic_partitions(MODELS_PARTITION)) == ["c", "org/b"]
+
+
+def test_runs_of_a_killed_command_are_ended_others_are_left_alone():
+    with dg.DagsterInstance.ephemeral() as instance:
+        ours, other = (
+            instance.create_run_for_job(_nothing, tags=tags, status=dg.DagsterRunStatus.STARTED)
+            for tags in ({LAUNCHED_BY: "cli"}, {})
+        )
+        assert end_dead_runs(instance) == 1
+        statuses = [instance.get_run_by_id(run.run_id).status for run in (ours, other)]
+        assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
+
+
+@dg.job
+def _nothing(): ...
+
+
+def test_home_carries_its_dagster_configuration(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMBEDLLM_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    folder = use_home(Settings())
+    with dg.DagsterInstance.get() as instance:
+        assert instance.root_directory == str(folder)
+        assert instance.get_settings("concurrency")["pools"] == {"granularity": "run", "default_limit": 1}

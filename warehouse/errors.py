@@ -1,0 +1,62 @@
+"""What can go wrong, each with a message that names the culprit and the remedy.
+
+WarehouseError (ValueError)
+├── CorruptFileError      a file of the lake cannot be read
+├── SplitConflictError    two imports put a question into different splits
+└── ImportRefused         published results that cannot be imported as they are
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["CorruptFileError", "ImportRefused", "SplitConflictError", "WarehouseError", "first_line"]
+
+
+class WarehouseError(ValueError):
+    """The lake or the warehouse cannot do what was asked."""
+
+
+class CorruptFileError(WarehouseError):
+    """A file of the lake that cannot be read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)  # all arguments, so that the error survives pickling between processes
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be read ({self.reason}); delete it and run the command that made it again"
+
+
+class SplitConflictError(WarehouseError):
+    """Two imports put the same questions into different splits."""
+
+    def __init__(self, question_ids: tuple[str, ...], other: str) -> None:
+        super().__init__(question_ids, other)
+        self.question_ids = question_ids
+        self.other = other
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.question_ids)} questions have another split from the import of {self.other} (for example "
+            f"question {self.question_ids[0]}); give both imports the same split"
+        )
+
+
+class ImportRefused(WarehouseError):
+    """Published results that cannot be imported as they are; nothing of them was. `problems` lists why."""
+
+    def __init__(self, source: object, problems: Sequence[str]) -> None:
+        super().__init__(str(source), tuple(problems))
+        self.source = str(source)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return f"{self.source} was not imported: {'; '.join(self.problems)}"
+
+
+def first_line(error: object) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,103 @@
+"""Labels of models (family, size, communities) that come beside published results."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from warehouse.errors import ImportRefused, first_line
+from warehouse.published import MODEL_NAME
+from warehouse.sources import checked_file, columns_of, identifier, scan
+
+__all__ = ["LABELS", "read_labels"]
+
+LABELS = pa.schema(
+    {
+        "model": pa.string(),
+        "family": pa.string(),
+        "size_b": pa.float64(),  # billions of parameters
+        "communities": pa.list_(pa.string()),
+    }
+)
+
+_COLUMNS = ("family", "size_b", "communities")
+_FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
+
+
+def read_labels(path: Path) -> pa.Table:
+    """LABELS from a CSV or Parquet table; its columns are model_name (or model) and, each where present, family,
+    size_b, communities (a list, or text with commas or semicolons), is_<community> (true or false).
+
+    Raises ImportRefused for a model that is missing or stands twice, a size that is no positive number, or a
+    flag that is neither true nor false.
+    """
+    problems: list[str] = []
+    labels: dict[str, dict[str, Any]] = {}
+    for number, row in enumerate(_rows(path), start=1):
+        try:
+            label = _label(row)
+        except ValueError as error:
+            problems.append(f"row {number}: {error}")
+            continue
+        if label["model"] in labels:
+            problems.append(f"row {number}: {label['model']} stands there twice")
+        labels[label["model"]] = label
+    if problems:
+        raise ImportRefused(path, problems[:5])
+    return pa.Table.from_pylist([labels[model] for model in sorted(labels)], schema=LABELS)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The columns that matter, as text ('' for null), with the published name restored as `model`."""
+    with duckdb.connect() as connection:
+        columns = columns_of(connection, checked_file(path), ())
+        name = next((name for name in ("model_name", "model") if name in columns), None)
+        if name is None:
+            raise ImportRefused(path, [f"it has no column model_name, only {', '.join(columns)}"])
+        others = [c for c in columns if c in _COLUMNS or c.startswith("is_")]
+        texts = [f"coalesce({identifier(c)}, '') AS {identifier(c)}" for c in others]
+        texts = ", ".join(["_row", f"{identifier(name)} AS model_name", *texts])
+        rows = f"SELECT {texts} FROM {scan(path, columns, [name, *others])}"
+        try:
+            return (
+                connection.sql(f"SELECT coalesce({MODEL_NAME}, '') AS model, * FROM ({rows}) ORDER BY _row")
+                .to_arrow_table()
+                .to_pylist()
+            )
+        except duckdb.Error as error:
+            raise ImportRefused(path, [f"it cannot be read ({first_line(error)})"]) from error
+
+
+def _label(row: Mapping[str, str]) -> dict[str, Any]:
+    if not row["model"]:
+        raise ValueError("the model is missing")
+    flags = {column: value for column, value in row.items() if column.startswith("is_")}
+    wrong = [f"{column} is '{value}'" for column, value in flags.items() if value.lower() not in _FLAGS]
+    if wrong:
+        raise ValueError(f"{wrong[0]}; it must be true or false")
+    named = re.findall(r"[^\[\],;'\"]+", row.get("communities", ""))
+    flagged = [column.removeprefix("is_") for column, value in flags.items() if _FLAGS[value.lower()]]
+    return {
+        "model": row["model"],
+        "family": row.get("family") or None,
+        "size_b": _size(row.get("size_b", "")),
+        "communities": list(dict.fromkeys([*filter(None, map(str.strip, named)), *flagged])),
+    }
+
+
+def _size(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise ValueError(f"size_b is '{text}'; it must be a number of billions of parameters")
+    return size

@@ -1,0 +1,210 @@
+"""The lake's tables as one DuckDB file, which readers can hold open while the next one takes its place."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from warehouse.errors import WarehouseError
+from warehouse.files import locked, read_parquet, script, sync
+from warehouse.lake import Lake
+
+__all__ = ["TABLES", "publish"]
+
+log = logging.getLogger(__name__)
+
+_HIVE = "hive_partitioning = true, hive_types_autocast = false"
+
+
+def publish(lake: Lake, database: Path, tables: Collection[str] | None = None) -> dict[str, int]:
+    """Brings `tables` (None: all) of the published file up to the lake; returns their row counts.
+
+    The live file is never written to: a copy of it is (or a new file, where there is none, or it is damaged
+    or of another schema), and takes its place when it is whole.
+    Raises WarehouseError where the lake is damaged.
+    """
+    unknown = set(tables or ()) - set(TABLES)
+    if unknown:
+        raise ValueError(f"no table {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
+    wanted = TABLES if tables is None else tuple(name for name in TABLES if name in tables)
+    draft = database.with_name(f".{database.name}.draft")
+    with locked(database.parent / ".publish.lock"), lake.exclusively():
+        _discard(draft)
+        try:
+            if not _copied(database, draft, kept=set(TABLES) - set(wanted)):
+                wanted = TABLES
+            counts = _write(lake, draft, wanted)
+            sync(draft)
+            _wal(database).unlink(missing_ok=True)  # of a stranger who wrote to the old file; not the new one's
+            draft.replace(database)
+        finally:
+            _discard(draft)
+    return counts
+
+
+def _copied(database: Path, draft: Path, kept: Collection[str]) -> bool:
+    """Copies the live file for the tables in `kept`; False, and no draft, where it must be made anew."""
+    if not kept or not database.exists():
+        return False
+    shutil.copyfile(database, draft)
+    try:
+        with duckdb.connect(draft) as connection:
+            (digest,) = connection.sql("SELECT schema_digest FROM warehouse_info").fetchall()[0]
+            for name in kept:  # reads every block, each with its checksum: damage must not be handed on
+                connection.sql(f"SELECT bit_xor(hash(t)) FROM {name} t").fetchall()
+    except (duckdb.Error, IndexError) as error:
+        log.warning("%s is damaged (%s): it is made anew from the lake", database, str(error).splitlines()[0])
+        digest = None
+    if digest == _schema_digest():
+        return True
+    _discard(draft)
+    return False
+
+
+def _write(lake: Lake, draft: Path, wanted: Collection[str]) -> dict[str, int]:
+    with duckdb.connect(draft) as connection:
+        for name in wanted:
+            connection.execute(f"DROP TABLE IF EXISTS {name}")
+        connection.execute(script("schema"))
+        for name in wanted:
+            _LOADERS.get(name, _load_table)(connection, lake, name)
+        if {"questions", "responses"} <= set(wanted):
+            _check_questions(connection, lake)
+        connection.execute("DELETE FROM warehouse_info")
+        connection.execute("INSERT INTO warehouse_info VALUES (?, ?)", [_schema_digest(), datetime.now(UTC)])
+        connection.execute(script("views"))
+        connection.execute(script("comments"))
+        connection.execute("CHECKPOINT")
+        return {name: connection.sql(f"SELECT count(*) FROM {name}").fetchall()[0][0] for name in wanted}
+
+
+def _check_questions(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    orphans = connection.sql(
+        "SELECT benchmark, count(*) FROM responses ANTI JOIN questions USING (question_id) GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    if orphans:
+        benchmark, count = orphans[0]
+        raise WarehouseError(
+            f"{count} responses to {benchmark} have no question in {lake.questions_path(benchmark)}; delete "
+            f"{lake.responses_path(benchmark, '').parent.parent} and evaluate or import the benchmark again"
+        )
+
+
+# --- one loader a table; the others come as they lie in lake/<table>/
+
+
+def _load_models(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
+    answered = pa.table({"model": pa.array(sorted({model for _, model in lake.pairs()}), pa.string())})
+    labels = _or_empty(connection, "models", lake.read_table("imported_models"))
+    registered = _or_empty(connection, "models", lake.read_table("models"))
+    _run(connection, "load_models", answered=answered, labels=labels, registered=registered)
+
+
+def _load_benchmarks(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
+    known = sorted({benchmark for benchmark, _ in lake.pairs()})
+    answered = pa.table({"benchmark": pa.array(known, pa.string())})
+    registered = _or_empty(connection, "benchmarks", lake.read_table("benchmarks"))
+    _run(connection, "load_benchmarks", answered=answered, registered=registered)
+
+
+def _load_questions(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
+    _load_files(connection, lake, "questions", "questions/benchmark=*/part.parquet")
+
+
+def _load_responses(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
+    _load_files(connection, lake, "responses", "responses/benchmark=*/model=*/part.parquet")
+
+
+def _load_failures(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
+    connection.register("failed", lake.failures())
+    connection.execute("INSERT INTO failures BY NAME FROM failed")
+    connection.unregister("failed")
+
+
+def _load_files(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str, pattern: str) -> None:
+    paths = sorted(lake.root.glob(pattern))
+    if not paths:
+        return
+    columns = ", ".join(_columns(connection, name))
+    try:
+        connection.execute(
+            f"INSERT INTO {name} SELECT {columns} FROM read_parquet(?, {_HIVE})",
+            [[str(path) for path in paths]],
+        )
+    except duckdb.Error:
+        for path in paths:
+            read_parquet(path)  # names the file that cannot be read, if that is the cause
+        raise
+
+
+def _load_table(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
+    table = lake.read_table(name)
+    if table is None or table.num_rows == 0:
+        return
+    unknown = set(table.column_names) - set(_columns(connection, name))
+    if unknown:
+        raise ValueError(f"lake/{name} has columns that sql/schema.sql does not: {', '.join(sorted(unknown))}")
+    connection.register("incoming", table)
+    connection.execute(f"INSERT INTO {name} BY NAME FROM incoming")
+    connection.unregister("incoming")
+    if "embedding" in table.column_names:
+        lengths = connection.sql(f"SELECT DISTINCT len(embedding) FROM {name}").fetchall()
+        if len(lengths) == 1:
+            connection.execute(f"ALTER TABLE {name} ALTER embedding TYPE FLOAT[{lengths[0][0]}]")
+
+
+_LOADERS: dict[str, Callable[[duckdb.DuckDBPyConnection, Lake, str], None]] = {
+    "models": _load_models,
+    "benchmarks": _load_benchmarks,
+    "questions": _load_questions,
+    "responses": _load_responses,
+    "failures": _load_failures,
+}
+
+TABLES = (
+    *_LOADERS,
+    "question_embeddings",
+    "embedders",
+    "model_embeddings",
+    "forecasts",
+    "routing",
+    "routes",
+)
+"""The tables that `publish` fills, in the order in which it does."""
+
+
+def _run(connection: duckdb.DuckDBPyConnection, name: str, **inputs: pa.Table) -> None:
+    for table, rows in inputs.items():
+        connection.register(table, rows)
+    connection.execute(script(name))
+    for table in inputs:
+        connection.unregister(table)
+
+
+def _or_empty(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | None) -> pa.Table:
+    """`table`, or one with no rows and the columns of `name`."""
+    return table if table is not None else connection.sql(f"FROM {name} LIMIT 0").to_arrow_table()
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[str]:
+    return connection.sql(f"FROM {name} LIMIT 0").columns
+
+
+def _schema_digest() -> str:
+    return hashlib.sha256(script("schema").encode()).hexdigest()[:16]
+
+
+def _wal(database: Path) -> Path:
+    return database.with_name(f"{database.name}.wal")
+
+
+def _discard(draft: Path) -> None:
+    draft.unlink(missing_ok=True)
+    _wal(draft).unlink(missing_ok=True)

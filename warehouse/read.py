@@ -1,0 +1,39 @@
+"""Reading the published warehouse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from warehouse.errors import WarehouseError, first_line
+
+__all__ = ["WarehouseError", "connect", "query"]
+
+
+def connect(database: Path) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to what is published now; later publishes do not change what it sees.
+
+    Raises WarehouseError where nothing was published, or the file is not a whole DuckDB database.
+    """
+    if not database.exists():
+        raise WarehouseError(f"there is no {database} yet; run `embedllm run` (or `embedllm demo`) to make it")
+    # Attached to a database in memory: duckdb.connect(path) would hand out the file that this process
+    # opened under this path before, even after another has taken its place.
+    connection = duckdb.connect()
+    try:
+        path = str(database).replace("'", "''")
+        connection.execute(f"ATTACH '{path}' AS warehouse (READ_ONLY); USE warehouse")
+    except duckdb.Error as error:
+        connection.close()
+        raise WarehouseError(
+            f"{database} cannot be opened ({first_line(error)}); delete it: `embedllm run` makes it again"
+        ) from error
+    return connection
+
+
+def query(database: Path, sql: str) -> pa.Table:
+    """The rows of one query. Raises WarehouseError as `connect` does, and duckdb.Error for a faulty query."""
+    with connect(database) as connection:
+        return connection.sql(sql).to_arrow_table()
