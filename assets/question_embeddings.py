@@ -6,6 +6,7 @@ import time
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from warehouse.publish import publish
@@ -29,7 +30,7 @@ def question_embeddings(workspace: dg.ResourceParam[Workspace]) -> dg.Materializ
     encoder = encoder_in_use(workspace)
     questions = workspace.lake.questions()
     known = workspace.lake.embedded_questions(encoder.name)
-    fresh = questions.filter(~pc.field("question_id").isin(known))
+    fresh = questions.filter(~pc.field("question_id").isin(pa.array(known, pa.string())))
     started = time.monotonic()
     # Longest first, so that a batch pads little and the estimate of the time left errs on the safe side.
     order = np.argsort([-len(text) for text in fresh["text"].to_pylist()], kind="stable")

@@ -131,11 +131,11 @@ def _routing(workspace: Workspace) -> Section:
     single = next(r for r in rows if r["method"] == "best_single")
     by_benchmark = _rows(
         workspace,
-        "SELECT benchmark, any_value(n) AS n, max(accuracy) FILTER (method = 'router') AS router, "
-        "max(accuracy) FILTER (method = 'best_single') AS best_single, "
-        "max(accuracy) FILTER (method = 'best_per_benchmark') AS best_per_benchmark, "
-        "max(accuracy) FILTER (method = 'oracle') AS oracle "
-        "FROM routing JOIN embedders USING (embedder) WHERE serving AND benchmark <> 'all' "
+        "SELECT benchmark, any_value(n) AS n, max(accuracy) FILTER (r.method = 'router') AS router, "
+        "max(accuracy) FILTER (r.method = 'best_single') AS best_single, "
+        "max(accuracy) FILTER (r.method = 'best_per_benchmark') AS best_per_benchmark, "
+        "max(accuracy) FILTER (r.method = 'oracle') AS oracle "
+        "FROM routing r JOIN embedders USING (embedder) WHERE serving AND benchmark <> 'all' "
         "GROUP BY benchmark ORDER BY benchmark",
     )
     return Section(

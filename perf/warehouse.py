@@ -1,4 +1,4 @@
-"""Import, publish and read at the paper's size: `python -m perf.warehouse [--models 112] [--questions 36000]`.
+"""Import, publish and read at the paper's size: `python perf/warehouse.py [--models 112] [--questions 36000]`.
 
 Every step runs in a process of its own, so that its peak memory is its own.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import duckdb
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # before this folder, whose warehouse.py is not the package
+
 BENCHMARKS, CATEGORIES = 10, 80
 PROMPT = 300  # characters
 
@@ -24,6 +27,7 @@ def make_results(path: Path, models: int, questions: int) -> None:
     """A file in the published layout, question by question as the published one is."""
     words = f"repeat(md5(q::VARCHAR) || ' ', {PROMPT // 33})"
     with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
         connection.execute(f"""
             COPY (
                 SELECT q AS prompt_id, m AS model_id, q % {CATEGORIES} AS category_id,
@@ -86,20 +90,20 @@ def main() -> None:
         for suffix in ("csv", "parquet"):
             source, home = Path(folder) / f"results.{suffix}", Path(folder) / suffix
             make_results(source, options.models, options.questions)
-            steps = {
-                f"import {source.stat().st_size / 1e6:,.0f} MB of {suffix}": (bring_in, home, source),
-                "import it again": (bring_in, home, source),
+            steps: dict[str, tuple[Callable[..., str], list[Path]]] = {
+                f"import {source.stat().st_size / 1e6:,.0f} MB of {suffix}": (bring_in, [home, source]),
+                "import it again": (bring_in, [home, source]),
             }
             if suffix == "parquet":
                 steps |= {
-                    "publish all": (put_out, home),
-                    "publish one small table": (put_out_one, home),
-                    "read the lake": (read_lake, home),
-                    "query leaderboard": (read_warehouse, home),
+                    "publish all": (put_out, [home]),
+                    "publish one small table": (put_out_one, [home]),
+                    "read the lake": (read_lake, [home]),
+                    "query leaderboard": (read_warehouse, [home]),
                 }
-            for name, step in steps.items():
+            for name, (step, arguments) in steps.items():
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                    said, seconds, memory = pool.submit(measured, *step).result()
+                    said, seconds, memory = pool.submit(measured, step, *arguments).result()
                 print(f"{name:28}{seconds:9.2f}{memory:9.0f}  {said}", flush=True)
             source.unlink()
 

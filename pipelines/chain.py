@@ -80,7 +80,10 @@ def _run(
 ) -> None:
     definitions = build_definitions(workspace, loggers={"console": console.stages()})
     result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance, raise_on_error=False, tags={LAUNCHED_BY: "cli", **(tags or {})}
+        instance=instance,
+        run_config={"loggers": {"console": {}}},  # without it, Dagster logs every event
+        raise_on_error=False,
+        tags={LAUNCHED_BY: "cli", **(tags or {})},
     )
     if not result.success:
         failure = next(e for e in result.all_events if e.is_step_failure)

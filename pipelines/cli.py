@@ -112,7 +112,8 @@ def _chain(**overrides: Any) -> None:
             "There is nothing to run on: set EMBEDLLM_REGISTRY to a registry, or import published results."
         )
     with Console() as console:
-        console.say(f"embedllm: home {settings.home}, registry {workspace.registry.folder}")
+        models = f"registry {workspace.registry.folder}" if workspace.registry.models else "imported results only"
+        console.say(f"embedllm: home {settings.home}, {models}")
         result = run_chain(settings, workspace, console)
         if not result.evaluated and not result.refreshed:
             console.say("Nothing changed: every answer is there and everything made of them is up to date.")
@@ -139,10 +140,10 @@ def _summary(workspace: Workspace) -> None:
     )
     results = query(
         workspace.database,
-        "SELECT 'forecast' AS task, method, accuracy, ci_low, ci_high FROM forecasts JOIN embedders USING (embedder) "
-        "WHERE serving AND benchmark = 'all' UNION ALL "
-        "SELECT 'routing', r.method, accuracy, ci_low, ci_high FROM routing r JOIN embedders USING (embedder) "
-        "WHERE serving AND benchmark = 'all' ORDER BY task, accuracy DESC",
+        "SELECT 'forecast' AS task, f.method, accuracy, ci_low, ci_high "
+        "FROM forecasts f JOIN embedders USING (embedder) WHERE serving AND benchmark = 'all' UNION ALL "
+        "SELECT 'routing', r.method, accuracy, ci_low, ci_high "
+        "FROM routing r JOIN embedders USING (embedder) WHERE serving AND benchmark = 'all' ORDER BY task, accuracy DESC",
     )
     out.print(_table(results, title="On test questions (95% interval)"))
     out.print(f"Report: {workspace.report}", soft_wrap=True, highlight=False)

@@ -73,7 +73,7 @@ class Console:
         """A Dagster logger that says which asset is being made, and how long each took."""
         handler = _StageHandler(self)
 
-        @dg.logger(config_schema={"log_level": dg.Field(str, default_value="DEBUG")})
+        @dg.logger
         def stages(_: dg.InitLoggerContext) -> logging.Logger:
             logger = logging.Logger("embedllm.stages", level=logging.DEBUG)
             logger.addHandler(handler)
@@ -83,19 +83,28 @@ class Console:
 
 
 class _StageHandler(logging.Handler):
+    """A line an asset; a check only shows when it does not pass."""
+
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
         self._started: dict[str, float] = {}
+        self._checks: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         event = getattr(record, "dagster_event", None)
         if event is None or event.step_key is None:
             return
+        step = event.step_key
         if event.is_step_start:
-            self._started[event.step_key] = time.monotonic()
-        elif event.is_step_success:
-            seconds = time.monotonic() - self._started.get(event.step_key, time.monotonic())
-            self._console.say(f"  [green]✓[/] {event.step_key:<22} {seconds:6.1f} s")
+            self._started[step] = time.monotonic()
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._checks.add(step)
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                asset = check.asset_key.to_user_string()
+                self._console.say(f"  [yellow]![/] {asset}: {check.check_name} does not hold")
+        elif event.is_step_success and step not in self._checks:
+            self._console.say(f"  [green]✓[/] {step:<20} {time.monotonic() - self._started[step]:6.1f} s")
         elif event.is_step_failure:
-            self._console.say(f"  [red]✗[/] {event.step_key}")
+            self._console.say(f"  [red]✗[/] {step}")

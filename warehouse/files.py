@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from warehouse.errors import CorruptFileError, first_line
 
-__all__ = ["locked", "read_parquet", "replacing", "script", "sync", "write_parquet"]
+__all__ = ["locked", "read_parquet", "replacing", "sync", "write_parquet"]
 
 
 @contextmanager
@@ -71,8 +71,3 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise
     except (pa.ArrowException, OSError) as error:
         raise CorruptFileError(path, first_line(error)) from error
-
-
-def script(name: str) -> str:
-    """The text of sql/<name>.sql."""
-    return (Path(__file__).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")

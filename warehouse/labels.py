@@ -11,9 +11,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from warehouse.database import identifier, open_database
 from warehouse.errors import ImportRefused, first_line
 from warehouse.published import MODEL_NAME
-from warehouse.sources import checked_file, columns_of, identifier, scan
+from warehouse.sources import checked_file, columns_of, scan
 
 __all__ = ["LABELS", "read_labels"]
 
@@ -55,7 +56,7 @@ def read_labels(path: Path) -> pa.Table:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """The columns that matter, as text ('' for null), with the published name restored as `model`."""
-    with duckdb.connect() as connection:
+    with open_database() as connection:
         columns = columns_of(connection, checked_file(path), ())
         name = next((name for name in ("model_name", "model") if name in columns), None)
         if name is None:

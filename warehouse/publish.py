@@ -12,8 +12,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from warehouse.database import open_database, script
 from warehouse.errors import WarehouseError
-from warehouse.files import locked, read_parquet, script, sync
+from warehouse.files import locked, read_parquet, sync
 from warehouse.lake import Lake
 
 __all__ = ["TABLES", "publish"]
@@ -55,7 +56,7 @@ def _copied(database: Path, draft: Path, kept: Collection[str]) -> bool:
         return False
     shutil.copyfile(database, draft)
     try:
-        with duckdb.connect(draft) as connection:
+        with open_database(draft) as connection:
             (digest,) = connection.sql("SELECT schema_digest FROM warehouse_info").fetchall()[0]
             for name in kept:  # reads every block, each with its checksum: damage must not be handed on
                 connection.sql(f"SELECT bit_xor(hash(t)) FROM {name} t").fetchall()
@@ -69,7 +70,7 @@ def _copied(database: Path, draft: Path, kept: Collection[str]) -> bool:
 
 
 def _write(lake: Lake, draft: Path, wanted: Collection[str]) -> dict[str, int]:
-    with duckdb.connect(draft) as connection:
+    with open_database(draft) as connection:
         for name in wanted:
             connection.execute(f"DROP TABLE IF EXISTS {name}")
         connection.execute(script("schema"))

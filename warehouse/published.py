@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from warehouse.database import literal, open_database, script
 from warehouse.errors import ImportRefused, first_line
-from warehouse.files import script
 from warehouse.questions import SPLITS
-from warehouse.sources import Source, checked_file, columns_of, literal, scan
+from warehouse.sources import Source, checked_file, columns_of, scan
 
 __all__ = ["MODEL_NAME", "Answers", "Published", "open_scratch", "read_published"]
 
@@ -95,9 +95,7 @@ class Published:
 def open_scratch(folder: Path) -> duckdb.DuckDBPyConnection:
     """A database on disk, for what does not fit into memory."""
     folder.mkdir(parents=True)
-    return duckdb.connect(
-        folder / "scratch.duckdb", config={"memory_limit": MEMORY, "temp_directory": str(folder / "spill")}
-    )
+    return open_database(folder / "scratch.duckdb", memory_limit=MEMORY, temp_directory=str(folder / "spill"))
 
 
 def read_published(connection: duckdb.DuckDBPyConnection, source: Source, split_table: Path | None = None) -> Published:

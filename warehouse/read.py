@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from warehouse.database import literal, open_database
 from warehouse.errors import WarehouseError, first_line
 
 __all__ = ["WarehouseError", "connect", "query"]
@@ -21,10 +22,9 @@ def connect(database: Path) -> duckdb.DuckDBPyConnection:
         raise WarehouseError(f"there is no {database} yet; run `embedllm run` (or `embedllm demo`) to make it")
     # Attached to a database in memory: duckdb.connect(path) would hand out the file that this process
     # opened under this path before, even after another has taken its place.
-    connection = duckdb.connect()
+    connection = open_database()
     try:
-        path = str(database).replace("'", "''")
-        connection.execute(f"ATTACH '{path}' AS warehouse (READ_ONLY); USE warehouse")
+        connection.execute(f"ATTACH {literal(database)} AS warehouse (READ_ONLY); USE warehouse")
     except duckdb.Error as error:
         connection.close()
         raise WarehouseError(

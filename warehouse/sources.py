@@ -11,14 +11,16 @@ from pathlib import Path
 
 import duckdb
 
+from warehouse.database import identifier, literal
 from warehouse.errors import ImportRefused, first_line
 from warehouse.questions import SPLITS
 
-__all__ = ["ResultFile", "Source", "columns_of", "digest_of", "find_source", "literal", "scan"]
+__all__ = ["ResultFile", "Source", "columns_of", "digest_of", "find_source", "scan"]
 
 SUFFIXES = (".csv", ".parquet")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_LONGEST_LINE = 64 * 2**20  # bytes; DuckDB's own limit of 2 MB is less than some prompts
+_LONGEST_LINE = 8 * 2**20  # bytes; DuckDB's own limit is 2 MB
+_BUFFER = 2 * _LONGEST_LINE  # DuckDB's own choice, 16 lines of the longest kind, would take more than its memory
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def scan(path: Path, columns: Iterable[str], wanted: Iterable[str]) -> str:
     # The format is said, not guessed: a guess would depend on what stands in the first rows.
     types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
     rows = f"""read_csv({literal(path)}, auto_detect = false, header = true, delim = ',', quote = '"',
-        escape = '"', max_line_size = {_LONGEST_LINE}, columns = {{{types}}})"""
+        escape = '"', max_line_size = {_LONGEST_LINE}, buffer_size = {_BUFFER},
+        columns = {{{types}}})"""
     return f"(SELECT row_number() OVER () AS _row, {texts} FROM {rows})"
 
 
@@ -128,13 +131,3 @@ def digest_of(paths: Iterable[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def literal(value: object) -> str:
-    """`value` as a SQL string."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """`name` as a SQL name."""
-    return '"' + name.replace('"', '""') + '"'

@@ -150,7 +150,7 @@ def logic(rng: random.Random, level: int) -> Question:
 
 
 def weekday(rng: random.Random, level: int) -> Question:
-    day, days = rng.choice(DAYS), rng.randint(*((1, 2), (3, 5), (6, 10))[level])
+    day, days = rng.choice(DAYS), rng.randint(*((1, 2), (3, 4), (5, 6))[level])
     event = rng.choice(EVENTS)
     later = (
         f"Today is {day}. The {event} is in {days} days. On which day?",
