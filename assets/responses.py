@@ -153,6 +153,7 @@ def entry_digest(model: ModelEntry, benchmark: BenchmarkEntry, workspace: Worksp
         "model": model.model_dump(include={"backend", "args", "trust_remote_code", "apply_chat_template"}),
         "benchmark": benchmark.model_dump(include={"tasks", "metric", "filter", "num_fewshot"}),
         "seed": workspace.seed,
+        "zoo": workspace.zoo_recipe() if workspace.registry.made_by == "zoo" else None,
     }
     text = json.dumps(how, sort_keys=True).replace(str(workspace.home), "{home}")  # a home may be moved
     return hashlib.sha256(text.encode()).hexdigest()[:16]

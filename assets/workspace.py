@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +52,11 @@ class Workspace:
     @property
     def zoo(self) -> Path:
         return self.home / "zoo"
+
+    def zoo_recipe(self) -> str | None:
+        """Digest of what decides the zoo's weights; None where it is not built."""
+        manifest = self.zoo / "manifest.json"
+        return json.loads(manifest.read_text(encoding="utf-8"))["recipe"] if manifest.exists() else None
 
     @property
     def report(self) -> Path:

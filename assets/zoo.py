@@ -10,13 +10,16 @@ def zoo(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """112 tiny language models, 14 families at 8 stages of training, and ten benchmarks they were never trained on."""
     from harness.zoo import build_zoo
 
-    summary = build_zoo(workspace.zoo, seed=workspace.seed, progress=workspace.progress)
+    def progress(done: int, total: int, _: str) -> None:
+        workspace.progress(done, total, "families trained")
+
+    summary = build_zoo(workspace.zoo, seed=workspace.seed, progress=progress)
     return dg.MaterializeResult(
         metadata={
             "models": summary.models,
-            "trained_now": summary.trained,
+            "families_trained_now": len(summary.trained),
             "seconds": round(summary.seconds, 1),
             "folder": dg.MetadataValue.path(str(workspace.zoo)),
         },
-        data_version=dg.DataVersion(summary.digest),
+        data_version=dg.DataVersion(summary.recipe),
     )

@@ -53,22 +53,25 @@ def run_chain(settings: Settings, workspace: Workspace, console: Console) -> Cha
         work = pending(workspace)
         outcomes = []
         if work:
-            workers = settings.evaluation_workers or default_workers(settings.device)
-            for outcome in evaluate_models(work, workers, workspace, instance):
+            devices = accelerators() if settings.device is None else []
+            workers = settings.evaluation_workers or len(devices) or _cpu_workers(workspace)
+            for outcome in evaluate_models(work, workspace, instance, workers=workers, devices=devices):
                 outcomes.append(outcome)
                 console.progress(len(outcomes), len(work), "models evaluated")
         refreshed = _refresh(workspace, instance, console)
     return ChainResult(len(work), tuple(o.model for o in outcomes if not o.succeeded), refreshed)
 
 
-def default_workers(device: str | None) -> int:
-    """One model a GPU; without GPU, one a core."""
-    if device != "cpu":
-        import torch
+def accelerators() -> list[str]:
+    """torch's names of the GPUs here: one model is evaluated on each."""
+    import torch
 
-        if torch.cuda.is_available():
-            return torch.cuda.device_count()
-    return len(os.sched_getaffinity(0))
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+
+def _cpu_workers(workspace: Workspace) -> int:
+    """The zoo's models take a core each; of others one at a time uses all cores, and two may not fit into memory."""
+    return len(os.sched_getaffinity(0)) if workspace.registry.made_by == "zoo" else 1
 
 
 def _run(

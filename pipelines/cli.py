@@ -28,7 +28,7 @@ from .console import Console
 from .instance import HomeBusy, exclusive, register_models, use_home
 from .settings import DEMO_REGISTRY, Settings, open_workspace
 
-out = RichConsole()
+out = RichConsole(highlight=False)
 
 
 class CommandError(RuntimeError):
@@ -143,7 +143,8 @@ def _summary(workspace: Workspace) -> None:
         "SELECT 'forecast' AS task, f.method, accuracy, ci_low, ci_high "
         "FROM forecasts f JOIN embedders USING (embedder) WHERE serving AND benchmark = 'all' UNION ALL "
         "SELECT 'routing', r.method, accuracy, ci_low, ci_high "
-        "FROM routing r JOIN embedders USING (embedder) WHERE serving AND benchmark = 'all' ORDER BY task, accuracy DESC",
+        "FROM routing r JOIN embedders USING (embedder) WHERE serving AND benchmark = 'all' "
+        "ORDER BY task, accuracy DESC",
     )
     out.print(_table(results, title="On test questions (95% interval)"))
     out.print(f"Report: {workspace.report}", soft_wrap=True, highlight=False)

@@ -56,7 +56,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """One line, above the bars."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def progress(self, done: int, total: int, label: str) -> None:
         """How far a long step is; the first call under a label starts its bar."""

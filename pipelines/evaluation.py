@@ -1,14 +1,16 @@
-"""Evaluate many models at once: one process each at a time, one Dagster run a model."""
+"""Evaluate many models at once: one Dagster run a model, several worker processes."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing.queues import Queue
 
 import dagster as dg
 
@@ -33,13 +35,21 @@ class Outcome:
 
 
 def evaluate_models(
-    work: Mapping[str, Sequence[str]], workers: int, workspace: Workspace, instance: dg.DagsterInstance
+    work: Mapping[str, Sequence[str]],
+    workspace: Workspace,
+    instance: dg.DagsterInstance,
+    *,
+    workers: int,
+    devices: Sequence[str] = (),
 ) -> Iterator[Outcome]:
-    """Evaluate `work` (model → benchmarks), yielding each model as it ends; one that kills its process is recorded."""
+    """Evaluate `work` (model → benchmarks), yielding each model as it ends; one that kills its process is recorded.
+
+    `devices` (torch's names) are shared out among the workers; without any, each finds its own.
+    """
     left = dict(work)
     while left:
         try:
-            with _pool(min(workers, len(left))) as pool:
+            with _pool(min(workers, len(left)), devices) as pool:
                 futures = [pool.submit(evaluate_model, model, benchmarks) for model, benchmarks in left.items()]
                 for future in as_completed(futures):
                     outcome = future.result()
@@ -57,12 +67,30 @@ def evaluate_models(
             workers = 1  # alone, a model has all the memory, and a kill names its culprit
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # On a CPU, processes that each use every core slow one another down.
+def _pool(workers: int, devices: Sequence[str]) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    free = context.Queue()
+    for worker in range(workers):
+        free.put(devices[worker % len(devices)] if devices else "")
+    return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(free, workers))
+
+
+def _start_worker(free: Queue[str], workers: int) -> None:
+    """Runs first in every worker, before torch is imported."""
+    if device := free.get():
+        os.environ["EMBEDLLM_DEVICE"] = device
     if workers > 1:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("TQDM_DISABLE", "1" if workers > 1 else "")
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes that each use every core slow one another down
+        os.environ["TQDM_DISABLE"] = "1"  # bars of several models would overwrite one another
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker would otherwise wait for ever for work from a command that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def evaluate_model(model: str, benchmarks: Sequence[str]) -> Outcome:

@@ -31,7 +31,9 @@ class Settings(BaseSettings):
     seed: int = Field(default=0, ge=0, description="seed of everything random")
     device: str | None = Field(default=None, description="torch device; by default the GPU where there is one")
     evaluation_workers: int | None = Field(
-        default=None, ge=1, description="models evaluated at once; by default one a GPU, or one a core without GPU"
+        default=None,
+        ge=1,
+        description="models evaluated at once; by default one a GPU, without GPU one, or a zoo model a core",
     )
 
     @field_validator("home", "registry", mode="after")

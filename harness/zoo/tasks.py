@@ -32,9 +32,7 @@ def _data(skill: str, seed: int) -> str:
     questions = make_benchmark(skill, seed)
     places = [index % 4 for index in range(len(questions))]
     random.shuffle(places)
-    return "".join(
-        json.dumps(_row(question, place)) + "\n" for question, place in zip(questions, places, strict=True)
-    )
+    return "".join(json.dumps(_row(question, place)) + "\n" for question, place in zip(questions, places, strict=True))
 
 
 def _row(question: Question, place: int) -> dict[str, object]:

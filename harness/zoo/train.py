@@ -125,9 +125,7 @@ def _new_model(width: int, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadMode
     return model
 
 
-def _optimizer(
-    model: GPT2LMHeadModel, recipe: Recipe
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+def _optimizer(model: GPT2LMHeadModel, recipe: Recipe) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """AdamW; the rate climbs for 50 steps, stays, and falls to zero over the last 40 % of the steps."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
