@@ -46,8 +46,8 @@ def _describe(matrix: CorrectnessMatrix, workspace: Workspace) -> dict[str, dg.M
         "models": dg.MetadataValue.int(len(matrix.models)),
         "questions": dg.MetadataValue.int(len(matrix.question_ids)),
         "benchmarks": dg.MetadataValue.int(len(set(matrix.benchmarks))),
-        "filled": dg.MetadataValue.float(float(matrix.observed.mean())),
-        "accuracy": dg.MetadataValue.float(float(np.nanmean(matrix.labels))),
+        "filled": dg.MetadataValue.float(round(float(matrix.observed.mean()), 4)),
+        "accuracy": dg.MetadataValue.float(round(float(np.nanmean(matrix.labels)), 4)),
         "warehouse": dg.MetadataValue.path(str(workspace.database)),
         "accuracies": dg.MetadataValue.md(correctness_heatmap(matrix)),
     }

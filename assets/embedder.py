@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from embedder.router import Router
     from embedder.store import EmbedderInfo
 
+
+class NoEmbedder(LookupError):
+    """No embedder was fitted yet in this home."""
+
+
 EMBEDDERS = pa.schema(
     {
         "embedder": pa.string(),
@@ -71,8 +76,8 @@ def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
             "dagster/row_count": len(names),
             "version": version,
             "dimensions": vectors.shape[1],
-            "val_accuracy": info.val_accuracy,
-            "val_log_loss": info.val_log_loss,
+            "val_accuracy": _rounded(info.val_accuracy),
+            "val_log_loss": _rounded(info.val_log_loss),
             "seconds_to_fit": round(info.seconds, 2),
             "folder": dg.MetadataValue.path(str(workspace.embedders / version)),
             "map": dg.MetadataValue.md(markdown(model_map(vectors[known], [families.get(n) for n in names]))),
@@ -85,14 +90,16 @@ def open_router(workspace: Workspace) -> Router:
     """The router on the serving embedder.
 
     Raises:
-        LookupError: no embedder was fitted yet.
+        NoEmbedder: none was fitted yet.
+        EncoderError: the question encoder cannot be found or loaded.
         StoreError: its files are damaged, or it was fitted on another encoder's vectors.
     """
     from embedder.router import Router
     from embedder.store import load_embedder
 
+    version = serving(workspace)
     encoder = encoder_in_use(workspace)
-    fitted, _ = load_embedder(workspace.embedders / serving(workspace), encoder=encoder.name)
+    fitted, _ = load_embedder(workspace.embedders / version, encoder=encoder.name)
     return Router(fitted, encoder)
 
 
@@ -100,12 +107,16 @@ def serving(workspace: Workspace) -> str:
     """The version in use.
 
     Raises:
-        LookupError: no embedder was fitted yet.
+        NoEmbedder: none was fitted yet.
     """
     table = workspace.lake.read_table("embedders")
     if table is None:
-        raise LookupError(f"There is no embedder yet in {workspace.home}: run `embedllm run` or `embedllm demo` first.")
+        raise NoEmbedder(f"There is no embedder yet in {workspace.home}: run `embedllm run` or `embedllm demo` first.")
     return table.filter(pc.field("serving"))["embedder"][0].as_py()
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _version(matrix: CorrectnessMatrix, features: npt.NDArray[np.float32], seed: int) -> str:

@@ -49,7 +49,7 @@ def forecasts(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(table),
-            **{f"accuracy_{r['method']}": r["accuracy"] for r in overall},
+            **{f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall},
             "accuracies": dg.MetadataValue.md(markdown(bars)),
         }
     )

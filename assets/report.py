@@ -54,7 +54,7 @@ def report(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     html = render(_facts(workspace), sections)
     _write(workspace.report, html)
     return dg.MaterializeResult(
-        metadata={"report": dg.MetadataValue.url(workspace.report.as_uri()), "bytes": len(html.encode())}
+        metadata={"report": dg.MetadataValue.path(str(workspace.report)), "bytes": len(html.encode())}
     )
 
 
@@ -168,7 +168,12 @@ def _embedding(workspace: Workspace) -> Section:
 
 
 def _failures(workspace: Workspace) -> list[Section]:
-    rows = _rows(workspace, "SELECT model, benchmark, kind, reason FROM failures ORDER BY model, benchmark LIMIT 50")
+    rows = _rows(
+        workspace,
+        "SELECT model, benchmark, kind, reason FROM failures "
+        "SEMI JOIN models USING (model) SEMI JOIN benchmarks USING (benchmark) "  # not of what is no longer registered
+        "ORDER BY model, benchmark LIMIT 50",
+    )
     if not rows:
         return []
     return [Section("What could not be evaluated", "These count as not asked, never as wrong.", tables=[rows])]

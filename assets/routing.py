@@ -46,7 +46,7 @@ def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
         metadata={
             "dagster/row_count": len(summary),
             "routes": len(routes),
-            **{f"accuracy_{r['method']}": r["accuracy"] for r in overall},
+            **{f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall},
             "accuracies": dg.MetadataValue.md(markdown(bars)),
         }
     )

@@ -19,9 +19,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # before this folder, whose harness.py is not the package
 
-from harness.zoo import FAMILIES, SKILLS, TASK_PREFIX, build_zoo  # noqa: E402
-from harness.zoo.families import RECIPE  # noqa: E402
-from harness.zoo.skills import LEVELS  # noqa: E402
+from harness.zoo import FAMILIES, SKILLS, TASK_PREFIX, build_zoo
+from harness.zoo.families import RECIPE
+from harness.zoo.skills import LEVELS
 
 COMPARED = ("coder-100", "linguist-035")
 
@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int)
     options = parser.parse_args()
     logging.disable_progress_bar()
+    torch.set_num_threads(1)  # more only spin on models this small
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         summary = build_zoo(folder, workers=options.workers, progress=lambda *state: print(*state, file=sys.stderr))
@@ -100,26 +101,19 @@ def level_table(scores: dict[str, Scores], benchmarks: dict[str, list[dict]]) ->
 
 def compare_with_lm_eval(folder: Path, scores: dict[str, Scores]) -> int:
     """0 when lm-eval finds the same accuracies for the models `COMPARED`, else 1."""
-    from lm_eval import simple_evaluate
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(folder / "tasks"), include_defaults=False)
-    tasks: list[str | dict | object] = [TASK_PREFIX + skill for skill in SKILLS]
     differences = 0
     for name in COMPARED:
-        arguments = {"pretrained": str(folder / name), "dtype": "float32"}
-        found = simple_evaluate(
-            "hf",
-            model_args=arguments,
-            tasks=tasks,
-            task_manager=manager,
-            device="cpu",
-            batch_size=64,
-            bootstrap_iters=0,
-        )
-        assert found is not None
+        # pyright does not see lm-eval's parameters through its decorators
+        model = HFLM(pretrained=str(folder / name), dtype="float32", device="cpu", batch_size=64)  # pyright: ignore
+        found = simple_evaluate(model, tasks=sorted(manager.all_subtasks), task_manager=manager, bootstrap_iters=0)  # pyright: ignore
+        results = (found or {}).get("results", {})
         for skill in SKILLS:
-            ours, theirs = float(scores[name][skill].mean()), found["results"][TASK_PREFIX + skill]["acc,none"]
+            ours, theirs = float(scores[name][skill].mean()), results[TASK_PREFIX + skill]["acc,none"]
             differences += abs(ours - theirs) > 1e-6
             print(f"{name} {skill}: torch {ours:.4f}, lm-eval {theirs:.4f}")
     print(f"{differences} differences")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import dagster as dg
@@ -16,7 +16,7 @@ from assets.workspace import Workspace
 from .console import Console
 from .definitions import build_definitions
 from .evaluation import evaluate_models
-from .instance import LAUNCHED_BY, end_dead_runs, exclusive, register_models
+from .instance import CLI_TAGS, end_dead_runs, exclusive, register_models
 from .jobs import REFRESH, ZOO
 from .settings import Settings
 
@@ -41,6 +41,7 @@ def run_chain(settings: Settings, workspace: Workspace, console: Console) -> Cha
 
     Raises:
         HomeBusy: another command works on this home.
+        TaskUnknown: a benchmark names a task, metric or filter that lm-eval does not have.
         ChainFailed: a stage failed; what earlier stages made stays and is not made again.
     """
     workspace = replace(workspace, progress=console.progress)
@@ -53,6 +54,7 @@ def run_chain(settings: Settings, workspace: Workspace, console: Console) -> Cha
         work = pending(workspace)
         outcomes = []
         if work:
+            _check_tasks(workspace, work)
             devices = accelerators() if settings.device is None else []
             workers = settings.evaluation_workers or len(devices) or _cpu_workers(workspace)
             for outcome in evaluate_models(work, workspace, instance, workers=workers, devices=devices):
@@ -60,6 +62,15 @@ def run_chain(settings: Settings, workspace: Workspace, console: Console) -> Cha
                 console.progress(len(outcomes), len(work), "models evaluated")
         refreshed = _refresh(workspace, instance, console)
     return ChainResult(len(work), tuple(o.model for o in outcomes if not o.succeeded), refreshed)
+
+
+def _check_tasks(workspace: Workspace, work: Mapping[str, Sequence[str]]) -> None:
+    """A task that lm-eval does not know ends the run here: one sentence instead of a failure a model."""
+    from harness.tasks import TaskIndex
+
+    asked = {name for benchmarks in work.values() for name in benchmarks}
+    index = TaskIndex(workspace.registry.tasks_dir)
+    index.check(benchmark for benchmark in workspace.registry.benchmarks if benchmark.name in asked)
 
 
 def accelerators() -> list[str]:
@@ -86,7 +97,7 @@ def _run(
         instance=instance,
         run_config={"loggers": {"console": {}}},  # without it, Dagster logs every event
         raise_on_error=False,
-        tags={LAUNCHED_BY: "cli", **(tags or {})},
+        tags={**CLI_TAGS, **(tags or {})},
     )
     if not result.success:
         failure = next(e for e in result.all_events if e.is_step_failure)
@@ -98,8 +109,10 @@ def _run(
 
 def _refresh(workspace: Workspace, instance: dg.DagsterInstance, console: Console) -> bool:
     inputs = _inputs(workspace)
-    done = dg.RunsFilter(tags={INPUTS: inputs}, statuses=[dg.DagsterRunStatus.SUCCESS])
-    if workspace.database.exists() and workspace.report.exists() and instance.get_runs(done, limit=1):
+    latest = instance.get_runs(dg.RunsFilter(job_name=REFRESH, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1)
+    # A run that the UI repeats carries the tags of the first one, whatever it read.
+    holds = any(run.tags.get(INPUTS) == inputs and run.parent_run_id is None for run in latest)
+    if workspace.database.exists() and workspace.report.exists() and holds:
         return False
     _run(workspace, instance, console, REFRESH, tags={INPUTS: inputs})
     return True

@@ -25,10 +25,10 @@ from warehouse.ingest import ImportRefused, import_results
 from warehouse.read import WarehouseError, query
 
 from .console import Console
-from .instance import HomeBusy, exclusive, register_models, use_home
+from .instance import LOCATION, HomeBusy, exclusive, register_models, use_home
 from .settings import DEMO_REGISTRY, Settings, open_workspace
 
-out = RichConsole(highlight=False)
+out = RichConsole(highlight=False, markup=False)  # names and questions are shown as they are
 
 
 class CommandError(RuntimeError):
@@ -51,7 +51,8 @@ class _Commands(TyperGroup):
         except pydantic.ValidationError as error:
             first = error.errors()[0]
             name = "_".join(["EMBEDLLM", *(str(part).upper() for part in first["loc"])])
-            typer.secho(f"embedllm: {name}={first['input']!r}: {first['msg']}.", err=True, fg=typer.colors.RED)
+            found = first["msg"].removeprefix("Value error, ")
+            typer.secho(f"embedllm: {name} is {str(first['input'])!r}: {found}.", err=True, fg=typer.colors.RED)
         raise typer.Exit(1)
 
 
@@ -70,7 +71,6 @@ app.add_typer(benchmarks_app, name="benchmarks")
 
 def _open(**overrides: Any) -> tuple[Settings, Workspace]:
     settings = Settings(**overrides)
-    use_home(settings)
     return settings, open_workspace(settings)
 
 
@@ -111,6 +111,7 @@ def _chain(**overrides: Any) -> None:
         raise CommandError(
             "There is nothing to run on: set EMBEDLLM_REGISTRY to a registry, or import published results."
         )
+    use_home(settings)
     with Console() as console:
         models = f"registry {workspace.registry.folder}" if workspace.registry.models else "imported results only"
         console.say(f"embedllm: home {settings.home}, {models}")
@@ -225,10 +226,15 @@ def route(
     top: Annotated[int, typer.Option(min=1, help="How many models to show.")] = 5,
 ) -> None:
     """The models most likely to answer this question correctly, with their probabilities."""
-    from assets.embedder import open_router
+    from assets.embedder import NoEmbedder, open_router
+    from embedder.encoder import EncoderError
+    from embedder.store import StoreError
 
     _, workspace = _open()
-    choices = open_router(workspace).rank([question], top=top)[0]
+    try:
+        choices = open_router(workspace).rank([question], top=top)[0]
+    except (NoEmbedder, EncoderError, StoreError) as error:
+        raise CommandError(str(error)) from error
     table = Table("model", "probability of a correct answer")
     for choice in choices:
         table.add_row(choice.model, f"{choice.probability:.3f}")
@@ -268,12 +274,14 @@ def ui(
     import dagster as dg
 
     settings, workspace = _open()
+    use_home(settings)
     with dg.DagsterInstance.get() as instance:
         register_models(instance, (m.name for m in workspace.registry.models))
     out.print(f"Dagster UI on http://{host}:{port}, home {settings.home} (Ctrl-C stops it)", soft_wrap=True)
-    dagster = Path(sys.executable).with_name("dagster")
-    arguments = ["dev", "--module-name", "pipelines.definitions", "--host", host, "--port", str(port)]
-    os.execv(dagster, [str(dagster), *arguments])
+    # `dg dev`, which would follow it, needs one more package and does the same.
+    python = [sys.executable, "-W", "ignore:Function `dev_command`:FutureWarning"]
+    arguments = ["--module-name", LOCATION, "--host", host, "--port", str(port)]
+    os.execv(sys.executable, [*python, "-m", "dagster", "dev", *arguments])
 
 
 @models_app.command("list")

@@ -24,4 +24,7 @@ def build_definitions(workspace: Workspace, loggers: Mapping[str, dg.LoggerDefin
     )
 
 
-defs = build_definitions(open_workspace(Settings()))
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster's own commands load; built when asked for, so that importing this reads no settings."""
+    return build_definitions(open_workspace(Settings()))

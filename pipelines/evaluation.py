@@ -18,7 +18,7 @@ from assets.partitions import responses_key
 from assets.workspace import Workspace
 
 from .definitions import build_definitions
-from .instance import LAUNCHED_BY, end_dead_runs
+from .instance import CLI_TAGS, end_dead_runs
 from .jobs import EVALUATE
 from .settings import Settings, open_workspace
 
@@ -104,7 +104,7 @@ def evaluate_model(model: str, benchmarks: Sequence[str]) -> Outcome:
             asset_selection=[responses_key(b) for b in benchmarks],
             run_config=QUIET,
             raise_on_error=False,
-            tags={LAUNCHED_BY: "cli"},
+            tags=CLI_TAGS,
         )
     )
     return Outcome(model, result.success)

@@ -15,6 +15,11 @@ from assets.partitions import MODELS_PARTITION
 from .settings import PROJECT, Settings
 
 LAUNCHED_BY = "embedllm/launched-by"
+LOCATION = "pipelines.definitions"
+CLI_TAGS = {
+    LAUNCHED_BY: "cli",
+    ".dagster/repository": f"__repository__@{LOCATION}",  # by this the UI finds a job's runs
+}
 UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
@@ -63,7 +68,8 @@ def exclusive(home: Path) -> Iterator[None]:
 
 def end_dead_runs(instance: dg.DagsterInstance) -> int:
     """Mark as failed the runs whose command was killed. Call it holding the home: no live command has any then."""
-    dead = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED, tags={LAUNCHED_BY: "cli"}))
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED, tags={LAUNCHED_BY: "cli"}))
+    dead = [run for run in unfinished if run.parent_run_id is None]  # the UI repeats a run with its tags
     for run in dead:
         instance.report_run_failed(run, "The process that ran this was killed.")
     return len(dead)

@@ -41,6 +41,13 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().resolve() if path else None
 
+    @field_validator("home", mode="after")
+    @classmethod
+    def _is_folder(cls, home: Path) -> Path:
+        if home.exists() and not home.is_dir():
+            raise ValueError("it is a file; name a folder")
+        return home
+
 
 def registry_in_force(settings: Settings) -> Registry:
     """The registry asked for; else the demo's, except in a home that holds nothing but imported results: there, none.

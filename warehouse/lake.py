@@ -201,7 +201,7 @@ class Lake:
                 "kind": kind,
                 "reason": reason,
                 "attempts": attempts + 1,
-                "at": datetime.now(UTC).isoformat(),
+                "failed_at": datetime.now(UTC).isoformat(),
             }
             with replacing(path) as temporary:
                 temporary.write_text(json.dumps(record))

@@ -103,15 +103,15 @@ def _check_questions(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
 
 def _load_models(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
     answered = pa.table({"model": pa.array(sorted({model for _, model in lake.pairs()}), pa.string())})
-    labels = _or_empty(connection, "models", lake.read_table("imported_models"))
-    registered = _or_empty(connection, "models", lake.read_table("models"))
+    labels = _complete(connection, "models", lake.read_table("imported_models"))
+    registered = _complete(connection, "models", lake.read_table("models"))
     _run(connection, "load_models", answered=answered, labels=labels, registered=registered)
 
 
 def _load_benchmarks(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
     known = sorted({benchmark for benchmark, _ in lake.pairs()})
     answered = pa.table({"benchmark": pa.array(known, pa.string())})
-    registered = _or_empty(connection, "benchmarks", lake.read_table("benchmarks"))
+    registered = _complete(connection, "benchmarks", lake.read_table("benchmarks"))
     _run(connection, "load_benchmarks", answered=answered, registered=registered)
 
 
@@ -189,9 +189,10 @@ def _run(connection: duckdb.DuckDBPyConnection, name: str, **inputs: pa.Table) -
         connection.unregister(table)
 
 
-def _or_empty(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | None) -> pa.Table:
-    """`table`, or one with no rows and the columns of `name`."""
-    return table if table is not None else connection.sql(f"FROM {name} LIMIT 0").to_arrow_table()
+def _complete(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | None) -> pa.Table:
+    """`table`, with all columns of the warehouse's `name`; what it lacks is null."""
+    empty = connection.sql(f"FROM {name} LIMIT 0").to_arrow_table()
+    return pa.concat_tables([empty, table], promote_options="permissive") if table else empty
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[str]:

@@ -93,8 +93,8 @@ def columns_of(connection: duckdb.DuckDBPyConnection, path: Path, needed: Collec
     """The file's columns. Raises ImportRefused where it cannot be read or lacks some of `needed`."""
     try:
         if path.suffix == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                columns = next(csv.reader(file), [])
+            with path.open("rb") as file:
+                columns = next(csv.reader([file.readline(_LONGEST_LINE).decode("utf-8-sig")]), [])
         else:
             columns = connection.sql(f"FROM read_parquet({literal(path)}) LIMIT 0").columns
     except (duckdb.Error, OSError, UnicodeDecodeError, csv.Error) as error:

@@ -1,6 +1,7 @@
 """Builds the zoo in a folder: families in parallel, each one whole or not there, nothing done twice."""
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import json
@@ -16,8 +17,6 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
-
-from filelock import FileLock
 
 from harness.zoo.families import RECIPE, Recipe
 from harness.zoo.files import move_folder, write_text
@@ -37,6 +36,7 @@ class ZooSummary:
     """What a call of `build_zoo` found and did."""
 
     folder: Path
+    recipe: str  # digest of all that decides the weights: seed, recipe and the code that trains
     models: int
     trained: tuple[str, ...]  # families trained by this call, the others were there
     seconds: float
@@ -63,13 +63,14 @@ def build_zoo(
         raise ValueError(f"The zoo needs at least 1 worker process, {workers} asked for: leave `workers` out.")
     start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the process, however that ends
         write_tasks(folder / "tasks", seed)
         manifest = _Manifest(folder, recipe, seed)
         missing = manifest.missing()
         cpu_seconds = _train(manifest, missing, workers, progress) if missing else 0.0
     models = sum(len(recipe.model_names(family)) for family in recipe.families)
-    return ZooSummary(folder, models, tuple(missing), time.monotonic() - start, cpu_seconds)
+    return ZooSummary(folder, manifest.digest, models, tuple(missing), time.monotonic() - start, cpu_seconds)
 
 
 def available_cores() -> int:
@@ -84,7 +85,7 @@ class _Manifest:
 
     def __init__(self, folder: Path, recipe: Recipe, seed: int) -> None:
         self.folder, self.recipe, self.seed = folder, recipe, seed
-        self.digest = _digest(recipe, seed)
+        self.digest = recipe_digest(recipe, seed)
         self._families: set[str] = set()
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
             stored = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -119,7 +120,7 @@ class _Manifest:
         write_text(self.folder / MANIFEST, json.dumps(content, indent=2) + "\n")
 
 
-def _digest(recipe: Recipe, seed: int) -> str:
+def recipe_digest(recipe: Recipe, seed: int) -> str:
     """Hex digest of all that decides the weights: seed, recipe, and the code that trains."""
     digest = hashlib.sha256(json.dumps([seed, asdict(recipe)], sort_keys=True).encode())
     for name in SOURCES:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from harness.zoo.skills import SKILLS
+
 
 @dataclass(frozen=True)
 class Family:
@@ -34,9 +36,7 @@ class Recipe:
         return tuple(f"{family}-{percent:03d}" for percent in self.checkpoints)
 
 
-EVERYTHING: Final = dict.fromkeys(
-    ["addition", "subtraction", "comparison", "sequence", "letters", "roman", "logic", "weekday", "units", "code"], 1
-)
+EVERYTHING: Final = dict.fromkeys(SKILLS, 1)
 
 FAMILIES: Final[Mapping[str, Family]] = {
     "generalist-s": Family(32, EVERYTHING),
@@ -46,13 +46,13 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "coder": Family(48, {"addition": 1, "subtraction": 1, "letters": 1, "code": 4}),
     "puzzler": Family(48, {"sequence": 3, "letters": 2, "logic": 3}),
     "linguist": Family(48, {"letters": 4, "roman": 1, "logic": 3}),
-    "historian": Family(48, {"comparison": 1, "roman": 2, "weekday": 4}),
+    "historian": Family(48, {"comparison": 1, "roman": 3, "weekday": 4}),
     "calendar": Family(32, {"addition": 1, "weekday": 4, "units": 2}),
     "logician": Family(48, {"comparison": 3, "logic": 4, "code": 1}),
     "engineer": Family(48, {"addition": 1, "comparison": 1, "units": 3, "code": 3}),
     "schoolkid": Family(32, {"addition": 2, "subtraction": 2, "letters": 1, "roman": 1, "weekday": 1}),
     "pattern": Family(48, {"comparison": 2, "sequence": 4, "roman": 2}),
-    "clerk": Family(32, {"comparison": 2, "letters": 2, "weekday": 4, "units": 1}),
+    "clerk": Family(32, {"comparison": 3, "letters": 3, "weekday": 2, "units": 1}),
 }
 
 RECIPE: Final = Recipe(FAMILIES)

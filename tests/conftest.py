@@ -1,0 +1,194 @@
+"""Small real things for tests of the whole chain: four tiny random GPT-2s, three benchmarks of 40 questions."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import Result
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from warehouse.read import query
+
+MODELS = ("tiny/a", "tiny/b", "tiny/c", "tiny/d")
+BENCHMARKS = ("fruit", "sums", "towns")
+QUESTIONS = 40
+
+_FRUIT = ("apple", "banana", "cherry", "damson", "elder", "fig", "grape", "hazel")
+_COLOURS = ("red", "yellow", "green", "blue", "black", "white")
+_TOWNS = ("Paris", "Rome", "Oslo", "Lima", "Berlin", "Bern", "Cairo", "Delhi")
+_GRAMMAR = ("What", "Which", "is", "the", "plus", "colour", "of", "a", "number", "lies", "north", "?", "Answer", ":")
+_WORDS = (*_GRAMMAR, *_FRUIT, *_COLOURS, *_TOWNS, *(str(number) for number in range(60)))
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """What a command puts into the environment goes with the test; what the user has set is not seen."""
+    before = dict(os.environ)
+    for name in list(os.environ):
+        if name.startswith(("EMBEDLLM_", "DAGSTER_")):
+            del os.environ[name]
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@dataclass(frozen=True)
+class Command:
+    """`embedllm`, as users call it, on one home."""
+
+    home: Path
+    registry: Path | None = None
+    settings: Mapping[str, str] | None = None
+    timeout: float = 240
+
+    def environment(self) -> dict[str, str]:
+        own = {"EMBEDLLM_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        if self.registry:
+            own["EMBEDLLM_REGISTRY"] = str(self.registry)
+        return {**os.environ, **own, **(self.settings or {})}
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("embedllm")), *arguments]
+        return subprocess.run(
+            command, env=self.environment(), capture_output=True, text=True, timeout=self.timeout, check=False
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """In a process group of its own, so that it can be killed with its workers."""
+        command = [str(Path(sys.executable).with_name("embedllm")), *arguments]
+        return subprocess.Popen(
+            command,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def with_settings(self, **settings: str) -> "Command":
+        return replace(self, settings={**(self.settings or {}), **settings})
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """What the published warehouse answers, without the seconds that starting `embedllm sql` takes."""
+        return query(self.home / "warehouse.duckdb", sql).to_pylist()
+
+    def here(self, *arguments: str) -> Result:
+        """The same command in this process."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment().items():
+                patch.setenv(name, value)
+            return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture(scope="session")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with models/a … d and tasks/."""
+    folder = tmp_path_factory.mktemp("micro")
+    for seed, name in enumerate(MODELS):
+        _save_model(folder / "models" / name.removeprefix("tiny/"), seed)
+    (folder / "tasks").mkdir()
+    for name in BENCHMARKS:
+        _save_task(folder / "tasks", name, [_question(name, number) for number in range(QUESTIONS)])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_registry(micro: Path) -> Callable[..., Path]:
+    def write(
+        folder: Path, models: Sequence[str] = MODELS, benchmarks: Sequence[str] = BENCHMARKS, **changes: Any
+    ) -> Path:
+        """A registry of some of the micro models and benchmarks; `changes` are made to every benchmark's entry."""
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = [
+            {"name": name, "args": {"pretrained": str(micro / "models" / Path(name).name)}, "family": name[-1]}
+            for name in models
+        ]
+        asked = [{"name": name, "tasks": [f"micro_{name}"], "metric": "acc", **changes} for name in benchmarks]
+        (folder / "models.yaml").write_text(yaml.safe_dump({"models": entries}))
+        (folder / "benchmarks.yaml").write_text(
+            yaml.safe_dump({"tasks_dir": str(micro / "tasks"), "benchmarks": asked})
+        )
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def datasets_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("datasets"))
+
+
+@pytest.fixture
+def embedllm(tmp_path: Path, write_registry: Callable[..., Path], datasets_cache: str) -> Command:
+    """The command on an empty home and the micro registry."""
+    registry = write_registry(tmp_path / "registry")
+    return Command(tmp_path / "home", registry, {"HF_DATASETS_CACHE": datasets_cache})
+
+
+def _question(benchmark: str, number: int) -> dict[str, Any]:
+    if benchmark == "sums":
+        left, right = number % 8 + 1, number // 8 + 2
+        prompt, right_one, others = f"What is {left} plus {right} ?", left + right, range(20, 60)
+    elif benchmark == "fruit":
+        prompt = f"Which colour is the {_FRUIT[number % 8]} of number {number} ?"
+        right_one, others = _COLOURS[number % 6], _COLOURS
+    else:
+        prompt = f"Which lies north of {_TOWNS[number % 8]} a number {number} ?"
+        right_one, others = _TOWNS[(number + 3) % 8], _TOWNS
+    wrong = [str(other) for other in others if other != right_one]
+    choices = [wrong[(number + step) % len(wrong)] for step in range(3)]
+    choices.insert(number % 4, str(right_one))
+    return {"prompt": f"{prompt}\nAnswer :", "choices": choices, "label": number % 4}
+
+
+def _save_task(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
+    data = folder / f"{name}.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {
+        "task": f"micro_{name}",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(data)}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "prompt",
+        "doc_to_choice": "choices",
+        "doc_to_target": "label",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {"version": 1.0},
+    }
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(task))
+
+
+def _save_model(folder: Path, seed: int) -> None:
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    vocabulary = {word: i for i, word in enumerate(["<pad>", "<eos>", "<unk>", *_WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=64, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+    )
+    fast.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=len(vocabulary),
+        n_positions=64,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=1,
+        eos_token_id=1,
+        pad_token_id=0,
+        initializer_range=0.5,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)

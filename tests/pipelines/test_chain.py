@@ -1,0 +1,140 @@
+"""The whole chain, from registry or published results to SQL, route and report, through the command line."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+ENCODED = re.compile(r"questions encoded: (\d+) of (\d+)")
+
+
+def times(home: Path) -> dict[str, int]:
+    """When each file of the home apart from locks and Dagster's own records was last written."""
+    return {
+        str(path.relative_to(home)): path.stat().st_mtime_ns
+        for path in home.rglob("*")
+        if path.is_file() and "dagster" not in path.parts and "lock" not in path.name
+    }
+
+
+@pytest.mark.slow
+def test_the_whole_chain(embedllm: Any, write_registry: Callable[..., Path]) -> None:
+    registry = write_registry(embedllm.registry, models=["tiny/a", "tiny/b", "tiny/c", "tiny/d", "tiny/<gone>"])
+
+    first = embedllm("run")
+    assert first.returncode == 1
+    assert "Traceback" not in first.stderr
+    (complaint,) = [line for line in first.stderr.splitlines() if line.startswith("embedllm: 1 of 5")]
+    assert "(tiny/<gone>); everything else is done" in complaint
+    assert "5 models, 3 benchmarks, 120 questions, 480 responses" in first.stdout
+    assert ENCODED.findall(first.stderr) == [("120", "120")]
+
+    failures = embedllm.rows("SELECT * EXCLUDE failed_at FROM failures ORDER BY benchmark")
+    assert [(f["benchmark"], f["model"], f["kind"], f["attempts"]) for f in failures] == [
+        (name, "tiny/<gone>", "model_not_found", 1) for name in ("fruit", "sums", "towns")
+    ]
+    assert "<gone>, which does not exist" in failures[0]["reason"]
+    coverage = embedllm.rows("SELECT model, status, sum(n)::INT AS n FROM coverage GROUP BY ALL ORDER BY model")
+    assert coverage == [
+        {"model": "tiny/<gone>", "status": "failed", "n": 0},
+        *({"model": f"tiny/{name}", "status": "done", "n": 120} for name in "abcd"),
+    ]
+    page = embedllm.home / "reports" / "report.html"
+    assert "tiny/&lt;gone&gt;" in page.read_text(encoding="utf-8")
+    assert "<gone>" not in page.read_text(encoding="utf-8")
+    lake = {name: at for name, at in times(embedllm.home / "lake").items() if name.startswith("responses")}
+
+    write_registry(registry)
+    second = embedllm("run")
+    assert second.returncode == 0, second.stderr
+    assert "models evaluated" not in second.stderr
+    assert not ENCODED.findall(second.stderr)
+    assert {n: at for n, at in times(embedllm.home / "lake").items() if n in lake} == lake
+    assert embedllm.rows("SELECT model, source FROM models ORDER BY model") == [
+        {"model": f"tiny/{name}", "source": "registry"} for name in "abcd"
+    ]
+    assert embedllm.rows("SELECT count(*) AS n FROM coverage WHERE status = 'done'") == [{"n": 12}]
+
+    before = times(embedllm.home)
+    third = embedllm("run")
+    assert third.returncode == 0
+    assert "Nothing changed" in third.stderr
+    assert times(embedllm.home) == before
+
+    _assert_results(embedllm)
+    _assert_the_report(page)
+
+
+def _assert_results(embedllm: Any) -> None:
+    accuracy = "SELECT model, n, accuracy FROM leaderboard WHERE benchmark = 'sums' ORDER BY model"
+    as_csv = list(csv.DictReader(io.StringIO(embedllm("sql", accuracy, "--format", "csv").stdout)))
+    as_json = json.loads(embedllm.here("sql", accuracy, "--format", "json").stdout)
+    assert [(r["model"], int(r["n"]), float(r["accuracy"])) for r in as_csv] == [tuple(r.values()) for r in as_json]
+    assert len({row["accuracy"] for row in as_json}) > 1  # other weights, other answers
+    assert f"{as_json[0]['accuracy']:.4f}" in embedllm.here("sql", accuracy).stdout
+
+    splits = embedllm.rows("SELECT split, count(*) AS n FROM questions GROUP BY split ORDER BY split")
+    assert [row["split"] for row in splits] == ["test", "train", "val"]
+    test = splits[0]["n"]
+    forecasts = embedllm.rows("SELECT method, n FROM forecasts WHERE benchmark = 'all' ORDER BY method")
+    methods = ("embedder", "knn", "majority", "model_benchmark_mean", "model_mean")
+    assert forecasts == [{"method": method, "n": 4 * test} for method in methods]
+    routing = embedllm.rows("SELECT method, n FROM routing WHERE benchmark = 'all' ORDER BY method")
+    routers = ("best_per_benchmark", "best_single", "oracle", "random", "router", "weighted_random")
+    assert routing == [{"method": method, "n": test} for method in routers]
+    vectors = embedllm.rows("SELECT count(*) AS n, min(len(embedding)) AS d FROM model_embeddings")
+    assert vectors == [{"n": 4, "d": 232}]
+    assert embedllm.rows("SELECT count(*) AS n FROM question_embeddings WHERE len(embedding) = 384") == [{"n": 120}]
+
+    best = embedllm.here("route", "What is 3 plus 4 ?", "--top", "2")
+    assert best.exit_code == 0, best.output
+    shown = re.findall(r"(tiny/[abcd]) +│ (0\.\d{3})", best.stdout)
+    assert len(shown) == 2
+    assert float(shown[0][1]) >= float(shown[1][1])
+
+    assert embedllm.here("report").stdout.strip() == str(embedllm.home / "reports" / "report.html")
+    assert embedllm.here("models", "list").stdout.count("3 of 3") == 4
+    assert "micro_fruit" in embedllm.here("benchmarks", "list").stdout
+    assert "3 benchmarks" in embedllm.here("benchmarks", "check").stdout
+
+
+def _assert_the_report(page: Path) -> None:
+    html = page.read_text(encoding="utf-8")
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)|url\(|@import|https?://""", html)
+    assert html.count('src="data:image/png;base64,') >= 3
+    assert "4 models, 3 benchmarks, 120 questions, 480 graded answers" in html
+    assert "What could not be evaluated" not in html
+
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "zeroeval.parquet").exists(), reason="no published results in ../shared/data")
+def test_published_results_to_leaderboard(embedllm: Any) -> None:
+    home = type(embedllm)(embedllm.home, settings=embedllm.settings)
+    results, split, models = (str(DATA / f"zeroeval{part}.parquet") for part in ("", ".split", ".models"))
+    done = home.here("import", results, "--split", split, "--models", models)
+    assert done.exit_code == 0, done.output
+
+    run = home("run")
+    assert run.returncode == 0, run.stderr
+    published = pd.read_parquet(DATA / "zeroeval.parquet")
+    expected = published.groupby(["category", "model_name"]).label.agg(["count", "sum"])
+    found = home.rows("SELECT benchmark, model, n, accuracy FROM leaderboard WHERE benchmark <> 'all'")
+    assert {(row["benchmark"], row["model"].replace("/", "__")): (row["n"], round(row["n"] * row["accuracy"]))
+            for row in found} == {key: (row["count"], row["sum"]) for key, row in expected.iterrows()}  # fmt: skip
+    splits = pd.read_parquet(DATA / "zeroeval.split.parquet").split.value_counts().to_dict()
+    counted = home.rows("SELECT split, count(*) AS n FROM questions GROUP BY split")
+    assert {row["split"]: row["n"] for row in counted} == splits
+    assert home.rows("SELECT count(*) AS n FROM question_embeddings") == [{"n": published.prompt_id.nunique()}]
+    labelled = home.rows("SELECT count(*) AS n FROM models WHERE family IS NOT NULL AND source = 'import'")
+    assert labelled[0]["n"] == published.model_name.nunique()
+    route = home.here("route", "Which of these towns lies furthest north?")
+    assert route.exit_code == 0, route.output

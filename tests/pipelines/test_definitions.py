@@ -1,0 +1,140 @@
+"""The graph that Dagster loads: what is in it under each registry, and that loading it stays cheap."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.partitions import MODELS_PARTITION, responses_key
+from harness.entries import load_registry
+from pipelines.definitions import build_definitions
+from pipelines.instance import register_models
+from pipelines.settings import DEMO_REGISTRY, PROJECT, Settings, open_workspace
+
+PAPER_REGISTRY = PROJECT / "registry" / "paper"
+HEAVY = ["torch", "transformers", "sentence_transformers", "lm_eval", "sklearn", "matplotlib", "datasets"]
+
+STAGES = {
+    "imported_results": "collection",
+    "correctness_matrix": "warehouse",
+    "question_embeddings": "embedding",
+    "embedder": "embedding",
+    "forecasts": "evaluation",
+    "routing": "evaluation",
+    "report": "report",
+}
+SKILLS = "addition subtraction comparison sequence letters roman logic weekday units code".split()  # noqa: SIM905
+PAPER = "mmlu truthfulqa social_iqa piqa medmcqa mathqa logiqa gsm8k gpqa asdiv".split()  # noqa: SIM905
+CHECKS = {
+    "correctness_matrix:every_response_has_its_question",
+    "correctness_matrix:labels_are_right_or_wrong",
+    "correctness_matrix:one_answer_a_model_and_question",
+    "correctness_matrix:splits_are_disjoint",
+    "correctness_matrix:everything_is_evaluated",
+    "question_embeddings:every_question_is_embedded",
+    "question_embeddings:embeddings_are_finite",
+    "embedder:model_embeddings_are_finite",
+}
+
+
+def _definitions(home: Path, registry: Path | None = None) -> dg.Definitions:
+    return build_definitions(open_workspace(Settings(home=home, registry=registry)))
+
+
+def _groups(definitions: dg.Definitions) -> dict[str, str]:
+    graph = definitions.resolve_asset_graph()
+    return {key.to_user_string(): graph.get(key).group_name for key in graph.materializable_asset_keys}
+
+
+def _jobs(definitions: dg.Definitions) -> set[str]:
+    return {job.name for job in definitions.jobs or ()}
+
+
+def _checks(definitions: dg.Definitions) -> set[str]:
+    keys = definitions.resolve_asset_graph().asset_check_keys
+    return {f"{key.asset_key.to_user_string()}:{key.name}" for key in keys}
+
+
+def test_the_demo_has_the_zoo_an_asset_a_skill_and_the_stages(tmp_path):
+    definitions = _definitions(tmp_path, DEMO_REGISTRY)
+    dg.Definitions.validate_loadable(definitions)
+    answers = {f"responses/{skill}": "collection" for skill in SKILLS}
+    assert _groups(definitions) == {"zoo": "collection", **answers, **STAGES}
+    assert _jobs(definitions) == {"train_zoo", "evaluate", "refresh"}
+    assert _checks(definitions) == CHECKS
+
+
+def test_the_paper_has_ten_benchmarks_by_112_models(tmp_path):
+    definitions = _definitions(tmp_path, PAPER_REGISTRY)
+    dg.Definitions.validate_loadable(definitions)
+    answers = {f"responses/{benchmark}": "collection" for benchmark in PAPER}
+    assert _groups(definitions) == {**answers, **STAGES}
+    assert _jobs(definitions) == {"evaluate", "refresh"}
+    assert _checks(definitions) == CHECKS
+    graph = definitions.resolve_asset_graph()
+    with dg.DagsterInstance.ephemeral() as instance:
+        register_models(instance, (model.name for model in load_registry(PAPER_REGISTRY, tmp_path).models))
+        for benchmark in PAPER:
+            partitions = graph.get(responses_key(benchmark)).partitions_def
+            assert isinstance(partitions, dg.DynamicPartitionsDefinition)
+            assert partitions.name == MODELS_PARTITION
+            assert len(partitions.get_partition_keys(dynamic_partitions_store=instance)) == 112
+
+
+def test_the_jobs_cover_the_graph_between_them(tmp_path):
+    definitions = _definitions(tmp_path, DEMO_REGISTRY)
+    covered = {
+        job: {key.to_user_string() for key in definitions.resolve_job_def(job).asset_layer.executable_asset_keys}
+        for job in ("train_zoo", "evaluate", "refresh")
+    }
+    assert covered == {
+        "train_zoo": {"zoo"},
+        "evaluate": {f"responses/{skill}" for skill in SKILLS},
+        "refresh": set(STAGES),
+    }
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    file = tmp_path / "results.csv"
+    file.write_text("prompt_id,model_name,category,label,prompt\n0,lab__a,sums,1,What is 1 plus 2?\n", encoding="utf-8")
+    return file
+
+
+def test_a_home_with_nothing_but_imports_has_nothing_to_evaluate(tmp_path, published):
+    home = tmp_path / "home"
+    workspace = open_workspace(Settings(home=home))
+    from warehouse.ingest import import_results
+
+    import_results(workspace.lake, str(published), benchmark_of=workspace.registry.benchmark_of)
+    definitions = _definitions(home)
+    dg.Definitions.validate_loadable(definitions)
+    assert _groups(definitions) == STAGES
+    assert _jobs(definitions) == {"refresh"}
+    assert _checks(definitions) == CHECKS
+
+
+def test_every_asset_says_what_a_row_is_and_who_owns_it(tmp_path):
+    graph = _definitions(tmp_path, PAPER_REGISTRY).resolve_asset_graph()
+    for key in graph.materializable_asset_keys:
+        node = graph.get(key)
+        assert node.description, key
+        assert node.owners == ["team:embedllm"], key
+        assert node.kinds, key
+        assert node.code_version, key
+
+
+def test_loading_them_imports_nothing_heavy(tmp_path):
+    script = (
+        "import sys, json, pipelines.definitions as d; d.defs().resolve_asset_graph(); "
+        f"print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    )
+    env = {**os.environ, "EMBEDLLM_HOME": str(tmp_path), "EMBEDLLM_REGISTRY": str(PAPER_REGISTRY)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=env, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert json.loads(done.stdout) == []

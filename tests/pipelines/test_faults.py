@@ -1,0 +1,235 @@
+"""Kill -9 wherever it hurts: what was done stays, what was not is done by the next command, with the same result."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+import yaml
+
+from assets.partitions import MODELS_PARTITION
+from assets.workspace import Workspace
+from harness.entries import load_registry
+from pipelines.evaluation import evaluate_models
+from pipelines.instance import UNFINISHED, use_home
+from pipelines.settings import Settings
+from warehouse.ingest import import_results
+from warehouse.lake import Lake
+from warehouse.publish import TABLES, publish
+from warehouse.read import query
+
+CLOCKS = {"created_at", "seconds", "failed_at"}
+
+
+def tables(database: Path) -> dict[str, list[str]]:
+    """Every table's rows, whatever their order, without what the clock determines."""
+    found = {}
+    for name in TABLES:
+        rows = query(database, f"FROM {name}")
+        rows = rows.select([column for column in rows.column_names if column not in CLOCKS])
+        found[name] = sorted(json.dumps(row, default=str) for row in rows.to_pylist())
+    return found
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    """Polls closely, so that what follows happens in the middle of what is waited for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """The command and its workers."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+def is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def unfinished(home: Path) -> int:
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        return len(instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)))
+
+
+@pytest.mark.slow
+def test_a_run_killed_twice_ends_like_one_undisturbed(
+    embedllm: Any, write_registry: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_registry(embedllm.registry, models=["tiny/a", "tiny/b", "tiny/c"], benchmarks=["sums", "towns"])
+    undisturbed = type(embedllm)(tmp_path / "undisturbed", embedllm.registry, embedllm.settings)
+    reference = undisturbed("run")
+    assert reference.returncode == 0, reference.stderr
+
+    answers = embedllm.home / "lake" / "responses"
+    running = embedllm.start("run")
+    wait_until(lambda: list(answers.glob("*/*/part.parquet")), running)
+    running.kill()  # the command alone: its workers must find out by themselves
+    running.communicate(timeout=30)  # waits for whoever still holds its output
+    deadline = time.monotonic() + 30
+    while is_alive(running.pid):
+        assert time.monotonic() < deadline, "workers outlive the command"
+        time.sleep(0.1)
+    saved = {path: path.stat().st_mtime_ns for path in answers.glob("*/*/part.parquet")}
+    assert 0 < len(saved) < 6
+    assert unfinished(embedllm.home) > 0
+
+    running = embedllm.start("run")
+    wait_until((embedllm.home / ".warehouse.duckdb.draft").exists, running)
+    kill(running)
+    assert len(list(answers.glob("*/*/part.parquet"))) == 6
+    assert {path: path.stat().st_mtime_ns for path in saved} == saved  # not asked again
+
+    done = embedllm("run")
+    assert done.returncode == 0, done.stderr
+    assert unfinished(embedllm.home) == 0
+    assert tables(embedllm.home / "warehouse.duckdb") == tables(undisturbed.home / "warehouse.duckdb")
+    leftovers = [p for p in embedllm.home.rglob("*") if p.name.endswith((".tmp", ".draft", ".wal"))]
+    assert leftovers == []
+    assert list((embedllm.home / "cache").rglob("*.jsonl")) == []
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 models' answers to 12 benchmarks of 20 questions: 480 files in the lake."""
+    file = tmp_path_factory.mktemp("published") / "results.parquet"
+    questions = pd.DataFrame({"prompt_id": range(240)})
+    questions["category"] = [f"subject{number % 12:02d}" for number in questions.prompt_id]
+    questions["prompt"] = [f"What is the answer to question {number}?" for number in questions.prompt_id]
+    rows = questions.merge(pd.DataFrame({"model_name": [f"org__m{number:02d}" for number in range(40)]}), how="cross")
+    rows["label"] = [hash((number, name[-2:] > "20")) % 3 % 2 for number, name in zip(rows.prompt_id, rows.model_name)]
+    rows.to_parquet(file)
+    return file
+
+
+def _import(home: Path, source: Path, started: Any) -> None:
+    started.set()
+    import_results(Lake(home / "lake"), str(source), benchmark_of=str)
+
+
+def _publish(home: Path, started: Any) -> None:
+    started.set()
+    publish(Lake(home / "lake"), home / "warehouse.duckdb")
+
+
+def _kill_when(target: Callable[..., None], arguments: tuple[object, ...], reached: Callable[[float], bool]) -> bool:
+    """Starts `target` in a process of its own and kills it; False if it had ended before."""
+    context = multiprocessing.get_context("spawn")
+    started = context.Event()
+    process = context.Process(target=target, args=(*arguments, started))
+    process.start()
+    assert started.wait(60)
+    began = time.monotonic()
+    while process.is_alive() and not reached(time.monotonic() - began):
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def lake_tables(home: Path) -> tuple[list[str], list[str]]:
+    lake = Lake(home / "lake")
+    return tuple(sorted(json.dumps(row) for row in t.to_pylist()) for t in (lake.questions(), lake.responses()))  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("undisturbed")
+    import_results(Lake(home / "lake"), str(results), benchmark_of=str)
+    publish(Lake(home / "lake"), home / "warehouse.duckdb")
+    return home
+
+
+STAGES = {
+    "reading": (".staging/*/scratch/*", False),
+    "staging": (".staging/*/files/responses/*/*/part.parquet", False),
+    "landing": ("responses/*/*/part.parquet", True),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_import_brings_all_or_nothing(stage: str, results: Path, undisturbed: Path, tmp_path: Path) -> None:
+    pattern, lands = STAGES[stage]
+    lake = Lake(tmp_path / "lake")
+    assert _kill_when(_import, (tmp_path, results), lambda _: next(lake.root.glob(pattern), None) is not None)
+    lake.recover()
+    if lands:
+        assert lake_tables(tmp_path) == lake_tables(undisturbed)
+    else:
+        assert lake.pairs() == []
+        assert lake.imports() == []
+    again = import_results(lake, str(results), benchmark_of=str)
+    assert again.changed is not lands
+    assert lake_tables(tmp_path) == lake_tables(undisturbed)
+    assert list((lake.root / ".staging").glob("*")) == []
+
+
+def test_a_publish_killed_anywhere_leaves_a_whole_warehouse(undisturbed: Path) -> None:
+    """The old file or the new one, never a half: at eight moments of a publish, some after its end."""
+    database = undisturbed / "warehouse.duckdb"
+    before = tables(database)
+    moments = random.Random(0)
+    killed = sum(
+        _kill_when(_publish, (undisturbed,), lambda passed, at=moments.uniform(0, 0.5): passed > at) for _ in range(8)
+    )
+    assert killed >= 2
+    assert tables(database) == before
+    publish(Lake(undisturbed / "lake"), database)
+    assert tables(database) == before
+    assert not list(undisturbed.glob("*.draft*"))
+
+
+DEADLY = """
+import os, signal
+from transformers import PretrainedConfig
+os.kill(os.getpid(), signal.SIGKILL)
+class DeadlyConfig(PretrainedConfig):
+    model_type = "deadly"
+"""
+
+
+@pytest.mark.slow
+def test_a_model_that_gets_its_process_killed_is_recorded_and_the_others_go_on(
+    embedllm: Any, write_registry: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system does to one that takes more memory than there is; here its own code does it."""
+    deadly = tmp_path / "deadly"
+    deadly.mkdir()
+    config = {"model_type": "deadly", "auto_map": {"AutoConfig": "deadly.DeadlyConfig"}}
+    (deadly / "config.json").write_text(json.dumps(config))
+    (deadly / "deadly.py").write_text(DEADLY)
+    models = write_registry(embedllm.registry, models=["tiny/a"], benchmarks=["sums"]) / "models.yaml"
+    entries = yaml.safe_load(models.read_text())["models"]
+    killer = {"name": "deadly", "args": {"pretrained": str(deadly)}, "trust_remote_code": True}
+    models.write_text(yaml.safe_dump({"models": [killer, *entries]}))
+    for name, value in embedllm.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    use_home(Settings())
+    workspace = Workspace(home=embedllm.home, registry=load_registry(embedllm.registry, embedllm.home))
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions(MODELS_PARTITION, ["deadly", "tiny/a"])
+        work = {"deadly": ["sums"], "tiny/a": ["sums"]}
+        outcomes = list(evaluate_models(work, workspace, instance, workers=2))
+        assert {(outcome.model, outcome.succeeded) for outcome in outcomes} == {("deadly", False), ("tiny/a", True)}
+        assert not instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+    (failure,) = workspace.lake.failures().to_pylist()
+    assert (failure["model"], failure["benchmark"], failure["kind"]) == ("deadly", "sums", "out_of_memory")
+    assert "killed by the system" in failure["reason"]
+    assert workspace.lake.pairs() == [("sums", "tiny/a")]

@@ -1,0 +1,325 @@
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from warehouse.errors import CorruptFileError, WarehouseError
+from warehouse.lake import Lake
+from warehouse.publish import TABLES, publish
+from warehouse.read import connect, query
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_an_empty_lake_publishes_empty_tables(lake: Lake, database: Path):
+    assert publish(lake, database) == dict.fromkeys(TABLES, 0)
+    for view in ("leaderboard", "coverage", "model_similarity"):
+        assert query(database, f"FROM {view}").num_rows == 0
+
+
+def test_everything_users_see_has_a_comment(lake: Lake, database: Path):
+    publish(lake, database)
+    seen = "database_name = 'warehouse' AND NOT internal"
+    assert (
+        query(
+            database,
+            f"""
+            SELECT table_name FROM duckdb_tables() WHERE comment IS NULL AND {seen}
+            UNION ALL SELECT view_name FROM duckdb_views() WHERE comment IS NULL AND {seen}
+            UNION ALL SELECT table_name || '.' || column_name FROM duckdb_columns() WHERE comment IS NULL AND {seen}
+            """,
+        ).num_rows
+        == 0
+    )
+
+
+def test_responses_questions_and_the_models_that_answered(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "org/m", "10-")
+    counts = publish(lake, database)
+    assert (counts["responses"], counts["questions"], counts["models"], counts["benchmarks"]) == (2, 3, 1, 1)
+    rows = query(
+        database,
+        "SELECT text, model, benchmark, correct, score, split "
+        "FROM responses JOIN questions USING (question_id, benchmark) ORDER BY text",
+    ).to_pylist()
+    assert rows == [
+        {"text": "a", "model": "org/m", "benchmark": "b", "correct": True, "score": 1.0, "split": "train"},
+        {"text": "b", "model": "org/m", "benchmark": "b", "correct": False, "score": 0.0, "split": "train"},
+    ]
+
+
+def test_names_that_look_like_numbers_or_dates_stay_names(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    evaluated(lake, "007", "2024-01-01", "1")
+    publish(lake, database)
+    assert query(database, "SELECT model, benchmark FROM responses").to_pylist() == [
+        {"model": "2024-01-01", "benchmark": "007"}
+    ]
+
+
+def test_leaderboard_has_wilson_intervals_and_a_row_for_all(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "m", "1110")
+    evaluated(lake, "c", "m", "0000")
+    publish(lake, database)
+    rows = {row["benchmark"]: row for row in query(database, "FROM leaderboard").to_pylist()}
+    assert {name: (row["n"], row["accuracy"]) for name, row in rows.items()} == {
+        "b": (4, 0.75), "c": (4, 0.0), "all": (8, 0.375),
+    }  # fmt: skip
+    # Wilson's score interval at 95% for 3 of 4 and 0 of 4, from the closed formula.
+    assert (rows["b"]["ci_low"], rows["b"]["ci_high"]) == pytest.approx((0.300642, 0.954413), abs=1e-6)
+    assert (rows["c"]["ci_low"], rows["c"]["ci_high"]) == pytest.approx((0.0, 0.489891), abs=1e-6)
+
+
+def test_coverage_tells_done_missing_and_failed(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "m", "10-")
+    evaluated(lake, "c", "m", "1")
+    evaluated(lake, "c", "n", "1")
+    lake.write_table("models", pa.table({"model": ["new"], "source": ["registry"]}))
+    lake.record_failure("b", "n", "out_of_memory", "n on b: too large")
+    publish(lake, database)
+    rows = query(
+        database, "SELECT model, benchmark, status, n, asked_of, reason FROM coverage ORDER BY ALL"
+    ).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("m", "b", "done", 2, 3, None),
+        ("m", "c", "done", 1, 1, None),
+        ("n", "b", "failed", 0, 3, "n on b: too large"),
+        ("n", "c", "done", 1, 1, None),
+        ("new", "b", "missing", 0, 3, None),
+        ("new", "c", "missing", 0, 1, None),
+    ]
+
+
+def test_the_registry_holds_over_imported_labels(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "known", "1")
+    evaluated(lake, "b", "labelled", "1")
+    evaluated(lake, "b", "bare", "1")
+    lake.write_table("models", pa.table({"model": ["known"], "family": ["ours"], "source": ["registry"]}))
+    lake.write_table(
+        "imported_models",
+        pa.table(
+            {
+                "model": ["known", "labelled", "without answers"],
+                "family": ["theirs", "llama", "x"],
+                "size_b": [1.0, 7.0, 1.0],
+                "communities": [["a"], ["coding"], []],
+            }
+        ),
+    )
+    publish(lake, database)
+    rows = query(database, "SELECT model, family, size_b, communities, source FROM models ORDER BY model").to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("bare", None, None, None, "import"),
+        ("known", "ours", None, None, "registry"),
+        ("labelled", "llama", 7.0, ["coding"], "import"),
+    ]
+
+
+def embedding_tables(lake: Lake) -> None:
+    lake.add_question_embeddings("small", ["a"], np.zeros((1, 3), dtype=np.float32))
+    lake.write_table(
+        "model_embeddings",
+        pa.table({"embedder": ["v1"] * 2, "model": ["m", "n"], "embedding": [[1.0, 0.0], [0.0, 1.0]]}),
+    )
+
+
+def test_embeddings_are_arrays_of_their_length(lake: Lake, database: Path):
+    embedding_tables(lake)
+    publish(lake, database)
+    with connect(database) as connection:
+        types = connection.sql("SELECT typeof(embedding) FROM question_embeddings UNION ALL "
+                               "SELECT DISTINCT typeof(embedding) FROM model_embeddings").fetchall()  # fmt: skip
+    assert types == [("FLOAT[3]",), ("FLOAT[2]",)]
+    lake.add_question_embeddings("large", ["a"], np.zeros((1, 5), dtype=np.float32))
+    publish(lake, database, ["question_embeddings"])
+    assert query(database, "SELECT DISTINCT typeof(embedding) AS type FROM question_embeddings").to_pylist() == [
+        {"type": "FLOAT[]"}
+    ]
+
+
+def test_model_similarity(lake: Lake, database: Path):
+    embedding_tables(lake)
+    publish(lake, database)
+    rows = query(database, "FROM model_similarity ORDER BY model").to_pylist()
+    assert [(row["model"], row["other"], row["cosine"]) for row in rows] == [("m", "n", 0.0), ("n", "m", 0.0)]
+    assert rows[0]["distance"] == pytest.approx(2**0.5)
+
+
+def test_only_named_tables_are_replaced(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "m", "1")
+    publish(lake, database)
+    evaluated(lake, "b", "n", "1")
+    embedders = pa.table({"embedder": ["v1"], "method": ["mf"], "serving": [True], "seed": [0]})
+    lake.write_table("embedders", embedders)
+    assert publish(lake, database, ["embedders"]) == {"embedders": 1}
+    assert query(database, "SELECT model FROM responses").to_pylist() == [{"model": "m"}]
+    assert publish(lake, database, ["embedders"]) == {"embedders": 1}
+    publish(lake, database)
+    assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 2}]
+
+
+def test_publishing_again_and_again_does_not_grow_the_file(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "m", "10101")
+    lake.add_question_embeddings(
+        "e", [str(n) for n in range(2000)], np.random.default_rng(0).random((2000, 64), np.float32)
+    )
+    publish(lake, database)
+    sizes = []
+    for _ in range(5):
+        publish(lake, database, ["question_embeddings"])
+        sizes.append(database.stat().st_size)
+    assert max(sizes) == sizes[0]
+
+
+def test_a_table_nobody_knows_is_refused(lake: Lake, database: Path):
+    with pytest.raises(ValueError, match="no table nonsense; there are models"):
+        publish(lake, database, ["nonsense"])
+    lake.write_table("embedders", pa.table({"embedder": ["v"], "colour": ["red"]}))
+    with pytest.raises(ValueError, match=r"lake/embedders has columns .* not: colour"):
+        publish(lake, database)
+    assert not database.exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "of another schema"])
+def test_a_live_file_that_cannot_be_built_upon_is_made_anew(
+    lake: Lake, database: Path, evaluated: Callable[..., None], caplog: pytest.LogCaptureFixture, damage: str
+):
+    evaluated(lake, "b", "m", "10")
+    publish(lake, database)
+    content = bytearray(database.read_bytes())
+    if damage == "truncated":
+        database.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        for place in range(20_000, len(content), 10_000):  # past the headers, which are there twice
+            content[place] ^= 1
+        database.write_bytes(content)
+    elif damage == "emptied":
+        database.write_bytes(b"")
+    else:
+        with duckdb.connect(database) as connection:
+            connection.execute("UPDATE warehouse_info SET schema_digest = 'older'")
+    with caplog.at_level(logging.WARNING):
+        publish(lake, database, ["forecasts"])
+    assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 2}]
+    assert ("is damaged" in caplog.text) == (damage != "of another schema")
+
+
+def test_a_damaged_lake_file_is_named_and_the_live_file_stays(
+    lake: Lake, database: Path, evaluated: Callable[..., None]
+):
+    evaluated(lake, "b", "m", "10")
+    publish(lake, database)
+    evaluated(lake, "b", "n", "10")
+    path = lake.responses_path("b", "n")
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(CorruptFileError, match=str(path)):
+        publish(lake, database)
+    assert query(database, "SELECT model FROM models").to_pylist() == [{"model": "m"}]
+    assert [file.name for file in database.parent.glob(".warehouse*")] == []
+
+
+def test_responses_without_questions_are_refused(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "m", "10")
+    lake.questions_path("b").unlink()
+    with pytest.raises(WarehouseError, match="2 responses to b have no question"):
+        publish(lake, database)
+
+
+def test_a_strangers_write_ahead_log_does_not_reach_the_new_file(
+    lake: Lake, database: Path, evaluated: Callable[..., None]
+):
+    evaluated(lake, "b", "m", "10")
+    publish(lake, database)
+    program = (
+        "import duckdb, os, sys; c = duckdb.connect(sys.argv[1]); "
+        "c.execute('CREATE TABLE mine (x INT)'); c.execute('INSERT INTO mine VALUES (1)'); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", program, database], check=True)
+    assert database.with_name("warehouse.duckdb.wal").exists()
+    publish(lake, database)
+    assert not database.with_name("warehouse.duckdb.wal").exists()
+    assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 2}]
+
+
+READER = """
+import sys
+from pathlib import Path
+from warehouse.read import connect
+database, stop = Path(sys.argv[1]), Path(sys.argv[2])
+STATE = "SELECT (SELECT count(*) FROM models), (SELECT count(*) FROM questions), (SELECT count(*) FROM responses)"
+held = connect(database)
+print("held", *held.sql(STATE).fetchall()[0], flush=True)
+last = False
+while not last:
+    last = stop.exists()
+    with connect(database) as connection:
+        print("seen", *connection.sql(STATE).fetchall()[0])
+print("held", *held.sql(STATE).fetchall()[0])
+"""
+
+
+def test_a_reader_in_another_process_sees_whole_states_only(
+    lake: Lake, database: Path, tmp_path: Path, evaluated: Callable[..., None]
+):
+    evaluated(lake, "b", "m0", "101")
+    publish(lake, database)
+    stop = tmp_path / "stop"
+    with subprocess.Popen(
+        [sys.executable, "-c", READER, database, stop],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    ) as reader:
+        assert reader.stdout is not None
+        first = reader.stdout.readline().split()
+        for number in range(1, 6):
+            evaluated(lake, "b", f"m{number}", "101")
+            publish(lake, database)
+            time.sleep(0.1)
+        stop.touch()
+        lines = [first, *(line.split() for line in reader.stdout)]
+    assert reader.returncode == 0
+    states = [(kind, *map(int, numbers)) for kind, *numbers in lines]
+    assert {state for state in states if state[0] == "held"} == {("held", 1, 3, 3)}
+    seen = [state[1:] for state in states if state[0] == "seen"]
+    assert set(seen) <= {(n, 3, 3 * n) for n in range(1, 7)}
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 1
+    assert seen[-1] == (6, 3, 18)
+
+
+PUBLISH = """
+from pathlib import Path
+from warehouse.lake import Lake
+from warehouse.publish import publish
+publish(Lake(Path(sys.argv[2])), Path(sys.argv[3]))
+"""
+
+
+def test_a_killed_publish_leaves_the_live_file(
+    lake: Lake, database: Path, evaluated: Callable[..., None], killed_before_rename: Callable[..., bool]
+):
+    evaluated(lake, "b", "m", "10")
+    publish(lake, database)
+    before = database.read_bytes()
+    evaluated(lake, "b", "n", "10")
+    assert killed_before_rename(1, PUBLISH, lake.root, database)
+    assert database.read_bytes() == before
+    assert publish(lake, database)["models"] == 2
+    assert sorted(path.name for path in database.parent.iterdir()) == [".publish.lock", "lake", "warehouse.duckdb"]
+
+
+def test_publishers_wait_for_each_other(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "m", "10")
+    command = [sys.executable, "-c", "import sys\n" + PUBLISH, "0", lake.root, database]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    publishers = [subprocess.Popen(command, env=environment) for _ in range(2)]
+    assert [publisher.wait() for publisher in publishers] == [0, 0]
+    assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 2}]
