@@ -155,7 +155,8 @@ def entry_digest(model: ModelEntry, benchmark: BenchmarkEntry, workspace: Worksp
         "seed": workspace.seed,
         "zoo": workspace.zoo_recipe() if workspace.registry.made_by == "zoo" else None,
     }
-    text = json.dumps(how, sort_keys=True).replace(str(workspace.home), "{home}")  # a home may be moved
+    home = json.dumps(str(workspace.home))[1:-1]  # as it stands in JSON
+    text = json.dumps(how, sort_keys=True).replace(home, "{home}")  # a home may be moved
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -60,9 +60,7 @@ SECRET_VALUE = re.compile(
     r"^(hf_|sk-|sk_)[A-Za-z0-9_-]{16,}$|^Bearer\s|://[^/\s]*@|[?&](api_?key|key|(access_)?token)=",
     re.IGNORECASE,
 )
-SECRET_REMEDY = (
-    "remove it and set the environment variable instead (HF_TOKEN for the hub, OPENAI_API_KEY for a server)"
-)
+SECRET_REMEDY = "remove it and set the environment variable instead (HF_TOKEN for the hub, OPENAI_API_KEY for a server)"
 
 UNKNOWN_FIELD = ("extra_forbidden", "invalid_key")  # pydantic's names for it
 LONGEST_FILE_NAME = 240  # bytes; the lake has a folder a model, and file systems stop at 255
@@ -77,15 +75,11 @@ def _usable_name(name: str) -> str:
     if not name.isprintable():
         raise ValueError(f"{name!r} holds a line break, a tab or another invisible character; leave it out")
     if name != name.strip() or name in ("", ".", ".."):
-        raise ValueError(
-            f"{name!r} is empty, a dot or has a space at an end; write a name like Qwen/Qwen1.5-7B-Chat"
-        )
+        raise ValueError(f"{name!r} is empty, a dot or has a space at an end; write a name like Qwen/Qwen1.5-7B-Chat")
     if "..." in name:
         raise ValueError(f"{name!r} holds '...', which Dagster reads as a range of partitions; leave it out")
     if len(quote(name, safe="")) > LONGEST_FILE_NAME:
-        raise ValueError(
-            f"{name[:40]!r}... is too long for a file name; shorten it to {LONGEST_FILE_NAME} bytes"
-        )
+        raise ValueError(f"{name[:40]!r}... is too long for a file name; shorten it to {LONGEST_FILE_NAME} bytes")
     return name
 
 
@@ -147,9 +141,9 @@ class ModelEntry(_Entry):
     apply_chat_template: StrictBool = Field(
         default=False, description="true or false: whether questions are wrapped in the model's chat template"
     )
-    batch_size: (
-        Annotated[int, Field(strict=True, ge=1)] | Annotated[str, Field(pattern=r"^auto(:[1-9]\d*)?$")]
-    ) = Field(default="auto", description="a whole number above 0, or auto")
+    batch_size: Annotated[int, Field(strict=True, ge=1)] | Annotated[str, Field(pattern=r"^auto(:[1-9]\d*)?$")] = Field(
+        default="auto", description="a whole number above 0, or auto"
+    )
     description: str = Field(default="", description="text")
 
     @model_validator(mode="before")
@@ -177,9 +171,7 @@ class ModelEntry(_Entry):
         if not str(url).startswith(("http://", "https://")):
             raise ValueError(f"args.base_url is {url!r}, but must begin with http:// or https://")
         if self.backend == "local-chat-completions" and not self.apply_chat_template:
-            raise ValueError(
-                "backend local-chat-completions takes chat messages only; add 'apply_chat_template: true'"
-            )
+            raise ValueError("backend local-chat-completions takes chat messages only; add 'apply_chat_template: true'")
         return self
 
 
@@ -193,9 +185,7 @@ class BenchmarkEntry(_Entry):
         min_length=1, description="a list of lm-eval task or group names, e.g. [mmlu]"
     )
     metric: Text = Field(description="the lm-eval metric that grades an answer, e.g. acc or exact_match")
-    filter: Text = Field(
-        default="none", description="the lm-eval filter that reads the answer, e.g. strict-match"
-    )
+    filter: Text = Field(default="none", description="the lm-eval filter that reads the answer, e.g. strict-match")
     num_fewshot: int | None = Field(
         default=None,
         ge=0,
@@ -337,12 +327,8 @@ def _read_yaml(path: Path, list_key: str) -> tuple[dict[str, Any], list[int]]:
     except yaml.YAMLError as error:
         raise RegistryError(f"{path} is not YAML ({str(error).splitlines()[0]}); mend the file.") from error
     if not isinstance(root, yaml.MappingNode) or not isinstance(content, dict):
-        raise RegistryError(
-            f"{path} is {_shown(content)}, but must be a mapping; begin it with '{list_key}:'."
-        )
-    lists = [
-        value for key, value in root.value if key.value == list_key and isinstance(value, yaml.SequenceNode)
-    ]
+        raise RegistryError(f"{path} is {_shown(content)}, but must be a mapping; begin it with '{list_key}:'.")
+    lists = [value for key, value in root.value if key.value == list_key and isinstance(value, yaml.SequenceNode)]
     return content, [entry.start_mark.line + 1 for value in lists for entry in value.value]
 
 
@@ -371,9 +357,7 @@ def _fault(kind: type[BaseModel], error: ValidationError) -> str:
     if first["type"] == "value_error":  # one of the sentences above
         return " ".join([*path[:1], str(first.get("ctx", {}).get("error"))])
     if not path:
-        return (
-            f"the entry is {_shown(first['input'])}, but must be a mapping of fields; begin it with 'name:'"
-        )
+        return f"the entry is {_shown(first['input'])}, but must be a mapping of fields; begin it with 'name:'"
     fields = kind.model_fields
     field = label = path[0]
     if field == "price" and len(path) > 1:

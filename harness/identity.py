@@ -7,6 +7,7 @@ model name (what stands behind a server cannot be seen from here).
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from harness.entries import ModelEntry
 from harness.errors import ModelNotFound, Stage, explained
 
 __all__ = [
+    "check_hub",
     "determining_args",
     "digest_of",
     "file_digest",
@@ -71,6 +73,39 @@ def weights_of(entry: ModelEntry) -> str:
     if is_server(entry):
         return f"server {entry.args['base_url']}#{entry.args['model']}"
     return _weights(entry, "pretrained")
+
+
+def check_hub(models: Sequence[ModelEntry]) -> None:
+    """Fail once instead of once a model where all of `models` must come from a hub that is out of reach.
+
+    Raises ModelNotFound.
+    """
+    if not models or any(is_server(entry) or _is_here(entry) for entry in models):
+        return
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    first = models[0]
+    try:
+        HfApi().model_info(str(first.args["pretrained"]), timeout=10)
+    except HfHubHTTPError:
+        return  # it answers: whether it has this model, the evaluation will tell
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        problem = (
+            f"this and {len(models) - 1} other models to evaluate come from the hub, which cannot be reached "
+            f"({reason}); run this where the hub or its cache is within reach, and a GPU for models of this size"
+        )
+        raise ModelNotFound(problem, model=first.name) from error
+
+
+def _is_here(entry: ModelEntry) -> bool:
+    """Whether the model lies in a local folder or in the hub's local cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    revision = str(entry.args.get("revision", "main"))
+    name = str(entry.args["pretrained"])
+    return _folder(name) is not None or isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
 
 
 def digest_of(value: Any) -> str:

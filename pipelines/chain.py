@@ -12,6 +12,7 @@ import dagster as dg
 
 from assets.responses import pending
 from assets.workspace import Workspace
+from harness.zoo import is_built
 
 from .console import Console
 from .definitions import build_definitions
@@ -41,6 +42,7 @@ def run_chain(settings: Settings, workspace: Workspace, console: Console) -> Cha
 
     Raises:
         HomeBusy: another command works on this home.
+        ModelNotFound: all models to evaluate come from the hub, and it cannot be reached.
         TaskUnknown: a benchmark names a task, metric or filter that lm-eval does not have.
         ChainFailed: a stage failed; what earlier stages made stays and is not made again.
     """
@@ -49,12 +51,12 @@ def run_chain(settings: Settings, workspace: Workspace, console: Console) -> Cha
         end_dead_runs(instance)
         workspace.lake.recover()
         register_models(instance, (m.name for m in workspace.registry.models))
-        if workspace.registry.made_by == "zoo":
+        if workspace.registry.made_by == "zoo" and not is_built(workspace.zoo, seed=workspace.seed):
             _run(workspace, instance, console, ZOO)
         work = pending(workspace)
         outcomes = []
         if work:
-            _check_tasks(workspace, work)
+            _check_before_evaluating(workspace, work)
             devices = accelerators() if settings.device is None else []
             workers = settings.evaluation_workers or len(devices) or _cpu_workers(workspace)
             for outcome in evaluate_models(work, workspace, instance, workers=workers, devices=devices):
@@ -64,10 +66,12 @@ def run_chain(settings: Settings, workspace: Workspace, console: Console) -> Cha
     return ChainResult(len(work), tuple(o.model for o in outcomes if not o.succeeded), refreshed)
 
 
-def _check_tasks(workspace: Workspace, work: Mapping[str, Sequence[str]]) -> None:
-    """A task that lm-eval does not know ends the run here: one sentence instead of a failure a model."""
+def _check_before_evaluating(workspace: Workspace, work: Mapping[str, Sequence[str]]) -> None:
+    """An unknown task or a hub out of reach ends the run here: one sentence instead of a failure a model."""
+    from harness.identity import check_hub
     from harness.tasks import TaskIndex
 
+    check_hub([workspace.registry.model(name) for name in work])
     asked = {name for benchmarks in work.values() for name in benchmarks}
     index = TaskIndex(workspace.registry.tasks_dir)
     index.check(benchmark for benchmark in workspace.registry.benchmarks if benchmark.name in asked)

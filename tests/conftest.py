@@ -133,6 +133,27 @@ def embedllm(tmp_path: Path, write_registry: Callable[..., Path], datasets_cache
     return Command(tmp_path / "home", registry, {"HF_DATASETS_CACHE": datasets_cache})
 
 
+@dataclass(frozen=True)
+class FirstRun:
+    """A home after its first `embedllm run`; not to be written to, but to be copied and compared with."""
+
+    home: Path
+    models: tuple[str, ...]
+    done: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="session")
+def first_run(
+    tmp_path_factory: pytest.TempPathFactory, write_registry: Callable[..., Path], datasets_cache: str
+) -> FirstRun:
+    """Of the micro registry and one model more, whose folder does not exist."""
+    models = (*MODELS, "tiny/<gone>")
+    folder = tmp_path_factory.mktemp("first_run")
+    registry = write_registry(folder / "registry", models)
+    command = Command(folder / "home", registry, {"HF_DATASETS_CACHE": datasets_cache})
+    return FirstRun(command.home, models, command("run"))
+
+
 def _question(benchmark: str, number: int) -> dict[str, Any]:
     if benchmark == "sums":
         left, right = number % 8 + 1, number // 8 + 2

@@ -20,7 +20,7 @@ from typing import Final
 
 from harness.zoo.families import RECIPE, Recipe
 from harness.zoo.files import move_folder, write_text
-from harness.zoo.tasks import write_tasks
+from harness.zoo.tasks import tasks_are_current, write_tasks
 
 MANIFEST: Final = "manifest.json"
 UNFINISHED: Final = ".unfinished-"
@@ -71,6 +71,11 @@ def build_zoo(
         cpu_seconds = _train(manifest, missing, workers, progress) if missing else 0.0
     models = sum(len(recipe.model_names(family)) for family in recipe.families)
     return ZooSummary(folder, manifest.digest, models, tuple(missing), time.monotonic() - start, cpu_seconds)
+
+
+def is_built(folder: Path, *, seed: int = 0, recipe: Recipe = RECIPE) -> bool:
+    """Whether `build_zoo` would have nothing to do; takes milliseconds."""
+    return tasks_are_current(folder / "tasks", seed) and not _Manifest(folder, recipe, seed).missing()
 
 
 def available_cores() -> int:

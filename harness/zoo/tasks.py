@@ -20,10 +20,27 @@ def write_tasks(folder: Path, seed: int) -> None:
     folder that was moved needs another call.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for path, text in _files(folder, seed).items():
+        if not _holds(path, text):
+            write_text(path, text)
+
+
+def tasks_are_current(folder: Path, seed: int) -> bool:
+    """Whether `write_tasks` would change nothing: another seed or a moved folder makes it False."""
+    return all(_holds(path, text) for path, text in _files(folder, seed).items())
+
+
+def _files(folder: Path, seed: int) -> dict[Path, str]:
+    files = {}
     for skill in SKILLS:
         data = folder / f"{skill}.jsonl"
-        _write_if_changed(data, _data(skill, seed))
-        _write_if_changed(folder / f"{skill}.yaml", _config(skill, data.absolute()))
+        files[data] = _data(skill, seed)
+        files[folder / f"{skill}.yaml"] = _config(skill, data.absolute())
+    return files
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == text
 
 
 def _data(skill: str, seed: int) -> str:
@@ -64,8 +81,3 @@ def _config(skill: str, data: Path) -> str:
         "metadata": {"version": 1.0},
     }
     return yaml.safe_dump(config, sort_keys=False)
-
-
-def _write_if_changed(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)

@@ -10,7 +10,7 @@ from huggingface_hub.errors import RevisionNotFoundError
 from harness import identity
 from harness.entries import ModelEntry
 from harness.errors import ModelNotFound
-from harness.identity import determining_args, pinned_args, weights_of
+from harness.identity import check_hub, determining_args, pinned_args, weights_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -96,3 +96,13 @@ def test_other_arguments_are_another_model(save_model: Callable[..., None], tmp_
 
     assert weights_of(plain) == weights_of(half)
     assert determining_args(plain) != determining_args(half)
+
+
+def test_a_hub_out_of_reach_is_said_once_for_all_models(hub_cache: Path, model_dir: Path) -> None:
+    absent = [ModelEntry(name=name, args={"pretrained": name}) for name in ("org/a", "org/b")]
+
+    with pytest.raises(ModelNotFound, match="'org/a': this and 1 other models .* hub, which cannot be reached"):
+        check_hub(absent)
+    for within_reach in (entry(pretrained="org/model"), entry(pretrained=str(model_dir))):
+        check_hub([*absent, within_reach])  # something can be evaluated: the others fail one by one
+    check_hub([])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.zoo import MODEL_NAMES, build_zoo
+from harness.zoo import MODEL_NAMES, build_zoo, is_built
 from harness.zoo.build import recipe_digest
 from harness.zoo.families import RECIPE, Family, Recipe
 
@@ -154,6 +154,18 @@ def test_a_moved_home_is_mended(zoo: Path, tmp_path: Path) -> None:
     moved = zoo.rename(tmp_path / "moved")
     assert build_zoo(moved, recipe=MICRO).trained == ()
     assert str(moved / "tasks" / "code.jsonl") in (moved / "tasks" / "code.yaml").read_text()
+
+
+def test_a_zoo_is_built_when_another_call_would_do_nothing(zoo: Path, tmp_path: Path) -> None:
+    build_zoo(zoo, recipe=MICRO)  # its tasks name the folder it was copied from
+    assert is_built(zoo, recipe=MICRO)
+    assert not is_built(tmp_path / "nowhere", recipe=MICRO)
+    assert not is_built(zoo, seed=1, recipe=MICRO)
+    moved = zoo.rename(tmp_path / "moved")
+    assert not is_built(moved, recipe=MICRO)
+    build_zoo(moved, recipe=MICRO)
+    (moved / "diarist-050" / "model.safetensors").unlink()
+    assert not is_built(moved, recipe=MICRO)
 
 
 def test_no_workers_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""A home with literal answers in its lake, and an encoder that counts."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+
+from assets.workspace import Workspace
+from harness.entries import BenchmarkEntry, ModelEntry, Registry
+
+
+class CountingEncoder:
+    """Sees the digits and the length of a text, and remembers which texts it was given."""
+
+    dimensions = 4
+
+    def __init__(self, name: str = "counting@1") -> None:
+        self.name = name
+        self.seen: list[str] = []
+
+    def encode(self, texts: Sequence[str], progress: bool = True) -> npt.NDArray[np.float32]:
+        self.seen.extend(texts)
+        rows = [[1, len(text) % 5, sum(map(int, filter(str.isdigit, text))) % 7, hash(text) % 3] for text in texts]
+        vectors = np.array(rows, np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> CountingEncoder:
+    counting = CountingEncoder()
+    monkeypatch.setattr("assets.inputs._encoder", lambda name, device: counting)
+    return counting
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(
+        folder=tmp_path,
+        models=(
+            ModelEntry(name="elm", args={"pretrained": f"{tmp_path}/home/zoo/elm"}, family="leafy"),
+            ModelEntry(name="org/oak", args={"pretrained": "org/oak"}),
+        ),
+        benchmarks=(
+            BenchmarkEntry(name="sums", tasks=("sums",), metric="acc"),
+            BenchmarkEntry(name="trees", tasks=("trees",), metric="acc"),
+        ),
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, registry: Registry) -> Workspace:
+    return Workspace(home=tmp_path / "home", registry=registry)
+
+
+@pytest.fixture
+def answer(workspace: Workspace) -> Callable[..., None]:
+    def write(benchmark: str, model: str, grades: str, **metadata: str) -> None:
+        """A model's grades (1, 0, or - for not asked) to questions 0, 1, 2, … of a benchmark."""
+        asked = [number for number, grade in enumerate(grades) if grade != "-"]
+        correct = [grades[number] == "1" for number in asked]
+        answers = pa.table(
+            {
+                "task": [benchmark] * len(asked),
+                "doc_id": pa.array(asked, pa.int64()),
+                "correct": correct,
+                "score": [float(right) for right in correct],
+            }
+        )
+        questions = pa.table(
+            {
+                "task": [benchmark] * len(grades),
+                "doc_id": pa.array(range(len(grades)), pa.int64()),
+                "text": [f"{benchmark}: what is number {number}?" for number in range(len(grades))],
+                "category": [benchmark] * len(grades),
+            }
+        )
+        workspace.lake.write_evaluation(benchmark, model, answers, questions, metadata)
+
+    return write
+
+
+@pytest.fixture
+def materialize(workspace: Workspace) -> Callable[..., dict[str, Any]]:
+    def run(*assets: dg.AssetsDefinition) -> dict[str, Any]:
+        """Makes the last of `assets` after the others; returns its metadata as plain values."""
+        with dg.DagsterInstance.ephemeral() as instance:
+            done = dg.materialize(assets, resources={"workspace": workspace}, instance=instance)
+            (event,) = done.asset_materializations_for_node(assets[-1].op.name)
+        version = (event.tags or {}).get("dagster/data_version")
+        return {name: entry.value for name, entry in event.metadata.items()} | {"data_version": version}
+
+    return run

@@ -1,0 +1,65 @@
+"""Every check passes on a good warehouse, and finds the one row that is bad."""
+
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from assets.checks import CHECKS
+from assets.workspace import Workspace
+from warehouse.database import script
+
+GOOD = """
+    INSERT INTO models (model, source) VALUES ('elm', 'registry'), ('ash', 'import');
+    INSERT INTO benchmarks (benchmark, source) VALUES ('sums', 'registry');
+    INSERT INTO questions VALUES
+        ('q1', 'sums', 'c', 't', 0, 'one', 'train'), ('q2', 'sums', 'c', 't', 1, 'two', 'test');
+    INSERT INTO responses VALUES ('q1', 'elm', 'sums', true, 1), ('q2', 'elm', 'sums', false, 0);
+    INSERT INTO question_embeddings VALUES ('q1', 'e', [0.6, 0.8]), ('q2', 'e', [1, 0]);
+    INSERT INTO embedders (embedder, method, serving) VALUES ('v1', 'mf', true);
+    INSERT INTO model_embeddings VALUES ('v1', 'elm', [1, 2]);
+"""
+BAD = {
+    "every_response_has_its_question": "INSERT INTO responses VALUES ('q3', 'elm', 'sums', true, 1)",
+    "labels_are_right_or_wrong": "ALTER TABLE responses ALTER correct DROP NOT NULL; UPDATE responses SET correct = NULL",
+    "one_answer_a_model_and_question": "INSERT INTO responses VALUES ('q1', 'elm', 'sums', false, 0)",
+    "splits_are_disjoint": "INSERT INTO questions VALUES ('q3', 'sums', 'c', 't', 2, 'one', 'test')",
+    "everything_is_evaluated": "INSERT INTO models (model, source) VALUES ('oak', 'registry')",
+    "every_question_is_embedded": "DELETE FROM question_embeddings WHERE question_id = 'q2'",
+    "embeddings_are_finite": "INSERT INTO question_embeddings VALUES ('q1', 'f', [1, 'nan'])",
+    "model_embeddings_are_finite": "INSERT INTO model_embeddings VALUES ('v1', 'oak', [1, 'inf'])",
+}
+
+
+def failing(database: Path, registry: object, *statements: str) -> dict[str, dg.AssetCheckSeverity]:
+    with duckdb.connect(database) as connection:
+        for statement in (script("schema"), script("views"), GOOD, *statements):
+            connection.execute(statement)
+    workspace = Workspace(home=database.parent, registry=registry)  # type: ignore[arg-type]
+    results = {next(iter(check.check_keys)).name: check(workspace) for check in CHECKS}
+    return {name: result.severity for name, result in results.items() if not result.passed}  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "warehouse.duckdb"
+
+
+def test_a_good_warehouse_passes(database: Path, registry: object) -> None:
+    assert failing(database, registry) == {}
+
+
+@pytest.mark.parametrize("check", BAD)
+def test_a_bad_row_is_found(check: str, database: Path, registry: object) -> None:
+    assert check in failing(database, registry, BAD[check])
+
+
+def test_every_check_is_tested() -> None:
+    assert {next(iter(check.check_keys)).name for check in CHECKS} == set(BAD)
+
+
+def test_what_a_user_may_live_with_only_warns(database: Path, registry: object) -> None:
+    found = failing(database, registry, BAD["splits_are_disjoint"], BAD["everything_is_evaluated"])
+    assert found["splits_are_disjoint"] == dg.AssetCheckSeverity.WARN
+    assert found["everything_is_evaluated"] == dg.AssetCheckSeverity.WARN
