@@ -10,7 +10,7 @@ from embedder.matrix import CorrectnessMatrix
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
 from warehouse.publish import publish
 
-from .figures import correctness_heatmap
+from .figures import correctness_heatmap, markdown
 from .partitions import responses_key
 from .workspace import Workspace
 
@@ -49,7 +49,7 @@ def _describe(matrix: CorrectnessMatrix, workspace: Workspace) -> dict[str, dg.M
         "filled": dg.MetadataValue.float(round(float(matrix.observed.mean()), 4)),
         "accuracy": dg.MetadataValue.float(round(float(np.nanmean(matrix.labels)), 4)),
         "warehouse": dg.MetadataValue.path(str(workspace.database)),
-        "accuracies": dg.MetadataValue.md(correctness_heatmap(matrix)),
+        "accuracies": dg.MetadataValue.md(markdown(correctness_heatmap(matrix))),
     }
 
 

@@ -22,13 +22,16 @@ GOOD = """
 """
 BAD = {
     "every_response_has_its_question": "INSERT INTO responses VALUES ('q3', 'elm', 'sums', true, 1)",
-    "labels_are_right_or_wrong": "ALTER TABLE responses ALTER correct DROP NOT NULL; UPDATE responses SET correct = NULL",
+    "labels_are_right_or_wrong": """
+        ALTER TABLE responses ALTER correct DROP NOT NULL;
+        UPDATE responses SET correct = NULL WHERE question_id = 'q1'
+    """,
     "one_answer_a_model_and_question": "INSERT INTO responses VALUES ('q1', 'elm', 'sums', false, 0)",
     "splits_are_disjoint": "INSERT INTO questions VALUES ('q3', 'sums', 'c', 't', 2, 'one', 'test')",
     "everything_is_evaluated": "INSERT INTO models (model, source) VALUES ('oak', 'registry')",
     "every_question_is_embedded": "DELETE FROM question_embeddings WHERE question_id = 'q2'",
-    "embeddings_are_finite": "INSERT INTO question_embeddings VALUES ('q1', 'f', [1, 'nan'])",
-    "model_embeddings_are_finite": "INSERT INTO model_embeddings VALUES ('v1', 'oak', [1, 'inf'])",
+    "embeddings_are_finite": "INSERT INTO question_embeddings VALUES ('q1', 'f', ['nan', '1'])",
+    "model_embeddings_are_finite": "INSERT INTO model_embeddings VALUES ('v1', 'oak', ['inf', '1'])",
 }
 
 

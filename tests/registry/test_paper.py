@@ -116,9 +116,7 @@ def test_models_named_after_a_subject_bear_its_tag(registry: Registry) -> None:
         "chat": "chat|instruct|-it$|vicuna",
         "merge": "merge|-dare",
     }.items():
-        named = {
-            model.name for model in registry.models if re.search(pattern, model.name.split("/")[1].lower())
-        }
+        named = {model.name for model in registry.models if re.search(pattern, model.name.split("/")[1].lower())}
         assert named <= of_community(registry, tag)
 
 
