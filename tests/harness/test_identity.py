@@ -101,7 +101,7 @@ def test_other_arguments_are_another_model(save_model: Callable[..., None], tmp_
 def test_a_hub_out_of_reach_is_said_once_for_all_models(hub_cache: Path, model_dir: Path) -> None:
     absent = [ModelEntry(name=name, args={"pretrained": name}) for name in ("org/a", "org/b")]
 
-    with pytest.raises(ModelNotFound, match="'org/a': this and 1 other models .* hub, which cannot be reached"):
+    with pytest.raises(ModelNotFound, match=r"'org/a': this and 1 other models .* hub, which cannot be reached"):
         check_hub(absent)
     for within_reach in (entry(pretrained="org/model"), entry(pretrained=str(model_dir))):
         check_hub([*absent, within_reach])  # something can be evaluated: the others fail one by one
