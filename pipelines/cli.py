@@ -89,7 +89,7 @@ def demo() -> None:
         f'  {command} route "What is 12 plus 7?"\n'
         f"  {command} sql \"SELECT model, accuracy FROM leaderboard WHERE benchmark = 'code' "
         'ORDER BY accuracy DESC LIMIT 5"\n'
-        f"  {command} report --open\n"
+        f"  {command} report\n"
         "  make ui",
         markup=False,
         highlight=False,
