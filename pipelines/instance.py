@@ -40,6 +40,9 @@ def use_home(settings: Settings) -> Path:
     os.environ["EMBEDLLM_HOME"] = str(settings.home)
     if settings.registry:
         os.environ["EMBEDLLM_REGISTRY"] = str(settings.registry)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two processes that make Dagster's databases at once spoil them
+        dg.DagsterInstance.get().dispose()
     return folder
 
 

@@ -76,3 +76,21 @@ def test_home_carries_its_dagster_configuration(tmp_path, monkeypatch):
     with dg.DagsterInstance.get() as instance:
         assert instance.root_directory == str(folder)
         assert instance.get_settings("concurrency")["pools"] == {"granularity": "run", "default_limit": 1}
+
+
+def _open_home(home, start):
+    start.wait(60)
+    use_home(Settings(home=home))
+    with dg.DagsterInstance.get() as instance:
+        instance.get_runs_count()
+
+
+def test_commands_that_start_together_on_a_new_home_do_not_spoil_its_databases(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(3)
+    openers = [context.Process(target=_open_home, args=(tmp_path, start)) for _ in range(3)]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join(120)
+    assert [opener.exitcode for opener in openers] == [0, 0, 0]
