@@ -99,7 +99,7 @@ def _answers(workspace: Workspace) -> Section:
     return Section(
         "What was answered",
         f"{matrix.observed.mean():.0%} of the correctness matrix is filled; a right answer was given in "
-        f"{np.nanmean(matrix.labels):.1%} of the cases. The best models over all their questions:",
+        f"{np.nanmean(matrix.labels):.1%} of the cases. The best models, each over the questions it was asked:",
         [Picture(correctness_heatmap(matrix), "heat map of accuracy by benchmark and model")],
         [rows],
         top + ";",

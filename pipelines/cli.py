@@ -47,13 +47,21 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except (*USER_ERRORS, ChainFailed) as error:
-            typer.secho(f"embedllm: {error}", err=True, fg=typer.colors.RED)
+            typer.secho(f"embedllm: {_sentence(error)}", err=True, fg=typer.colors.RED)
         except pydantic.ValidationError as error:
             first = error.errors()[0]
             name = "_".join(["EMBEDLLM", *(str(part).upper() for part in first["loc"])])
             found = first["msg"].removeprefix("Value error, ")
             typer.secho(f"embedllm: {name} is {str(first['input'])!r}: {found}.", err=True, fg=typer.colors.RED)
         raise typer.Exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return (
+            f"{error.filename}: {error.strerror}; correct the path, or set EMBEDLLM_HOME to a folder you may write to."
+        )
+    return str(error)
 
 
 app = typer.Typer(

@@ -67,6 +67,15 @@ def test_models_alike_have_embeddings_alike(planted):
     assert (unit[:-1] @ unit[-1]).argmax() == 0
 
 
+def test_distance_between_embeddings_means_disagreement(planted):
+    matrix, features = planted
+    embeddings = MatrixFactorization().fit(matrix, features).model_embeddings
+    one, other = np.triu_indices(len(matrix.models), 1)
+    distance = np.linalg.norm(embeddings[one] - embeddings[other], axis=1)
+    disagreement = (matrix.labels[:, one] != matrix.labels[:, other]).mean(axis=0)
+    assert np.corrcoef(distance, disagreement)[0, 1] > 0.8
+
+
 def test_leaves_the_callers_random_numbers_alone(planted):
     matrix, features = planted
     torch.manual_seed(11)
