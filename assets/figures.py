@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,34 +50,22 @@ def correctness_heatmap(matrix: CorrectnessMatrix) -> str:
     return _uri(figure)
 
 
-def interval_bars(
-    methods: Sequence[str],
-    accuracy: Sequence[float],
-    low: Sequence[float | None],
-    high: Sequence[float | None],
-    ours: str,
-    label: str,
-) -> str:
-    """Accuracy with its 95% interval, one line a method, ours in blue. Returns a data URI."""
-    figure = _figure(height=0.7 + 0.35 * len(methods))
+def interval_bars(rows: Sequence[Mapping[str, Any]], *, ours: str, label: str) -> str:
+    """Accuracy with its 95% interval, one line a method from the first row down, ours in blue. Returns a data URI.
+
+    `rows` are of the table `forecasts` or `routing`: method, accuracy, ci_low, ci_high (None: no interval).
+    """
+    figure = _figure(height=0.7 + 0.35 * len(rows))
     axes = figure.add_subplot()
-    for row, method in enumerate(reversed(methods)):
-        at = len(methods) - 1 - row
-        color = OURS if method == ours else OTHERS
-        ends = low[at], high[at]
-        if ends[0] is not None and ends[1] is not None:  # one question has no interval
-            axes.plot([100 * ends[0], 100 * ends[1]], [row, row], color=color, linewidth=3, solid_capstyle="butt")
-        axes.plot(100 * accuracy[at], row, "o", color=color, markersize=7)
-        axes.annotate(
-            f"{100 * accuracy[at]:.1f}",
-            (100 * accuracy[at], row),
-            (0, 6),
-            textcoords="offset points",
-            ha="center",
-            size=8,
-        )
-    axes.set_yticks(range(len(methods)), [method.replace("_", " ") for method in reversed(methods)])
-    axes.set_ylim(-0.5, len(methods) - 0.2)
+    for height, row in enumerate(reversed(rows)):
+        color, accuracy = OURS if row["method"] == ours else OTHERS, 100 * row["accuracy"]
+        if row["ci_low"] is not None:  # one question has no interval
+            ends = [100 * row["ci_low"], 100 * row["ci_high"]]
+            axes.plot(ends, [height, height], color=color, linewidth=3, solid_capstyle="butt")
+        axes.plot(accuracy, height, "o", color=color, markersize=7)
+        axes.annotate(f"{accuracy:.1f}", (accuracy, height), (0, 6), textcoords="offset points", ha="center", size=8)
+    axes.set_yticks(range(len(rows)), [row["method"].replace("_", " ") for row in reversed(rows)])
+    axes.set_ylim(-0.5, len(rows) - 0.2)
     axes.set_xlabel(label)
     axes.grid(axis="x", alpha=0.3)
     return _uri(figure)

@@ -38,14 +38,7 @@ def forecasts(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     workspace.lake.write_table("forecasts", table, version)
     publish(workspace.lake, workspace.database, ["forecasts"])
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all"]
-    bars = interval_bars(
-        [r["method"] for r in overall],
-        [r["accuracy"] for r in overall],
-        [r["ci_low"] for r in overall],
-        [r["ci_high"] for r in overall],
-        ours="embedder",
-        label="forecast accuracy on test questions (%), 95% interval",
-    )
+    bars = interval_bars(overall, ours="embedder", label="forecast accuracy on test questions (%), 95% interval")
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(table),

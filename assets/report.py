@@ -193,8 +193,4 @@ def _split(rows: list[dict[str, Any]], method: str) -> tuple[dict[str, Any], lis
 
 
 def _bars(rows: list[dict[str, Any]], ours: str, label: str) -> Picture:
-    columns = {name: [r[name] for r in rows] for name in ("method", "accuracy", "ci_low", "ci_high")}
-    uri = interval_bars(
-        columns["method"], columns["accuracy"], columns["ci_low"], columns["ci_high"], ours=ours, label=label
-    )
-    return Picture(uri, label)
+    return Picture(interval_bars(rows, ours=ours, label=label), label)

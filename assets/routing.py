@@ -34,14 +34,7 @@ def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     workspace.lake.write_table("routes", routes, version)
     publish(workspace.lake, workspace.database, ["routing", "routes"])
     overall = [row for row in summary.to_pylist() if row["benchmark"] == "all"]
-    bars = interval_bars(
-        [r["method"] for r in overall],
-        [r["accuracy"] for r in overall],
-        [r["ci_low"] for r in overall],
-        [r["ci_high"] for r in overall],
-        ours="router",
-        label="right answers on test questions (%), 95% interval",
-    )
+    bars = interval_bars(overall, ours="router", label="right answers on test questions (%), 95% interval")
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(summary),

@@ -30,8 +30,11 @@ def test_heatmap_with_gaps(workspace: Workspace, answer: Callable[..., None]) ->
 
 
 def test_bars_without_interval() -> None:
-    methods = ["router", "best_single"]
-    assert_picture(interval_bars(methods, [1.0, 0.0], [0.8, None], [1.0, None], ours="router", label="%"))
+    rows = [
+        {"method": "router", "accuracy": 1.0, "ci_low": 0.8, "ci_high": 1.0},
+        {"method": "best_single", "accuracy": 0.0, "ci_low": None, "ci_high": None},
+    ]
+    assert_picture(interval_bars(rows, ours="router", label="%"))
 
 
 @pytest.mark.parametrize("models", [1, 2, 112])
