@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import webbrowser
 from enum import StrEnum
@@ -289,6 +290,8 @@ def ui(
     # `dg dev`, which would follow it, needs one more package and does the same.
     python = [sys.executable, "-W", "ignore:Function `dev_command`:FutureWarning"]
     arguments = ["--module-name", LOCATION, "--host", host, "--port", str(port)]
+    # A script's background job ignores Ctrl-C's signal, by which Dagster stops its own processes when told to end.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [*python, "-m", "dagster", "dev", *arguments])
 
 
