@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +85,32 @@ def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
         },
         data_version=dg.DataVersion(version),
     )
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The version in use, with what it is evaluated on: answers (Q, M) and question features (Q, D)."""
+
+    version: str
+    embedder: Predictor
+    matrix: CorrectnessMatrix
+    features: npt.NDArray[np.float32]
+
+
+def load_serving(workspace: Workspace) -> Serving:
+    """The serving embedder and the answers in the lake.
+
+    Raises:
+        NoEmbedder: none was fitted yet.
+        StoreError: its files are damaged, or it was fitted on another encoder's vectors.
+    """
+    from embedder.store import load_embedder
+
+    version, encoder = serving(workspace), encoder_in_use(workspace).name
+    matrix = correctness(workspace)
+    features = question_features(workspace, matrix, encoder)
+    fitted, _ = load_embedder(workspace.embedders / version, encoder=encoder)
+    return Serving(version, fitted, matrix, features)
 
 
 def open_router(workspace: Workspace) -> Router:

@@ -7,9 +7,8 @@ import dagster as dg
 from embedder.downstream.forecast import forecast
 from warehouse.publish import publish
 
-from .embedder import serving
+from .embedder import load_serving
 from .figures import interval_bars, markdown
-from .inputs import correctness, encoder_in_use, question_features
 from .workspace import Workspace
 
 
@@ -24,16 +23,13 @@ from .workspace import Workspace
 def forecasts(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is how well one method forecasts the answers to one benchmark's test questions."""
     from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
-    from embedder.store import load_embedder
 
-    version, encoder = serving(workspace), encoder_in_use(workspace).name
-    matrix = correctness(workspace)
-    features = question_features(workspace, matrix, encoder)
-    fitted, _ = load_embedder(workspace.embedders / version, encoder=encoder)
-    predictions = {"embedder": fitted.predict_proba(features)}
+    served = load_serving(workspace)
+    version, matrix = served.version, served.matrix
+    predictions = {"embedder": served.embedder.predict_proba(served.features)}
     for baseline in (KNN(), ModelBenchmarkMean(), ModelMean(), Majority()):
-        baseline.fit(matrix, features, seed=workspace.seed)
-        predictions[baseline.method] = baseline.predict_proba(features, matrix.benchmarks)
+        baseline.fit(matrix, served.features, seed=workspace.seed)
+        predictions[baseline.method] = baseline.predict_proba(served.features, matrix.benchmarks)
     table = forecast(matrix, predictions, version, seed=workspace.seed)
     workspace.lake.write_table("forecasts", table, version)
     publish(workspace.lake, workspace.database, ["forecasts"])

@@ -102,7 +102,7 @@ def _evaluate(
     from harness.evaluate import evaluate, fingerprint
 
     name, lake, started = model.entry.name, workspace.lake, time.monotonic()
-    wanted = fingerprint(model, benchmark, tasks, seed=workspace.seed)
+    wanted = fingerprint(model, benchmark, tasks)
     stamp = entry_digest(model.entry, benchmark, workspace)
     known = lake.response_metadata(benchmark.name, name) or {}
     if known.get("fingerprint") == wanted and known.get(ENTRY) == stamp:

@@ -7,9 +7,8 @@ import dagster as dg
 from embedder.downstream.routing import route
 from warehouse.publish import publish
 
-from .embedder import serving
+from .embedder import load_serving
 from .figures import interval_bars, markdown
-from .inputs import correctness, encoder_in_use, question_features
 from .workspace import Workspace
 
 
@@ -23,13 +22,9 @@ from .workspace import Workspace
 )
 def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is one way to choose a model for each test question of a benchmark; `routes` has every choice."""
-    from embedder.store import load_embedder
-
-    version, encoder = serving(workspace), encoder_in_use(workspace).name
-    matrix = correctness(workspace)
-    features = question_features(workspace, matrix, encoder)
-    fitted, _ = load_embedder(workspace.embedders / version, encoder=encoder)
-    summary, routes = route(matrix, fitted.predict_proba(features), version, seed=workspace.seed)
+    served = load_serving(workspace)
+    version, matrix = served.version, served.matrix
+    summary, routes = route(matrix, served.embedder.predict_proba(served.features), version, seed=workspace.seed)
     workspace.lake.write_table("routing", summary, version)
     workspace.lake.write_table("routes", routes, version)
     publish(workspace.lake, workspace.database, ["routing", "routes"])
