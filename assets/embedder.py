@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 
 from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
+from embedder.questions import Questions
 from warehouse.publish import publish
 
 from .figures import markdown, model_map
-from .inputs import correctness, encoder_in_use, question_features
+from .inputs import correctness, described_questions, encoder_in_use
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ EMBEDDERS = pa.schema(
 def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is the embedding of one model, fitted on the training questions; this version serves from now on."""
     matrix, encoder = correctness(workspace), encoder_in_use(workspace).name
-    features = question_features(workspace, matrix, encoder)
-    version = _version(matrix, features, workspace.seed)
-    fitted, info = _load(workspace.embedders / version) or _fit(workspace, matrix, features, encoder, version)
+    questions = described_questions(workspace, matrix, encoder)
+    version = _version(matrix, questions, workspace.seed)
+    fitted, info = _load(workspace.embedders / version) or _fit(workspace, matrix, questions, encoder, version)
     vectors = fitted.model_embeddings
     assert vectors is not None, "the method that serves has embeddings"
     known = np.asarray(np.isfinite(vectors).all(axis=1))  # a model without training answers has none
@@ -89,12 +90,12 @@ def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
 
 @dataclass(frozen=True)
 class Serving:
-    """The version in use, with what it is evaluated on: answers (Q, M) and question features (Q, D)."""
+    """The version in use, with what it is evaluated on: answers (Q, M) and the Q questions."""
 
     version: str
     embedder: Predictor
     matrix: CorrectnessMatrix
-    features: npt.NDArray[np.float32]
+    questions: Questions
 
 
 def load_serving(workspace: Workspace) -> Serving:
@@ -108,9 +109,9 @@ def load_serving(workspace: Workspace) -> Serving:
 
     version, encoder = serving(workspace), encoder_in_use(workspace).name
     matrix = correctness(workspace)
-    features = question_features(workspace, matrix, encoder)
+    questions = described_questions(workspace, matrix, encoder)
     fitted, _ = load_embedder(workspace.embedders / version, encoder=encoder)
-    return Serving(version, fitted, matrix, features)
+    return Serving(version, fitted, matrix, questions)
 
 
 def open_router(workspace: Workspace) -> Router:
@@ -146,12 +147,12 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _version(matrix: CorrectnessMatrix, features: npt.NDArray[np.float32], seed: int) -> str:
+def _version(matrix: CorrectnessMatrix, questions: Questions, seed: int) -> str:
     """Named after what it is fitted on and how, so that the same data give the same version."""
     from embedder.mf import MatrixFactorization
 
     digest = hashlib.sha256(json.dumps([MatrixFactorization().settings(), seed, matrix.models]).encode())
-    for array in (matrix.labels, features):
+    for array in (matrix.labels, questions.vectors):
         digest.update(np.ascontiguousarray(array).tobytes())
     for names in (matrix.question_ids, matrix.splits):
         digest.update("\0".join(names).encode())
@@ -167,7 +168,7 @@ def _load(folder: Path) -> tuple[Predictor, EmbedderInfo] | None:
 def _fit(
     workspace: Workspace,
     matrix: CorrectnessMatrix,
-    features: npt.NDArray[np.float32],
+    questions: Questions,
     encoder: str,
     version: str,
 ) -> tuple[Predictor, EmbedderInfo]:
@@ -175,11 +176,11 @@ def _fit(
     from embedder.store import EmbedderInfo, save_embedder
 
     started = time.monotonic()
-    fitted = MatrixFactorization().fit(matrix, features, seed=workspace.seed)
+    fitted = MatrixFactorization().fit(matrix, questions, seed=workspace.seed)
     seconds = time.monotonic() - started
     val = matrix.splits == "val"
     labels = matrix.labels[val]
-    probabilities = fitted.predict_proba(features[val])
+    probabilities = fitted.predict_proba(questions.rows(val))
     asked = not np.isnan(labels).all()
     info = EmbedderInfo(
         embedder=version,

@@ -26,10 +26,10 @@ def forecasts(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
 
     served = load_serving(workspace)
     version, matrix = served.version, served.matrix
-    predictions = {"embedder": served.embedder.predict_proba(served.features)}
+    predictions = {"embedder": served.embedder.predict_proba(served.questions)}
     for baseline in (KNN(), ModelBenchmarkMean(), ModelMean(), Majority()):
-        baseline.fit(matrix, served.features, seed=workspace.seed)
-        predictions[baseline.method] = baseline.predict_proba(served.features, matrix.benchmarks)
+        baseline.fit(matrix, served.questions, seed=workspace.seed)
+        predictions[baseline.method] = baseline.predict_proba(served.questions)
     table = forecast(matrix, predictions, version, seed=workspace.seed)
     workspace.lake.write_table("forecasts", table, version)
     publish(workspace.lake, workspace.database, ["forecasts"])

@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedder.matrix import CorrectnessMatrix
+from embedder.questions import Questions
 
 from .workspace import Workspace
 
@@ -47,8 +47,8 @@ def embeddings_of(workspace: Workspace, encoder: str) -> pa.Table:
     return table.filter(pc.field("encoder") == encoder).select(["question_id", "embedding"])
 
 
-def question_features(workspace: Workspace, matrix: CorrectnessMatrix, encoder: str) -> npt.NDArray[np.float32]:
-    """Embeddings of the matrix's questions, in its order (Q, D).
+def described_questions(workspace: Workspace, matrix: CorrectnessMatrix, encoder: str) -> Questions:
+    """The matrix's questions, in its order, with their embeddings.
 
     Raises:
         LookupError: a question has no embedding by this encoder.
@@ -63,4 +63,4 @@ def question_features(workspace: Workspace, matrix: CorrectnessMatrix, encoder: 
         )
     vectors = table["embedding"].combine_chunks()
     flat = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    return flat.reshape(len(table), -1)[rows]
+    return Questions(matrix.texts, flat.reshape(len(table), -1)[rows], matrix.benchmarks)

@@ -24,7 +24,7 @@ def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is one way to choose a model for each test question of a benchmark; `routes` has every choice."""
     served = load_serving(workspace)
     version, matrix = served.version, served.matrix
-    summary, routes = route(matrix, served.embedder.predict_proba(served.features), version, seed=workspace.seed)
+    summary, routes = route(matrix, served.embedder.predict_proba(served.questions), version, seed=workspace.seed)
     workspace.lake.write_table("routing", summary, version)
     workspace.lake.write_table("routes", routes, version)
     publish(workspace.lake, workspace.database, ["routing", "routes"])

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from .matrix import CorrectnessMatrix
 from .metrics import log_loss
 from .predictor import Predictor, Sample
+from .questions import Questions
 
 __all__ = ["KNN", "Majority", "ModelBenchmarkMean", "ModelMean", "benchmark_rates", "model_rates"]
 
@@ -46,8 +47,8 @@ class Majority(Predictor):
     def _fit(self, train: Sample, val: Sample, seed: int) -> None:
         """Nothing beyond the overall rate, which every predictor has."""
 
-    def _probabilities(self, features: np.ndarray, benchmarks: np.ndarray | None) -> np.ndarray:
-        return np.full((len(features), len(self.models)), self.overall_rate)
+    def _probabilities(self, questions: Questions) -> np.ndarray:
+        return np.full((len(questions), len(self.models)), self.overall_rate)
 
     def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {}, {}
@@ -67,8 +68,8 @@ class ModelMean(Predictor):
     def _fit(self, train: Sample, val: Sample, seed: int) -> None:
         self._rates = model_rates(train.matrix, prior_answers=self.prior_answers)
 
-    def _probabilities(self, features: np.ndarray, benchmarks: np.ndarray | None) -> np.ndarray:
-        return np.tile(self._rates, (len(features), 1))
+    def _probabilities(self, questions: Questions) -> np.ndarray:
+        return np.tile(self._rates, (len(questions), 1))
 
     def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {"rates": self._rates}, {}
@@ -96,11 +97,11 @@ class ModelBenchmarkMean(Predictor):
             [rates, model_rates(train.matrix)]
         )  # (B + 1, M): the last row is for any other benchmark
 
-    def _probabilities(self, features: np.ndarray, benchmarks: np.ndarray | None) -> np.ndarray:
-        if benchmarks is None:
+    def _probabilities(self, questions: Questions) -> np.ndarray:
+        if questions.benchmarks is None:
             raise ValueError("model_benchmark_mean needs the benchmark of every question: pass benchmarks")
         row = {name: i for i, name in enumerate(self._benchmarks)}
-        return self._rates[[row.get(name, len(row)) for name in benchmarks]]
+        return self._rates[[row.get(name, len(row)) for name in questions.benchmarks]]
 
     def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {"rates": self._rates}, {"benchmarks": self._benchmarks}
@@ -124,18 +125,18 @@ class KNN(Predictor):
     k_unvalidated: int = 131
 
     def _fit(self, train: Sample, val: Sample, seed: int) -> None:
-        self._directions = _unit(train.features)  # (Q, D)
+        self._directions = _unit(train.questions.vectors)  # (Q, D)
         self._labels = train.matrix.labels  # (Q, M)
         self._rates = model_rates(train.matrix).astype(np.float32)
         self.k = min(self.k_unvalidated, len(self._labels))
         if val.matrix.observed.any():
             candidates = sorted({min(k, len(self._labels)) for k in self.candidates})
-            nearest = self._nearest(val.features, candidates[-1])
+            nearest = self._nearest(val.questions.vectors, candidates[-1])
             losses = [log_loss(val.matrix.labels, self._vote(nearest[:, :k])) for k in candidates]
             self.k = candidates[int(np.argmin(losses))]
 
-    def _probabilities(self, features: np.ndarray, benchmarks: np.ndarray | None) -> np.ndarray:
-        return self._vote(self._nearest(features, self.k))
+    def _probabilities(self, questions: Questions) -> np.ndarray:
+        return self._vote(self._nearest(questions.vectors, self.k))
 
     def _nearest(self, features: np.ndarray, k: int) -> np.ndarray:
         """(n, k) rows of the training questions most alike, the likest first."""

@@ -26,6 +26,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .predictor import Predictor, Sample
+from .questions import Questions
 
 __all__ = ["MatrixFactorization"]
 
@@ -113,9 +114,9 @@ class MatrixFactorization(Predictor):
             loss.backward()
             optimizer.step()
 
-    def _probabilities(self, features: np.ndarray, benchmarks: np.ndarray | None) -> np.ndarray:
+    def _probabilities(self, questions: Questions) -> np.ndarray:
         with torch.no_grad():
-            return torch.sigmoid(self._model(torch.tensor(features))).numpy()
+            return torch.sigmoid(self._model(torch.tensor(questions.vectors, dtype=torch.float32))).numpy()
 
     def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {name: tensor.numpy() for name, tensor in self._model.state_dict().items()}, {}
@@ -130,7 +131,7 @@ class _Answers:
     """Questions and their labels as tensors, unasked cells masked."""
 
     def __init__(self, sample: Sample) -> None:
-        self.x = torch.from_numpy(np.ascontiguousarray(sample.features))  # (n, D)
+        self.x = torch.tensor(sample.questions.vectors, dtype=torch.float32)  # (n, D)
         self.right = torch.from_numpy(np.nan_to_num(sample.matrix.labels))  # (n, M), 0 where not asked: masked
         self.asked = torch.from_numpy(sample.matrix.observed.astype(np.float32))  # (n, M), 0 or 1
 

@@ -8,18 +8,40 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.special import expit, logit
 
 from .matrix import CorrectnessMatrix
+from .questions import Questions
 
-__all__ = ["Predictor", "Sample"]
+__all__ = ["Forecast", "Predictor", "Sample"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Questions with their answers and their features (n, D) float32, row by row."""
+    """Questions with their answers, row by row."""
 
     matrix: CorrectnessMatrix
-    features: np.ndarray
+    questions: Questions
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Everything a predictor says of n questions and M models, each (n, M) float32.
+
+    `deviations` are standard deviations of the log-odds, None where the method does not know; `routing_scores` are
+    what to rank models by when one is to be asked.
+    """
+
+    probabilities: np.ndarray
+    deviations: np.ndarray | None
+    routing_scores: np.ndarray
+
+    def interval(self, *, z: float = 1.96) -> tuple[np.ndarray, np.ndarray] | None:
+        """Lower and upper end of the probabilities, each (n, M); 95% of them for z = 1.96."""
+        if self.deviations is None:
+            return None
+        logits = logit(np.clip(self.probabilities, 1e-6, 1 - 1e-6))
+        return expit(logits - z * self.deviations), expit(logits + z * self.deviations)
 
 
 @dataclass(eq=False)
@@ -35,46 +57,57 @@ class Predictor(ABC):
     method: ClassVar[str]
 
     models: tuple[str, ...] = field(init=False, default=(), repr=False)
-    dimensions_in: int = field(init=False, default=0, repr=False)  # D, the length of a question's feature vector
+    dimensions_in: int = field(init=False, default=0, repr=False)  # D, the length of a question's vector
     overall_rate: float = field(init=False, default=math.nan, repr=False)  # share of right training answers
     has_answers: np.ndarray = field(init=False, default_factory=lambda: np.empty(0, bool), repr=False)  # (M,)
 
-    def fit(self, matrix: CorrectnessMatrix, features: np.ndarray, *, seed: int = 0) -> Self:
-        """Learn from `matrix` (Q, M) and the `features` of its questions (Q, D); same data and seed, same
-        result.
+    def fit(self, matrix: CorrectnessMatrix, questions: Questions, *, seed: int = 0) -> Self:
+        """Learn from `matrix` (Q, M) and its Q `questions`; same data and seed, same result.
 
-        Raises ValueError where rows do not match, a feature is not finite, or the train split has no answer.
+        Raises ValueError where rows do not match, a vector is not finite, or the train split has no answer.
         """
-        if len(features) != len(matrix.labels):
-            raise ValueError(f"the matrix has {len(matrix.labels)} questions, but features has {len(features)} rows")
-        train, val = (_sample(matrix, features, split) for split in ("train", "val"))
+        if len(questions) != len(matrix.labels):
+            raise ValueError(f"the matrix has {len(matrix.labels)} questions, but {len(questions)} are described")
+        train, val = (_sample(matrix, questions, split) for split in ("train", "val"))
         if not train.matrix.observed.any():
             raise ValueError("the train split has no answers: evaluate models or import results first")
         self.models = matrix.models
-        self.dimensions_in = features.shape[1]
+        self.dimensions_in = questions.vectors.shape[1]
         self.overall_rate = float(np.nanmean(train.matrix.labels, dtype=np.float64))
         self.has_answers = np.asarray(train.matrix.observed.any(axis=0))
         # Nothing can be chosen by answers of models of which nothing can be learnt.
         labels = np.where(self.has_answers, val.matrix.labels, np.float32(np.nan))
-        self._fit(train, Sample(replace(val.matrix, labels=labels), val.features), seed)
+        self._fit(train, Sample(replace(val.matrix, labels=labels), val.questions), seed)
         return self
 
-    def predict_proba(self, features: np.ndarray, benchmarks: np.ndarray | None = None) -> np.ndarray:
-        """(n, M) float32 probabilities for questions of these `features` (n, D), of these `benchmarks` where
-        known.
+    def predict_proba(self, questions: Questions) -> np.ndarray:
+        """(n, M) float32 probabilities that each model answers each of `questions` correctly.
 
-        Raises ValueError where the features are of another length than those fitted on, as another encoder's
+        Raises ValueError where their vectors are of another length than those fitted on, as another encoder's
         are.
         """
+        self._check(questions)
+        probabilities = self._probabilities(questions)
+        return np.where(self.has_answers, probabilities, np.float32(self.overall_rate)).astype(np.float32)
+
+    def forecast(self, questions: Questions) -> Forecast:
+        """Probabilities, how sure they are, and what to rank models by: the probabilities, unless a method knows
+        better. Raises as `predict_proba`."""
+        probabilities = self.predict_proba(questions)
+        return Forecast(probabilities, None, probabilities)
+
+    def routing_scores(self, questions: Questions) -> np.ndarray:
+        """(n, M) float32: the forecast's routing scores alone. Raises as `predict_proba`."""
+        return self.predict_proba(questions)
+
+    def _check(self, questions: Questions) -> None:
         if not self.models:
             raise ValueError(f"this {type(self).__name__} is not fitted: call fit first")
-        if features.ndim != 2 or features.shape[1] != self.dimensions_in:
+        if questions.vectors.shape[1] != self.dimensions_in:
             raise ValueError(
                 f"this {type(self).__name__} was fitted on question vectors of length {self.dimensions_in}, "
-                f"but these are {features.shape}; use the encoder it was fitted with"
+                f"but these are {questions.vectors.shape}; use the encoder it was fitted with"
             )
-        probabilities = self._probabilities(features.astype(np.float32, copy=False), benchmarks)
-        return np.where(self.has_answers, probabilities, np.float32(self.overall_rate)).astype(np.float32)
 
     @property
     def model_embeddings(self) -> np.ndarray | None:
@@ -112,7 +145,7 @@ class Predictor(ABC):
         """Learn; `train` has an answer, `val` need not have one."""
 
     @abstractmethod
-    def _probabilities(self, features: np.ndarray, benchmarks: np.ndarray | None) -> np.ndarray:
+    def _probabilities(self, questions: Questions) -> np.ndarray:
         """(n, M); columns of models without training answers are overwritten."""
 
     @abstractmethod
@@ -124,9 +157,9 @@ class Predictor(ABC):
         """Take back what `_learnt` gave."""
 
 
-def _sample(matrix: CorrectnessMatrix, features: np.ndarray, split: str) -> Sample:
+def _sample(matrix: CorrectnessMatrix, questions: Questions, split: str) -> Sample:
     chosen = matrix.splits == split
-    vectors = features[chosen].astype(np.float32, copy=False)
-    if not np.isfinite(vectors).all():
-        raise ValueError(f"the features of some {split} questions are not finite: embed the questions again")
-    return Sample(matrix.rows(chosen), vectors)
+    some = questions.rows(chosen)
+    if not np.isfinite(some.vectors).all():
+        raise ValueError(f"the vectors of some {split} questions are not finite: embed the questions again")
+    return Sample(matrix.rows(chosen), some)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from .predictor import Predictor
+from .predictor import Forecast, Predictor
+from .questions import Questions
 
 __all__ = ["Choice", "Router", "TextEncoder", "UnknownModel"]
 
@@ -19,55 +20,91 @@ class TextEncoder(Protocol):
 
 
 class Choice(NamedTuple):
-    """A model and the probability that it answers the question correctly."""
+    """A model, the probability that it answers the question correctly, and the 95% interval of that probability (None
+    where the embedder does not know how sure it is)."""
 
     model: str
     probability: float
+    low: float | None = None
+    high: float | None = None
 
 
 class UnknownModel(ValueError):
-    """A model was named that the embedder was not fitted on."""
+    """A model was named that the embedder was not fitted on, whose cost is not known, or none is left."""
 
 
 class Router:
-    """Ranks models by the probability that they answer a question correctly.
+    """Ranks models for questions.
 
-    `encoder` must be the one whose vectors `embedder` was fitted on (`load_embedder(folder, encoder=...)`
-    checks it).
+    `encoder` must be the one whose vectors `embedder` was fitted on (`load_embedder(folder, encoder=...)` checks it).
+    `costs` are what a question costs by model, in any one unit.
     """
 
-    def __init__(self, embedder: Predictor, encoder: TextEncoder) -> None:
+    def __init__(self, embedder: Predictor, encoder: TextEncoder, costs: Mapping[str, float] | None = None) -> None:
         self.embedder = embedder
         self.encoder = encoder
+        self.costs = costs or {}
         self._column = {name: column for column, name in enumerate(embedder.models)}
 
     def rank(
-        self, questions: Sequence[str], *, models: Sequence[str] | None = None, top: int = 5
+        self,
+        questions: Sequence[str],
+        *,
+        models: Collection[str] | None = None,
+        without: Collection[str] = (),
+        cost_weight: float = 0,
+        top: int = 5,
     ) -> list[list[Choice]]:
-        """For every question the `top` models, the likeliest first, out of `models` (default: all).
+        """For every question the `top` models, the best first, out of `models` (default: all) less those `without`,
+        which are down.
 
-        Equal probabilities are ordered by name. Raises UnknownModel where `models` names one the embedder
-        lacks.
+        Models are ranked by the embedder's routing score (see `Predictor.forecast`) less `cost_weight` times their
+        cost: with costs in US$, a weight of 10 gives up one point in a hundred of the score for 0.1 cents. Equal ones
+        are ordered by name. Raises UnknownModel where a model is named that the embedder lacks, none is left, or
+        costs count and one is not known.
         """
         if isinstance(questions, str):
             raise TypeError("rank takes a list of questions; put the one question into a list")
-        columns = self._columns(models)
-        names = [self.embedder.models[column] for column in columns]
-        probabilities = self.embedder.predict_proba(self.encoder.encode(questions, progress=False))[:, columns]
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-        return [
-            [Choice(names[i], float(row[i])) for i in order] for row, order in zip(probabilities, best, strict=True)
-        ]
+        columns = self._columns(models, without)
+        forecast = self.embedder.forecast(self._described(questions))
+        scores = forecast.routing_scores[:, columns]
+        if cost_weight:
+            scores = scores - cost_weight * self._costs(columns)
+        best = columns[np.argsort(-scores, axis=1, kind="stable")[:, :top]]
+        return self._choices(forecast, best)
 
-    def _columns(self, models: Sequence[str] | None) -> list[int]:
-        """Columns of the embedder's probabilities, by name."""
-        wanted = sorted(self._column if models is None else set(models))
-        unknown = [name for name in wanted if name not in self._column]
-        if unknown:
+    def _described(self, questions: Sequence[str]) -> Questions:
+        texts = np.array(questions, object)
+        return Questions(texts, self.encoder.encode(questions, progress=False))
+
+    def _columns(self, models: Collection[str] | None, without: Collection[str]) -> np.ndarray:
+        """Columns of the embedder's models to choose from, by name."""
+        named = set(without) | set(models or ())
+        if unknown := sorted(named - self._column.keys()):
             raise UnknownModel(
                 f"unknown model {unknown[0]!r}: the embedder knows {len(self._column)}, such as "
                 f"{', '.join(sorted(self._column)[:5])}; correct it, or evaluate that model and fit again"
             )
+        wanted = sorted(set(self._column if models is None else models) - set(without))
         if not wanted:
             raise UnknownModel("no models to choose from: name at least one, or leave models out for all")
-        return [self._column[name] for name in wanted]
+        return np.array([self._column[name] for name in wanted])
+
+    def _costs(self, columns: np.ndarray) -> np.ndarray:
+        names = [self.embedder.models[column] for column in columns]
+        if missing := [name for name in names if name not in self.costs]:
+            raise UnknownModel(
+                f"the cost of {missing[0]!r} is not known: give its price, or leave it out of the choice"
+            )
+        return np.array([self.costs[name] for name in names])
+
+    def _choices(self, forecast: Forecast, best: np.ndarray) -> list[list[Choice]]:
+        """`best` (n, top) are columns."""
+        interval = forecast.interval()
+        names, rows = self.embedder.models, np.arange(len(best))[:, None]
+        columns = [np.array(names, object)[best], forecast.probabilities[rows, best]]
+        columns += [end[rows, best] for end in interval] if interval else []
+        return [
+            [Choice(*choice) for choice in zip(*row, strict=True)]
+            for row in zip(*map(np.ndarray.tolist, columns), strict=True)
+        ]

@@ -18,12 +18,14 @@ from safetensors.numpy import save as tensor_bytes
 from .baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
 from .mf import MatrixFactorization
 from .predictor import Predictor
+from .spectral import SpectralEmbedder
 
 __all__ = ["EmbedderInfo", "StoreError", "load_embedder", "save_embedder"]
 
 FORMAT = 1
 METHODS: dict[str, type[Predictor]] = {
-    predictor.method: predictor for predictor in (MatrixFactorization, KNN, ModelBenchmarkMean, ModelMean, Majority)
+    predictor.method: predictor
+    for predictor in (SpectralEmbedder, MatrixFactorization, KNN, ModelBenchmarkMean, ModelMean, Majority)
 }
 
 

@@ -28,6 +28,7 @@ from embedder.downstream.routing import route  # noqa: E402
 from embedder.encoder import Encoder, load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.mf import MatrixFactorization  # noqa: E402
+from embedder.questions import Questions  # noqa: E402
 
 SETS = ("mmlu_pro", "zeroeval", "combined")
 CHUNK = 1024  # texts between two saves of the cache
@@ -83,14 +84,14 @@ class Fitted:
     seconds: float
 
 
-def fit_all(matrix: CorrectnessMatrix, features: np.ndarray, seed: int) -> dict[str, Fitted]:
+def fit_all(matrix: CorrectnessMatrix, questions: Questions, seed: int) -> dict[str, Fitted]:
     """Every method, by its name."""
     fitted = {}
     for predictor in (MatrixFactorization(), KNN(), ModelBenchmarkMean(), ModelMean(), Majority()):
         started = time.perf_counter()
-        predictor.fit(matrix, features, seed=seed)
+        predictor.fit(matrix, questions, seed=seed)
         seconds = time.perf_counter() - started
-        fitted[predictor.method] = Fitted(predictor.predict_proba(features, matrix.benchmarks), seconds)
+        fitted[predictor.method] = Fitted(predictor.predict_proba(questions), seconds)
     return fitted
 
 
@@ -154,8 +155,8 @@ def main() -> None:
     console = Console(width=120)
     for name in options.sets:
         matrix = published(options.data, name)
-        features = embed(encoder, matrix.texts.tolist(), options.cache)
-        methods = fit_all(matrix, features, options.seed)
+        vectors = embed(encoder, matrix.texts.tolist(), options.cache)
+        methods = fit_all(matrix, Questions(matrix.texts, vectors, matrix.benchmarks), options.seed)
         console.print(forecast_table(name, matrix, methods, options.seed))
         console.print(routing_table(matrix, methods["mf"].probabilities, options.seed))
 

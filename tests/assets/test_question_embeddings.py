@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assets.inputs import correctness, question_features
+from assets.inputs import correctness, described_questions
 from assets.question_embeddings import question_embeddings
 from assets.workspace import Workspace
 from warehouse.read import query
@@ -39,10 +39,10 @@ def test_another_encoder_encodes_everything_and_does_not_mix(
     assert materialize(question_embeddings)["encoded_now"] == 2
     rows = query(workspace.database, "SELECT encoder, count(*) AS n FROM question_embeddings GROUP BY ALL ORDER BY ALL")
     assert rows.to_pylist() == [{"encoder": "counting@1", "n": 2}, {"encoder": "counting@2", "n": 2}]
-    assert question_features(workspace, correctness(workspace), "counting@1").shape == (2, 4)
+    assert described_questions(workspace, correctness(workspace), "counting@1").vectors.shape == (2, 4)
 
 
-def test_features_follow_the_order_of_the_matrix(
+def test_vectors_follow_the_order_of_the_matrix(
     workspace: Workspace, answer: Callable[..., None], materialize: Materialize, encoder: Any
 ) -> None:
     answer("trees", "elm", "1010")
@@ -50,7 +50,11 @@ def test_features_follow_the_order_of_the_matrix(
     materialize(question_embeddings)
     matrix = correctness(workspace)
     expected = encoder.encode(matrix.texts.tolist())
-    np.testing.assert_array_equal(question_features(workspace, matrix, encoder.name), expected)
+    questions = described_questions(workspace, matrix, encoder.name)
+    np.testing.assert_array_equal(questions.vectors, expected)
+    assert list(questions.texts) == matrix.texts.tolist()
+    assert questions.benchmarks is not None
+    assert questions.benchmarks.tolist() == ["sums"] * 2 + ["trees"] * 4
 
 
 def test_a_question_without_embedding_is_an_error(
@@ -60,4 +64,4 @@ def test_a_question_without_embedding_is_an_error(
     materialize(question_embeddings)
     answer("trees", "elm", "1")
     with pytest.raises(LookupError, match="1 of 3 questions have no embedding by counting@1"):
-        question_features(workspace, correctness(workspace), encoder.name)
+        described_questions(workspace, correctness(workspace), encoder.name)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from embedder.matrix import CorrectnessMatrix
+from embedder.questions import Questions
 
 MakeMatrix = Callable[..., CorrectnessMatrix]
+MakeQuestions = Callable[..., Questions]
 
 
 @pytest.fixture(scope="session")
@@ -37,22 +39,35 @@ def make_matrix() -> MakeMatrix:
 
 
 @pytest.fixture(scope="session")
-def planted(make_matrix: MakeMatrix) -> tuple[CorrectnessMatrix, np.ndarray]:
+def make_questions() -> MakeQuestions:
+    def make(vectors: list[list[float]] | np.ndarray, *, benchmarks: list[str] | None = None) -> Questions:
+        """Questions of these vectors; question i reads "question i", benchmarks are unknown unless said."""
+        return Questions(
+            np.array([f"question {i}" for i in range(len(vectors))], object),
+            np.array(vectors, np.float32),
+            None if benchmarks is None else np.array(benchmarks, object),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def planted(make_matrix: MakeMatrix) -> tuple[CorrectnessMatrix, Questions]:
     """600 questions on three topics (benchmarks) by 12 models; a model is right where its skill suits the
     question.
 
-    Features (600, 8) are unit vectors near the topic's direction; labels follow from them by a rank-4
-    product.
+    Their vectors (600, 8) are unit vectors near the topic's direction; labels follow from them by a rank-4
+    product. Their texts tell nothing.
     """
     rng = np.random.default_rng(7)
     topic = rng.integers(0, 3, 600)
-    features = np.eye(8)[topic] + 0.25 * rng.standard_normal((600, 8))
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    vectors = np.eye(8)[topic] + 0.25 * rng.standard_normal((600, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     skill = np.where(rng.random((12, 3)) < 0.6, 1.0, -1.0) + 0.5 * rng.standard_normal((12, 3))
-    logits = features[:, :3] @ skill.T + 0.3 * features[:, 3:4]
+    logits = vectors[:, :3] @ skill.T + 0.3 * vectors[:, 3:4]
     matrix = make_matrix(
         (logits > 0).astype(np.float32),
         splits=[("val" if i % 10 == 8 else "test" if i % 10 == 9 else "train") for i in range(600)],
         benchmarks=[f"topic{t}" for t in topic],
     )
-    return matrix, features.astype(np.float32)
+    return matrix, Questions(matrix.texts, vectors.astype(np.float32), matrix.benchmarks)

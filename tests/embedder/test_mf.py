@@ -29,20 +29,14 @@ def test_has_the_papers_parameters():
 
 
 def test_no_noise_in_use(planted):
-    matrix, features = planted
-    fitted = MatrixFactorization(dimensions=4, alpha=1.0).fit(matrix, features)
-    np.testing.assert_array_equal(fitted.predict_proba(features), fitted.predict_proba(features))
+    matrix, questions = planted
+    fitted = MatrixFactorization(dimensions=4, alpha=1.0).fit(matrix, questions)
+    np.testing.assert_array_equal(fitted.predict_proba(questions), fitted.predict_proba(questions))
 
 
-def test_one_question_is_scored_as_among_many(planted):
-    matrix, features = planted
-    fitted = MatrixFactorization(dimensions=4).fit(matrix, features)
-    np.testing.assert_allclose(fitted.predict_proba(features[:1]), fitted.predict_proba(features)[:1], rtol=1e-5)
-
-
-def test_model_embeddings_are_nan_for_a_model_without_answers(planted, make_matrix):
+def test_model_embeddings_are_nan_for_a_model_without_answers(make_matrix, make_questions):
     matrix = make_matrix([[1, None], [0, None]], splits=["train", "train"])
-    fitted = MatrixFactorization(dimensions=4).fit(matrix, np.eye(2, dtype=np.float32))
+    fitted = MatrixFactorization(dimensions=4).fit(matrix, make_questions(np.eye(2)))
     embeddings = fitted.model_embeddings
     assert embeddings.shape == (2, 4)
     assert np.isfinite(embeddings[0]).all()
@@ -51,7 +45,7 @@ def test_model_embeddings_are_nan_for_a_model_without_answers(planted, make_matr
 
 def test_models_alike_have_embeddings_alike(planted):
     """A copy of a model is its nearest neighbour by cosine."""
-    matrix, features = planted
+    matrix, questions = planted
     labels = np.hstack([matrix.labels, matrix.labels[:, :1]])
     twin = type(matrix)(
         labels,
@@ -62,14 +56,14 @@ def test_models_alike_have_embeddings_alike(planted):
         matrix.splits,
         matrix.texts,
     )
-    embeddings = MatrixFactorization(dimensions=16).fit(twin, features).model_embeddings
+    embeddings = MatrixFactorization(dimensions=16).fit(twin, questions).model_embeddings
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     assert (unit[:-1] @ unit[-1]).argmax() == 0
 
 
 def test_distance_between_embeddings_means_disagreement(planted):
-    matrix, features = planted
-    embeddings = MatrixFactorization().fit(matrix, features).model_embeddings
+    matrix, questions = planted
+    embeddings = MatrixFactorization().fit(matrix, questions).model_embeddings
     one, other = np.triu_indices(len(matrix.models), 1)
     distance = np.linalg.norm(embeddings[one] - embeddings[other], axis=1)
     disagreement = (matrix.labels[:, one] != matrix.labels[:, other]).mean(axis=0)
@@ -77,15 +71,15 @@ def test_distance_between_embeddings_means_disagreement(planted):
 
 
 def test_leaves_the_callers_random_numbers_alone(planted):
-    matrix, features = planted
+    matrix, questions = planted
     torch.manual_seed(11)
     expected = torch.rand(1)
     torch.manual_seed(11)
-    MatrixFactorization(dimensions=4).fit(matrix, features, seed=3)
+    MatrixFactorization(dimensions=4).fit(matrix, questions, seed=3)
     assert torch.rand(1) == expected
 
 
 def test_another_seed_is_another_start(planted):
-    matrix, features = planted
-    first, second = (MatrixFactorization(dimensions=4).fit(matrix, features, seed=s) for s in (0, 1))
+    matrix, questions = planted
+    first, second = (MatrixFactorization(dimensions=4).fit(matrix, questions, seed=s) for s in (0, 1))
     assert not np.array_equal(first.model_embeddings, second.model_embeddings)

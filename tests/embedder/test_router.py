@@ -13,9 +13,9 @@ class Words:
 
 
 @pytest.fixture
-def router(make_matrix):
+def router(make_matrix, make_questions):
     matrix = make_matrix([[1, 0, 1], [0, 1, 1]], splits=["train", "train"], models=("calculator", "poet", "polymath"))
-    return Router(KNN(k_unvalidated=1).fit(matrix, np.eye(2, dtype=np.float32)), Words())
+    return Router(KNN(k_unvalidated=1).fit(matrix, make_questions(np.eye(2))), Words())
 
 
 def test_likeliest_first_equals_by_name(router):

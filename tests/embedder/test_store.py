@@ -22,8 +22,8 @@ INFO = EmbedderInfo(
 
 @pytest.fixture
 def saved(planted, tmp_path):
-    matrix, features = planted
-    save_embedder(tmp_path / "mf-1", MatrixFactorization(dimensions=4).fit(matrix, features), INFO)
+    matrix, questions = planted
+    save_embedder(tmp_path / "mf-1", MatrixFactorization(dimensions=4).fit(matrix, questions), INFO)
     return tmp_path / "mf-1"
 
 
@@ -39,30 +39,27 @@ def saved(planted, tmp_path):
     ids=lambda p: p.method,
 )
 def test_what_is_loaded_predicts_the_same(planted, tmp_path, predictor):
-    matrix, features = planted
-    predictor.fit(matrix, features)
+    matrix, questions = planted
+    predictor.fit(matrix, questions)
     save_embedder(tmp_path, predictor, INFO)
     loaded, info = load_embedder(tmp_path)
     assert info == INFO
     assert type(loaded) is type(predictor)
     assert loaded.models == predictor.models
-    np.testing.assert_array_equal(
-        loaded.predict_proba(features, matrix.benchmarks),
-        predictor.predict_proba(features, matrix.benchmarks),
-    )
+    np.testing.assert_array_equal(loaded.predict_proba(questions), predictor.predict_proba(questions))
 
 
 def test_same_embedder_same_bytes(planted, tmp_path):
-    matrix, features = planted
+    matrix, questions = planted
     for name in ("a", "b"):
-        save_embedder(tmp_path / name, MatrixFactorization(dimensions=4).fit(matrix, features, seed=2), INFO)
+        save_embedder(tmp_path / name, MatrixFactorization(dimensions=4).fit(matrix, questions, seed=2), INFO)
     contents = [{f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("a", "b")]
     assert contents[0] == contents[1]
 
 
 def test_saving_again_replaces(saved, planted):
-    matrix, features = planted
-    save_embedder(saved, ModelMean().fit(matrix, features), replace(INFO, seed=9))
+    matrix, questions = planted
+    save_embedder(saved, ModelMean().fit(matrix, questions), replace(INFO, seed=9))
     loaded, info = load_embedder(saved)
     assert (loaded.method, info.seed) == ("model_mean", 9)
     assert len(list(saved.iterdir())) == 2
@@ -70,7 +67,7 @@ def test_saving_again_replaces(saved, planted):
 
 def test_a_save_that_dies_before_the_end_leaves_the_old_one(saved, planted, monkeypatch):
     """The new tensors are written, embedder.json is not: the old file is still there and still named."""
-    matrix, features = planted
+    matrix, questions = planted
     before, _ = load_embedder(saved)
 
     def die(*args, **kwargs):
@@ -78,9 +75,9 @@ def test_a_save_that_dies_before_the_end_leaves_the_old_one(saved, planted, monk
 
     monkeypatch.setattr("embedder.store.json.dumps", die)
     with pytest.raises(KeyboardInterrupt):
-        save_embedder(saved, ModelMean().fit(matrix, features), INFO)
+        save_embedder(saved, ModelMean().fit(matrix, questions), INFO)
     after, _ = load_embedder(saved)
-    np.testing.assert_array_equal(after.predict_proba(features), before.predict_proba(features))
+    np.testing.assert_array_equal(after.predict_proba(questions), before.predict_proba(questions))
 
 
 def test_vectors_of_another_encoder_are_refused(saved):

@@ -1,0 +1,256 @@
+"""A new model from a handful of its answers; nothing that was learnt before changes.
+
+Two logistic regressions of its answers, each with the Gaussian prior that the pool's models set, each convex:
+
+- on the questions' coordinates, which come from their text: its coefficients are the model's *embedding*, and foretell
+  answers to questions nobody was asked yet;
+- on the pool's own answers to the same questions (their leading factors) beside the first coordinates: who else knew it
+  says more of how hard a question is than its text does. This one estimates the accuracy on known benchmarks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy.special import expit
+
+from .basis import fill_missing, leading_directions
+from .matrix import CorrectnessMatrix
+from .predictor import Forecast
+from .questions import Questions
+from .spectral import SpectralEmbedder
+
+__all__ = ["BenchmarkAccuracy", "Evidence", "FoldedModel", "Gaussian", "Pool", "posterior"]
+
+_FACTORS = 6  # leading factors of the pool's answers
+_COORDINATES = 8  # of a question's text coordinates, those that count beside the factors
+_PRIOR_MODELS = 200  # enough to estimate a prior from, however large the pool
+_UNCORRELATED_MODELS = 5
+_WEAK_VARIANCE = 4.0  # of coefficients, where no prior is known yet
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Mean (p,) and covariance (p, p) of a model's coefficients."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    @classmethod
+    def of(cls, coefficients: np.ndarray) -> Self:
+        """The distribution that the rows of `coefficients` (M, p) come from. Models are few: correlations are shrunk as if
+        five more had none, and variances are 1 where there are not even three."""
+        mean = coefficients.mean(0)
+        if len(coefficients) < 3:
+            return cls(mean, np.eye(len(mean)))
+        covariance = np.cov(coefficients.T) * len(coefficients) / (len(coefficients) + _UNCORRELATED_MODELS)
+        variances = np.maximum(coefficients.var(0, ddof=1), 1e-3)
+        np.fill_diagonal(covariance, variances)
+        return cls(mean, covariance)
+
+
+def posterior(design: np.ndarray, labels: np.ndarray, prior: Gaussian) -> Gaussian:
+    """Of the coefficients, given answers `labels` (n,) to questions `design` (n, p): their most probable value, and
+    Laplace's covariance. By Newton's method, steps halved until they descend, so that any prior and start will do."""
+    precision = np.linalg.inv(prior.covariance)
+    theta = prior.mean.astype(np.float64)
+    while True:
+        probability = expit(design @ theta)
+        gradient = design.T @ (probability - labels) + precision @ (theta - prior.mean)
+        hessian = (design.T * (probability * (1 - probability))) @ design + precision
+        step = np.linalg.solve(hessian, gradient)
+        descent, now = float(gradient @ step), _loss(theta, design, labels, prior.mean, precision)
+        if descent < 1e-9 * (1 + now):
+            return Gaussian(theta, np.linalg.inv(hessian))
+        size = 1.0
+        while _loss(theta - size * step, design, labels, prior.mean, precision) > now - 1e-4 * size * descent:
+            size /= 2
+        theta = theta - size * step
+
+
+def _loss(theta: np.ndarray, design: np.ndarray, labels: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> float:
+    logits = design @ theta
+    off = theta - mean
+    return float(np.logaddexp(0, logits).sum() - labels @ logits + 0.5 * off @ precision @ off)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What answers are explained by: a `design` (Q, p) of the pool's questions, and the `prior` of the coefficients."""
+
+    design: np.ndarray
+    prior: Gaussian
+
+    def given(self, answers: np.ndarray) -> Gaussian:
+        """The posterior, given `answers` (Q,): 1, 0, or NaN where not asked."""
+        asked = ~np.isnan(answers)
+        return posterior(self.design[asked], answers[asked], self.prior)
+
+
+@dataclass(frozen=True)
+class BenchmarkAccuracy:
+    """The share of a benchmark's `n` questions a model is expected to answer right, with its 95% interval."""
+
+    benchmark: str
+    n: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What is known before a new model comes: the questions, and how models differ on them.
+
+    `misfit` (B,) is by how much the true accuracy of a pool's model on a benchmark differs from what its coefficients
+    say, as a standard deviation.
+    """
+
+    embedder: SpectralEmbedder
+    matrix: CorrectnessMatrix
+    text: Evidence
+    responses: Evidence
+    benchmarks: tuple[str, ...]
+    misfit: np.ndarray
+
+    @classmethod
+    def of(cls, embedder: SpectralEmbedder, matrix: CorrectnessMatrix, questions: Questions) -> Self:
+        """The pool of the models `embedder` was fitted on; `matrix` holds their answers to `questions`.
+
+        Raises ValueError where the matrix is of other models.
+        """
+        if matrix.models != embedder.models:
+            raise ValueError("the matrix must have the models the embedder was fitted on, in their order")
+        coordinates = embedder.coordinates(questions).astype(np.float64)
+        embeddings = embedder.model_embeddings[embedder.has_answers]
+        labels = matrix.labels[:, embedder.has_answers]
+        designs, design = _response_designs(labels, coordinates)
+        fitted = [
+            posterior(
+                own[asked], answers[asked], Gaussian(np.zeros(own.shape[1]), _WEAK_VARIANCE * np.eye(own.shape[1]))
+            )
+            for own, answers, asked in designs
+        ]
+        responses = Evidence(design, Gaussian.of(np.stack([found.mean for found in fitted])))
+        text = Evidence(coordinates, Gaussian.of(embeddings.astype(np.float64)))
+        names = np.unique(matrix.benchmarks)
+        misfit = _misfit(designs, fitted, matrix.benchmarks, names)
+        return cls(embedder, matrix, text, responses, tuple(names.tolist()), misfit)
+
+    def fold_in(self, answers: np.ndarray) -> FoldedModel:
+        """A new model, from its `answers` (Q,) to the pool's questions: 1, 0, or NaN where not asked.
+
+        Without any answer it is the pool's average model. Raises ValueError where answers are not of these questions.
+        """
+        if answers.shape != (len(self.matrix.labels),):
+            raise ValueError(f"answers are {answers.shape}, but the pool has {len(self.matrix.labels)} questions")
+        return FoldedModel(self, answers, self.text.given(answers), self.responses.given(answers))
+
+    def most_informative(self, answers: np.ndarray, candidates: np.ndarray, n: int) -> np.ndarray:
+        """Rows of the `n` questions among `candidates` (Q,) bool to ask next, given `answers` (Q,) so far.
+
+        Greedy D-optimal design: each question adds most to the determinant of the information on the coefficients,
+        given those before it. Ask in batches, so that later ones build on the answers to the earlier.
+        """
+        known = self.responses.given(answers)
+        rows = np.flatnonzero(candidates & np.isnan(answers))
+        design, covariance = self.responses.design[rows], known.covariance
+        probability = expit(design @ known.mean)
+        weight = probability * (1 - probability)
+        free, chosen = np.ones(len(rows), bool), []
+        for _ in range(min(n, len(rows))):
+            projected = design @ covariance
+            gain = np.where(free, weight * (projected * design).sum(1), -np.inf)
+            best = int(gain.argmax())
+            chosen.append(rows[best])
+            free[best] = False
+            # Sherman and Morrison: the covariance once that question is answered.
+            covariance = covariance - np.outer(projected[best], projected[best]) * weight[best] / (1 + gain[best])
+        return np.array(chosen, np.int64)
+
+
+@dataclass(frozen=True)
+class FoldedModel:
+    """A model that joined a pool: distributions of its coefficients on text coordinates and on responses."""
+
+    pool: Pool
+    answers: np.ndarray
+    text: Gaussian
+    responses: Gaussian
+
+    @property
+    def embedding(self) -> np.ndarray:
+        """(d + 1,) float32, in the space of the pool's `model_embeddings`."""
+        return self.text.mean.astype(np.float32)
+
+    def forecast(self, questions: Questions) -> Forecast:
+        """Of this one model, (n, 1), for any questions."""
+        coordinates = self.pool.embedder.coordinates(questions).astype(np.float64)
+        probabilities = expit(coordinates @ self.text.mean).astype(np.float32)[:, None]
+        variance = np.einsum("np,pq,nq->n", coordinates, self.text.covariance, coordinates)
+        return Forecast(probabilities, np.sqrt(variance).astype(np.float32)[:, None], probabilities)
+
+    def accuracies(self) -> list[BenchmarkAccuracy]:
+        """On every benchmark of the pool: known answers as they are, the others as expected.
+
+        The interval adds what is not known of the coefficients to how well such coefficients describe a benchmark.
+        """
+        design = self.pool.responses.design
+        probability = expit(design @ self.responses.mean)
+        slope = (probability * (1 - probability))[:, None] * design
+        asked = ~np.isnan(self.answers)
+        expected = np.where(asked, self.answers, probability)
+        found = []
+        for name, misfit in zip(self.pool.benchmarks, self.pool.misfit, strict=True):
+            rows = self.pool.matrix.benchmarks == name
+            gradient = np.where(asked[rows, None], 0, slope[rows]).mean(0)
+            unasked = 1 - asked[rows].mean()
+            deviation = np.sqrt(gradient @ self.responses.covariance @ gradient + (unasked * misfit) ** 2)
+            accuracy = float(expected[rows].mean())
+            low, high = np.clip([accuracy - 1.96 * deviation, accuracy + 1.96 * deviation], 0, 1).tolist()
+            found.append(BenchmarkAccuracy(name, int(rows.sum()), accuracy, low, high))
+        return found
+
+    def nearest(self, count: int = 5) -> list[tuple[str, float]]:
+        """The pool's models most alike: names, and root mean squared differences of the log-odds, the least first."""
+        distances = np.linalg.norm(self.pool.embedder.model_embeddings - self.embedding, axis=1)
+        order = np.argsort(distances, kind="stable")[:count]  # a model without an embedding is NaN, and comes last
+        return [(self.pool.embedder.models[i], float(distances[i])) for i in order if np.isfinite(distances[i])]
+
+
+_Own = tuple[np.ndarray, np.ndarray, np.ndarray]  # a model's design (Q, p), answers (Q,) and which were asked (Q,)
+
+
+def _response_designs(labels: np.ndarray, coordinates: np.ndarray) -> tuple[list[_Own], np.ndarray]:
+    """For some of the pool's models the design its prior is estimated on, and the design of a new one.
+
+    A new model's own answers are not among the factors. So that the pool's models are treated alike, each one's are
+    taken out of the factors of its own design.
+    """
+    rates = np.nanmean(labels, axis=0)
+    residuals = fill_missing(labels - rates)
+    directions = leading_directions(residuals, _FACTORS)
+    factors = residuals @ directions
+    scale = np.maximum(factors.std(0), 1e-6)
+    rest = np.concatenate([coordinates[:, :-1][:, :_COORDINATES], np.ones((len(labels), 1))], 1)
+    count = labels.shape[1]
+    own = []
+    for model in range(0, count, -(-count // _PRIOR_MODELS)):
+        others = factors - residuals[:, [model]] * directions[model]
+        others *= scale / np.maximum(others.std(0), 1e-6)
+        own.append((np.concatenate([others / scale, rest], 1), labels[:, model], ~np.isnan(labels[:, model])))
+    return own, np.concatenate([factors / scale, rest], 1)
+
+
+def _misfit(designs: list[_Own], fitted: list[Gaussian], benchmarks: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """(B,) root mean square over models of predicted less true accuracy."""
+    errors = np.full((len(designs), len(names)), np.nan)
+    for model, ((design, answers, asked), found) in enumerate(zip(designs, fitted, strict=True)):
+        off = expit(design @ found.mean) - answers
+        for column, name in enumerate(names):
+            rows = asked & (benchmarks == name)
+            errors[model, column] = off[rows].mean() if rows.any() else np.nan
+    known = ~np.isnan(errors)
+    return np.sqrt(np.nansum(errors**2, axis=0) / np.maximum(known.sum(0), 1))

@@ -1,0 +1,112 @@
+"""A kernel machine's view of questions: a few hundred orthogonal features in which linear methods do kernel work.
+
+The Gaussian kernel k(x, z) = exp(-gamma |x - z|²) is approximated from its values at m landmarks (Nyström; Williams and
+Seeger 2000): with K the landmarks' own kernel matrix, k(x, landmarks) K^(-1/2) are features whose inner products are
+the approximated kernel. A rotation makes them uncorrelated over the training questions, so that a ridge regression on
+them, and its leave-one-out error, is a few products of arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+
+__all__ = ["NystromFeatures", "Ridge", "fit_ridge", "squared_distances"]
+
+_JITTER = 1e-4  # float32 cannot factorise the kernel matrix of landmarks that lie closer together
+_FLOOR = 1e-5  # directions that vary less than this share of the strongest are rounding noise
+
+
+@dataclass(frozen=True)
+class NystromFeatures:
+    """Maps squared distances from m landmarks to r features, centred and uncorrelated over the training questions.
+
+    `variances` (r,) are the features' sums of squares over the training questions, `rotation` (m, r) and `mean` (m,)
+    the map, `gamma` the kernel's inverse squared width.
+    """
+
+    gamma: torch.Tensor
+    mean: torch.Tensor
+    rotation: torch.Tensor
+    variances: torch.Tensor
+
+    @classmethod
+    def fit(cls, squared: torch.Tensor, between: torch.Tensor, width: float) -> tuple[Self, torch.Tensor]:
+        """From the squared distances (n, m) of training questions to landmarks and (m, m) `between` the landmarks.
+
+        The kernel falls to 1/e at the mean squared distance between landmarks, over `width`. Returns the training
+        questions' features (n, r) as well.
+        """
+        m = len(between)
+        pairs = max(m * (m - 1), 1)
+        gamma = width / (between.sum() / pairs).clamp_min(1e-12)
+        factor = torch.linalg.cholesky(torch.exp(-gamma * between) + _JITTER * torch.eye(m))
+        kernel = torch.exp(-gamma * squared)
+        mean = kernel.mean(0)
+        kernel -= mean
+        half = torch.linalg.solve_triangular(factor, kernel.T @ kernel, upper=False)
+        covariance = torch.linalg.solve_triangular(factor, half.T.contiguous(), upper=False)
+        variances, directions = torch.linalg.eigh(covariance)
+        kept = variances > max(_FLOOR * variances[-1].item(), 1e-6)
+        variances, directions = variances[kept].flip(0), directions[:, kept].flip(1)
+        rotation = torch.linalg.solve_triangular(factor.T, directions, upper=True).contiguous()
+        return cls(gamma, mean, rotation, variances), kernel @ rotation
+
+    def kernel(self, squared: torch.Tensor) -> torch.Tensor:
+        """(n, m) squared distances → (n, m) kernel values, centred."""
+        return torch.mul(squared, -self.gamma).exp_().sub_(self.mean)
+
+    def __call__(self, squared: torch.Tensor) -> torch.Tensor:
+        """(n, m) squared distances → (n, r) features."""
+        return self.kernel(squared) @ self.rotation
+
+    def strongest(self, count: int) -> Self:
+        """Only the `count` features that vary most, which say nearly all of how near a question is to the others."""
+        return replace(self, rotation=self.rotation[:, :count].contiguous(), variances=self.variances[:count])
+
+    def unseen(self, features: torch.Tensor) -> torch.Tensor:
+        """(n,) share of a question's kernel that these features do not see: near 1 far from all landmarks."""
+        return (1 - (features + self.mean @ self.rotation).square().sum(1)).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A ridge regression of t targets on r features: `coefficients` (r, t), `strengths` (t,), and what it predicts for
+    each of its n training questions when that one is left out, `held_out` (n, t)."""
+
+    coefficients: torch.Tensor
+    strengths: torch.Tensor
+    held_out: torch.Tensor
+
+
+def fit_ridge(
+    features: torch.Tensor, variances: torch.Tensor, targets: torch.Tensor, strengths: tuple[float, ...]
+) -> Ridge:
+    """Regress centred `targets` (n, t) on `features` (n, r), uncorrelated with sums of squares `variances`.
+
+    Each target gets the strength with the least leave-one-out error, in closed form: a prediction without question i
+    is off by (y_i - ŷ_i) / (1 - h_i), h the diagonal of the hat matrix (Golub, Heath and Wahba 1979).
+    """
+    n, products, squares = len(targets), features.T @ targets, features.square()
+    least = torch.full((targets.shape[1],), torch.inf)
+    best = Ridge(torch.zeros_like(products), torch.full_like(least, strengths[-1]), torch.zeros_like(targets))
+    for strength in strengths:
+        shrinkage = 1 / (variances + strength)
+        coefficients = shrinkage[:, None] * products
+        left = 1 - (squares @ shrinkage)[:, None] - 1 / n  # 1 / n: the mean is estimated too
+        off = (targets - features @ coefficients) / left.clamp_min(1e-3)
+        error = off.square().mean(0)
+        better = error < least
+        least[better] = error[better]
+        best.coefficients[:, better] = coefficients[:, better]
+        best.strengths[better] = strength
+        best.held_out[:, better] = (targets - off)[:, better]
+    return best
+
+
+def squared_distances(a: torch.Tensor, b: torch.Tensor, b_squared: torch.Tensor | None = None) -> torch.Tensor:
+    """(n, m) squared Euclidean distances of `a` (n, D) from `b` (m, D), whose squared norms may be known."""
+    norms = b.square().sum(1) if b_squared is None else b_squared
+    return torch.addmm(norms, a, b.T, alpha=-2).add_(a.square().sum(1)[:, None]).clamp_min_(0)

@@ -1,0 +1,47 @@
+"""What a predictor is told of questions: their text and its sentence embedding, sometimes their benchmark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .lexical import lexical_features
+
+__all__ = ["Questions"]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """`texts` (n,), the encoder's `vectors` of them (n, D) float32 and, where known, their `benchmarks` (n,).
+
+    Raises ValueError where these are not of the same length.
+    """
+
+    texts: np.ndarray
+    vectors: np.ndarray
+    benchmarks: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.texts):
+            raise ValueError(f"{len(self.texts)} texts, but their vectors are {self.vectors.shape}")
+        if self.benchmarks is not None and len(self.benchmarks) != len(self.texts):
+            raise ValueError(f"{len(self.texts)} texts, but {len(self.benchmarks)} benchmarks")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def lexical(self) -> np.ndarray:
+        """(n, L) float32 features of the texts' form, computed when first asked for."""
+        return lexical_features(self.texts)
+
+    def rows(self, which: np.ndarray) -> Questions:
+        """Some of the questions: a boolean mask or row numbers."""
+        some = Questions(
+            self.texts[which], self.vectors[which], None if self.benchmarks is None else self.benchmarks[which]
+        )
+        if "lexical" in vars(self):  # known already: not computed again
+            vars(some)["lexical"] = self.lexical[which]
+        return some

@@ -1,0 +1,260 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedder.lexical import LEXICAL_FEATURES, lexical_features
+
+
+def features(text: str) -> dict[str, float]:
+    return dict(zip(LEXICAL_FEATURES, lexical_features([text])[0].tolist(), strict=True))
+
+
+def count(feature: str, text: str) -> int:
+    """What was counted: counts and lengths come as log(1 + x)."""
+    return round(np.expm1(features(text)[feature]))
+
+
+OPTION_STYLES = {
+    "A. x": "Pick a fruit.\nA. apple\nB. pear\nC. fig",
+    "A) x": "Pick a fruit.\nA) apple\nB) pear\nC) fig",
+    "(b) x": "Pick a fruit.\n(a) apple\n(b) pear\n(c) fig",
+    "3) x": "Pick a fruit.\n1) apple\n2) pear\n3) fig",
+    "- x": "Pick a fruit.\n- apple\n- pear\n- fig",
+    "A: x, indented": "Pick a fruit.\n  A: apple\n\tB: pear\n  C: fig",
+    "two digits": "Pick a fruit.\n9. apple\n10. pear\n11. fig",
+    "lines end as on Windows": "Pick a fruit.\r\nA. apple\r\nB. pear\r\nC. fig",
+}
+
+
+@pytest.mark.parametrize("text", OPTION_STYLES.values(), ids=OPTION_STYLES)
+def test_options_of_every_style(text):
+    found = features(text)
+    assert found["has_options"] == 1
+    assert found["options"] == pytest.approx(0.3)
+    assert np.expm1(found["option_length"]) == pytest.approx((len("apple") + len("pear") + len("fig")) / 3)
+    assert np.expm1(found["option_length_spread"]) == pytest.approx(np.std([5, 4, 3]), rel=1e-6)
+    assert count("stem_characters", text) == len(text.splitlines()[0]) + 1
+
+
+@pytest.mark.parametrize(
+    "text", ["What is the capital of France?", "Complete:\n- the sentence", "Plan A. Then plan B.", "The U.S. won."]
+)
+def test_no_options(text):
+    found = features(text)
+    assert (found["has_options"], found["options"], found["option_length"]) == (0, 0, 0)
+    assert found["stem_characters"] == found["characters"]
+
+
+def test_what_options_say():
+    found = features("How far?\nA. 5\nB. -2.5\nC. $30\nD. None of the above")
+    assert (found["numeric_options"], found["none_of"], found["all_of"]) == (0.75, 1, 0)
+    found = features("Which?\nA. rain\nB. snow\nC. Both A and B\nD. All of these")
+    assert (found["numeric_options"], found["all_of"], found["compound_options"]) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_same_option_twice(end):
+    assert features(end.join(["Which?", "A. rain", "B. snow"]))["repeated_options"] == 0
+    assert features(end.join(["Which?", "A. rain", "B. rain"]))["repeated_options"] == 1
+
+
+def test_the_question_is_told_from_its_options():
+    """Negation, numbers and the question's ending are looked for before the options."""
+    found = features("Which 2 are birds?\nA. not a hen\nB. 3 owls\nC. no")
+    assert found["negations"] == 0
+    assert np.expm1(found["numbers"]) == pytest.approx(1)
+    assert found["ends_as_question"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [
+        ("Which is a mammal?", 0),
+        ("Which is NOT a mammal?", 1),
+        ("All are true EXCEPT", 1),
+        ("It isn't, and it never was.", 2),
+        ("It isn’t so.", 1),
+        ("Notice the knots in another note.", 0),
+    ],
+)
+def test_negation(text, n):
+    assert count("negations", text) == n
+
+
+@pytest.mark.parametrize(
+    ("text", "blank"), [("The sky is ____.", 1), ("The sky is ......", 1), ("a_b and so on...", 0)]
+)
+def test_a_blank_to_fill_in(text, blank):
+    assert features(text)["blank"] == blank
+
+
+@pytest.mark.parametrize(
+    ("feature", "text", "n"),
+    [
+        ("formulas", "Solve $x^2 = 4$.", 1),
+        ("formulas", r"Simplify \frac{a}{b} + \sqrt{c}.", 2),
+        ("formulas", r"Find \(x\).", 1),
+        ("formulas", "A fee of $5.", 0),
+        ("formulas", "Solve the riddle.", 0),
+        ("code", "def area(r):\n    return 3 * r * r\n", 2),
+        ("code", "#include <stdio.h>", 1),
+        ("code", "What does print(1) show?", 1),
+        ("code", "Import duties are due upon return of the goods.", 0),
+        ("code", "Which taxes on import and export are legal?", 0),
+        ("digits", "7 of 12", 3),
+        ("numbers", "Add 1,000 and 2.5 to 7.", 3),
+        ("longest_number", "Add 1,000 and 2.5 to 7.", len("1,000")),
+        ("years", "From 1789 to 2014, or 3000?", 2),
+        ("quantities", "A 5 kg weight falls 20m in 2 s, losing 10%.", 4),
+        ("names", "Did the poet meet Goethe in Weimar?", 2),
+        ("newlines", "one\ntwo\nthree", 2),
+        ("parentheses", "f(x) in [0, 1]", 4),
+        ("operators", "2 + 3 * 4 < 20", 3),
+        ("words", "to be or not to be", 6),
+        ("characters", "to be or not to be", 18),
+        ("stops", "It rained. Was it cold? Yes: very!", 3),
+        ("question_marks", "It rained. Was it cold? Yes: very!", 1),
+    ],
+)
+def test_counts_what_is_plainly_there(feature, text, n):
+    assert count(feature, text) == n
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Statement 1 | Every field is a ring. Statement 2 | Every ring is a field.",
+        "Consider: (I) ice floats (II) iron floats",
+        "Which hold?\nI. Ice floats.\nII. Iron floats.",
+    ],
+)
+def test_numbered_statements(text):
+    assert features(text)["statements"] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I say that ice floats, in 2 sentences.",
+        "Which statement is true?",
+        "It lies 4,000 km off Hawaii. How long is it?",
+    ],
+)
+def test_no_numbered_statements(text):
+    assert features(text)["statements"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("Which of these floats?", {"asks_which"}),
+        ("WHAT floats?", {"asks_what"}),
+        ("Who discovered radium?", {"asks_who_when_where"}),
+        ("Why does ice float?", {"asks_why_how"}),
+        ("How does ice float?", {"asks_why_how"}),
+        ("How many moons are there?", {"asks_why_how", "asks_amount"}),
+        ("How are there so many?", {"asks_why_how"}),
+        ("Calculate the mass.", {"asks_to_compute"}),
+        ("Whatever floats, somehow.", set()),
+    ],
+)
+def test_what_is_asked_for(text, asks):
+    found = features(text)
+    assert {name for name in LEXICAL_FEATURES if name.startswith("asks_") and found[name]} == asks
+
+
+def test_shares_are_of_the_characters():
+    found = features("AB12 éab")
+    assert found["capital_share"] == 2 / 8
+    assert found["digit_share"] == 2 / 8
+    assert found["not_ascii_share"] == 1 / 8
+    assert features("水の沸点は何度ですか")["not_ascii_share"] == 1
+
+
+@pytest.mark.parametrize("space", [" ", "\n", "\t", "\r\n"])
+def test_whatever_separates_words_is_no_part_of_them(space):
+    found = features(space.join(["four", "word", "long"]))
+    assert np.expm1(found["words"]) == pytest.approx(3)
+    assert found["word_length"] == 4
+
+
+def test_repeated_words():
+    assert features("no no no no")["distinct_word_share"] == 0.25
+    assert features("one two three")["distinct_word_share"] == 1
+
+
+def test_the_empty_text_is_all_zeros():
+    assert set(features("").values()) == {0}
+
+
+def test_no_texts():
+    assert lexical_features([]).shape == (0, len(LEXICAL_FEATURES))
+
+
+def test_names_are_distinct():
+    assert len(set(LEXICAL_FEATURES)) == len(LEXICAL_FEATURES)
+
+
+def test_a_lone_surrogate_is_a_character_outside_ascii():
+    found = features("a\ud800")
+    assert found["not_ascii_share"] == 0.5
+    assert found["question_marks"] == 0
+
+
+def test_an_array_of_texts():
+    texts = ["Which?\nA. x\nB. y", "Why not?"]
+    np.testing.assert_array_equal(lexical_features(np.array(texts, object)), lexical_features(texts))
+
+
+LONG = {
+    "prose": "The quick brown fox, born in 1914, does not jump. ",
+    "options": "A. x\n",
+    "one word": "a",
+    "no spaces between words": "水",
+    "enumeration": "1. ",
+    "return on one line": "return ",
+    "underscores": "_",
+    "digits": "1",
+    "spaces": " ",
+    "newlines": "\n",
+    "dollars": "$ ",
+    "backslashes": "\\",
+}
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("piece", LONG.values(), ids=LONG)
+def test_time_is_linear_in_the_length(piece):
+    """200,000 characters take a fraction of a second; in quadratic time they would take minutes."""
+    text = piece * (200_000 // len(piece))
+    assert np.isfinite(lexical_features([text])).all()
+
+
+# Anything at all, lone surrogates included, and pieces that look like the forms that are recognised.
+ANYTHING = st.text(st.characters(exclude_categories=()), max_size=60)
+PIECES = ("\nA. ", "\n(b) ", "\n- ", "\r\n", "$", "\\frac{1}", "n't", "____", "1. ", " II. ", "return ", "f(x).", "é")
+TEXTS = st.one_of(ANYTHING, st.lists(st.one_of(st.sampled_from(PIECES), ANYTHING), max_size=12).map("".join))
+
+
+@given(TEXTS)
+def test_always_finite_and_never_negative(text):
+    found = lexical_features([text])
+    assert found.shape == (1, len(LEXICAL_FEATURES))
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
+    for name, value in features(text).items():
+        assert value <= 1 or not name.endswith("_share"), name
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6), st.randoms())
+def test_order_of_texts_is_irrelevant(texts, random):
+    order = list(range(len(texts)))
+    random.shuffle(order)
+    np.testing.assert_array_equal(lexical_features([texts[i] for i in order]), lexical_features(texts)[order])
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6))
+def test_each_text_is_described_by_itself(texts):
+    np.testing.assert_array_equal(lexical_features(texts), np.vstack([lexical_features([text]) for text in texts]))
