@@ -21,6 +21,7 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 from warehouse.publish import publish
 
+from .costs import question_costs
 from .figures import markdown, model_map
 from .inputs import correctness, described_questions, encoder_in_use
 from .workspace import Workspace
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from embedder.predictor import Predictor
     from embedder.router import Router
     from embedder.store import EmbedderInfo
+
+
+CODE_VERSION = "2"  # another one fits anew, even on the same data
 
 
 class NoEmbedder(LookupError):
@@ -58,11 +62,12 @@ EMBEDDERS = pa.schema(
     group_name="embedding",
     kinds={"pytorch"},
     owners=["team:embedllm"],
-    code_version="1",
+    code_version=CODE_VERSION,
     pool="warehouse",
 )
 def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
-    """A row is the embedding of one model, fitted on the training questions; this version serves from now on."""
+    """A row is the embedding of one model: what its log-odds of a right answer are made of, fitted on the training
+    questions. This version serves from now on."""
     matrix, encoder = correctness(workspace), encoder_in_use(workspace).name
     questions = described_questions(workspace, matrix, encoder)
     version = _version(matrix, questions, workspace.seed)
@@ -97,6 +102,10 @@ class Serving:
     matrix: CorrectnessMatrix
     questions: Questions
 
+    @property
+    def test_questions(self) -> Questions:
+        return self.questions.rows(self.matrix.splits == "test")
+
 
 def load_serving(workspace: Workspace) -> Serving:
     """The serving embedder and the answers in the lake.
@@ -115,7 +124,7 @@ def load_serving(workspace: Workspace) -> Serving:
 
 
 def open_router(workspace: Workspace) -> Router:
-    """The router on the serving embedder.
+    """The router on the serving embedder; a question costs what the registry's prices say.
 
     Raises:
         NoEmbedder: none was fitted yet.
@@ -128,7 +137,7 @@ def open_router(workspace: Workspace) -> Router:
     version = serving(workspace)
     encoder = encoder_in_use(workspace)
     fitted, _ = load_embedder(workspace.embedders / version, encoder=encoder.name)
-    return Router(fitted, encoder)
+    return Router(fitted, encoder, question_costs(workspace.registry))
 
 
 def serving(workspace: Workspace) -> str:
@@ -149,14 +158,15 @@ def _rounded(value: float | None) -> float | None:
 
 def _version(matrix: CorrectnessMatrix, questions: Questions, seed: int) -> str:
     """Named after what it is fitted on and how, so that the same data give the same version."""
-    from embedder.mf import MatrixFactorization
+    from embedder.spectral import SpectralEmbedder
 
-    digest = hashlib.sha256(json.dumps([MatrixFactorization().settings(), seed, matrix.models]).encode())
+    how = [CODE_VERSION, SpectralEmbedder().settings(), seed]
+    digest = hashlib.sha256(json.dumps([how, matrix.models]).encode())
     for array in (matrix.labels, questions.vectors):
         digest.update(np.ascontiguousarray(array).tobytes())
-    for names in (matrix.question_ids, matrix.splits):
+    for names in (matrix.question_ids, matrix.texts, matrix.categories, matrix.splits):
         digest.update("\0".join(names).encode())
-    return f"{MatrixFactorization.method}-{digest.hexdigest()[:12]}"
+    return f"{SpectralEmbedder.method}-{digest.hexdigest()[:12]}"
 
 
 def _load(folder: Path) -> tuple[Predictor, EmbedderInfo] | None:
@@ -172,11 +182,11 @@ def _fit(
     encoder: str,
     version: str,
 ) -> tuple[Predictor, EmbedderInfo]:
-    from embedder.mf import MatrixFactorization
+    from embedder.spectral import SpectralEmbedder
     from embedder.store import EmbedderInfo, save_embedder
 
     started = time.monotonic()
-    fitted = MatrixFactorization().fit(matrix, questions, seed=workspace.seed)
+    fitted = SpectralEmbedder().fit(matrix, questions, seed=workspace.seed)
     seconds = time.monotonic() - started
     val = matrix.splits == "val"
     labels = matrix.labels[val]

@@ -88,6 +88,7 @@ def model_map(embeddings: npt.NDArray[np.float32], families: Sequence[str | None
         axes.scatter(*points[inside].T, s=26, c=color, marker=marker, label=family, alpha=0.85, linewidths=0)
     axes.set_xlabel(f"first principal component ({share[0]:.0%} of variance)")
     axes.set_ylabel(f"second ({share[1]:.0%})")
+    axes.set_aspect("equal", adjustable="datalim")  # distances mean the same in every direction
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7, frameon=False)
     return _uri(figure)
 

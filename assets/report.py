@@ -45,7 +45,7 @@ class Section:
     group_name="report",
     kinds={"html"},
     owners=["team:embedllm"],
-    code_version="1",
+    code_version="2",
 )
 def report(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """Every result beside its baselines, as one HTML file without links to the network."""
@@ -113,11 +113,14 @@ def _forecasting(workspace: Workspace) -> Section:
     return Section(
         "Will a model answer a new question correctly?",
         f"On {ours['n']:,} answers to test questions the embedder is right {ours['accuracy']:.1%} of the time; "
-        f"the best of the baselines, {best['method'].replace('_', ' ')}, {best['accuracy']:.1%}.",
+        f"the best of the baselines, {best['method'].replace('_', ' ')}, {best['accuracy']:.1%}. (mf is the paper's "
+        "matrix factorisation, fitted here to the same answers.)",
         [_bars(rows, "embedder", "forecast accuracy on test questions (%), 95% interval")],
         [rows],
         "SELECT benchmark, method, accuracy, log_loss FROM forecasts\n"
-        "WHERE benchmark <> 'all' ORDER BY benchmark, accuracy DESC;",
+        "WHERE benchmark <> 'all' ORDER BY benchmark, accuracy DESC;\n\n"
+        "SELECT question_id, model, probability, low, high, correct\n"
+        "FROM predictions JOIN responses USING (question_id, model) WHERE method = 'embedder' LIMIT 5;",
         "embedder",
     )
 
@@ -140,7 +143,7 @@ def _routing(workspace: Workspace) -> Section:
     )
     return Section(
         "Which model should a question go to?",
-        f"Sending each of {ours['n']:,} test questions to the model most likely to know gives "
+        f"Sending each of {ours['n']:,} test questions to the model that the router ranks first gives "
         f"{ours['accuracy']:.1%} right answers; always asking the single best model (chosen on training questions) "
         f"gives {single['accuracy']:.1%}.",
         [_bars(rows, "router", "right answers on test questions (%), 95% interval")],
@@ -160,7 +163,9 @@ def _embedding(workspace: Workspace) -> Section:
     vectors = np.array([r["embedding"] for r in rows], dtype=np.float32)
     return Section(
         "Models that fail alike lie close together",
-        f"The embeddings of {len(rows)} models, projected from {vectors.shape[1]} dimensions onto two.",
+        f"The embeddings of {len(rows)} models, projected from {vectors.shape[1]} dimensions onto two. The distance of "
+        "two embeddings says how much the models' log-odds of a right answer differ from question to question (root "
+        "mean square).",
         [Picture(model_map(vectors, [r["family"] for r in rows]), "map of the models, coloured by family")],
         sql="SELECT other, distance FROM model_similarity\n"
         f"WHERE model = '{rows[0]['model']}' ORDER BY distance LIMIT 5;",

@@ -1,4 +1,4 @@
-"""What is gained by asking, for each question, the model most likely to know."""
+"""What is gained by asking, for each question, the model that the router ranks first."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dagster as dg
 from embedder.downstream.routing import route
 from warehouse.publish import publish
 
+from .costs import question_costs
 from .embedder import load_serving
 from .figures import interval_bars, markdown
 from .workspace import Workspace
@@ -17,14 +18,15 @@ from .workspace import Workspace
     group_name="evaluation",
     kinds={"python"},
     owners=["team:embedllm"],
-    code_version="1",
+    code_version="2",
     pool="warehouse",
 )
 def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is one way to choose a model for each test question of a benchmark; `routes` has every choice."""
     served = load_serving(workspace)
-    version, matrix = served.version, served.matrix
-    summary, routes = route(matrix, served.embedder.predict_proba(served.questions), version, seed=workspace.seed)
+    version, forecast = served.version, served.embedder.forecast(served.test_questions)
+    costs = question_costs(workspace.registry)
+    summary, routes = route(served.matrix, forecast, version, prices=costs, seed=workspace.seed)
     workspace.lake.write_table("routing", summary, version)
     workspace.lake.write_table("routes", routes, version)
     publish(workspace.lake, workspace.database, ["routing", "routes"])

@@ -1,11 +1,13 @@
 """A new model from a handful of its answers; nothing that was learnt before changes.
 
-Two logistic regressions of its answers, each with the Gaussian prior that the pool's models set, each convex:
+Two logistic regressions, each convex, each with the Gaussian prior that the pool's models set:
 
-- on the questions' coordinates, which come from their text: its coefficients are the model's *embedding*, and foretell
-  answers to questions nobody was asked yet;
-- on the pool's own answers to the same questions (their leading factors) beside the first coordinates: who else knew it
-  says more of how hard a question is than its text does. This one estimates the accuracy on known benchmarks.
+1. Of its answers on the pool's own answers to the same questions (their leading factors) beside first text
+   coordinates: who else knew it says more of how hard a question is than its text does. It tells what to expect of the
+   new model on every question the pool was asked, and so its accuracy on known benchmarks.
+2. Of these expectations on all of a question's text coordinates: the coefficients are the model's *embedding*, and
+   foretell answers to questions nobody was asked yet. Fitted to the bare answers, they would be biased by how the
+   questions were chosen.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Self
 import numpy as np
 from scipy.special import expit
 
+from .baselines import model_rates
 from .basis import fill_missing, leading_directions
 from .matrix import CorrectnessMatrix
 from .predictor import Forecast
@@ -29,6 +32,8 @@ _COORDINATES = 8  # of a question's text coordinates, those that count beside th
 _PRIOR_MODELS = 200  # enough to estimate a prior from, however large the pool
 _UNCORRELATED_MODELS = 5
 _WEAK_VARIANCE = 4.0  # of coefficients, where no prior is known yet
+# How many answers' worth one answer is once the pool's answers have explained it; 4 to 16 do equally well.
+_LEVERAGE = 8.0
 
 
 @dataclass(frozen=True)
@@ -40,40 +45,47 @@ class Gaussian:
 
     @classmethod
     def of(cls, coefficients: np.ndarray) -> Self:
-        """The distribution that the rows of `coefficients` (M, p) come from. Models are few: correlations are shrunk as if
-        five more had none, and variances are 1 where there are not even three."""
+        """The distribution that the rows of `coefficients` (M, p) come from. Models are few: correlations are shrunk as
+        if five more had none, and variances are 1 where there are not even three."""
         mean = coefficients.mean(0)
         if len(coefficients) < 3:
             return cls(mean, np.eye(len(mean)))
-        covariance = np.cov(coefficients.T) * len(coefficients) / (len(coefficients) + _UNCORRELATED_MODELS)
+        covariance = (
+            np.atleast_2d(np.cov(coefficients.T)) * len(coefficients) / (len(coefficients) + _UNCORRELATED_MODELS)
+        )
         variances = np.maximum(coefficients.var(0, ddof=1), 1e-3)
         np.fill_diagonal(covariance, variances)
         return cls(mean, covariance)
 
 
-def posterior(design: np.ndarray, labels: np.ndarray, prior: Gaussian) -> Gaussian:
-    """Of the coefficients, given answers `labels` (n,) to questions `design` (n, p): their most probable value, and
-    Laplace's covariance. By Newton's method, steps halved until they descend, so that any prior and start will do."""
+def posterior(design: np.ndarray, labels: np.ndarray, prior: Gaussian, weight: float = 1.0) -> Gaussian:
+    """Of the coefficients, given answers `labels` (n,) from 0 to 1 to questions `design` (n, p), each counted `weight`
+    times: their most probable value, and Laplace's covariance.
+
+    By Newton's method, steps halved until they descend: there is one optimum, and any prior leads there.
+    """
     precision = np.linalg.inv(prior.covariance)
     theta = prior.mean.astype(np.float64)
     while True:
         probability = expit(design @ theta)
-        gradient = design.T @ (probability - labels) + precision @ (theta - prior.mean)
-        hessian = (design.T * (probability * (1 - probability))) @ design + precision
+        gradient = weight * (design.T @ (probability - labels)) + precision @ (theta - prior.mean)
+        hessian = weight * (design.T * (probability * (1 - probability))) @ design + precision
         step = np.linalg.solve(hessian, gradient)
-        descent, now = float(gradient @ step), _loss(theta, design, labels, prior.mean, precision)
+        descent, now = float(gradient @ step), _loss(theta, design, labels, prior.mean, precision, weight)
         if descent < 1e-9 * (1 + now):
             return Gaussian(theta, np.linalg.inv(hessian))
         size = 1.0
-        while _loss(theta - size * step, design, labels, prior.mean, precision) > now - 1e-4 * size * descent:
+        while _loss(theta - size * step, design, labels, prior.mean, precision, weight) > now - 1e-4 * size * descent:
             size /= 2
         theta = theta - size * step
 
 
-def _loss(theta: np.ndarray, design: np.ndarray, labels: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> float:
+def _loss(
+    theta: np.ndarray, design: np.ndarray, labels: np.ndarray, mean: np.ndarray, precision: np.ndarray, weight: float
+) -> float:
     logits = design @ theta
     off = theta - mean
-    return float(np.logaddexp(0, logits).sum() - labels @ logits + 0.5 * off @ precision @ off)
+    return float(weight * (np.logaddexp(0, logits).sum() - labels @ logits) + 0.5 * off @ precision @ off)
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,10 @@ class Evidence:
         """The posterior, given `answers` (Q,): 1, 0, or NaN where not asked."""
         asked = ~np.isnan(answers)
         return posterior(self.design[asked], answers[asked], self.prior)
+
+    def expected(self, coefficients: Gaussian) -> np.ndarray:
+        """(Q,) probability of a right answer."""
+        return expit(self.design @ coefficients.mean)
 
 
 @dataclass(frozen=True)
@@ -126,7 +142,8 @@ class Pool:
         coordinates = embedder.coordinates(questions).astype(np.float64)
         embeddings = embedder.model_embeddings[embedder.has_answers]
         labels = matrix.labels[:, embedder.has_answers]
-        designs, design = _response_designs(labels, coordinates)
+        rates = model_rates(matrix)[embedder.has_answers]
+        designs, design = _response_designs(labels, rates, coordinates)
         fitted = [
             posterior(
                 own[asked], answers[asked], Gaussian(np.zeros(own.shape[1]), _WEAK_VARIANCE * np.eye(own.shape[1]))
@@ -146,28 +163,38 @@ class Pool:
         """
         if answers.shape != (len(self.matrix.labels),):
             raise ValueError(f"answers are {answers.shape}, but the pool has {len(self.matrix.labels)} questions")
-        return FoldedModel(self, answers, self.text.given(answers), self.responses.given(answers))
+        responses = self.responses.given(answers)
+        asked = ~np.isnan(answers)
+        expected = np.where(asked, answers, self.responses.expected(responses))
+        weight = min(1.0, _LEVERAGE * asked.mean())
+        text = posterior(self.text.design, expected, self.text.prior, weight)
+        # How sure the embedding is follows from the answers alone: expectations are no evidence of their own.
+        covariance = self.text.given(answers).covariance
+        return FoldedModel(self, answers, Gaussian(text.mean, covariance), responses)
 
     def most_informative(self, answers: np.ndarray, candidates: np.ndarray, n: int) -> np.ndarray:
         """Rows of the `n` questions among `candidates` (Q,) bool to ask next, given `answers` (Q,) so far.
 
-        Greedy D-optimal design: each question adds most to the determinant of the information on the coefficients,
-        given those before it. Ask in batches, so that later ones build on the answers to the earlier.
+        Greedy I-optimal design: each question, given those before it, takes most from the variance of what is expected
+        on all the pool's questions. Ask in batches, so that later ones build on the answers to the earlier.
         """
         known = self.responses.given(answers)
         rows = np.flatnonzero(candidates & np.isnan(answers))
-        design, covariance = self.responses.design[rows], known.covariance
-        probability = expit(design @ known.mean)
-        weight = probability * (1 - probability)
+        everywhere, design = self.responses.expected(known), self.responses.design
+        slopes = (everywhere * (1 - everywhere))[:, None] * design
+        target = slopes.T @ slopes  # the summed variance is trace(target · covariance)
+        weight, design, covariance = (everywhere * (1 - everywhere))[rows], design[rows], known.covariance
         free, chosen = np.ones(len(rows), bool), []
         for _ in range(min(n, len(rows))):
             projected = design @ covariance
-            gain = np.where(free, weight * (projected * design).sum(1), -np.inf)
-            best = int(gain.argmax())
+            informs = weight * (projected * design).sum(1)
+            gain = weight * ((projected @ target) * projected).sum(1) / (1 + informs)
+            best = int(np.where(free, gain, -np.inf).argmax())
             chosen.append(rows[best])
             free[best] = False
             # Sherman and Morrison: the covariance once that question is answered.
-            covariance = covariance - np.outer(projected[best], projected[best]) * weight[best] / (1 + gain[best])
+            taken = np.outer(projected[best], projected[best]) * weight[best] / (1 + informs[best])
+            covariance = covariance - taken
         return np.array(chosen, np.int64)
 
 
@@ -190,16 +217,17 @@ class FoldedModel:
         coordinates = self.pool.embedder.coordinates(questions).astype(np.float64)
         probabilities = expit(coordinates @ self.text.mean).astype(np.float32)[:, None]
         variance = np.einsum("np,pq,nq->n", coordinates, self.text.covariance, coordinates)
+        variance += self.pool.embedder.question_variance(questions)
         return Forecast(probabilities, np.sqrt(variance).astype(np.float32)[:, None], probabilities)
 
     def accuracies(self) -> list[BenchmarkAccuracy]:
         """On every benchmark of the pool: known answers as they are, the others as expected.
 
-        The interval adds what is not known of the coefficients to how well such coefficients describe a benchmark.
+        The interval adds up what is not known of the coefficients, how well such coefficients describe a benchmark, and
+        the chance in the answers that are still to come.
         """
-        design = self.pool.responses.design
-        probability = expit(design @ self.responses.mean)
-        slope = (probability * (1 - probability))[:, None] * design
+        probability = self.pool.responses.expected(self.responses)
+        slope = (probability * (1 - probability))[:, None] * self.pool.responses.design
         asked = ~np.isnan(self.answers)
         expected = np.where(asked, self.answers, probability)
         found = []
@@ -207,7 +235,9 @@ class FoldedModel:
             rows = self.pool.matrix.benchmarks == name
             gradient = np.where(asked[rows, None], 0, slope[rows]).mean(0)
             unasked = 1 - asked[rows].mean()
-            deviation = np.sqrt(gradient @ self.responses.covariance @ gradient + (unasked * misfit) ** 2)
+            chance = np.where(asked, 0, probability * (1 - probability))[rows].sum() / rows.sum() ** 2
+            variance = gradient @ self.responses.covariance @ gradient + (unasked * misfit) ** 2 + chance
+            deviation = np.sqrt(variance)
             accuracy = float(expected[rows].mean())
             low, high = np.clip([accuracy - 1.96 * deviation, accuracy + 1.96 * deviation], 0, 1).tolist()
             found.append(BenchmarkAccuracy(name, int(rows.sum()), accuracy, low, high))
@@ -223,14 +253,13 @@ class FoldedModel:
 _Own = tuple[np.ndarray, np.ndarray, np.ndarray]  # a model's design (Q, p), answers (Q,) and which were asked (Q,)
 
 
-def _response_designs(labels: np.ndarray, coordinates: np.ndarray) -> tuple[list[_Own], np.ndarray]:
+def _response_designs(labels: np.ndarray, rates: np.ndarray, coordinates: np.ndarray) -> tuple[list[_Own], np.ndarray]:
     """For some of the pool's models the design its prior is estimated on, and the design of a new one.
 
     A new model's own answers are not among the factors. So that the pool's models are treated alike, each one's are
     taken out of the factors of its own design.
     """
-    rates = np.nanmean(labels, axis=0)
-    residuals = fill_missing(labels - rates)
+    residuals = fill_missing(labels - rates.astype(np.float32))
     directions = leading_directions(residuals, _FACTORS)
     factors = residuals @ directions
     scale = np.maximum(factors.std(0), 1e-6)

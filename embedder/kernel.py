@@ -13,22 +13,30 @@ from typing import Self
 
 import torch
 
-__all__ = ["NystromFeatures", "Ridge", "fit_ridge", "squared_distances"]
+__all__ = ["Kernel", "NystromFeatures", "Ridge", "fit_ridge", "squared_distances"]
 
 _JITTER = 1e-4  # float32 cannot factorise the kernel matrix of landmarks that lie closer together
 _FLOOR = 1e-5  # directions that vary less than this share of the strongest are rounding noise
 
 
 @dataclass(frozen=True)
-class NystromFeatures:
-    """Maps squared distances from m landmarks to r features, centred and uncorrelated over the training questions.
+class Kernel:
+    """The Gaussian kernel with m landmarks, less its mean over the training questions (m,)."""
 
-    `variances` (r,) are the features' sums of squares over the training questions, `rotation` (m, r) and `mean` (m,)
-    the map, `gamma` the kernel's inverse squared width.
-    """
-
-    gamma: torch.Tensor
+    gamma: torch.Tensor  # (): inverse squared width
     mean: torch.Tensor
+
+    def __call__(self, squared: torch.Tensor) -> torch.Tensor:
+        """(n, m) squared distances from the landmarks → (n, m) centred kernel values."""
+        return torch.mul(squared, -self.gamma).exp_().sub_(self.mean)
+
+
+@dataclass(frozen=True)
+class NystromFeatures:
+    """r features, kernel values times `rotation` (m, r): centred and uncorrelated over the training questions, where
+    their sums of squares are `variances` (r,)."""
+
+    kernel: Kernel
     rotation: torch.Tensor
     variances: torch.Tensor
 
@@ -36,31 +44,21 @@ class NystromFeatures:
     def fit(cls, squared: torch.Tensor, between: torch.Tensor, width: float) -> tuple[Self, torch.Tensor]:
         """From the squared distances (n, m) of training questions to landmarks and (m, m) `between` the landmarks.
 
-        The kernel falls to 1/e at the mean squared distance between landmarks, over `width`. Returns the training
-        questions' features (n, r) as well.
+        At the mean squared distance between landmarks the kernel is exp(-width). Returns the training questions'
+        features (n, r) as well.
         """
         m = len(between)
-        pairs = max(m * (m - 1), 1)
-        gamma = width / (between.sum() / pairs).clamp_min(1e-12)
+        gamma = width / (between.sum() / max(m * (m - 1), 1)).clamp_min(1e-12)
         factor = torch.linalg.cholesky(torch.exp(-gamma * between) + _JITTER * torch.eye(m))
-        kernel = torch.exp(-gamma * squared)
-        mean = kernel.mean(0)
-        kernel -= mean
-        half = torch.linalg.solve_triangular(factor, kernel.T @ kernel, upper=False)
+        kernel = Kernel(gamma, torch.exp(-gamma * squared).mean(0))
+        values = kernel(squared)
+        half = torch.linalg.solve_triangular(factor, values.T @ values, upper=False)
         covariance = torch.linalg.solve_triangular(factor, half.T.contiguous(), upper=False)
         variances, directions = torch.linalg.eigh(covariance)
         kept = variances > max(_FLOOR * variances[-1].item(), 1e-6)
         variances, directions = variances[kept].flip(0), directions[:, kept].flip(1)
         rotation = torch.linalg.solve_triangular(factor.T, directions, upper=True).contiguous()
-        return cls(gamma, mean, rotation, variances), kernel @ rotation
-
-    def kernel(self, squared: torch.Tensor) -> torch.Tensor:
-        """(n, m) squared distances → (n, m) kernel values, centred."""
-        return torch.mul(squared, -self.gamma).exp_().sub_(self.mean)
-
-    def __call__(self, squared: torch.Tensor) -> torch.Tensor:
-        """(n, m) squared distances → (n, r) features."""
-        return self.kernel(squared) @ self.rotation
+        return cls(kernel, rotation, variances), values @ rotation
 
     def strongest(self, count: int) -> Self:
         """Only the `count` features that vary most, which say nearly all of how near a question is to the others."""
@@ -68,7 +66,7 @@ class NystromFeatures:
 
     def unseen(self, features: torch.Tensor) -> torch.Tensor:
         """(n,) share of a question's kernel that these features do not see: near 1 far from all landmarks."""
-        return (1 - (features + self.mean @ self.rotation).square().sum(1)).clamp(0, 1)
+        return (1 - (features + self.kernel.mean @ self.rotation).square().sum(1)).clamp(0, 1)
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,17 @@ from typing import Self
 import numpy as np
 import torch
 
-from .kernel import NystromFeatures, fit_ridge, squared_distances
+from .kernel import Kernel, NystromFeatures, fit_ridge, squared_distances
 from .questions import Questions
 
 __all__ = ["STRENGTHS", "Comparison", "QuestionMap"]
 
 # Ridge strengths tried. Small ones must be among them, for what the features explain well.
-STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(11))
+STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(-4, 11))
 _LEXICAL_LIMIT = 4.0  # standard deviations: one odd text shall not be far from all others
 _SHARPENINGS = (1.0, 1.5, 2.0, 3.0, 4.0)
 _LEAST_PROBABILITY = 1e-3
+_LEAST_DIVERSITY = 0.1  # of categories (Simpson's index), lest a rare category dominates all comparisons
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,6 @@ class Comparison:
     count beside the sentence embedding, as mean squared distances. `width`: see NystromFeatures.fit."""
 
     landmarks: int
-    category_landmarks: int
     lexical_weight: float
     category_weight: float
     width: float
@@ -41,30 +41,34 @@ class InputScales:
     lexical_mean: torch.Tensor  # (L,)
     lexical_deviation: torch.Tensor  # (L,), infinite where the training questions do not differ
     lexical_scale: torch.Tensor  # ()
+    vector_mean: torch.Tensor  # (D,): what all vectors share would cost distances their digits
     vector_scale: torch.Tensor  # ()
 
     @classmethod
     def fit(cls, questions: Questions, lexical_weight: float) -> Self:
-        lexical = torch.from_numpy(questions.lexical)
+        lexical = torch.from_numpy(questions.lexical) if lexical_weight else torch.empty(len(questions), 0)
         deviation = lexical.std(0, correction=0)
         deviation[deviation < 1e-6] = torch.inf
         standardised = _standardised(lexical, lexical.mean(0), deviation)
         vectors = torch.from_numpy(questions.vectors.astype(np.float32))
-        return cls(lexical.mean(0), deviation, _scale(standardised, lexical_weight), _scale(vectors, 1.0))
+        lexical_scale = _scale(standardised, lexical_weight)
+        return cls(lexical.mean(0), deviation, lexical_scale, vectors.mean(0), _scale(vectors, 1.0))
 
     def __call__(self, questions: Questions) -> torch.Tensor:
         """(n, D + L) inputs."""
+        vectors = (torch.from_numpy(questions.vectors.astype(np.float32)) - self.vector_mean) * self.vector_scale
+        if not len(self.lexical_mean):  # form does not count
+            return vectors
         lexical = _standardised(torch.from_numpy(questions.lexical), self.lexical_mean, self.lexical_deviation)
-        vectors = torch.from_numpy(questions.vectors.astype(np.float32))
-        return torch.cat([vectors * self.vector_scale, lexical * self.lexical_scale], 1)
+        return torch.cat([vectors, lexical * self.lexical_scale], 1)
 
 
 @dataclass(frozen=True)
 class CategoryModel:
-    """The probability of each category: ridge regression on one-hot categories, sharpened until it fits best."""
+    """The probability of each of C categories: ridge regression on one-hot categories, sharpened until it fits best."""
 
-    features: NystromFeatures
-    coefficients: torch.Tensor  # (r, C)
+    kernel: Kernel
+    weights: torch.Tensor  # (m, C)
     frequency: torch.Tensor  # (C,)
     sharpening: torch.Tensor  # ()
 
@@ -82,12 +86,12 @@ class CategoryModel:
         rows = torch.arange(len(categories))
         loss = {power: -_sharpened(held_out, power)[rows, categories].log().mean() for power in _SHARPENINGS}
         sharpening = min(_SHARPENINGS, key=loss.__getitem__)
-        fitted = cls(features, ridge.coefficients, frequency, torch.tensor(sharpening))
-        return fitted, _sharpened(held_out, sharpening)
+        weights = features.rotation @ ridge.coefficients
+        return cls(features.kernel, weights, frequency, torch.tensor(sharpening)), _sharpened(held_out, sharpening)
 
     def __call__(self, squared: torch.Tensor) -> torch.Tensor:
         """(n, C) probabilities."""
-        return _sharpened(self.features(squared) @ self.coefficients + self.frequency, self.sharpening.item())
+        return _sharpened(self.kernel(squared) @ self.weights + self.frequency, self.sharpening.item())
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class QuestionMap:
 
     scales: InputScales
     landmarks: torch.Tensor  # (m, D + L) inputs of the training questions all others are compared with
-    categories: CategoryModel  # on the first landmarks only: categories are easier to tell than who knows what
+    categories: CategoryModel
     category_scale: torch.Tensor  # ()
     landmark_categories: torch.Tensor  # (m, C)
     features: NystromFeatures
@@ -112,11 +116,12 @@ class QuestionMap:
         inputs = scales(questions)
         chosen = _landmarks(questions, comparison.landmarks)
         squared = squared_distances(inputs, inputs[chosen])
-        few = chosen[: comparison.category_landmarks]
         model, probabilities = CategoryModel.fit(
-            squared[:, : len(few)], squared[few, : len(few)], comparison.width, torch.from_numpy(categories)
+            squared, squared[chosen], comparison.width, torch.from_numpy(categories)
         )
-        scale = _scale(probabilities, comparison.category_weight)
+        # By how far categories are apart, not their predictions: where these say little, they shall count little.
+        apart = 2 * (1 - model.frequency.square().sum()).clamp_min(_LEAST_DIVERSITY)
+        scale = (comparison.category_weight / apart).sqrt()
         squared += squared_distances(probabilities * scale, probabilities[chosen] * scale)
         features, mapped = NystromFeatures.fit(squared, squared[chosen], comparison.width)
         return cls(scales, inputs[chosen], model, scale, probabilities[chosen], features), mapped
@@ -129,7 +134,7 @@ class QuestionMap:
         """Kernel values with the landmarks (n, m), centred, which `features.rotation` turns into features; and the
         category probabilities (n, C) found on the way."""
         squared = squared_distances(self.scales(questions), self.landmarks, self._landmark_norms)
-        probabilities = self.categories(squared[:, : len(self.categories.features.mean)])
+        probabilities = self.categories(squared)
         squared += squared_distances(
             probabilities * self.category_scale, self.landmark_categories * self.category_scale
         )

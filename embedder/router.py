@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from math import isnan
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -100,11 +101,17 @@ class Router:
 
     def _choices(self, forecast: Forecast, best: np.ndarray) -> list[list[Choice]]:
         """`best` (n, top) are columns."""
-        interval = forecast.interval()
-        names, rows = self.embedder.models, np.arange(len(best))[:, None]
-        columns = [np.array(names, object)[best], forecast.probabilities[rows, best]]
-        columns += [end[rows, best] for end in interval] if interval else []
+        interval = forecast.interval() or (np.full_like(forecast.probabilities, np.nan),) * 2
+        rows = np.arange(len(best))[:, None]
+        values = [array[rows, best].tolist() for array in (forecast.probabilities, *interval)]
         return [
-            [Choice(*choice) for choice in zip(*row, strict=True)]
-            for row in zip(*map(np.ndarray.tolist, columns), strict=True)
+            [
+                Choice(self.embedder.models[column], p, *_ends(low, high))
+                for column, p, low, high in zip(*row, strict=True)
+            ]
+            for row in zip(best.tolist(), *values, strict=True)
         ]
+
+
+def _ends(low: float, high: float) -> tuple[float | None, float | None]:
+    return (None, None) if isnan(low) else (low, high)

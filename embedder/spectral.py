@@ -42,7 +42,7 @@ class Learnt:
     directions: torch.Tensor  # (M, k)
     coefficient_variance: torch.Tensor  # (f, k): of the features' coefficients along each direction, a posteriori
     prior_variance: torch.Tensor  # (k,): the same a priori
-    bias_variance: torch.Tensor  # (M,)
+    embedding_variance: torch.Tensor  # (M, d + 1): what is not known of theta and b for want of answers
     category_rates: torch.Tensor  # (C, M): share of right training answers
 
 
@@ -56,8 +56,7 @@ class SpectralEmbedder(Predictor):
     method: ClassVar[str] = "spectral"
 
     landmarks: int = 1500
-    category_landmarks: int = 600
-    lexical_weight: float = 3.0
+    lexical_weight: float = 2.0
     category_weight: float = 3.0
     width: float = 2.0
     rank: int = 64  # directions in which models are told apart
@@ -75,11 +74,17 @@ class SpectralEmbedder(Predictor):
         self._check(questions)
         return self._coordinates(self._learned.question_map.kernel(questions)[0]).numpy()
 
+    def question_variance(self, questions: Questions) -> np.ndarray:
+        """(n,) float32: what is not known of each question, as the mean variance of the models' log-odds."""
+        self._check(questions)
+        kernel = self._learned.question_map.kernel(questions)[0]
+        return (self._variances(kernel) @ self._learned.directions.square().mean(0)).numpy()
+
     def forecast(self, questions: Questions) -> Forecast:
         """Probabilities, their standard deviations on the scale of log-odds, and routing scores.
 
         The deviations are of Laplace's approximation, NaN for models without training answers. They grow with the
-        distance from the training questions, and are never less than that of the model's bias.
+        distance from the training questions, and with the want of answers of a model.
         """
         self._check(questions)
         kernel, categories = self._learned.question_map.kernel(questions)
@@ -102,9 +107,7 @@ class SpectralEmbedder(Predictor):
         labels = train.matrix.labels[:, self.has_answers]
         rates = model_rates(train.matrix, prior_answers=self.prior_answers)[self.has_answers]
         categories = np.unique(train.matrix.categories, return_inverse=True)[1]
-        comparison = Comparison(
-            self.landmarks, self.category_landmarks, self.lexical_weight, self.category_weight, self.width
-        )
+        comparison = Comparison(self.landmarks, self.lexical_weight, self.category_weight, self.width)
         question_map, features = QuestionMap.fit(train.questions, categories, comparison)
         residuals = fill_missing(labels - rates.astype(np.float32))
         directions = torch.from_numpy(leading_directions(residuals, self.rank))
@@ -138,11 +141,15 @@ class SpectralEmbedder(Predictor):
         return torch.lerp(by_category, logits, _FORECAST_SHARE).sigmoid_()
 
     def _deviations(self, kernel: torch.Tensor) -> torch.Tensor:
+        learnt = self._learned
+        of_questions = self._variances(kernel) @ learnt.directions.square().T
+        return (of_questions + self._coordinates(kernel).square() @ learnt.embedding_variance.T).sqrt()
+
+    def _variances(self, kernel: torch.Tensor) -> torch.Tensor:
+        """(n, k): what is not known of a question along each direction, as a variance of log-odds."""
         learnt, features = self._learned, self._learned.question_map.features
         mapped = kernel @ features.rotation
-        variance = mapped.square() @ learnt.coefficient_variance  # (n, k)
-        variance += features.unseen(mapped)[:, None] * learnt.prior_variance
-        return (variance @ learnt.directions.square().T + learnt.bias_variance).sqrt()
+        return mapped.square() @ learnt.coefficient_variance + features.unseen(mapped)[:, None] * learnt.prior_variance
 
     def _coordinates(self, kernel: torch.Tensor) -> torch.Tensor:
         return torch.cat([kernel @ self._learned.coordinates, torch.ones(len(kernel), 1)], 1)
@@ -175,14 +182,16 @@ def _learnt(
     axes, deviation = axes[:, kept].flip(1), variance[kept].flip(0).sqrt()
     information = problem.information(bias)
     by_direction = (problem.directions.square() * information[:, None]).sum(0) / len(problem.features)
+    theta = problem.directions @ axes * deviation  # (M, d)
+    uncertain = 1 / (information[:, None] + 1 / theta.square().mean(0))
     return Learnt(
         question_map=replace(question_map, features=strongest),
         coordinates=question_map.features.rotation @ (coefficients @ axes / deviation),
-        embeddings=torch.cat([problem.directions @ axes * deviation, bias[:, None]], 1),
+        embeddings=torch.cat([theta, bias[:, None]], 1),
         directions=problem.directions,
         coefficient_variance=1 / (strongest.variances[:, None] * by_direction + problem.strengths),
         prior_variance=1 / problem.strengths,
-        bias_variance=1 / (information + problem.prior_answers * 0.25),
+        embedding_variance=torch.cat([uncertain, 1 / (information[:, None] + problem.prior_answers * 0.25)], 1),
         category_rates=category_rates,
     )
 

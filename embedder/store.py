@@ -51,7 +51,7 @@ def save_embedder(folder: Path, embedder: Predictor, info: EmbedderInfo) -> None
     """Write `embedder` into `folder`, replacing what is there: a reader sees the old or the new one,
     whole."""
     arrays, learnt = embedder.state()
-    payload = tensor_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    payload = tensor_bytes({name: np.asarray(array, order="C") for name, array in arrays.items()})
     digest = sha256(payload).hexdigest()
     config = {
         "format": FORMAT,

@@ -1,17 +1,24 @@
 """How well answers to unseen questions are forecast and routed, and how long fitting takes, on published results.
 
     python perf/embedder.py [--data ../shared/data] [--cache data/cache] [--sets mmlu_pro zeroeval combined]
+                            [--cross-fit] [--ablate]
 
-Every method is fitted on the train questions and chosen on the val questions; what is printed is on the test
-questions. Sentence embeddings are kept in the cache: the first run encodes for some minutes. Ratios are to `mf`, the
-paper's model trained until it no longer improves on the val questions.
+Every method is fitted on the train questions and chosen on the val questions; what is printed is on the test questions.
+Sentence embeddings are kept in the cache: the first run encodes for some minutes. Ratios are to `mf`, the paper's model
+trained until it no longer improves on the val questions.
+
+--cross-fit adds five-fold cross-fitting over all questions: each is forecast and routed by an embedder that was fitted
+on the other four fifths (of which mf needs an eighth to know when to stop). --ablate takes parts of the default
+embedder away and changes its settings, cross-fitted over the train and val questions, the test questions unseen.
 """
 
 import argparse
 import hashlib
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +30,14 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
 
 from embedder import metrics  # noqa: E402
-from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean  # noqa: E402
+from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean, model_rates  # noqa: E402
 from embedder.downstream.routing import route  # noqa: E402
 from embedder.encoder import Encoder, load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.mf import MatrixFactorization  # noqa: E402
+from embedder.predictor import Forecast, Predictor  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
+from embedder.spectral import SpectralEmbedder  # noqa: E402
 
 SETS = ("mmlu_pro", "zeroeval", "combined")
 CHUNK = 1024  # texts between two saves of the cache
@@ -78,51 +87,74 @@ def embed(encoder: Encoder, texts: list[str], cache: Path) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A method's probabilities for all questions (Q, M), and the seconds it took to fit."""
+    """What a method says of the test questions, the seconds it took to fit, and the share of its forecasts that another
+    seed changes."""
 
-    probabilities: np.ndarray
+    forecast: Forecast
     seconds: float
+    changed: float
 
 
-def fit_all(matrix: CorrectnessMatrix, questions: Questions, seed: int) -> dict[str, Fitted]:
+def fit_all(matrix: CorrectnessMatrix, texts: np.ndarray, vectors: np.ndarray, seed: int) -> dict[str, Fitted]:
     """Every method, by its name."""
     fitted = {}
-    for predictor in (MatrixFactorization(), KNN(), ModelBenchmarkMean(), ModelMean(), Majority()):
+    for make in (SpectralEmbedder, MatrixFactorization, KNN, ModelBenchmarkMean, ModelMean, Majority):
+        questions = Questions(texts, vectors, matrix.benchmarks)  # anew, so that each pays for what it needs
         started = time.perf_counter()
-        predictor.fit(matrix, questions, seed=seed)
+        predictor = make().fit(matrix, questions, seed=seed)
         seconds = time.perf_counter() - started
-        fitted[predictor.method] = Fitted(predictor.predict_proba(questions), seconds)
+        tested = questions.rows(matrix.splits == "test")
+        forecast = predictor.forecast(tested)
+        again = make().fit(matrix, questions, seed=seed + 1).predict_proba(tested)
+        changed = ((again >= 0.5) != (forecast.probabilities >= 0.5)).mean()
+        fitted[predictor.method] = Fitted(forecast, seconds, float(changed))
     return fitted
 
 
 def forecast_table(name: str, matrix: CorrectnessMatrix, methods: dict[str, Fitted], seed: int) -> Table:
     """A row is a method, held against the answers to the test questions."""
     test = matrix.of_split("test")
-    tested = {method: fitted.probabilities[matrix.splits == "test"] for method, fitted in methods.items()}
-    asked = test.observed.sum(axis=1)
-    hits = {m: (((p >= 0.5) == (test.labels == 1)) & test.observed).sum(axis=1) for m, p in tested.items()}
     table = _table(
-        f"{name}: {len(asked):,} test questions, {len(test.models)} models",
-        ("method", "accuracy", "minus mf (95%)", "AUC", "log-loss", "Brier", "ECE", "fit s", "x mf's time"),
+        f"{name}: {len(test.labels):,} test questions, {len(test.models)} models",
+        (*FORECAST_COLUMNS, "fit s", "x mf's time", "changed by seed"),
     )
     for method, fitted in methods.items():
-        low, high = metrics.bootstrap_interval(hits[method] - hits["mf"], asked, seed=seed) or (np.nan, np.nan)
-        scores = [f(test.labels, tested[method]) for f in (metrics.auc, metrics.log_loss, metrics.brier, metrics.ece)]
+        tested, mf = fitted.forecast.probabilities, methods["mf"].forecast.probabilities
         table.add_row(
             method,
-            f"{metrics.accuracy(test.labels, tested[method]):.2%}",
-            f"{low:+.2%} to {high:+.2%}" if method != "mf" else "",
-            *(f"{score:.4f}" for score in scores),
+            *_forecast_cells(test.labels, tested, mf, seed),
             f"{fitted.seconds:.2f}",
             f"{fitted.seconds / methods['mf'].seconds:.3f}",
+            f"{fitted.changed:.2%}",
         )
     return table
 
 
-def routing_table(matrix: CorrectnessMatrix, probabilities: np.ndarray, seed: int) -> Table:
+FORECAST_COLUMNS = ("method", "accuracy", "minus mf (95%)", "AUC", "log-loss", "Brier", "ECE")
+
+
+def _forecast_cells(labels: np.ndarray, probabilities: np.ndarray, mf: np.ndarray, seed: int) -> list[str]:
+    asked = ~np.isnan(labels)
+    gained = _hits(labels, probabilities) - _hits(labels, mf)
+    low, high = metrics.bootstrap_interval(gained, asked.sum(axis=1), seed=seed) or (np.nan, np.nan)
+    scores = (metrics.auc, metrics.log_loss, metrics.brier, metrics.ece)
+    return [
+        f"{metrics.accuracy(labels, probabilities):.2%}",
+        f"{low:+.2%} to {high:+.2%}" if probabilities is not mf else "",
+        *(f"{score(labels, probabilities):.4f}" for score in scores),
+    ]
+
+
+def _hits(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    return (((probabilities >= 0.5) == (labels == 1)) & ~np.isnan(labels)).sum(axis=1)
+
+
+def routing_table(matrix: CorrectnessMatrix, fitted: Fitted, seed: int) -> Table:
     """A row is a way to choose a model for each test question."""
-    table = _table("routing by mf", ("router", "right", "95%", "gain over best single", "gap to oracle"))
-    for row in route(matrix, probabilities, "perf", seed=seed)[0].to_pylist():
+    table = _table(
+        "routing by the default embedder", ("router", "right", "95%", "gain over best single", "gap to oracle")
+    )
+    for row in route(matrix, fitted.forecast, "perf", seed=seed)[0].to_pylist():
         if row["benchmark"] == "all":
             table.add_row(
                 row["method"],
@@ -131,6 +163,111 @@ def routing_table(matrix: CorrectnessMatrix, probabilities: np.ndarray, seed: in
                 f"{row['gain_over_best']:+.2%}",
                 f"{row['gap_to_oracle']:.2%}",
             )
+    return table
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What is said of each question (n, M) by a predictor not fitted on it, and each model's rate on those it was."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    scores: np.ndarray
+    rates: np.ndarray
+
+
+def cross_fit(
+    make: Callable[[], Predictor], matrix: CorrectnessMatrix, questions: Questions, *, folds: int = 5, seed: int = 1
+) -> OutOfFold:
+    """Every question of `matrix`, by a predictor fitted on the other folds; an eighth of these is for validation where
+    the predictor chooses anything."""
+    fold = np.random.default_rng(seed).integers(0, folds, len(matrix.labels))
+    found = OutOfFold(matrix.labels, *(np.full(matrix.labels.shape, np.nan, np.float32) for _ in range(3)))
+    for number in range(folds):
+        out = fold == number
+        splits = np.where(out, "test", "train").astype(object)
+        predictor = make()
+        if isinstance(predictor, MatrixFactorization | KNN):
+            splits[np.flatnonzero(~out)[::8]] = "val"
+        predictor.fit(replace(matrix, splits=splits), questions, seed=seed)
+        forecast = predictor.forecast(questions.rows(out))
+        found.probabilities[out], found.scores[out] = forecast.probabilities, forecast.routing_scores
+        found.rates[out] = model_rates(matrix.rows(~out))
+    return found
+
+
+def cross_fit_tables(name: str, matrix: CorrectnessMatrix, questions: Questions, seed: int) -> list[Table]:
+    """Forecasts and routing over all questions, five-fold."""
+    found = {m.method: cross_fit(m, matrix, questions) for m in (SpectralEmbedder, MatrixFactorization, KNN)}
+    table = _table(f"{name}: all {len(matrix.labels):,} questions, 5-fold cross-fitted", FORECAST_COLUMNS)
+    for method, out in found.items():
+        cells = _forecast_cells(out.labels, out.probabilities, found["mf"].probabilities, seed)
+        table.add_row(method, *cells)
+    routing = _table(
+        "routing, 5-fold: points gained over the best single model (95%)",
+        ("routed by", "all models", "without the two best"),
+    )
+    ways = {
+        "default: routing score": (found["spectral"], "scores"),
+        "default: forecast": (found["spectral"], "probabilities"),
+        "mf": (found["mf"], "probabilities"),
+        "knn": (found["knn"], "probabilities"),
+    }
+    for way, (out, score) in ways.items():
+        routing.add_row(way, *(_gain(out, getattr(out, score), drop, seed) for drop in (0, 2)))
+    return [table, routing]
+
+
+def _gain(out: OutOfFold, score: np.ndarray, drop: int, seed: int) -> str:
+    """Points gained by the highest score over the best single model, among all but the `drop` best models."""
+    kept = np.argsort(-out.rates.mean(axis=0))[drop:]
+    routed, single = (_right(out.labels[:, kept], by[:, kept]) for by in (score, out.rates))
+    low, high = metrics.bootstrap_interval(routed - single, np.ones(len(routed)), seed=seed) or (np.nan, np.nan)
+    return f"{100 * (routed - single).mean():+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+
+
+def _right(labels: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Whether the model of the highest score, of those that were asked, is right; less questions nobody was asked."""
+    asked = ~np.isnan(labels)
+    best = np.where(asked, score, -np.inf).argmax(axis=1)
+    return labels[np.arange(len(labels)), best][asked.any(axis=1)]
+
+
+ABLATIONS: dict[str, dict[str, float]] = {
+    "default": {},
+    "without form": {"lexical_weight": 0},
+    "without predicted category": {"category_weight": 0},
+    "sentence embedding only": {"lexical_weight": 0, "category_weight": 0},
+    "rank 1": {"rank": 1},
+    "rank 6": {"rank": 6},
+    "landmarks 300": {"landmarks": 300},
+    "landmarks 750": {"landmarks": 750},
+    "landmarks 3000": {"landmarks": 3000},
+    "form x 1/2": {"lexical_weight": 1},
+    "form x 2": {"lexical_weight": 4},
+    "category x 1/3": {"category_weight": 1},
+    "category x 2": {"category_weight": 6},
+    "width / 2": {"width": 4},
+    "width x 2": {"width": 1},
+}
+
+
+def ablation_table(name: str, matrix: CorrectnessMatrix, questions: Questions, seed: int) -> Table:
+    """A row is the default embedder with something changed, cross-fitted on train and val questions."""
+    seen = matrix.splits != "test"
+    matrix, questions = matrix.rows(seen), questions.rows(seen)
+    table = _table(
+        f"{name}: {seen.sum():,} train and val questions, 5-fold",
+        ("embedder", "accuracy", "log-loss", "ECE", "routing gain", "by forecast alone", "fit s (5)"),
+    )
+    for way, settings in ABLATIONS.items():
+        started = time.perf_counter()
+        out = cross_fit(partial(SpectralEmbedder, **settings), matrix, questions)
+        seconds = time.perf_counter() - started
+        scores = [f"{metric(out.labels, out.probabilities):.4f}" for metric in (metrics.log_loss, metrics.ece)]
+        gains = [_gain(out, score, 0, seed).split()[0] for score in (out.scores, out.probabilities)]
+        accuracy = f"{metrics.accuracy(out.labels, out.probabilities):.2%}"
+        table.add_row(way, accuracy, *scores, *gains, f"{seconds:.1f}")
     return table
 
 
@@ -147,18 +284,26 @@ def main() -> None:
     arguments.add_argument("--cache", type=Path, default=REPOSITORY / "data" / "cache")
     arguments.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--cross-fit", action="store_true")
+    arguments.add_argument("--ablate", action="store_true")
     options = arguments.parse_args()
     if not (options.data / "mmlu_pro.parquet").exists():
         print(f"skipped: {options.data} has no published results; name their folder with --data")
         return
     encoder = load_encoder()
-    console = Console(width=120)
+    console = Console(width=132)
     for name in options.sets:
         matrix = published(options.data, name)
         vectors = embed(encoder, matrix.texts.tolist(), options.cache)
-        methods = fit_all(matrix, Questions(matrix.texts, vectors, matrix.benchmarks), options.seed)
+        questions = Questions(matrix.texts, vectors, matrix.benchmarks)
+        if options.ablate:
+            console.print(ablation_table(name, matrix, questions, options.seed))
+            continue
+        methods = fit_all(matrix, matrix.texts, vectors, options.seed)
         console.print(forecast_table(name, matrix, methods, options.seed))
-        console.print(routing_table(matrix, methods["mf"].probabilities, options.seed))
+        console.print(routing_table(matrix, methods["spectral"], options.seed))
+        if options.cross_fit:
+            console.print(*cross_fit_tables(name, matrix, questions, options.seed))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import signal
 import sys
 import webbrowser
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import duckdb
 import pyarrow as pa
@@ -29,6 +30,10 @@ from .console import Console
 from .instance import LOCATION, HomeBusy, exclusive, register_models, use_home
 from .settings import DEMO_REGISTRY, Settings, open_workspace
 
+if TYPE_CHECKING:
+    from embedder.router import Choice, Router
+
+BATCH = 64  # questions that `route` encodes between two steps of its bar
 out = RichConsole(highlight=False, markup=False)  # names and questions are shown as they are
 
 
@@ -199,7 +204,7 @@ def sql(
     statement: Annotated[str, typer.Argument(help="One DuckDB query, in quotes.")],
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print the rows.")] = Format.table,
 ) -> None:
-    """Query the warehouse. Tables: models, benchmarks, questions, responses, leaderboard, forecasts, routing, …"""
+    """Query the warehouse. Tables: models, benchmarks, questions, responses, leaderboard, forecasts, predictions, …"""
     _, workspace = _open()
     try:
         rows = query(workspace.database, statement)
@@ -231,23 +236,91 @@ def _cell(value: object) -> str:
 
 @app.command()
 def route(
-    question: Annotated[str, typer.Argument(help="The question, in quotes.")],
-    top: Annotated[int, typer.Option(min=1, help="How many models to show.")] = 5,
+    question: Annotated[str | None, typer.Argument(help="The question, in quotes.", show_default=False)] = None,
+    file: Annotated[
+        typer.FileText | None,
+        typer.Option(encoding="utf-8-sig", metavar="FILE", help="Questions, one a line; - is standard input."),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many models to show.", show_default="5, with --file 1")
+    ] = None,
+    among: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="Choose only among these; again for each.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="Leave out what is down; again for each.")
+    ] = None,
+    cost_weight: Annotated[
+        float,
+        typer.Option(min=0, help="How much of the routing score a US$ a question is worth, at models.yaml's prices."),
+    ] = 0,
 ) -> None:
-    """The models most likely to answer this question correctly, with their probabilities."""
+    """The models to ask, the best first: the probability that each answers correctly, and its 95% interval."""
     from assets.embedder import NoEmbedder, open_router
     from embedder.encoder import EncoderError
+    from embedder.router import UnknownModel
     from embedder.store import StoreError
 
+    questions = _questions(question, file)
+    if not math.isfinite(cost_weight):
+        raise typer.BadParameter(f"--cost-weight is {cost_weight}, but must be a number")
     _, workspace = _open()
+    wanted = {"top": top or (1 if file else 5), "models": among, "without": without or (), "cost_weight": cost_weight}
     try:
-        choices = open_router(workspace).rank([question], top=top)[0]
-    except (NoEmbedder, EncoderError, StoreError) as error:
+        ranked = _ranked(open_router(workspace), questions, wanted)
+    except (NoEmbedder, EncoderError, StoreError, UnknownModel) as error:
         raise CommandError(str(error)) from error
-    table = Table("model", "probability of a correct answer")
+    out.print(_routes(questions, ranked) if file else _choices(ranked[0]))
+
+
+def _questions(question: str | None, file: TextIO | None) -> list[str]:
+    if (question is None) == (file is None):
+        raise typer.BadParameter("give either a question, in quotes, or --file")
+    source = getattr(file, "name", "standard input") if file else "the question"
+    try:
+        questions = [text.strip() for text in file or [question or ""] if text.strip()]
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{source} is not UTF-8 text ({error.reason}); convert it first.") from error
+    if not questions:
+        raise CommandError(f"{source} is empty; write at least one question.")
+    return questions
+
+
+def _ranked(router: Router, questions: list[str], wanted: dict[str, Any]) -> list[list[Choice]]:
+    """In batches, so that progress can be shown."""
+    if len(questions) <= BATCH:
+        return router.rank(questions, **wanted)
+    ranked = []
+    with Console() as console:
+        for start in range(0, len(questions), BATCH):
+            ranked += router.rank(questions[start : start + BATCH], **wanted)
+            console.progress(len(ranked), len(questions), "questions routed")
+    return ranked
+
+
+def _choices(choices: list[Choice]) -> Table:
+    """A row a model."""
+    table = Table("model", "probability of a correct answer", "95% interval")
     for choice in choices:
-        table.add_row(choice.model, f"{choice.probability:.3f}")
-    out.print(table)
+        table.add_row(choice.model, f"{choice.probability:.3f}", _interval(choice))
+    return table
+
+
+def _routes(questions: list[str], ranked: list[list[Choice]]) -> Table:
+    """A row a question: the model to ask and, where more are wanted, those that come next."""
+    table = Table("question", "model", "probability of a correct answer", "95% interval")
+    if several := any(len(choices) > 1 for choices in ranked):
+        table.add_column("then")
+    for question, (first, *others) in zip(questions, ranked, strict=True):
+        shown = question if len(question) <= 60 else f"{question[:59]}…"
+        then = ", ".join(f"{choice.model} {choice.probability:.3f}" for choice in others)
+        row = [shown, first.model, f"{first.probability:.3f}", _interval(first)]
+        table.add_row(*row, *([then] if several else []))
+    return table
+
+
+def _interval(choice: Choice) -> str:
+    return "not known" if choice.low is None else f"{choice.low:.3f} to {choice.high:.3f}"
 
 
 @app.command()

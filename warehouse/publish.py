@@ -175,6 +175,7 @@ TABLES = (
     "embedders",
     "model_embeddings",
     "forecasts",
+    "predictions",
     "routing",
     "routes",
 )

@@ -1,4 +1,4 @@
-"""Experiment: how often is the answer right if each question goes to the model likeliest to answer it?"""
+"""Experiment: how often is the answer right if each question goes to the model that ranks first for it?"""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pyarrow as pa
 from embedder import metrics
 from embedder.baselines import benchmark_rates, model_rates
 from embedder.matrix import CorrectnessMatrix
+from embedder.predictor import Forecast
 
-from .forecast import groups
+from .forecast import check_rows, groups
 
 __all__ = ["ROUTES", "ROUTING", "route"]
 
@@ -47,57 +48,65 @@ ROUTES = pa.schema(
 class _Policy:
     """How a method spreads each test question over the models that answered it: (n, M), rows sum to 1.
 
-    A method that picks one model has a single 1 in each row, and `probability` (n,) says how sure it was of
-    it.
+    A method that picks one model has a single 1 in each row, in the column `chosen` (n,).
     """
 
     shares: np.ndarray
-    probability: np.ndarray | None = None
+    chosen: np.ndarray | None = None
 
 
 def route(
     matrix: CorrectnessMatrix,
-    probabilities: np.ndarray,
+    forecast: Forecast,
     embedder: str,
     *,
     prices: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> tuple[pa.Table, pa.Table]:
     """Tables `routing` (a row is a method on a benchmark or "all") and `routes` (a row is a method's choice
-    for a test question), from the `probabilities` (Q, M) of `embedder`.
+    for a test question, with the forecast probability that it is right), from the `forecast` by `embedder` of
+    the test questions of `matrix`.
 
     A question only goes to a model that answered it; ties go to the model better on the train split, then by
-    name. `best_single` and `best_per_benchmark` are chosen on the train split, `oracle` knows the answers,
-    `random` is the expectation over the models that answered, `weighted_random` that of picking models as
-    often as `router` does. `gain_over_best` is accuracy / accuracy of best_single - 1, `gap_to_oracle` is 1 -
-    accuracy / accuracy of oracle; null where the divisor is 0. `prices` are US$ a question; `mean_cost` is
-    null where one that is needed is missing.
+    name. `router` takes the model of the highest routing score, `best_single` and `best_per_benchmark` are
+    chosen on the train split, `oracle` knows the answers, `random` is the expectation over the models that
+    answered, `weighted_random` that of picking models as often as `router` does. `gain_over_best` is accuracy
+    / accuracy of best_single - 1, `gap_to_oracle` is 1 - accuracy / accuracy of oracle; null where the divisor
+    is 0. `prices` are US$ a question; `mean_cost` is null where one that is needed is missing. Raises
+    ValueError where `forecast` is not of the test questions, or lacks a model that answered one.
     """
-    test = matrix.rows((matrix.splits == "test") & matrix.observed.any(axis=1))
-    tested = probabilities[(matrix.splits == "test") & matrix.observed.any(axis=1)]
-    if np.isnan(tested[test.observed]).any():
-        raise ValueError("a model that answered a test question has no probability for it")
-    policies = _policies(matrix.of_split("train"), test, tested)
+    test = matrix.of_split("test")
+    check_rows(test, forecast)
+    answered = np.asarray(test.observed.any(axis=1))
+    test = test.rows(answered)
+    scores, probabilities = forecast.routing_scores[answered], forecast.probabilities[answered]
+    if np.isnan(scores[test.observed]).any() or np.isnan(probabilities[test.observed]).any():
+        raise ValueError("a model that answered a test question has no probability or routing score for it")
+    policies = _policies(matrix.of_split("train"), test, scores)
     cost = np.array([(prices or {}).get(model, np.nan) for model in matrix.models])
     routing = _routing_rows(test, policies, cost, seed)
-    routes = [_routes(test, name, policy) for name, policy in policies.items() if policy.probability is not None]
+    routes = [
+        _routes(test, name, policy.chosen, probabilities)
+        for name, policy in policies.items()
+        if policy.chosen is not None
+    ]
     return _labelled(pa.Table.from_pylist(routing, schema=ROUTING), embedder), _labelled(
         pa.concat_tables(routes), embedder
     )
 
 
-def _policies(train: CorrectnessMatrix, test: CorrectnessMatrix, tested: np.ndarray) -> dict[str, _Policy]:
-    """Every method's policy for the test questions."""
+def _policies(train: CorrectnessMatrix, test: CorrectnessMatrix, scores: np.ndarray) -> dict[str, _Policy]:
+    """Every method's policy for the test questions, whose routing `scores` (n, M) are."""
     rates = model_rates(train)
     names, by_benchmark = benchmark_rates(train)
     row = {name: i for i, name in enumerate(names)}
     known = np.vstack([by_benchmark, rates])[[row.get(name, len(row)) for name in test.benchmarks]]
-    router = _pick(test, tested, rates)
+    router = _pick(test, scores, rates)
     return {
         "router": router,
-        "best_single": _pick(test, np.tile(rates, (len(tested), 1)), rates),
+        "best_single": _pick(test, np.tile(rates, (len(scores), 1)), rates),
         "best_per_benchmark": _pick(test, known, rates),
-        "weighted_random": _Policy(_spread(test, router.shares.mean(axis=0) if len(tested) else rates)),
+        "weighted_random": _Policy(_spread(test, router.shares.mean(axis=0) if len(scores) else rates)),
         "random": _Policy(_spread(test, np.ones(len(rates)))),
         "oracle": _pick(test, np.nan_to_num(test.labels), rates),
     }
@@ -109,9 +118,8 @@ def _pick(test: CorrectnessMatrix, score: np.ndarray, rates: np.ndarray) -> _Pol
     candidates = np.where(test.observed, score, -np.inf)[:, order]
     chosen = order[candidates.argmax(axis=1)]
     shares = np.zeros(score.shape)
-    rows = np.arange(len(score))
-    shares[rows, chosen] = 1
-    return _Policy(shares, score[rows, chosen].astype(np.float64))
+    shares[np.arange(len(score)), chosen] = 1
+    return _Policy(shares, chosen)
 
 
 def _spread(test: CorrectnessMatrix, weights: np.ndarray) -> np.ndarray:
@@ -156,8 +164,8 @@ def _mean_cost(shares: np.ndarray, cost: np.ndarray) -> float | None:
     return None if np.isnan(mean) else float(mean)
 
 
-def _routes(test: CorrectnessMatrix, method: str, policy: _Policy) -> pa.Table:
-    chosen = policy.shares.argmax(axis=1)
+def _routes(test: CorrectnessMatrix, method: str, chosen: np.ndarray, probabilities: np.ndarray) -> pa.Table:
+    rows = np.arange(len(chosen))
     return pa.table(
         {
             "embedder": pa.nulls(len(chosen), pa.string()),
@@ -165,8 +173,8 @@ def _routes(test: CorrectnessMatrix, method: str, policy: _Policy) -> pa.Table:
             "question_id": test.question_ids,
             "benchmark": test.benchmarks,
             "model": np.array(test.models, object)[chosen],
-            "probability": policy.probability,
-            "correct": test.labels[np.arange(len(chosen)), chosen] == 1,
+            "probability": probabilities[rows, chosen].astype(np.float64),
+            "correct": test.labels[rows, chosen] == 1,
         },
         schema=ROUTES,
     )

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
+from assets.correctness_matrix import build_correctness_matrix
+from assets.question_embeddings import question_embeddings
 from assets.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
 
@@ -59,8 +61,8 @@ def workspace(tmp_path: Path, registry: Registry) -> Workspace:
 
 @pytest.fixture
 def answer(workspace: Workspace) -> Callable[..., None]:
-    def write(benchmark: str, model: str, grades: str, **metadata: str) -> None:
-        """A model's grades (1, 0, or - for not asked) to questions 0, 1, 2, … of a benchmark."""
+    def write(benchmark: str, model: str, grades: str, category: str | None = None, **metadata: str) -> None:
+        """A model's grades (1, 0, or - for not asked) to questions 0, 1, 2, … of a benchmark, all of one category."""
         asked = [number for number, grade in enumerate(grades) if grade != "-"]
         correct = [grades[number] == "1" for number in asked]
         answers = pa.table(
@@ -76,7 +78,7 @@ def answer(workspace: Workspace) -> Callable[..., None]:
                 "task": [benchmark] * len(grades),
                 "doc_id": pa.array(range(len(grades)), pa.int64()),
                 "text": [f"{benchmark}: what is number {number}?" for number in range(len(grades))],
-                "category": [benchmark] * len(grades),
+                "category": [category or benchmark] * len(grades),
             }
         )
         workspace.lake.write_evaluation(benchmark, model, answers, questions, metadata)
@@ -95,3 +97,17 @@ def materialize(workspace: Workspace) -> Callable[..., dict[str, Any]]:
         return {name: entry.value for name, entry in event.metadata.items()} | {"data_version": version}
 
     return run
+
+
+@pytest.fixture
+def answered(
+    workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Callable[..., dict[str, Any]]
+) -> Workspace:
+    """Elm is right about sums, oak about trees."""
+    answer("sums", "elm", "1" * 30)
+    answer("sums", "org/oak", "0" * 30)
+    answer("trees", "elm", "01" * 20)
+    answer("trees", "org/oak", "1" * 40)
+    materialize(build_correctness_matrix(workspace.registry))
+    materialize(question_embeddings)
+    return workspace

@@ -1,31 +1,18 @@
-"""From answers to embeddings, forecasts and routes, with an encoder that needs no weights."""
+"""From answers to embeddings and routes, with an encoder that needs no weights."""
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from assets.correctness_matrix import build_correctness_matrix
-from assets.embedder import NoEmbedder, embedder, open_router, serving
-from assets.forecasts import forecasts
-from assets.question_embeddings import question_embeddings
+from assets.embedder import NoEmbedder, embedder, load_serving, open_router, serving
 from assets.routing import routing
 from assets.workspace import Workspace
+from harness.entries import Price
 from warehouse.read import query
 
 Materialize = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def answered(workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Materialize) -> Workspace:
-    """Elm is right about sums, oak about trees."""
-    answer("sums", "elm", "1" * 30)
-    answer("sums", "org/oak", "0" * 30)
-    answer("trees", "elm", "01" * 20)
-    answer("trees", "org/oak", "1" * 40)
-    materialize(build_correctness_matrix(workspace.registry))
-    materialize(question_embeddings)
-    return workspace
 
 
 def test_before_the_first_there_is_none(workspace: Workspace) -> None:
@@ -60,20 +47,50 @@ def test_other_answers_another_version_which_then_serves(
     ]
 
 
-def test_forecasts_and_routes_are_of_the_serving_version(answered: Workspace, materialize: Materialize) -> None:
+def test_other_categories_another_version(
+    answered: Workspace, answer: Callable[..., None], materialize: Materialize
+) -> None:
+    """The embedder learns what kind of question a text is."""
+    first = materialize(embedder)["version"]
+    answer("sums", "elm", "1" * 30, category="additions")
+    assert materialize(embedder)["version"] != first
+
+
+def test_near_are_those_whose_log_odds_differ_little(answered: Workspace, materialize: Materialize) -> None:
+    """Distance is the root mean square difference of the log-odds over the training questions."""
+    materialize(embedder)
+    served = load_serving(answered)
+    train = served.embedder.predict_proba(served.questions.rows(served.matrix.splits == "train")).astype(float)
+    elm, oak = np.log(train / (1 - train)).T
+    rows = query(answered.database, "SELECT model, other, distance FROM model_similarity ORDER BY model").to_pylist()
+    assert [(row["model"], row["other"]) for row in rows] == [("elm", "org/oak"), ("org/oak", "elm")]
+    for row in rows:
+        assert row["distance"] == pytest.approx(np.sqrt(((elm - oak) ** 2).mean()), rel=1e-3)
+
+
+def test_routes_are_of_the_serving_version(answered: Workspace, materialize: Materialize) -> None:
     version = materialize(embedder)["version"]
-    materialize(forecasts)
     materialize(routing)
-    methods = "SELECT DISTINCT embedder, method FROM {} WHERE benchmark = 'all' ORDER BY method"
-    assert query(answered.database, methods.format("forecasts")).to_pylist() == [
-        {"embedder": version, "method": method}
-        for method in ("embedder", "knn", "majority", "model_benchmark_mean", "model_mean")
-    ]
-    routers = query(answered.database, methods.format("routing")).to_pylist()
-    assert {"embedder": version, "method": "router"} in routers
+    methods = "SELECT DISTINCT embedder, method FROM routing WHERE benchmark = 'all'"
+    assert {"embedder": version, "method": "router"} in query(answered.database, methods).to_pylist()
     test_questions = query(answered.database, "SELECT count(*) AS n FROM questions WHERE split = 'test'").to_pylist()
     routed = query(answered.database, "SELECT count(*) AS n FROM routes WHERE method = 'router'").to_pylist()
     assert routed == test_questions
+
+
+def test_prices_of_the_registry_become_the_cost_of_routes(answered: Workspace, materialize: Materialize) -> None:
+    materialize(embedder)
+    cost = "SELECT mean_cost FROM routing WHERE benchmark = 'all' AND method = 'random'"
+    materialize(routing)
+    assert query(answered.database, cost).to_pylist() == [{"mean_cost": None}]
+    priced = tuple(
+        model.model_copy(update={"price": Price(input=price, output=3 * price)})
+        for model, price in zip(answered.registry.models, (1.0, 2.0), strict=True)
+    )
+    object.__setattr__(answered.registry, "models", priced)
+    materialize(routing)
+    # Each question was put to both: US$ 800 and 1,600 for a million questions of 200 tokens in and 200 out.
+    assert query(answered.database, cost).to_pylist() == [{"mean_cost": pytest.approx(0.0012)}]
 
 
 def test_a_new_question_can_be_routed(answered: Workspace, materialize: Materialize) -> None:

@@ -1,15 +1,30 @@
 """A planted low-rank correctness matrix: who is right about what is known, so that it can be asked back."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice, product
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 
 MakeMatrix = Callable[..., CorrectnessMatrix]
 MakeQuestions = Callable[..., Questions]
+
+
+@dataclass(frozen=True)
+class World:
+    """Answers drawn with known `probabilities` (Q, M)."""
+
+    matrix: CorrectnessMatrix
+    questions: Questions
+    probabilities: np.ndarray
+
+
+MakeWorld = Callable[..., World]
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +86,28 @@ def planted(make_matrix: MakeMatrix) -> tuple[CorrectnessMatrix, Questions]:
         benchmarks=[f"topic{t}" for t in topic],
     )
     return matrix, Questions(matrix.texts, vectors.astype(np.float32), matrix.benchmarks)
+
+
+@pytest.fixture(scope="session")
+def make_world(make_matrix: MakeMatrix) -> MakeWorld:
+    def make(n: int = 1200, models: int = 40, *, contrast: float = 0.5, seed: int = 0) -> World:
+        """Log-odds are three waves over the questions' unit vectors (n, 6), weighted by model, plus the model's own
+        level. `contrast` is the deviation of the first wave's weights. Four benchmarks, by the signs of the vectors'
+        first two coordinates; one question in four is of the test split. The texts differ, their form does not.
+        """
+        rng = np.random.default_rng(seed)
+        vectors = rng.standard_normal((n, 6))
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        waves = np.sin(vectors @ rng.normal(0, 1.5, (6, 3)) + rng.uniform(0, 2 * np.pi, 3))
+        waves = (waves - waves.mean(0)) / waves.std(0)
+        weights = rng.standard_normal((models, 3)) * contrast * [1, 0.7, 0.5]
+        probabilities = expit(waves @ weights.T + rng.normal(0.3, 0.7, models))
+        matrix = make_matrix(
+            (rng.random(probabilities.shape) < probabilities).astype(np.float32),
+            splits=["test" if i % 4 == 3 else "train" for i in range(n)],
+            benchmarks=[f"b{b}" for b in (vectors[:, 0] > 0) + 2 * (vectors[:, 1] > 0)],
+        )
+        texts = ["what is " + "".join(letters) for letters in islice(product("bcdfghjklm", repeat=4), n)]
+        return World(matrix, Questions(np.array(texts, object), vectors.astype(np.float32)), probabilities)
+
+    return make

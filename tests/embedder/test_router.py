@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embedder.baselines import KNN
+from embedder.predictor import Forecast
 from embedder.router import Choice, Router, UnknownModel
+from embedder.spectral import SpectralEmbedder
 
 
 class Words:
@@ -12,10 +16,42 @@ class Words:
         return np.array([[word in text for word in ("sum", "poem")] for text in texts], np.float32).reshape(-1, 2)
 
 
+class Lines:
+    """Encodes a text, which is the number of a line, as that line."""
+
+    def __init__(self, vectors):
+        self.vectors = vectors
+
+    def encode(self, texts, *, progress=True):
+        return self.vectors[[int(text) for text in texts]]
+
+
+class Foretold:
+    """Forecasts the same of every question."""
+
+    def __init__(self, models, probabilities, *, deviations=None, scores=None):
+        self.models = models
+        self.row = Forecast(
+            np.array([probabilities], np.float32),
+            None if deviations is None else np.array([deviations], np.float32),
+            np.array([probabilities if scores is None else scores], np.float32),
+        )
+
+    def forecast(self, questions):
+        def repeated(row):
+            return None if row is None else np.repeat(row, len(questions), 0)
+
+        return Forecast(*map(repeated, (self.row.probabilities, self.row.deviations, self.row.routing_scores)))
+
+
 @pytest.fixture
 def router(make_matrix, make_questions):
     matrix = make_matrix([[1, 0, 1], [0, 1, 1]], splits=["train", "train"], models=("calculator", "poet", "polymath"))
     return Router(KNN(k_unvalidated=1).fit(matrix, make_questions(np.eye(2))), Words())
+
+
+def names(choices):
+    return [[choice.model for choice in row] for row in choices]
 
 
 def test_likeliest_first_equals_by_name(router):
@@ -23,6 +59,15 @@ def test_likeliest_first_equals_by_name(router):
         [Choice("calculator", 1.0), Choice("polymath", 1.0), Choice("poet", 0.0)],
         [Choice("poet", 1.0), Choice("polymath", 1.0), Choice("calculator", 0.0)],
     ]
+
+
+def test_equals_by_name_whatever_the_embedders_order():
+    assert names(Router(Foretold(("b", "c", "a"), [0.5, 0.5, 0.5]), Words()).rank(["a sum"])) == [["a", "b", "c"]]
+
+
+def test_by_routing_score_but_told_are_probabilities():
+    router = Router(Foretold(("a", "b"), [0.75, 0.5], scores=[0.1, 0.2]), Words())
+    assert router.rank(["a sum"]) == [[Choice("b", 0.5), Choice("a", 0.75)]]
 
 
 def test_top(router):
@@ -35,18 +80,98 @@ def test_out_of_some_models_whatever_their_order(router):
     assert router.rank(["a poem"], models=["calculator", "poet", "poet"]) == expected
 
 
+def test_without_those_that_are_down(router):
+    assert names(router.rank(["a poem"], without=["poet"])) == [["polymath", "calculator"]]
+    assert names(router.rank(["a poem"], models=["poet", "calculator"], without={"poet"})) == [["calculator"]]
+
+
+@given(models=st.sets(st.sampled_from("abcdef"), min_size=1), down=st.sets(st.sampled_from("abcdef")))
+def test_ranks_all_that_are_wanted_and_up_in_the_order_of_all(models, down):
+    probabilities = [0.3, 0.9, 0.1, 0.5, 0.5, 0.7]
+    router = Router(Foretold(tuple("abcdef"), probabilities), Words())
+    expected = [model for model in "bfdeac" if model in models - down]
+    if expected:
+        assert names(router.rank(["a sum"], models=models, without=down, top=6)) == [expected]
+    else:
+        with pytest.raises(UnknownModel, match="no models to choose from"):
+            router.rank(["a sum"], models=models, without=down)
+
+
+def test_a_cheaper_model_overtakes_where_cost_counts_enough():
+    """0.1 better at a price 0.01 higher: worth it up to a weight of 10."""
+    router = Router(Foretold(("big", "small"), [0.875, 0.775]), Words(), {"big": 0.011, "small": 0.001})
+    assert names(router.rank(["a sum"])) == [["big", "small"]]
+    assert names(router.rank(["a sum"], cost_weight=9.9)) == [["big", "small"]]
+    assert names(router.rank(["a sum"], cost_weight=10.1)) == [["small", "big"]]
+    assert router.rank(["a sum"], cost_weight=10.1)[0][1].probability == 0.875  # the price does not change it
+
+
+def test_the_cost_of_a_model_matters_only_where_costs_count_and_it_is_among_the_choice():
+    router = Router(Foretold(("big", "small"), [0.9, 0.8]), Words(), {"big": 0.01})
+    assert names(router.rank(["a sum"])) == [["big", "small"]]
+    assert names(router.rank(["a sum"], without=["small"], cost_weight=1)) == [["big"]]
+    with pytest.raises(UnknownModel, match="the cost of 'small' is not known: give its price, or leave it out"):
+        router.rank(["a sum"], cost_weight=1)
+
+
+def test_the_interval_is_of_the_log_odds():
+    """Even odds, give or take 1.96 deviations of 1 on the scale of log-odds."""
+    choice = Router(Foretold(("a",), [0.5], deviations=[1.0]), Words()).rank(["a sum"])[0][0]
+    assert (choice.low, choice.high) == pytest.approx((0.1235, 0.8765), abs=1e-4)
+
+
+def test_the_spectral_embedder_knows_how_sure_it_is(planted):
+    matrix, questions = planted
+    router = Router(SpectralEmbedder(landmarks=100).fit(matrix, questions), Lines(questions.vectors))
+    for choice in router.rank(["0"], top=12)[0]:
+        assert 0 <= choice.low < choice.probability < choice.high <= 1
+
+
+def test_of_a_model_without_answers_no_interval_is_known(planted, make_matrix):
+    matrix, questions = planted
+    labels = matrix.labels.copy()
+    labels[:, 3] = np.nan
+    silent = make_matrix(labels, splits=matrix.splits.tolist())
+    router = Router(SpectralEmbedder(landmarks=100).fit(silent, questions), Lines(questions.vectors))
+    choice = router.rank(["0"], models=["m03"])[0][0]
+    assert (choice.low, choice.high) == (None, None)
+
+
+def test_many_questions_are_ranked_as_one_by_one(planted):
+    matrix, questions = planted
+    router = Router(SpectralEmbedder(landmarks=100).fit(matrix, questions), Lines(questions.vectors))
+    texts = [str(i) for i in range(40)]
+    together = router.rank(texts, top=3)
+    for text, expected in zip(texts, together, strict=True):
+        alone = router.rank([text], top=3)[0]
+        assert [choice.model for choice in alone] == [choice.model for choice in expected]
+        np.testing.assert_allclose([c[1:] for c in alone], [c[1:] for c in expected], atol=1e-5)
+
+
+def test_choices_are_plain_python(router):
+    """They go into JSON."""
+    choice = router.rank(["a sum"])[0][0]
+    assert (type(choice.model), type(choice.probability)) == (str, float)
+
+
 def test_no_questions(router):
     assert router.rank([]) == []
 
 
-def test_unknown_model(router):
+@pytest.mark.parametrize("asked", [{"models": ["poet", "gpt"]}, {"without": ["gpt"]}])
+def test_unknown_model(router, asked):
     with pytest.raises(UnknownModel, match="unknown model 'gpt': the embedder knows 3, such as calculator, poet"):
-        router.rank(["a sum"], models=["poet", "gpt"])
+        router.rank(["a sum"], **asked)
 
 
 def test_no_models(router):
     with pytest.raises(UnknownModel, match="no models to choose from"):
         router.rank(["a sum"], models=[])
+
+
+def test_all_models_down(router):
+    with pytest.raises(UnknownModel, match="no models to choose from"):
+        router.rank(["a sum"], without=["calculator", "poet", "polymath"])
 
 
 def test_one_text_is_not_taken_for_a_list_of_letters(router):

@@ -6,6 +6,7 @@ import pytest
 
 from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
 from embedder.mf import MatrixFactorization
+from embedder.spectral import SpectralEmbedder
 from embedder.store import EmbedderInfo, StoreError, load_embedder, save_embedder
 
 INFO = EmbedderInfo(
@@ -30,6 +31,7 @@ def saved(planted, tmp_path):
 @pytest.mark.parametrize(
     "predictor",
     [
+        SpectralEmbedder(landmarks=100, rank=5),
         MatrixFactorization(dimensions=4, alpha=0.1),
         KNN(k_unvalidated=7),
         ModelBenchmarkMean(),

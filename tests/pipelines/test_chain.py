@@ -94,20 +94,25 @@ def _assert_results(embedllm: Any) -> None:
     assert [row["split"] for row in splits] == ["test", "train", "val"]
     test = splits[0]["n"]
     forecasts = embedllm.rows("SELECT method, n FROM forecasts WHERE benchmark = 'all' ORDER BY method")
-    methods = ("embedder", "knn", "majority", "model_benchmark_mean", "model_mean")
+    methods = ("embedder", "knn", "majority", "mf", "model_benchmark_mean", "model_mean")
     assert forecasts == [{"method": method, "n": 4 * test} for method in methods]
+    predictions = embedllm.rows("SELECT method, count(*) AS n FROM predictions GROUP BY method ORDER BY method")
+    assert predictions == forecasts
     routing = embedllm.rows("SELECT method, n FROM routing WHERE benchmark = 'all' ORDER BY method")
     routers = ("best_per_benchmark", "best_single", "oracle", "random", "router", "weighted_random")
     assert routing == [{"method": method, "n": test} for method in routers]
-    vectors = embedllm.rows("SELECT count(*) AS n, min(len(embedding)) AS d FROM model_embeddings")
-    assert vectors == [{"n": 4, "d": 232}]
+    vectors = embedllm.rows(
+        "SELECT model, serving, len(embedding) = dimensions AS whole FROM model_embeddings JOIN embedders "
+        "USING (embedder) WHERE method = 'spectral' ORDER BY model"
+    )
+    assert vectors == [{"model": f"tiny/{name}", "serving": True, "whole": True} for name in "abcd"]
     assert embedllm.rows("SELECT count(*) AS n FROM question_embeddings WHERE len(embedding) = 384") == [{"n": 120}]
 
     best = embedllm.here("route", "What is 3 plus 4 ?", "--top", "2")
     assert best.exit_code == 0, best.output
-    shown = re.findall(r"(tiny/[abcd]) +│ (0\.\d{3})", best.stdout)
+    shown = re.findall(r"tiny/[abcd] +│ (0\.\d{3}) +│ (0\.\d{3}) to (0\.\d{3})", best.stdout)
     assert len(shown) == 2
-    assert float(shown[0][1]) >= float(shown[1][1])
+    assert all(low <= probability <= high for probability, low, high in shown)
 
     assert embedllm.here("report").stdout.strip() == str(embedllm.home / "reports" / "report.html")
     assert embedllm.here("models", "list").stdout.count("3 of 3") == 4

@@ -4,18 +4,26 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
+from assets.correctness_matrix import build_correctness_matrix
+from assets.embedder import embedder
+from assets.question_embeddings import question_embeddings
+from assets.workspace import Workspace
+from harness.entries import load_registry
 from pipelines.cli import app
 from pipelines.instance import exclusive
+from warehouse.ingest import import_results
 
 GOOD = pd.DataFrame(
     [
@@ -238,7 +246,11 @@ def test_run_without_anything_to_run_on(
         (("ui", "--port", "99999"), "--port"),
         (("route", "--top", "0", "Why?"), "--top"),
         (("sql", "SELECT 1", "--format", "xml"), "--format"),
-        (("route",), "question"),
+        (("route",), "either a question"),
+        (("route", "Why?", "--file", "-"), "either a question"),
+        (("route", "--file", "nowhere.txt"), "No such file"),
+        (("route", "--cost-weight", "-1", "Why?"), "--cost-weight"),
+        (("route", "--cost-weight", "inf", "Why?"), "--cost-weight"),
         (("frobnicate",), "No such command"),
     ],
 )
@@ -318,6 +330,108 @@ def test_a_faulty_query_is_explained(query: str, said: str, published_home: Path
     assert said in result.stderr
     assert "Traceback" not in result.output
     assert listing(published_home) == before
+
+
+class Topics:
+    """Tells a sum from a tree."""
+
+    name = "topics@1"
+    dimensions = 2
+
+    def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
+        return np.array([["plus" in text, "tree" in text] for text in texts], np.float32).reshape(-1, 2)
+
+
+@pytest.fixture(scope="module")
+def topics_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with an embedder: adder knows sums, gardener trees, novice nothing. Its registry has two prices."""
+    folder = tmp_path_factory.mktemp("topics")
+    rows = [
+        {"prompt_id": number, "model_name": model, "category": topic, "label": int(model == expert)}
+        | {"prompt": f"What is {number} plus 3?" if topic == "sums" else f"Which tree is number {number}?"}
+        for number in range(80)
+        for topic, expert in [[("sums", "adder"), ("trees", "gardener")][number % 2]]
+        for model in ("adder", "gardener", "novice")
+    ]
+    pd.DataFrame(rows).to_csv(folder / "results.csv", index=False)
+    models = [{"name": name, "args": {"pretrained": name}} for name in ("adder", "gardener", "novice")]
+    models[0] |= {"price": {"input": 5.0, "output": 45.0}}  # a cent a question
+    models[1] |= {"price": {"input": 0.0, "output": 0.0}}
+    (folder / "models.yaml").write_text(yaml.safe_dump({"models": models}))
+    (folder / "benchmarks.yaml").write_text(yaml.safe_dump({"benchmarks": [BENCHMARK]}))
+    registry = load_registry(folder, folder / "home")
+    workspace = Workspace(home=folder / "home", registry=registry)
+    import_results(workspace.lake, str(folder / "results.csv"), benchmark_of=registry.benchmark_of)
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
+        patch.setattr("assets.inputs._encoder", lambda name, device: Topics())
+        for asset in (build_correctness_matrix(registry), question_embeddings, embedder):
+            dg.materialize([asset], resources={"workspace": workspace}, instance=instance)
+    return folder / "home"
+
+
+@pytest.fixture
+def route(topics_home: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    monkeypatch.setenv("EMBEDLLM_HOME", str(topics_home))
+    monkeypatch.setenv("EMBEDLLM_REGISTRY", str(topics_home.parent))
+    monkeypatch.setattr("assets.inputs._encoder", lambda name, device: Topics())
+    return lambda *arguments: invoke("route", *arguments)
+
+
+def cells(result: Result) -> list[list[str]]:
+    """The rows of a printed table, less its header."""
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.stdout.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+
+
+SUM, TREE = "What is 12 plus 7?", "Which tree is number 99?"
+
+
+def test_route_shows_the_best_model_first_with_its_interval(route: Invoke) -> None:
+    rows = cells(route(SUM))
+    assert rows[0][0] == "adder"
+    assert {row[0] for row in rows} == {"adder", "gardener", "novice"}
+    for _, probability, interval in rows:
+        low, high = map(float, interval.split(" to "))
+        assert 0 <= low < float(probability) < high <= 1
+    assert float(rows[0][1]) > 0.5 > float(rows[1][1])
+    assert cells(route(TREE, "--top", 1))[0][0] == "gardener"
+
+
+def test_route_leaves_out_what_is_down_or_not_asked_for(route: Invoke) -> None:
+    assert [row[0] for row in cells(route(SUM, "--without", "adder", "--without", "novice"))] == ["gardener"]
+    assert {row[0] for row in cells(route(SUM, "--among", "adder", "--among", "novice"))} == {"adder", "novice"}
+    assert_refused(route(SUM, "--without", "addr"), "unknown model 'addr'", "adder, gardener, novice")
+    assert_refused(route(SUM, "--among", "adder", "--without", "adder"), "no models to choose from")
+
+
+def test_route_weighs_costs_where_prices_are_known(route: Invoke) -> None:
+    both = ("--without", "novice")
+    assert cells(route(SUM, *both, "--cost-weight", 1))[0][0] == "adder"
+    # A hundred points a cent: more than any difference in knowledge.
+    assert cells(route(SUM, *both, "--cost-weight", 100))[0][0] == "gardener"
+    assert_refused(route(SUM, "--cost-weight", 1), "the cost of 'novice' is not known", "price")
+
+
+def test_route_answers_a_file_of_questions_row_by_row(route: Invoke, tmp_path: Path) -> None:
+    long = f"Which tree {'very ' * 30}old is number 7?"
+    (tmp_path / "questions.txt").write_text(f"\ufeff{SUM}\r\n\n  {TREE}\n{long}", encoding="utf-8")
+    rows = cells(route("--file", tmp_path / "questions.txt"))
+    assert [row[:2] for row in rows] == [[SUM, "adder"], [TREE, "gardener"], [f"{long[:59]}…", "gardener"]]
+    assert [len(row) for row in rows] == [4, 4, 4]
+    alone = cells(route(TREE, "--top", 1))[0]
+    assert rows[1][1:] == alone
+    (first, *_) = cells(route("--file", tmp_path / "questions.txt", "--top", 2))
+    assert first[-1].startswith(cells(route(SUM))[1][0])
+
+
+def test_route_reads_standard_input(route: Invoke) -> None:
+    many = "".join(f"What is {number} plus 1?\n" for number in range(150))
+    result = CliRunner().invoke(app, ["route", "--file", "-"], input=many)
+    assert [row[:2] for row in cells(result)] == [[line, "adder"] for line in many.splitlines()]
+    assert_refused(CliRunner().invoke(app, ["route", "--file", "-"], input=" \n"), "standard input is empty")
+    assert_refused(CliRunner().invoke(app, ["route", "--file", "-"], input=b"\xff\xfe"), "standard input is not UTF-8")
+    assert_refused(route("  "), "the question is empty")
 
 
 def test_every_command_has_help(invoke: Invoke) -> None:

@@ -54,7 +54,7 @@ COMMENT ON COLUMN question_embeddings.embedding IS 'Vector of unit length; FLOAT
 
 COMMENT ON TABLE embedders IS 'One row a trained embedder.';
 COMMENT ON COLUMN embedders.embedder IS 'Version; the folder under embedders/ has this name.';
-COMMENT ON COLUMN embedders.method IS 'Method, such as mf.';
+COMMENT ON COLUMN embedders.method IS 'Method, such as spectral.';
 COMMENT ON COLUMN embedders.encoder IS 'Question encoder it was trained on.';
 COMMENT ON COLUMN embedders.created_at IS 'When it was trained (UTC).';
 COMMENT ON COLUMN embedders.seed IS 'Seed of its training.';
@@ -69,11 +69,11 @@ COMMENT ON COLUMN embedders.serving IS 'Whether it is the one that routes.';
 COMMENT ON TABLE model_embeddings IS 'One row a model and embedder.';
 COMMENT ON COLUMN model_embeddings.embedder IS 'Embedder that made it.';
 COMMENT ON COLUMN model_embeddings.model IS 'Model.';
-COMMENT ON COLUMN model_embeddings.embedding IS 'The model''s vector; FLOAT[d] of the embedder''s d.';
+COMMENT ON COLUMN model_embeddings.embedding IS 'The model''s vector, as long as the embedder''s dimensions; of method spectral, what it multiplies a question''s coordinates by to give its log-odds of a right answer, and the bias last.';
 
 COMMENT ON TABLE forecasts IS 'How well right and wrong are forecast on test questions: one row a method and benchmark.';
 COMMENT ON COLUMN forecasts.embedder IS 'Embedder that is evaluated.';
-COMMENT ON COLUMN forecasts.method IS 'embedder, mf, or a baseline (knn, model_mean, model_benchmark_mean, majority).';
+COMMENT ON COLUMN forecasts.method IS 'embedder, or a baseline (mf, the matrix factorisation of the paper; knn, model_benchmark_mean, model_mean, majority).';
 COMMENT ON COLUMN forecasts.benchmark IS 'Benchmark, or all for the whole test split.';
 COMMENT ON COLUMN forecasts.n IS 'Number of forecasts.';
 COMMENT ON COLUMN forecasts.accuracy IS 'Share of forecasts that are right.';
@@ -83,6 +83,15 @@ COMMENT ON COLUMN forecasts.auc IS 'Area under the ROC curve.';
 COMMENT ON COLUMN forecasts.log_loss IS 'Mean log loss.';
 COMMENT ON COLUMN forecasts.brier IS 'Mean squared error of the probability.';
 COMMENT ON COLUMN forecasts.ece IS 'Expected calibration error, 15 bins.';
+
+COMMENT ON TABLE predictions IS 'What forecasts is made of, for the embedder evaluated last: one row a method, test question and model that answered it.';
+COMMENT ON COLUMN predictions.embedder IS 'Embedder that is evaluated.';
+COMMENT ON COLUMN predictions.method IS 'embedder or a baseline, as in forecasts.';
+COMMENT ON COLUMN predictions.question_id IS 'Test question.';
+COMMENT ON COLUMN predictions.model IS 'Model that answered it; responses says how.';
+COMMENT ON COLUMN predictions.probability IS 'Forecast probability that the answer is right; cast to DOUBLE before computing with it.';
+COMMENT ON COLUMN predictions.low IS 'Lower end of the 95% interval of the probability; null where the method has none.';
+COMMENT ON COLUMN predictions.high IS 'Upper end of it.';
 
 COMMENT ON TABLE routing IS 'How well test questions are routed: one row a method and benchmark.';
 COMMENT ON COLUMN routing.embedder IS 'Embedder that is evaluated.';
@@ -94,7 +103,7 @@ COMMENT ON COLUMN routing.ci_low IS 'Lower end of the 95% interval of accuracy.'
 COMMENT ON COLUMN routing.ci_high IS 'Upper end of the 95% interval of accuracy.';
 COMMENT ON COLUMN routing.gain_over_best IS 'Accuracy divided by that of the best single model, minus 1.';
 COMMENT ON COLUMN routing.gap_to_oracle IS '1 minus accuracy divided by that of the oracle.';
-COMMENT ON COLUMN routing.mean_cost IS 'Mean price of the chosen models; null without prices.';
+COMMENT ON COLUMN routing.mean_cost IS 'Mean US$ a question of 200 tokens in and 200 out, at the registry''s prices of the chosen models; null where one has no price.';
 
 COMMENT ON TABLE routes IS 'Which model each test question is sent to: one row a method and question.';
 COMMENT ON COLUMN routes.embedder IS 'Embedder that is evaluated.';
@@ -102,7 +111,7 @@ COMMENT ON COLUMN routes.method IS 'Routing method.';
 COMMENT ON COLUMN routes.question_id IS 'Test question.';
 COMMENT ON COLUMN routes.benchmark IS 'Benchmark of the question.';
 COMMENT ON COLUMN routes.model IS 'Model it is sent to.';
-COMMENT ON COLUMN routes.probability IS 'Forecast probability that the model is right.';
+COMMENT ON COLUMN routes.probability IS 'Probability that the model is right, as the embedder forecasts it, whatever the method.';
 COMMENT ON COLUMN routes.correct IS 'Whether it was; null where it was not asked.';
 
 COMMENT ON VIEW leaderboard IS 'Accuracy of each model on each benchmark, and on all its answers (benchmark = all).';
@@ -125,5 +134,5 @@ COMMENT ON VIEW model_similarity IS 'How near two models'' embeddings are.';
 COMMENT ON COLUMN model_similarity.embedder IS 'Embedder.';
 COMMENT ON COLUMN model_similarity.model IS 'Model.';
 COMMENT ON COLUMN model_similarity.other IS 'Another model.';
-COMMENT ON COLUMN model_similarity.distance IS 'Euclidean distance.';
-COMMENT ON COLUMN model_similarity.cosine IS 'Cosine similarity.';
+COMMENT ON COLUMN model_similarity.distance IS 'Euclidean distance; of method spectral, the root mean square difference of the two models'' log-odds over the training questions.';
+COMMENT ON COLUMN model_similarity.cosine IS 'Cosine similarity; of method spectral, that of the two models'' log-odds over the training questions.';

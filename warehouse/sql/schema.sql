@@ -99,6 +99,17 @@ CREATE TABLE IF NOT EXISTS forecasts (
     PRIMARY KEY (embedder, method, benchmark)
 );
 
+-- No key, as with responses.
+CREATE TABLE IF NOT EXISTS predictions (
+    embedder VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    question_id VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
+    probability FLOAT NOT NULL,
+    low FLOAT,
+    high FLOAT
+);
+
 CREATE TABLE IF NOT EXISTS routing (
     embedder VARCHAR,
     method VARCHAR,

@@ -6,10 +6,16 @@ from hypothesis.extra.numpy import arrays
 
 from embedder.downstream.routing import ROUTES, ROUTING, route
 from embedder.matrix import CorrectnessMatrix
+from embedder.predictor import Forecast
 
 # Models m00, m01, m02. On train m00 is best overall and on "a", m01 is best on "b", m02 knows nothing.
 TRAIN = [[1, 0, 0]] * 30 + [[0, 1, 0]] * 20
 TRAIN_BENCHMARKS = ["a"] * 30 + ["b"] * 20
+
+
+def said(probabilities, scores=None):
+    """A forecast of test questions; it routes by the probabilities unless there are `scores`."""
+    return Forecast(np.array(probabilities), None, np.array(probabilities if scores is None else scores))
 
 
 @pytest.fixture
@@ -21,8 +27,7 @@ def world(make_matrix):
         splits=["train"] * 50 + ["test"] * 4,
         benchmarks=[*TRAIN_BENCHMARKS, "a", "a", "b", "b"],
     )
-    probabilities = np.vstack([np.zeros((50, 3)), [[0.9, 0.1, 0.2], [0.3, 0.2, 0.6], [0.9, 0.5, 0.1], [0.9, 0.4, 0.4]]])
-    return matrix, probabilities
+    return matrix, said([[0.9, 0.1, 0.2], [0.3, 0.2, 0.6], [0.9, 0.5, 0.1], [0.9, 0.4, 0.4]])
 
 
 def routing(table):
@@ -76,69 +81,89 @@ def test_routes_say_what_each_router_chose(world):
         ("q53", "m01", False),
     ]
     assert [model for _, model, _ in chosen["oracle"]] == ["m00", "m02", "m01", "m02"]
-    router = [row["probability"] for row in table.to_pylist() if row["method"] == "router"]
-    assert router == pytest.approx([0.9, 0.6, 0.9, 0.4])
+    sure = {}
+    for row in table.to_pylist():
+        sure.setdefault(row["method"], []).append(row["probability"])
+    assert sure["router"] == pytest.approx([0.9, 0.6, 0.9, 0.4])
+    assert sure["best_single"] == pytest.approx([0.9, 0.3, 0.9, 0.4])
+    assert sure["oracle"] == pytest.approx([0.9, 0.6, 0.5, 0.4])
+
+
+def test_the_score_chooses_and_the_probability_is_told(world):
+    matrix, forecast = world
+    scores = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 1, 0]])  # m00 was not asked the last
+    _, table = route(matrix, said(forecast.probabilities, scores), "v1")
+    router = [(row["model"], row["probability"]) for row in table.to_pylist() if row["method"] == "router"]
+    assert router == [("m01", 0.1), ("m00", 0.3), ("m02", 0.1), ("m01", 0.4)]
 
 
 def test_ties_go_to_the_better_on_train_then_by_name(make_matrix):
     matrix = make_matrix([[0, 1, 1], [1, 1, 1]], splits=["train", "test"])
-    _, routes = route(matrix, np.full((2, 3), 0.5), "v")
+    _, routes = route(matrix, said([[0.5] * 3]), "v")
     router = [row["model"] for row in routes.to_pylist() if row["method"] == "router"]
     assert router == ["m01"]
 
 
 def test_a_lucky_model_with_one_answer_is_not_the_best(make_matrix):
     matrix = make_matrix([[1, None, 0]] * 9 + [[0, 1, 0], [1, 0, 0]], splits=["train"] * 10 + ["test"])
-    found = routing(route(matrix, np.full((11, 3), 0.5), "v")[0])
+    found = routing(route(matrix, said([[0.5] * 3]), "v")[0])
     assert found["best_single", "all"]["accuracy"] == 1
 
 
 def test_a_question_nobody_answered_is_left_out(make_matrix):
     matrix = make_matrix([[1], [None], [1]], splits=["train", "test", "test"])
-    table, routes = route(matrix, np.full((3, 1), 0.5), "v")
+    table, routes = route(matrix, said([[0.5]] * 2), "v")
     assert routing(table)["router", "all"]["n"] == 1
     assert set(routes["question_id"].to_pylist()) == {"q02"}
 
 
 def test_a_benchmark_that_all_fail(make_matrix):
     matrix = make_matrix([[1, 0], [0, 0], [0, 0]], splits=["train", "test", "test"])
-    row = routing(route(matrix, np.full((3, 2), 0.5), "v")[0])["router", "b"]
+    row = routing(route(matrix, said([[0.5] * 2] * 2), "v")[0])["router", "b"]
     assert (row["accuracy"], row["gain_over_best"], row["gap_to_oracle"]) == (0, None, None)
 
 
 def test_no_test_questions(make_matrix):
-    table, routes = route(make_matrix([[1, 0]], splits=["train"]), np.full((1, 2), 0.5), "v")
+    table, routes = route(make_matrix([[1, 0]], splits=["train"]), said(np.empty((0, 2))), "v")
     assert (table.num_rows, routes.num_rows) == (0, 0)
     assert (table.schema, routes.schema) == (ROUTING, ROUTES)
 
 
 def test_costs_only_where_all_that_is_used_has_a_price(world):
-    matrix, probabilities = world
-    assert routing(route(matrix, probabilities, "v")[0])["router", "all"]["mean_cost"] is None
-    found = routing(route(matrix, probabilities, "v", prices={"m00": 4.0, "m01": 2.0})[0])
+    matrix, forecast = world
+    assert routing(route(matrix, forecast, "v")[0])["router", "all"]["mean_cost"] is None
+    found = routing(route(matrix, forecast, "v", prices={"m00": 4.0, "m01": 2.0})[0])
     assert found["best_single", "all"]["mean_cost"] == pytest.approx((3 * 4 + 2) / 4)
     assert found["router", "all"]["mean_cost"] is None  # it uses m02, which has no price
     assert found["router", "b"]["mean_cost"] == pytest.approx(3)
 
 
-def test_a_missing_probability_is_refused(world):
-    matrix, probabilities = world
-    with pytest.raises(ValueError, match="has no probability"):
-        route(matrix, np.full_like(probabilities, np.nan), "v")
+def test_a_missing_probability_or_score_is_refused(world):
+    matrix, forecast = world
+    known, missing = forecast.probabilities, np.full_like(forecast.probabilities, np.nan)
+    for faulty in (said(missing, known), said(known, missing)):
+        with pytest.raises(ValueError, match="has no probability or routing score"):
+            route(matrix, faulty, "v")
+
+
+def test_forecasts_of_all_questions_are_not_taken_for_those_of_the_test_split(world):
+    matrix, _ = world
+    with pytest.raises(ValueError, match=r"of \(54, 3\) questions and models, but tested are \(4, 3\)"):
+        route(matrix, said(np.full((54, 3), 0.5)), "v")
 
 
 LABELS = arrays(np.float32, (12, 3), elements=st.sampled_from([0.0, 1.0, np.nan]))
-PROBABILITIES = arrays(np.float64, (12, 3), elements=st.floats(0, 1))
+SCORES = arrays(np.float64, (8, 3), elements=st.floats(0, 1))
 
 
-@given(LABELS, PROBABILITIES)
-def test_no_router_beats_the_oracle_and_nobody_answers_for_another(labels, probabilities):
+@given(LABELS, SCORES)
+def test_no_router_beats_the_oracle_and_nobody_answers_for_another(labels, scores):
     labels[0] = [1, 0, 1]
     names = np.array([f"q{i:02d}" for i in range(12)], object)
     benchmark = np.array(["a", "b"] * 6, object)
     splits = np.array(["train"] * 4 + ["test"] * 8, object)
     matrix = CorrectnessMatrix(labels, ("x", "y", "z"), names, benchmark, benchmark, splits, names)
-    table, routes = route(matrix, probabilities, "v")
+    table, routes = route(matrix, said(scores), "v")
     found = routing(table)
     for (_, name), row in found.items():
         assert 0 <= row["accuracy"] <= found["oracle", name]["accuracy"] + 1e-12

@@ -1,0 +1,108 @@
+"""Every figure of `forecasts` follows from `predictions` and `responses`, as a user can see in SQL."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assets.correctness_matrix import build_correctness_matrix
+from assets.embedder import embedder
+from assets.forecasts import forecasts
+from assets.question_embeddings import question_embeddings
+from assets.workspace import Workspace
+from embedder.metrics import bootstrap_interval
+from warehouse.read import query
+
+METHODS = {"embedder", "mf", "knn", "model_benchmark_mean", "model_mean", "majority"}
+
+# The AUC is the share of pairs of a right and a wrong answer in which the right one has the higher probability.
+RECOMPUTED = """
+WITH told AS (
+    SELECT method, benchmark, probability::DOUBLE AS p, correct::INT AS y
+    FROM predictions JOIN responses USING (question_id, model)
+), everywhere AS (
+    FROM told UNION ALL SELECT method, 'all', p, y FROM told
+), ranked AS (
+    SELECT *, rank() OVER below + (count(*) OVER ties - 1) / 2 AS place, least(floor(p * 15), 14) AS bin
+    FROM everywhere
+    WINDOW below AS (PARTITION BY method, benchmark ORDER BY p), ties AS (PARTITION BY method, benchmark, p)
+), bins AS (
+    SELECT method, benchmark, abs(sum(p - y)) AS gap FROM ranked GROUP BY method, benchmark, bin
+), calibrated AS (
+    SELECT method, benchmark, sum(gap) AS gap FROM bins GROUP BY ALL
+)
+SELECT method, benchmark, count(*) AS n, avg(((p >= 0.5) = (y = 1))::INT) AS accuracy,
+    CASE WHEN sum(y) BETWEEN 1 AND count(*) - 1
+        THEN (sum(place * y) - sum(y) * (sum(y) + 1) / 2) / (sum(y) * sum(1 - y)) END AS auc,
+    -avg(ln(greatest(least(if(y = 1, p, 1 - p), 1 - 1e-6), 1e-6))) AS log_loss,
+    avg((p - y) ** 2) AS brier, any_value(gap) / count(*) AS ece
+FROM ranked JOIN calibrated USING (method, benchmark)
+GROUP BY ALL ORDER BY ALL
+"""
+HITS = """
+SELECT count(*) FILTER ((probability >= 0.5) = correct) AS hits, count(*) AS asked
+FROM predictions p JOIN responses r USING (question_id, model)
+WHERE method = '{method}' AND '{benchmark}' IN (benchmark, 'all')
+GROUP BY benchmark, question_id ORDER BY benchmark, question_id
+"""
+
+
+@pytest.fixture
+def evaluated(
+    workspace: Workspace,
+    answer: Callable[..., None],
+    encoder: Any,
+    materialize: Callable[..., dict[str, Any]],
+) -> Workspace:
+    """Three models that are right by chance, one of them not about every question."""
+    rng = np.random.default_rng(4)
+    for benchmark, questions in (("sums", 120), ("trees", 150)):
+        for model, share in (("ash", 0.3), ("elm", 0.5), ("org/oak", 0.8)):
+            grades = "".join("1" if number < share else "0" for number in rng.random(questions))
+            answer(benchmark, model, grades[:-60] + "-" * 60 if model == "ash" else grades)
+    materialize(build_correctness_matrix(workspace.registry))
+    for asset in (question_embeddings, embedder, forecasts):
+        materialize(asset)
+    return workspace
+
+
+def test_all_is_recomputed_from_single_predictions(evaluated: Workspace) -> None:
+    columns = "method, benchmark, n, accuracy, auc, log_loss, brier, ece"
+    recorded = query(evaluated.database, f"SELECT {columns} FROM forecasts ORDER BY ALL").to_pylist()
+    assert {row["method"] for row in recorded} == METHODS
+    assert {row["benchmark"] for row in recorded} == {"all", "sums", "trees"}
+    recomputed = query(evaluated.database, RECOMPUTED).to_pylist()
+    assert recomputed == [pytest.approx(row, abs=1e-6) for row in recorded]
+
+
+def test_so_are_the_intervals_question_by_question(evaluated: Workspace) -> None:
+    for row in query(evaluated.database, "FROM forecasts").to_pylist():
+        hits = query(evaluated.database, HITS.format(**row)).to_pydict()
+        interval = bootstrap_interval(np.array(hits["hits"]), np.array(hits["asked"]), seed=evaluated.seed)
+        assert interval == pytest.approx((row["ci_low"], row["ci_high"]), abs=1e-6)
+
+
+def test_what_stands_beside_a_prediction(evaluated: Workspace) -> None:
+    """The version that serves; of test questions only, and of every answer to one; intervals where there are any."""
+    rows = query(
+        evaluated.database,
+        "SELECT p.method, serving, count(*) = (SELECT count(*) FROM responses JOIN questions USING (question_id) "
+        "WHERE split = 'test') AS complete, bool_and(split = 'test') AS test_only, "
+        "bool_and(low < probability AND probability < high) AS inside, count(low) = count(high) AS both "
+        "FROM predictions p JOIN embedders USING (embedder) JOIN questions USING (question_id) GROUP BY ALL",
+    ).to_pylist()
+    told = {row.pop("method"): row for row in rows}
+    expected = {"serving": True, "complete": True, "test_only": True, "both": True}
+    assert told == {name: expected | {"inside": True if name == "embedder" else None} for name in METHODS}
+
+
+def test_only_the_serving_versions_predictions_are_kept(
+    evaluated: Workspace, answer: Callable[..., None], materialize: Callable[..., dict[str, Any]]
+) -> None:
+    answer("sums", "yew", "10" * 60)
+    version = materialize(embedder)["version"]
+    materialize(forecasts)
+    versions = "SELECT DISTINCT embedder FROM {} ORDER BY embedder"
+    assert query(evaluated.database, versions.format("predictions")).to_pylist() == [{"embedder": version}]
+    assert query(evaluated.database, versions.format("forecasts")).num_rows == 2
