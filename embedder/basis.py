@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.utils import gen_batches
 from sklearn.utils.extmath import randomized_svd
 
 __all__ = ["fill_missing", "leading_directions"]
 
 _FILL_RANK, _FILL_STEPS = 6, 20
+_BLOCK_CELLS = 1_000_000  # filled at a time: a second copy of ten thousand models' answers is a gigabyte
 
 
 def fill_missing(residuals: np.ndarray) -> np.ndarray:
@@ -17,7 +19,7 @@ def fill_missing(residuals: np.ndarray) -> np.ndarray:
     decompose again (Mazumder, Hastie and Tibshirani 2010). Never by a constant: not asked is not wrong.
     """
     missing = np.isnan(residuals)
-    filled = np.nan_to_num(residuals).astype(np.float32)
+    filled = np.where(missing, np.float32(0), residuals)
     rank = min(_FILL_RANK, min(residuals.shape) - 1)
     if rank < 1 or not missing.any():
         return filled
@@ -26,8 +28,9 @@ def fill_missing(residuals: np.ndarray) -> np.ndarray:
         # One step of subspace iteration from the last decomposition: the cells change little from step to step.
         orthonormal = np.linalg.qr(filled @ right.T)[0]
         left, singular, right = np.linalg.svd(orthonormal.T @ filled, full_matrices=False)
-        low_rank = (orthonormal @ left[:, :rank] * (singular[:rank] - singular[rank])) @ right[:rank]
-        filled[missing] = low_rank[missing]
+        scores = orthonormal @ left[:, :rank] * (singular[:rank] - singular[rank])
+        for rows in gen_batches(len(filled), max(1, _BLOCK_CELLS // filled.shape[1])):
+            np.copyto(filled[rows], scores[rows] @ right[:rank], where=missing[rows])
     return filled
 
 

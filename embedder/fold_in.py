@@ -276,10 +276,11 @@ def _response_designs(labels: np.ndarray, rates: np.ndarray, coordinates: np.nda
 def _misfit(designs: list[_Own], fitted: list[Gaussian], benchmarks: np.ndarray, names: np.ndarray) -> np.ndarray:
     """(B,) root mean square over models of predicted less true accuracy."""
     errors = np.full((len(designs), len(names)), np.nan)
+    number = np.searchsorted(names, benchmarks)
     for model, ((design, answers, asked), found) in enumerate(zip(designs, fitted, strict=True)):
-        off = expit(design @ found.mean) - answers
-        for column, name in enumerate(names):
-            rows = asked & (benchmarks == name)
-            errors[model, column] = off[rows].mean() if rows.any() else np.nan
+        off = expit(design[asked] @ found.mean) - answers[asked]
+        count = np.bincount(number[asked], minlength=len(names))
+        total = np.bincount(number[asked], off, len(names))
+        errors[model] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     known = ~np.isnan(errors)
     return np.sqrt(np.nansum(errors**2, axis=0) / np.maximum(known.sum(0), 1))

@@ -9,6 +9,7 @@ them, and its leave-one-out error, is a few products of arrays.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -64,9 +65,14 @@ class NystromFeatures:
         """Only the `count` features that vary most, which say nearly all of how near a question is to the others."""
         return replace(self, rotation=self.rotation[:, :count].contiguous(), variances=self.variances[:count])
 
+    @cached_property
+    def _origin(self) -> torch.Tensor:
+        """(r,) where features would be, were they not centred."""
+        return self.kernel.mean @ self.rotation
+
     def unseen(self, features: torch.Tensor) -> torch.Tensor:
         """(n,) share of a question's kernel that these features do not see: near 1 far from all landmarks."""
-        return (1 - (features + self.kernel.mean @ self.rotation).square().sum(1)).clamp(0, 1)
+        return (1 - (features + self._origin).square().sum(1)).clamp(0, 1)
 
 
 @dataclass(frozen=True)

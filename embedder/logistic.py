@@ -12,7 +12,9 @@ from torch.nn.functional import softplus
 
 __all__ = ["LogisticProblem"]
 
-_BLOCK_CELLS = 16_000_000  # of the answers at a time: bounds the memory ten thousand models take
+_BLOCK_CELLS = (
+    1_000_000  # of the answers at a time: what fits the cache is twice as fast, whatever the number of models
+)
 
 
 @dataclass(frozen=True)
@@ -81,4 +83,4 @@ class LogisticProblem:
     def information(self, bias: torch.Tensor) -> torch.Tensor:
         """(M,) Fisher information of a model's answers on its log-odds: their number times p (1 - p)."""
         rate = torch.sigmoid(bias)
-        return (~self.labels.isnan()).sum(0) * (rate * (1 - rate))
+        return (len(self.labels) - self.labels.isnan().sum(0, dtype=torch.int32)) * (rate * (1 - rate))

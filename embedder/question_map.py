@@ -47,7 +47,7 @@ class InputScales:
     @classmethod
     def fit(cls, questions: Questions, lexical_weight: float) -> Self:
         lexical = torch.from_numpy(questions.lexical) if lexical_weight else torch.empty(len(questions), 0)
-        deviation = lexical.std(0, correction=0)
+        deviation = _variances(lexical).sqrt()
         deviation[deviation < 1e-6] = torch.inf
         standardised = _standardised(lexical, lexical.mean(0), deviation)
         vectors = torch.from_numpy(questions.vectors.astype(np.float32))
@@ -130,14 +130,18 @@ class QuestionMap:
     def _landmark_norms(self) -> torch.Tensor:  # a third of the time of a single question
         return self.landmarks.square().sum(1)
 
+    @cached_property
+    def _scaled_categories(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the landmarks, and their squared norms."""
+        scaled = self.landmark_categories * self.category_scale
+        return scaled, scaled.square().sum(1)
+
     def kernel(self, questions: Questions) -> tuple[torch.Tensor, torch.Tensor]:
         """Kernel values with the landmarks (n, m), centred, which `features.rotation` turns into features; and the
         category probabilities (n, C) found on the way."""
         squared = squared_distances(self.scales(questions), self.landmarks, self._landmark_norms)
         probabilities = self.categories(squared)
-        squared += squared_distances(
-            probabilities * self.category_scale, self.landmark_categories * self.category_scale
-        )
+        squared += squared_distances(probabilities * self.category_scale, *self._scaled_categories)
         return self.features.kernel(squared), probabilities
 
 
@@ -147,8 +151,12 @@ def _standardised(lexical: torch.Tensor, mean: torch.Tensor, deviation: torch.Te
 
 def _scale(inputs: torch.Tensor, weight: float) -> torch.Tensor:
     """By how much to stretch `inputs` (n, D) for a mean squared distance of `weight`; 0 where they do not differ."""
-    mean_squared_distance = 2 * inputs.var(0, correction=0).sum()
+    mean_squared_distance = 2 * _variances(inputs).sum()
     return torch.where(mean_squared_distance > 1e-9, weight / mean_squared_distance.clamp_min(1e-9), 0.0).sqrt()
+
+
+def _variances(inputs: torch.Tensor) -> torch.Tensor:
+    return (inputs - inputs.mean(0)).square().mean(0)
 
 
 def _sharpened(scores: torch.Tensor, power: float) -> torch.Tensor:

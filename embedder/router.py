@@ -46,6 +46,7 @@ class Router:
         self.encoder = encoder
         self.costs = costs or {}
         self._column = {name: column for column, name in enumerate(embedder.models)}
+        self._all = self._columns(None, ())
 
     def rank(
         self,
@@ -66,7 +67,7 @@ class Router:
         """
         if isinstance(questions, str):
             raise TypeError("rank takes a list of questions; put the one question into a list")
-        columns = self._columns(models, without)
+        columns = self._all if models is None and not without else self._columns(models, without)
         forecast = self.embedder.forecast(self._described(questions))
         scores = forecast.routing_scores[:, columns]
         if cost_weight:

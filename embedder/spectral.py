@@ -137,7 +137,8 @@ class SpectralEmbedder(Predictor):
         return self._coordinates(kernel) @ self._learned.embeddings.T
 
     def _scores(self, logits: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
-        by_category = torch.logit(categories @ self._learned.category_rates, eps=1e-6)
+        rates = (categories @ self._learned.category_rates).clamp(1e-6, 1 - 1e-6)
+        by_category = (rates / (1 - rates)).log()  # torch.logit wakes all threads, even for a hundred numbers
         return torch.lerp(by_category, logits, _FORECAST_SHARE).sigmoid_()
 
     def _deviations(self, kernel: torch.Tensor) -> torch.Tensor:
@@ -198,8 +199,9 @@ def _learnt(
 
 def _category_rates(labels: np.ndarray, categories: np.ndarray, rates: np.ndarray) -> torch.Tensor:
     """(C, M) share of right answers by category, drawn to the model's overall `rates` (M,)."""
-    member = torch.eye(int(categories.max()) + 1)[torch.from_numpy(categories)].T  # (C, Q)
-    right = member @ torch.from_numpy(np.nan_to_num(labels))
-    asked = member @ torch.from_numpy((~np.isnan(labels)).astype(np.float32))
-    overall = torch.from_numpy(rates.astype(np.float32))
-    return (right + _CATEGORY_PRIOR_ANSWERS * overall) / (asked + _CATEGORY_PRIOR_ANSWERS)
+    found = np.empty((categories.max() + 1, labels.shape[1]), np.float32)
+    for category in range(len(found)):
+        some = labels[categories == category]
+        right, asked = np.nansum(some, axis=0), (~np.isnan(some)).sum(axis=0)
+        found[category] = (right + _CATEGORY_PRIOR_ANSWERS * rates) / (asked + _CATEGORY_PRIOR_ANSWERS)
+    return torch.from_numpy(found)

@@ -10,12 +10,15 @@ routes, and only there, it takes missing labels for wrong ones: training and for
 only for what was asked. Two things differ: sentence vectors are those of this project's encoder, and it runs on the
 CPU, as what it is compared with does.
 
+The project's own embedders are fitted in the same run, so that times compare.
 With fewer `--epochs` the time of all 50 is extrapolated, and the quality is that of the last epoch run.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +35,10 @@ sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is 
 from embedder import metrics  # noqa: E402
 from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
+from embedder.mf import MatrixFactorization  # noqa: E402
+from embedder.predictor import Predictor  # noqa: E402
+from embedder.questions import Questions  # noqa: E402
+from embedder.spectral import SpectralEmbedder  # noqa: E402
 from perf.embedder import SETS, embed, published  # noqa: E402
 
 EPOCHS = 50
@@ -130,6 +137,33 @@ def quality_table(name: str, matrix: CorrectnessMatrix, probabilities: dict[bool
     return table
 
 
+PEERS: dict[str, Callable[[], Predictor]] = {
+    "default embedder": SpectralEmbedder,
+    "the same on the sentence vectors alone, 500 landmarks": partial(
+        SpectralEmbedder, landmarks=500, lexical_weight=0, category_weight=0
+    ),
+    "the paper's model, whole question batches, stopped on val": MatrixFactorization,
+}
+
+
+def peers_table(matrix: CorrectnessMatrix, vectors: np.ndarray, reference: float) -> Table:
+    """A row is an embedder of this project: its quality on test, and how often it is fitted in `reference` seconds."""
+    table = Table(title="fitted in the same run, features of the text's form included", title_justify="left")
+    for number, column in enumerate(("embedder", "accuracy", "log-loss", "seconds", "reference's time / its time")):
+        table.add_column(column, justify="right" if number else "left")
+    test = matrix.of_split("test")
+    for name, make in PEERS.items():
+        questions = Questions(matrix.texts, vectors, matrix.benchmarks)
+        started = time.perf_counter()
+        predictor = make().fit(matrix, questions)
+        seconds = time.perf_counter() - started
+        probabilities = predictor.predict_proba(questions.rows(matrix.splits == "test"))
+        accuracy = f"{metrics.accuracy(test.labels, probabilities):.2%}"
+        loss = f"{metrics.log_loss(test.labels, probabilities):.4f}"
+        table.add_row(name, accuracy, loss, f"{seconds:.2f}", f"{reference / seconds:.0f}")
+    return table
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data")
@@ -150,6 +184,7 @@ def main() -> None:
         probabilities, seconds = train(matrix, vectors, options.epochs)
         console.print(quality_table(name, matrix, probabilities))
         console.print(duration(options.epochs, seconds))
+        console.print(peers_table(matrix, vectors, seconds / options.epochs * EPOCHS))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.kernel import NystromFeatures, fit_ridge, squared_distances
+from embedder.kernel import Kernel, NystromFeatures, fit_ridge, squared_distances
 
 WIDTH = 2.0
 
@@ -39,6 +39,13 @@ def test_squared_distances_are_never_negative(seed):
     assert (squared_distances(x, x) >= 0).all()
 
 
+def test_kernel_values_are_centred_and_the_distances_left_as_they_were():
+    squared = torch.tensor([[0.0, 2.0]])
+    values = Kernel(torch.tensor(0.5), torch.tensor([0.25, 0.125]))(squared)
+    torch.testing.assert_close(values, torch.tensor([[0.75, 0.36788 - 0.125]]), atol=1e-5, rtol=0)
+    assert squared.tolist() == [[0.0, 2.0]]
+
+
 def test_the_kernel_falls_to_1_over_e_at_the_mean_squared_distance_over_width():
     landmarks = torch.tensor([[0.0], [2.0]])  # 4 apart, squared
     features, _ = fit(landmarks, landmarks)
@@ -71,10 +78,23 @@ def test_features_are_centred_and_uncorrelated_with_the_variances_told_greatest_
     assert (features.variances.diff() <= 0).all()
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="in float32 most of these features are rounding noise; their correlation is off by 4% of the first",
+)
+def test_features_are_uncorrelated_also_where_many_landmarks_lie_close_together():
+    x = points(1000)
+    features, mapped = fit(x, x)
+    rounding = 1e-3 * features.variances[0].item()
+    torch.testing.assert_close(mapped.T @ mapped, torch.diag(features.variances), atol=rounding, rtol=0)
+
+
 def test_the_map_gives_new_questions_what_training_questions_got():
     x = points(50)
     features, mapped = fit(x, x[:20])
-    torch.testing.assert_close(features.kernel(squared_distances(x, x[:20])) @ features.rotation, mapped, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        features.kernel(squared_distances(x, x[:20])) @ features.rotation, mapped, atol=1e-4, rtol=0
+    )
 
 
 def test_landmarks_that_come_twice():

@@ -49,6 +49,8 @@ def test_what_is_loaded_predicts_the_same(planted, tmp_path, predictor):
     assert type(loaded) is type(predictor)
     assert loaded.models == predictor.models
     np.testing.assert_array_equal(loaded.predict_proba(questions), predictor.predict_proba(questions))
+    before, after = predictor.state()[0], loaded.state()[0]
+    assert {name: array.shape for name, array in after.items()} == {name: a.shape for name, a in before.items()}
 
 
 def test_same_embedder_same_bytes(planted, tmp_path):
@@ -132,6 +134,12 @@ def test_another_number_of_models(saved):
 def test_settings_that_do_not_fit_the_tensors(saved):
     edit(saved, lambda config: config["settings"].update(dimensions=5))
     with pytest.raises(StoreError, match="do not fit together"):
+        load_embedder(saved)
+
+
+def test_a_setting_of_another_version(saved):
+    edit(saved, lambda config: config["settings"].update(odd=5))
+    with pytest.raises(StoreError, match=r"do not fit together \(.*'odd'\); fit the embedder anew"):
         load_embedder(saved)
 
 
