@@ -9,6 +9,7 @@ from sklearn.utils.extmath import randomized_svd
 __all__ = ["fill_missing", "leading_directions"]
 
 _FILL_RANK, _FILL_STEPS = 6, 20
+_EXACT_MODELS = 500  # beyond, exact eigenvectors take longer than all the rest
 _BLOCK_CELLS = 1_000_000  # filled at a time: a second copy of ten thousand models' answers is a gigabyte
 
 
@@ -36,6 +37,8 @@ def fill_missing(residuals: np.ndarray) -> np.ndarray:
 
 def leading_directions(filled: np.ndarray, rank: int) -> np.ndarray:
     """(M, k) orthonormal, k ≤ `rank`: the model space's directions of most variance, the greatest first."""
-    # Exact for up to some dozens of models, and quick for ten thousand; the fixed seed keeps it reproducible.
-    _, _, right = randomized_svd(filled, min(rank, *filled.shape), n_oversamples=20, random_state=0)
+    count = min(rank, *filled.shape)
+    if filled.shape[1] <= _EXACT_MODELS:
+        return np.ascontiguousarray(np.linalg.eigh(filled.T @ filled)[1][:, ::-1][:, :count])
+    _, _, right = randomized_svd(filled, count, n_oversamples=20, random_state=0)  # the seed keeps it reproducible
     return np.ascontiguousarray(right.T)

@@ -80,6 +80,7 @@ class SpectralEmbedder(Predictor):
         kernel = self._learned.question_map.kernel(questions)[0]
         return (self._variances(kernel) @ self._learned.directions.square().mean(0)).numpy()
 
+    @torch.inference_mode()
     def forecast(self, questions: Questions) -> Forecast:
         """Probabilities, their standard deviations on the scale of log-odds, and routing scores.
 
@@ -157,6 +158,8 @@ class SpectralEmbedder(Predictor):
 
     def _for_all(self, values: torch.Tensor, otherwise: float) -> np.ndarray:
         """(n, models with answers) → (n, M), `otherwise` for the models without."""
+        if values.shape[1] == len(self.models):
+            return values.numpy()
         spread = np.full((len(values), len(self.models)), otherwise, np.float32)
         spread[:, self.has_answers] = values.numpy()
         return spread

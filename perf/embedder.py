@@ -25,6 +25,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
+from scipy.special import logit
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_predict
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
@@ -40,6 +43,7 @@ from embedder.questions import Questions  # noqa: E402
 from embedder.spectral import SpectralEmbedder  # noqa: E402
 
 SETS = ("mmlu_pro", "zeroeval", "combined")
+FEW = 1000  # training questions of the row that shows how few are enough
 CHUNK = 1024  # texts between two saves of the cache
 
 
@@ -108,6 +112,13 @@ def fit_all(matrix: CorrectnessMatrix, texts: np.ndarray, vectors: np.ndarray, s
         again = make().fit(matrix, questions, seed=seed + 1).predict_proba(tested)
         changed = ((again >= 0.5) != (forecast.probabilities >= 0.5)).mean()
         fitted[predictor.method] = Fitted(forecast, seconds, float(changed))
+    few = np.random.default_rng(seed).choice(np.flatnonzero(matrix.splits == "train"), FEW, replace=False)
+    splits = np.where(np.isin(np.arange(len(texts)), few) | (matrix.splits == "test"), matrix.splits, "unused")
+    questions = Questions(texts, vectors, matrix.benchmarks)
+    started = time.perf_counter()
+    predictor = SpectralEmbedder().fit(replace(matrix, splits=splits), questions)
+    seconds = time.perf_counter() - started
+    fitted[f"on {FEW:,} questions"] = Fitted(predictor.forecast(questions.rows(splits == "test")), seconds, 0.0)
     return fitted
 
 
@@ -203,6 +214,7 @@ def cross_fit_tables(name: str, matrix: CorrectnessMatrix, questions: Questions,
     for method, out in found.items():
         cells = _forecast_cells(out.labels, out.probabilities, found["mf"].probabilities, seed)
         table.add_row(method, *cells)
+    table.add_row("spectral, Platt", *_forecast_cells(matrix.labels, *_recalibrated(found), seed))
     routing = _table(
         "routing, 5-fold: points gained over the best single model (95%)",
         ("routed by", "all models", "without the two best"),
@@ -216,6 +228,20 @@ def cross_fit_tables(name: str, matrix: CorrectnessMatrix, questions: Questions,
     for way, (out, score) in ways.items():
         routing.add_row(way, *(_gain(out, getattr(out, score), drop, seed) for drop in (0, 2)))
     return [table, routing]
+
+
+def _recalibrated(found: dict[str, OutOfFold]) -> tuple[np.ndarray, np.ndarray]:
+    """The default embedder's probabilities after Platt's scaling, fitted on other questions' forecasts; and mf's."""
+    out = found["spectral"]
+    asked = ~np.isnan(out.labels)
+    logits = logit(np.clip(out.probabilities[asked], 1e-6, 1 - 1e-6))[:, None]
+    question = np.nonzero(asked)[0]
+    scaled = out.probabilities.copy()
+    platt = LogisticRegression(C=np.inf)
+    others = GroupKFold(5)  # questions, not cells
+    predicted = cross_val_predict(platt, logits, out.labels[asked], groups=question, cv=others, method="predict_proba")
+    scaled[asked] = np.asarray(predicted)[:, 1]
+    return scaled, found["mf"].probabilities
 
 
 def _gain(out: OutOfFold, score: np.ndarray, drop: int, seed: int) -> str:
