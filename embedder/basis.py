@@ -39,6 +39,6 @@ def leading_directions(filled: np.ndarray, rank: int) -> np.ndarray:
     """(M, k) orthonormal, k ≤ `rank`: the model space's directions of most variance, the greatest first."""
     count = min(rank, *filled.shape)
     if filled.shape[1] <= _EXACT_MODELS:
-        return np.ascontiguousarray(np.linalg.eigh(filled.T @ filled)[1][:, ::-1][:, :count])
+        return np.array(np.linalg.eigh(filled.T @ filled)[1][:, : -count - 1 : -1], order="C")
     _, _, right = randomized_svd(filled, count, n_oversamples=20, random_state=0)  # the seed keeps it reproducible
     return np.ascontiguousarray(right.T)
