@@ -8,9 +8,9 @@ A question with sentence embedding x and a model m meet as
 
 Only the difference of the logits counts, so with w = w_1 - w_0 and b = b_1 - b_0 the logits of a batch of
 questions and all models are one matrix product, (q * w) Pᵀ + b. The authors' code trains on single (question,
-model) pairs in file order, takes missing labels for wrong ones, keeps its noise on in use and its last epoch
-whatever it is worth; here cells that were not asked are masked, questions are shuffled, noise is for training
-only, and the epoch that is best on the validation questions is kept.
+model) pairs in file order, keeps its noise on and takes missing labels for wrong ones where it routes, and keeps
+its last epoch whatever it is worth; here cells that were not asked are masked, questions are shuffled, noise is for
+training only, and the epoch that is best on the validation questions is kept.
 """
 
 from __future__ import annotations
