@@ -393,7 +393,7 @@ def test_route_shows_the_best_model_first_with_its_interval(route: Invoke) -> No
     assert {row[0] for row in rows} == {"adder", "gardener", "novice"}
     for _, probability, interval in rows:
         low, high = map(float, interval.split(" to "))
-        assert 0 <= low < float(probability) < high <= 1
+        assert 0 <= low <= float(probability) <= high <= 1
     assert float(rows[0][1]) > 0.5 > float(rows[1][1])
     assert cells(route(TREE, "--top", 1))[0][0] == "gardener"
 
