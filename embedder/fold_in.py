@@ -27,10 +27,10 @@ from .spectral import SpectralEmbedder
 
 __all__ = ["BenchmarkAccuracy", "Evidence", "FoldedModel", "Gaussian", "Pool", "posterior"]
 
-_FACTORS = 6  # leading factors of the pool's answers
+_FACTORS = 10  # leading factors of the pool's answers
 _COORDINATES = 8  # of a question's text coordinates, those that count beside the factors
 _PRIOR_MODELS = 200  # enough to estimate a prior from, however large the pool
-_UNCORRELATED_MODELS = 5
+_UNCORRELATED_MODELS = 2
 _WEAK_VARIANCE = 4.0  # of coefficients, where no prior is known yet
 # How many answers' worth one answer is once the pool's answers have explained it; 4 to 16 do equally well.
 _LEVERAGE = 8.0
@@ -46,7 +46,7 @@ class Gaussian:
     @classmethod
     def of(cls, coefficients: np.ndarray) -> Self:
         """The distribution that the rows of `coefficients` (M, p) come from. Models are few: correlations are shrunk as
-        if five more had none, and variances are 1 where there are not even three."""
+        if two more had none, and variances are 1 where there are not even three."""
         mean = coefficients.mean(0)
         if len(coefficients) < 3:
             return cls(mean, np.eye(len(mean)))

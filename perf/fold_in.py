@@ -30,7 +30,7 @@ from embedder.questions import Questions  # noqa: E402
 from embedder.spectral import SpectralEmbedder  # noqa: E402
 from perf.embedder import SETS, embed, published  # noqa: E402
 
-DRAWS = 3  # random draws of answers a model
+DRAWS = 10  # random draws of answers a model
 BATCH = 16  # informative questions between two looks at the answers
 LEAST_ANSWERS = 30
 
