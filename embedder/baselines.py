@@ -13,7 +13,7 @@ from .metrics import log_loss
 from .predictor import Predictor, Sample
 from .questions import Questions
 
-__all__ = ["KNN", "Majority", "ModelBenchmarkMean", "ModelMean", "benchmark_rates", "model_rates"]
+__all__ = ["KNN", "Majority", "ModelBenchmarkMean", "ModelMean", "benchmark_rates", "group_rates", "model_rates"]
 
 
 def model_rates(matrix: CorrectnessMatrix, *, prior_answers: float = 5.0) -> np.ndarray:
@@ -30,12 +30,19 @@ def model_rates(matrix: CorrectnessMatrix, *, prior_answers: float = 5.0) -> np.
 def benchmark_rates(matrix: CorrectnessMatrix, *, prior_answers: float = 5.0) -> tuple[np.ndarray, np.ndarray]:
     """Benchmarks (B,) and share of right answers by benchmark and model (B, M), drawn to the model's own
     share."""
-    rates = model_rates(matrix)
     names, of_row = np.unique(matrix.benchmarks, return_inverse=True)
-    member = csr_array((np.ones(len(of_row)), (of_row, np.arange(len(of_row)))))  # (B, Q)
-    right = member @ np.nan_to_num(matrix.labels).astype(np.float64)
-    asked = member @ matrix.observed.astype(np.float64)
-    return names, (right + prior_answers * rates) / (asked + prior_answers)
+    return names, group_rates(matrix.labels, of_row, model_rates(matrix), prior_answers=prior_answers)
+
+
+def group_rates(labels: np.ndarray, groups: np.ndarray, rates: np.ndarray, *, prior_answers: float) -> np.ndarray:
+    """(G, M) float64 share of right answers in `labels` (Q, M) by the number of the question's group (Q,) and model,
+    drawn to the model's own `rates` (M,)."""
+    found = np.empty((groups.max() + 1, labels.shape[1]))
+    for group in range(len(found)):  # not all at once: two more copies of ten thousand models' answers
+        some = labels[groups == group]
+        right, asked = np.nansum(some, axis=0, dtype=np.float64), (~np.isnan(some)).sum(axis=0)
+        found[group] = (right + prior_answers * rates) / (asked + prior_answers)
+    return found
 
 
 @dataclass(eq=False)

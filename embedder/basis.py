@@ -9,7 +9,7 @@ from sklearn.utils.extmath import randomized_svd
 __all__ = ["fill_missing", "leading_directions"]
 
 _FILL_RANK, _FILL_STEPS = 6, 20
-_EXACT_MODELS = 500  # beyond, exact eigenvectors take longer than all the rest
+_EXACT_MODELS = 1000  # up to here exact eigenvectors are quicker than a randomised decomposition
 _BLOCK_CELLS = 1_000_000  # filled at a time: a second copy of ten thousand models' answers is a gigabyte
 
 

@@ -2,9 +2,9 @@
 
 Two logistic regressions, each convex, each with the Gaussian prior that the pool's models set:
 
-1. Of its answers on the pool's own answers to the same questions (their leading factors) beside first text
-   coordinates: who else knew it says more of how hard a question is than its text does. It tells what to expect of the
-   new model on every question the pool was asked, and so its accuracy on known benchmarks.
+1. Of its answers on the pool's own answers to the same questions (their leading factors) beside their first
+   text coordinates: who else knew it says more of how hard a question is than its text does. It tells what to expect
+   of the new model on every question the pool was asked, and so its accuracy on known benchmarks.
 2. Of these expectations on all of a question's text coordinates: the coefficients are the model's *embedding*, and
    foretell answers to questions nobody was asked yet. Fitted to the bare answers, they would be biased by how the
    questions were chosen.

@@ -1,4 +1,4 @@
-"""A kernel machine's view of questions: a few hundred orthogonal features in which linear methods do kernel work.
+"""A kernel machine's view of questions: uncorrelated features in which linear methods do kernel work.
 
 The Gaussian kernel k(x, z) = exp(-gamma |x - z|²) is approximated from its values at m landmarks (Nyström; Williams and
 Seeger 2000): with K the landmarks' own kernel matrix, k(x, landmarks) K^(-1/2) are features whose inner products are

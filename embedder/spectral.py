@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from .baselines import model_rates
+from .baselines import group_rates, model_rates
 from .basis import fill_missing, leading_directions
 from .kernel import fit_ridge
 from .logistic import LogisticProblem
@@ -127,8 +127,9 @@ class SpectralEmbedder(Predictor):
         )
         start = torch.from_numpy(rates.astype(np.float32)).logit(eps=1e-3)
         coefficients, bias = problem.solve(ridge.coefficients / slope, start)
-        by_category = _category_rates(labels, categories, rates)
-        self._learned = _learnt(question_map, problem, coefficients, bias, by_category)
+        by_category = group_rates(labels, categories, rates, prior_answers=_CATEGORY_PRIOR_ANSWERS)
+        category_rates = torch.from_numpy(by_category.astype(np.float32))
+        self._learned = _learnt(question_map, problem, coefficients, bias, category_rates)
 
     def _probabilities(self, questions: Questions) -> np.ndarray:
         kernel, _ = self._learned.question_map.kernel(questions)
@@ -198,13 +199,3 @@ def _learnt(
         embedding_variance=torch.cat([uncertain, 1 / (information[:, None] + problem.prior_answers * 0.25)], 1),
         category_rates=category_rates,
     )
-
-
-def _category_rates(labels: np.ndarray, categories: np.ndarray, rates: np.ndarray) -> torch.Tensor:
-    """(C, M) share of right answers by category, drawn to the model's overall `rates` (M,)."""
-    found = np.empty((categories.max() + 1, labels.shape[1]), np.float32)
-    for category in range(len(found)):
-        some = labels[categories == category]
-        right, asked = np.nansum(some, axis=0), (~np.isnan(some)).sum(axis=0)
-        found[category] = (right + _CATEGORY_PRIOR_ANSWERS * rates) / (asked + _CATEGORY_PRIOR_ANSWERS)
-    return torch.from_numpy(found)

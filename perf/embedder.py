@@ -12,8 +12,6 @@ on the other four fifths (of which mf needs an eighth to know when to stop). --a
 embedder away and changes its settings, cross-fitted over the train and val questions, the test questions unseen.
 """
 
-import argparse
-import hashlib
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +20,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 from scipy.special import logit
@@ -35,58 +32,16 @@ sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is 
 from embedder import metrics  # noqa: E402
 from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean, model_rates  # noqa: E402
 from embedder.downstream.routing import route  # noqa: E402
-from embedder.encoder import Encoder, load_encoder  # noqa: E402
+from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.mf import MatrixFactorization  # noqa: E402
 from embedder.predictor import Forecast, Predictor  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
 from embedder.spectral import SpectralEmbedder  # noqa: E402
+from perf._common import SETS, embed, is_there, parser, published  # noqa: E402
+from perf._common import table as new_table  # noqa: E402
 
-SETS = ("mmlu_pro", "zeroeval", "combined")
 FEW = 1000  # training questions of the row that shows how few are enough
-CHUNK = 1024  # texts between two saves of the cache
-
-
-def published(folder: Path, name: str) -> CorrectnessMatrix:
-    """The matrix of `<name>.parquet` in the published layout, with the splits of `<name>.split.parquet`."""
-    rows = pq.read_table(folder / f"{name}.parquet").to_pandas()
-    split = pq.read_table(folder / f"{name}.split.parquet").to_pandas().set_index("prompt_id")["split"]
-    questions = rows.drop_duplicates("prompt_id").sort_values("prompt_id")
-    ids = questions["prompt_id"].to_numpy()
-    names = rows["model_name"].astype(str)
-    models = sorted(set(names))
-    labels = np.full((len(ids), len(models)), np.nan, np.float32)
-    labels[np.searchsorted(ids, rows["prompt_id"]), np.searchsorted(models, names)] = rows["label"]
-    categories = questions["category"].astype(str).to_numpy(object)
-    return CorrectnessMatrix(
-        labels=labels,
-        models=tuple(models),
-        question_ids=ids.astype(str).astype(object),
-        benchmarks=categories,
-        categories=categories,
-        splits=split.loc[ids].astype(str).to_numpy(object),
-        texts=questions["prompt"].astype(str).to_numpy(object),
-    )
-
-
-def embed(encoder: Encoder, texts: list[str], cache: Path) -> np.ndarray:
-    """Vectors of `texts`; those not in the cache are encoded and kept there."""
-    file = cache / f"{encoder.name}.npz"
-    known = dict(np.load(file)) if file.exists() else {"keys": np.empty(0, "U32"), "vectors": np.empty((0, 0))}
-    keys = np.array([hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts])
-    vector = dict(zip(known["keys"].tolist(), known["vectors"].astype(np.float32), strict=True))
-    # Longest first: the estimate of the time left errs on the safe side.
-    fresh = {key: text for key, text in zip(keys.tolist(), texts, strict=True) if key not in vector}
-    order = sorted(fresh, key=lambda key: -len(fresh[key]))
-    for start in range(0, len(order), CHUNK):
-        chunk = order[start : start + CHUNK]
-        print(f"encoding {start + len(chunk)} of {len(order)}", file=sys.stderr)
-        vector.update(zip(chunk, encoder.encode([fresh[key] for key in chunk]), strict=True))
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial.npz")
-        np.savez(partial, keys=np.array(list(vector)), vectors=np.stack(list(vector.values())))
-        partial.replace(file)
-    return np.stack([vector[key] for key in keys.tolist()])
 
 
 @dataclass(frozen=True)
@@ -125,7 +80,7 @@ def fit_all(matrix: CorrectnessMatrix, texts: np.ndarray, vectors: np.ndarray, s
 def forecast_table(name: str, matrix: CorrectnessMatrix, methods: dict[str, Fitted], seed: int) -> Table:
     """A row is a method, held against the answers to the test questions."""
     test = matrix.of_split("test")
-    table = _table(
+    table = new_table(
         f"{name}: {len(test.labels):,} test questions, {len(test.models)} models",
         (*FORECAST_COLUMNS, "fit s", "x mf's time", "changed by seed"),
     )
@@ -162,7 +117,7 @@ def _hits(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 def routing_table(matrix: CorrectnessMatrix, fitted: Fitted, seed: int) -> Table:
     """A row is a way to choose a model for each test question."""
-    table = _table(
+    table = new_table(
         "routing by the default embedder", ("router", "right", "95%", "gain over best single", "gap to oracle")
     )
     for row in route(matrix, fitted.forecast, "perf", seed=seed)[0].to_pylist():
@@ -210,12 +165,12 @@ def cross_fit(
 def cross_fit_tables(name: str, matrix: CorrectnessMatrix, questions: Questions, seed: int) -> list[Table]:
     """Forecasts and routing over all questions, five-fold."""
     found = {m.method: cross_fit(m, matrix, questions) for m in (SpectralEmbedder, MatrixFactorization, KNN)}
-    table = _table(f"{name}: all {len(matrix.labels):,} questions, 5-fold cross-fitted", FORECAST_COLUMNS)
+    table = new_table(f"{name}: all {len(matrix.labels):,} questions, 5-fold cross-fitted", FORECAST_COLUMNS)
     for method, out in found.items():
         cells = _forecast_cells(out.labels, out.probabilities, found["mf"].probabilities, seed)
         table.add_row(method, *cells)
     table.add_row("spectral, Platt", *_forecast_cells(matrix.labels, *_recalibrated(found), seed))
-    routing = _table(
+    routing = new_table(
         "routing, 5-fold: points gained over the best single model (95%)",
         ("routed by", "all models", "without the two best"),
     )
@@ -282,7 +237,7 @@ def ablation_table(name: str, matrix: CorrectnessMatrix, questions: Questions, s
     """A row is the default embedder with something changed, cross-fitted on train and val questions."""
     seen = matrix.splits != "test"
     matrix, questions = matrix.rows(seen), questions.rows(seen)
-    table = _table(
+    table = new_table(
         f"{name}: {seen.sum():,} train and val questions, 5-fold",
         ("embedder", "accuracy", "log-loss", "ECE", "routing gain", "by forecast alone", "fit s (5)"),
     )
@@ -297,24 +252,14 @@ def ablation_table(name: str, matrix: CorrectnessMatrix, questions: Questions, s
     return table
 
 
-def _table(title: str, columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    return table
-
-
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data")
-    arguments.add_argument("--cache", type=Path, default=REPOSITORY / "data" / "cache")
+    arguments = parser(__doc__)
     arguments.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--cross-fit", action="store_true")
     arguments.add_argument("--ablate", action="store_true")
     options = arguments.parse_args()
-    if not (options.data / "mmlu_pro.parquet").exists():
-        print(f"skipped: {options.data} has no published results; name their folder with --data")
+    if not is_there(options.data):
         return
     encoder = load_encoder()
     console = Console(width=132)

@@ -9,7 +9,6 @@ beside what its mean rate in those few answers forecasts. The error of its accur
 answered at least 30 questions.
 """
 
-import argparse
 import sys
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -18,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
@@ -28,7 +26,8 @@ from embedder.fold_in import FoldedModel, Pool  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
 from embedder.spectral import SpectralEmbedder  # noqa: E402
-from perf.embedder import SETS, embed, published  # noqa: E402
+from perf._common import SETS, embed, is_there, parser, published  # noqa: E402
+from perf._common import table as new_table  # noqa: E402
 
 DRAWS = 10  # random draws of answers a model
 BATCH = 16  # informative questions between two looks at the answers
@@ -98,20 +97,16 @@ def measure(matrix: CorrectnessMatrix, questions: Questions, counts: list[int]) 
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data")
-    arguments.add_argument("--cache", type=Path, default=REPOSITORY / "data" / "cache")
+    arguments = parser(__doc__)
     arguments.add_argument("--sets", nargs="+", choices=SETS, default=("mmlu_pro",))
     arguments.add_argument("--answers", nargs="+", type=int, default=[16, 64, 128])
     options = arguments.parse_args()
-    if not (options.data / "mmlu_pro.parquet").exists():
-        print(f"skipped: {options.data} has no published results; name their folder with --data")
+    if not is_there(options.data):
         return
     encoder, console = load_encoder(), Console(width=120)
     for name in options.sets:
         matrix = published(options.data, name)
         questions = Questions(matrix.texts, embed(encoder, matrix.texts.tolist(), options.cache), matrix.benchmarks)
-        table = Table(title=f"{name}: a new model from a few answers", title_justify="left")
         columns = (
             "answers",
             "chosen",
@@ -121,8 +116,7 @@ def main() -> None:
             "error of accuracies",
             "95% holds",
         )
-        for number, column in enumerate(columns):
-            table.add_column(column, justify="right" if number > 1 else "left")
+        table = new_table(f"{name}: a new model from a few answers", columns)
         for (count, way), row in measure(matrix, questions, options.answers).items():
             table.add_row(str(count), way, *(f"{value:.2%}" for value in row))
         console.print(table)

@@ -14,7 +14,6 @@ The project's own embedders are fitted in the same run, so that times compare.
 With fewer `--epochs` the time of all 50 is extrapolated, and the quality is that of the last epoch run.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -39,7 +38,8 @@ from embedder.mf import MatrixFactorization  # noqa: E402
 from embedder.predictor import Predictor  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
 from embedder.spectral import SpectralEmbedder  # noqa: E402
-from perf.embedder import SETS, embed, published  # noqa: E402
+from perf._common import SETS, embed, is_there, parser, published  # noqa: E402
+from perf._common import table as new_table  # noqa: E402
 
 EPOCHS = 50
 BATCH = 2048
@@ -127,9 +127,8 @@ def quality_table(name: str, matrix: CorrectnessMatrix, probabilities: dict[bool
     """A row is the last epoch, with or without noise, held against the answers to the test questions."""
     trained, tested = (Pairs(matrix, split) for split in ("train", "test"))
     labels = tested.labels.numpy().astype(np.float32)
-    table = Table(title=f"{name}: {len(trained):,} training rows, {len(tested):,} test rows", title_justify="left")
-    for number, column in enumerate(("after the last epoch", "accuracy", "AUC", "log-loss", "ECE")):
-        table.add_column(column, justify="right" if number else "left")
+    title = f"{name}: {len(trained):,} training rows, {len(tested):,} test rows"
+    table = new_table(title, ("after the last epoch", "accuracy", "AUC", "log-loss", "ECE"))
     for noisy, label in ((False, "noise off, as for its accuracy"), (True, "noise on, as for its loss and routes")):
         scores = [f(labels, probabilities[noisy]) for f in (metrics.auc, metrics.log_loss, metrics.ece)]
         accuracy = metrics.accuracy(labels, probabilities[noisy])
@@ -148,9 +147,8 @@ PEERS: dict[str, Callable[[], Predictor]] = {
 
 def peers_table(matrix: CorrectnessMatrix, vectors: np.ndarray, reference: float) -> Table:
     """A row is an embedder of this project: its quality on test, and how often it is fitted in `reference` seconds."""
-    table = Table(title="fitted in the same run, features of the text's form included", title_justify="left")
-    for number, column in enumerate(("embedder", "accuracy", "log-loss", "seconds", "reference's time / its time")):
-        table.add_column(column, justify="right" if number else "left")
+    columns = ("embedder", "accuracy", "log-loss", "seconds", "reference's time / its time")
+    table = new_table("fitted in the same run, features of the text's form included", columns)
     test = matrix.of_split("test")
     for name, make in PEERS.items():
         questions = Questions(matrix.texts, vectors, matrix.benchmarks)
@@ -165,16 +163,13 @@ def peers_table(matrix: CorrectnessMatrix, vectors: np.ndarray, reference: float
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data")
-    arguments.add_argument("--cache", type=Path, default=REPOSITORY / "data" / "cache")
+    arguments = parser(__doc__)
     arguments.add_argument("--sets", nargs="+", choices=SETS, default=("mmlu_pro", "zeroeval"))
     arguments.add_argument("--epochs", type=int, default=EPOCHS)
     options = arguments.parse_args()
     if options.epochs < 1:
         arguments.error(f"--epochs is {options.epochs}; run at least 1")
-    if not (options.data / "mmlu_pro.parquet").exists():
-        print(f"skipped: {options.data} has no published results; name their folder with --data")
+    if not is_there(options.data):
         return
     encoder = load_encoder()
     console = Console(width=120)

@@ -7,7 +7,6 @@ Where models are too few their columns are repeated under other names, where tes
 are repeated: the title says how many there were. On a machine that others use too, set OMP_NUM_THREADS=1.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +26,8 @@ from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
 from embedder.router import Router, TextEncoder  # noqa: E402
 from embedder.spectral import SpectralEmbedder  # noqa: E402
-from perf.embedder import embed, published  # noqa: E402
+from perf._common import embed, parser, published  # noqa: E402
+from perf._common import table as new_table  # noqa: E402
 
 DECISIONS_A_SECOND, QUERY_MS, ENCODER_SHARE = 50_000, 0.3, 0.9  # the targets
 BULK_REPEATS, ENCODED_REPEATS, SINGLE_QUERIES = 9, 200, 1_000
@@ -99,7 +99,7 @@ def milliseconds(step: Callable[[], object], repeats: int) -> np.ndarray:
 
 def bulk_table(fitted: SpectralEmbedder, questions: Questions, title: str) -> Table:
     """A row is how much there is to do for all questions at once."""
-    table = _table(title, ("all at once", "p50 ms", "least ms", "decisions a second", f"x {DECISIONS_A_SECOND:,}"))
+    table = new_table(title, ("all at once", "p50 ms", "least ms", "decisions a second", f"x {DECISIONS_A_SECOND:,}"))
     router, fresh = Router(fitted, Ready(questions)), (questions.texts, questions.vectors)
     _ = questions.lexical  # from here on it is known
     steps: dict[str, Callable[[], object]] = {
@@ -123,7 +123,7 @@ def query_table(fitted: SpectralEmbedder, questions: Questions) -> Table:
     for question in alone:
         _ = question.lexical
     columns = ("part", "p50 ms", "p99 ms", "least ms", "of the whole")
-    table = _table(f"one query, the encoder apart: {SINGLE_QUERIES:,} questions one by one", columns)
+    table = new_table(f"one query, the encoder apart: {SINGLE_QUERIES:,} questions one by one", columns)
     steps: dict[str, Callable[[int], object]] = {
         "Router.rank": lambda i: router.rank([some.texts[i]]),
         "  lexical features": lambda i: lexical_features(some.texts[i : i + 1]),
@@ -146,7 +146,7 @@ def query_table(fitted: SpectralEmbedder, questions: Questions) -> Table:
 def encoded_table(fitted: SpectralEmbedder, encoder: Encoder, long: str) -> Table:
     """A row is a question asked again and again with the real encoder."""
     columns = ("one query with the encoder", "characters", "p50 ms", "p99 ms", "the router's p50", "encoder", "target")
-    table = _table(f"the encoder is {encoder.name}", columns)
+    table = new_table(f"the encoder is {encoder.name}", columns)
     for name, text in {"a short question": SHORT, "a long question": long}.items():
         timed = Timed(encoder)
         router = Router(fitted, timed)
@@ -169,20 +169,11 @@ def _each(step: Callable[[int], object]) -> np.ndarray:
     return milliseconds(lambda: step(next(turns)), SINGLE_QUERIES)
 
 
-def _table(title: str, columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    return table
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data")
-    parser.add_argument("--cache", type=Path, default=REPOSITORY / "data" / "cache")
-    parser.add_argument("--models", type=int, default=112)
-    parser.add_argument("--questions", type=int, default=3_000)
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--models", type=int, default=112)
+    arguments.add_argument("--questions", type=int, default=3_000)
+    options = arguments.parse_args()
     there = (options.data / "combined.parquet").exists()
     matrix = published(options.data, "combined") if there else made_up(5 * options.questions, options.models)
     encoder = load_encoder()

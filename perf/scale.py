@@ -35,6 +35,7 @@ from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
 from embedder.spectral import SpectralEmbedder  # noqa: E402
 from embedder.store import EmbedderInfo, load_embedder, save_embedder  # noqa: E402
+from perf._common import table as new_table  # noqa: E402
 
 DIMENSIONS, COORDINATES, CATEGORIES = 768, 12, 60
 SERVED = 3_000  # questions forecast at once
@@ -194,15 +195,15 @@ def serve(planted: Planted, embedder: SpectralEmbedder) -> dict[str, Spent]:
 def tables(measured: list[Measured], questions: int) -> list[Table]:
     """Fits, and the use of what they learnt; a row is a size."""
     size = f"{questions:,} questions x {DIMENSIONS}-d"
-    fits = _table(
+    fits = new_table(
         f"fit, {size}; seconds are wall (processor)",
         ("models", "missing", "lexical s", "fit s", "x target", "MB before", "MB in fit", "x data", "x target"),
     )
-    quality = _table(
+    quality = new_table(
         f"held-out log-loss of the first {SCORED} models at most",
         ("models", "missing", "Bayes", "embedder", "model mean", "learnt of what can be"),
     )
-    uses = _table(
+    uses = new_table(
         f"use, {size}; seconds are wall (processor)", ("models", "missing", *measured[0].serving, "MB at most")
     )
     for m in measured:
@@ -223,13 +224,6 @@ def tables(measured: list[Measured], questions: int) -> list[Table]:
         quality.add_row(*row, *(f"{loss:.4f}" for loss in (bayes, ours, mean)), f"{(mean - ours) / (mean - bayes):.1%}")
         uses.add_row(*row, *map(str, m.serving.values()), f"{m.memory_all:,.0f}")
     return [fits, quality, uses]
-
-
-def _table(title: str, columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
 
 
 def main() -> None:
