@@ -10,7 +10,8 @@ from embedder.matrix import CorrectnessMatrix
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
 from warehouse.publish import publish
 
-from .figures import correctness_heatmap, markdown
+from .figures.heatmaps import correctness_heatmap
+from .figures.style import markdown
 from .partitions import responses_key
 from .workspace import Workspace
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,22 +20,17 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 from warehouse.publish import publish
 
-from .costs import question_costs
-from .figures import markdown, model_map
+from .figures.maps import model_map
+from .figures.style import markdown
 from .inputs import correctness, described_questions, encoder_in_use
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from embedder.predictor import Predictor
-    from embedder.router import Router
     from embedder.store import EmbedderInfo
 
 
 CODE_VERSION = "2"  # another one fits anew, even on the same data
-
-
-class NoEmbedder(LookupError):
-    """No embedder was fitted yet in this home."""
 
 
 EMBEDDERS = pa.schema(
@@ -91,65 +85,6 @@ def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
         },
         data_version=dg.DataVersion(version),
     )
-
-
-@dataclass(frozen=True)
-class Serving:
-    """The version in use, with what it is evaluated on: answers (Q, M) and the Q questions."""
-
-    version: str
-    embedder: Predictor
-    matrix: CorrectnessMatrix
-    questions: Questions
-
-    @property
-    def test_questions(self) -> Questions:
-        return self.questions.rows(self.matrix.splits == "test")
-
-
-def load_serving(workspace: Workspace) -> Serving:
-    """The serving embedder and the answers in the lake.
-
-    Raises:
-        NoEmbedder: none was fitted yet.
-        StoreError: its files are damaged, or it was fitted on another encoder's vectors.
-    """
-    from embedder.store import load_embedder
-
-    version, encoder = serving(workspace), encoder_in_use(workspace).name
-    matrix = correctness(workspace)
-    questions = described_questions(workspace, matrix, encoder)
-    fitted, _ = load_embedder(workspace.embedders / version, encoder=encoder)
-    return Serving(version, fitted, matrix, questions)
-
-
-def open_router(workspace: Workspace) -> Router:
-    """The router on the serving embedder; a question costs what the registry's prices say.
-
-    Raises:
-        NoEmbedder: none was fitted yet.
-        EncoderError: the question encoder cannot be found or loaded.
-        StoreError: its files are damaged, or it was fitted on another encoder's vectors.
-    """
-    from embedder.router import Router
-    from embedder.store import load_embedder
-
-    version = serving(workspace)
-    encoder = encoder_in_use(workspace)
-    fitted, _ = load_embedder(workspace.embedders / version, encoder=encoder.name)
-    return Router(fitted, encoder, question_costs(workspace.registry))
-
-
-def serving(workspace: Workspace) -> str:
-    """The version in use.
-
-    Raises:
-        NoEmbedder: none was fitted yet.
-    """
-    table = workspace.lake.read_table("embedders")
-    if table is None:
-        raise NoEmbedder(f"There is no embedder yet in {workspace.home}: run `embedllm run` or `embedllm demo` first.")
-    return table.filter(pc.field("serving"))["embedder"][0].as_py()
 
 
 def _rounded(value: float | None) -> float | None:

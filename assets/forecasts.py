@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dagster as dg
 
-from embedder.downstream.forecast import forecast
+from embedder.downstream.forecast import BINS, forecast
 from warehouse.publish import publish
 
-from .embedder import load_serving
-from .figures import interval_bars, markdown
+from .figures.bars import interval_bars
+from .figures.reliability import reliability_diagram
+from .sections import Picture, Section, of_serving, refused, shown
+from .serving import load_serving
 from .workspace import Workspace
+
+TITLE = "Will a model answer a new question correctly?"
+COMPARED = ("embedder", "mf", "knn")  # in the reliability diagram
 
 
 @dg.asset(
@@ -17,12 +22,12 @@ from .workspace import Workspace
     group_name="evaluation",
     kinds={"scikitlearn"},
     owners=["team:embedllm"],
-    code_version="2",
+    code_version="4",
     pool="warehouse",
 )
 def forecasts(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is how well one method forecasts the answers to one benchmark's test questions; `predictions` has every
-    single forecast."""
+    single forecast, `reliability` how often those of about the same probability turned out right."""
     from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
     from embedder.mf import MatrixFactorization
 
@@ -32,18 +37,66 @@ def forecasts(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     for baseline in (MatrixFactorization(), KNN(), ModelBenchmarkMean(), ModelMean(), Majority()):
         baseline.fit(served.matrix, served.questions, seed=workspace.seed)
         by_method[baseline.method] = baseline.forecast(test_questions)
-    table, predictions = forecast(served.matrix, by_method, served.version, seed=workspace.seed)
+    table, predictions, reliability = forecast(served.matrix, by_method, served.version, seed=workspace.seed)
     workspace.lake.write_table("forecasts", table, served.version)
+    workspace.lake.write_table("reliability", reliability, served.version)
     # Of the serving embedder only: they are many, and every version has as many again.
     workspace.lake.write_table("predictions", predictions)
-    publish(workspace.lake, workspace.database, ["forecasts", "predictions"])
-    overall = [row for row in table.to_pylist() if row["benchmark"] == "all"]
-    bars = interval_bars(overall, ours="embedder", label="forecast accuracy on test questions (%), 95% interval")
+    publish(workspace.lake, workspace.database, ["forecasts", "predictions", "reliability"])
+    overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["reason"] is None]
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(table),
             "predictions": len(predictions),
             **{f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall},
-            "accuracies": dg.MetadataValue.md(markdown(bars)),
+            **shown(section(workspace)),
         }
     )
+
+
+def section(workspace: Workspace) -> Section:
+    """Of the report."""
+    rows = of_serving(
+        workspace,
+        "forecasts",
+        "method, n, accuracy, ci_low, ci_high, auc, log_loss, brier, ece, reason",
+        "WHERE benchmark = 'all' ORDER BY accuracy DESC, method",
+    )
+    if reason := refused(TITLE, rows):
+        return reason
+    by_method = {row["method"]: row for row in rows}
+    ours = by_method.pop("embedder")
+    best = max(by_method.values(), key=lambda row: row["accuracy"])
+    off = " and ".join(f"those of {name} by {100 * by_method[name]['ece']:.1f}" for name in COMPARED[1:])
+    label = "forecast accuracy on test questions (%), 95% interval"
+    bins = of_serving(workspace, "reliability", rest="ORDER BY method, bin")
+    compared = [row for name in COMPARED for row in bins if row["method"] == name]
+    diagram = "share of right answers by forecast probability, with 95% intervals, and number of forecasts"
+    return Section(
+        TITLE,
+        f"On {ours['n']:,} answers to test questions the embedder is right {ours['accuracy']:.1%} of the time, "
+        f"{_beside(ours['accuracy'], best['accuracy'])} the best of the baselines, {best['method'].replace('_', ' ')}, "
+        f"with {best['accuracy']:.1%} (mf is the paper's matrix factorisation, fitted here to the same answers). "
+        f"Its probabilities are off by {100 * ours['ece']:.1f} percentage points on average (ece), {off}.",
+        [
+            Picture(interval_bars(rows, ours="embedder", label=label), label),
+            Picture(reliability_diagram(compared, ours="embedder", bins=BINS), diagram),
+        ],
+        [rows],
+        "SELECT benchmark, method, accuracy, log_loss\n"
+        "FROM forecasts SEMI JOIN (FROM embedders WHERE serving) USING (embedder)\n"
+        "WHERE benchmark <> 'all' ORDER BY benchmark, accuracy DESC;\n\n"
+        "SELECT bin, n, probability, accuracy, ci_low, ci_high\n"
+        "FROM reliability SEMI JOIN (FROM embedders WHERE serving) USING (embedder)\n"
+        "WHERE method = 'embedder' ORDER BY bin;\n\n"
+        "SELECT question_id, model, probability, low, high, correct\n"
+        "FROM predictions JOIN responses USING (question_id, model) WHERE method = 'embedder' LIMIT 5;",
+        "embedder",
+    )
+
+
+def _beside(ours: float, other: float) -> str:
+    points = round(100 * (ours - other), 1)
+    if not points:
+        return "as often as"
+    return f"{abs(points)} percentage points {'more' if points > 0 else 'less'} than"

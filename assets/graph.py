@@ -7,12 +7,11 @@ from harness.entries import Registry
 from .checks import CHECKS
 from .correctness_matrix import build_correctness_matrix
 from .embedder import embedder
-from .forecasts import forecasts
+from .experiments import EXPERIMENTS
 from .imported_results import imported_results
 from .question_embeddings import question_embeddings
 from .report import report
 from .responses import build_responses
-from .routing import routing
 from .zoo import zoo
 
 
@@ -27,8 +26,7 @@ def build_assets(registry: Registry) -> list[dg.AssetsDefinition]:
         build_correctness_matrix(registry),
         question_embeddings,
         embedder,
-        forecasts,
-        routing,
+        *(experiment.asset for experiment in EXPERIMENTS),
         report,
     ]
 

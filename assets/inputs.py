@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
+from warehouse.read import query
 
 from .workspace import Workspace
 
@@ -64,3 +65,24 @@ def described_questions(workspace: Workspace, matrix: CorrectnessMatrix, encoder
     vectors = table["embedding"].combine_chunks()
     flat = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     return Questions(matrix.texts, flat.reshape(len(table), -1)[rows], matrix.benchmarks)
+
+
+class ModelLabels(NamedTuple):
+    """What is known of a model beside its answers, from the registry or from an import."""
+
+    model: str
+    family: str | None
+    size_b: float | None  # billions of parameters
+    communities: list[str]
+    price_input: float | None  # US$ per million tokens
+    price_output: float | None
+
+
+def model_labels(workspace: Workspace) -> list[ModelLabels]:
+    """Of every model in the warehouse, by name."""
+    rows = query(
+        workspace.database,
+        "SELECT model, family, size_b, coalesce(communities, []) AS communities, price_input, price_output "
+        "FROM models ORDER BY model",
+    )
+    return [ModelLabels(**row) for row in rows.to_pylist()]

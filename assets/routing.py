@@ -7,10 +7,13 @@ import dagster as dg
 from embedder.downstream.routing import route
 from warehouse.publish import publish
 
-from .costs import question_costs
-from .embedder import load_serving
-from .figures import interval_bars, markdown
+from .costs import model_costs
+from .figures.bars import interval_bars
+from .sections import Picture, Section, of_serving, refused, rows, shown
+from .serving import load_serving
 from .workspace import Workspace
+
+TITLE = "Which model should a question go to?"
 
 
 @dg.asset(
@@ -18,25 +21,70 @@ from .workspace import Workspace
     group_name="evaluation",
     kinds={"python"},
     owners=["team:embedllm"],
-    code_version="2",
+    code_version="3",
     pool="warehouse",
 )
 def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is one way to choose a model for each test question of a benchmark; `routes` has every choice."""
     served = load_serving(workspace)
     version, forecast = served.version, served.embedder.forecast(served.test_questions)
-    costs = question_costs(workspace.registry)
-    summary, routes = route(served.matrix, forecast, version, prices=costs, seed=workspace.seed)
+    costs = model_costs(workspace)
+    summary, routes = route(
+        served.matrix, forecast, version, costs=costs.by_model, cost_unit=costs.unit, seed=workspace.seed
+    )
     workspace.lake.write_table("routing", summary, version)
     workspace.lake.write_table("routes", routes, version)
     publish(workspace.lake, workspace.database, ["routing", "routes"])
-    overall = [row for row in summary.to_pylist() if row["benchmark"] == "all"]
-    bars = interval_bars(overall, ours="router", label="right answers on test questions (%), 95% interval")
+    overall = [r for r in summary.to_pylist() if r["benchmark"] == "all" and r["accuracy"] is not None]
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(summary),
             "routes": len(routes),
             **{f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall},
-            "accuracies": dg.MetadataValue.md(markdown(bars)),
+            **shown(section(workspace)),
         }
     )
+
+
+def section(workspace: Workspace) -> Section:
+    """Of the report."""
+    overall = of_serving(
+        workspace,
+        "routing",
+        "method, n, candidates, accuracy, ci_low, ci_high, gain_over_best, gap_to_oracle, reason",
+        "WHERE benchmark = 'all' ORDER BY accuracy DESC, method",
+    )
+    if reason := refused(TITLE, overall):
+        return reason
+    accuracy = {row["method"]: row["accuracy"] for row in overall}
+    by_benchmark = of_serving(
+        workspace,
+        "routing",
+        "benchmark, any_value(n) AS n, "
+        + ", ".join(
+            f"max(accuracy) FILTER (method = '{method}') AS {method}"
+            for method in ("router", "best_single", "best_per_benchmark", "oracle")
+        ),
+        "WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark",
+    )
+    label = "right answers on test questions (%), 95% interval"
+    return Section(
+        TITLE,
+        f"Sending each of {overall[0]['n']:,} test questions to the model that the router ranks first gives "
+        f"{accuracy['router']:.1%} right answers; always asking the single best model (chosen on training questions) "
+        f"gives {accuracy['best_single']:.1%}.{_choice(workspace, overall[0]['candidates'])}",
+        [Picture(interval_bars(overall, ours="router", label=label), label)],
+        [overall, by_benchmark],
+        "SELECT model, count(*) AS questions, avg(correct::INT) AS accuracy\n"
+        "FROM routes SEMI JOIN (FROM embedders WHERE serving) USING (embedder)\n"
+        "WHERE method = 'router' GROUP BY model ORDER BY questions DESC, model;",
+        "router",
+    )
+
+
+def _choice(workspace: Workspace, candidates: float) -> str:
+    """Among how many models, where not all answered every question."""
+    ((models,),) = (row.values() for row in rows(workspace, "SELECT count(DISTINCT model) FROM responses"))
+    if candidates == models:
+        return ""
+    return f" A question can only go to a model that answered it, on average {candidates:.1f} of the {models}."

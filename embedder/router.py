@@ -61,9 +61,9 @@ class Router:
         which are down.
 
         Models are ranked by the embedder's routing score (see `Predictor.forecast`) less `cost_weight` times their
-        cost: with costs in US$, a weight of 10 gives up one point in a hundred of the score for 0.1 cents. Equal ones
-        are ordered by name. Raises UnknownModel where a model is named that the embedder lacks, none is left, or
-        costs count and one is not known.
+        cost: with costs in US$, a weight of 10 gives up one point in a hundred of the score for 0.1 cents; in billions
+        of parameters, a weight of 0.001 gives it up for ten billion. Equal ones are ordered by name. Raises
+        UnknownModel where a model is named that the embedder lacks, none is left, or costs count and one is not known.
         """
         if isinstance(questions, str):
             raise TypeError("rank takes a list of questions; put the one question into a list")
@@ -96,7 +96,7 @@ class Router:
         names = [self.embedder.models[column] for column in columns]
         if missing := [name for name in names if name not in self.costs]:
             raise UnknownModel(
-                f"the cost of {missing[0]!r} is not known: give its price, or leave it out of the choice"
+                f"the cost of {missing[0]!r} is not known: give its price or size, or leave it out of the choice"
             )
         return np.array([self.costs[name] for name in names])
 

@@ -252,11 +252,15 @@ def route(
     ] = None,
     cost_weight: Annotated[
         float,
-        typer.Option(min=0, help="How much of the routing score a US$ a question is worth, at models.yaml's prices."),
+        typer.Option(
+            min=0,
+            help="How much of the routing score a unit of cost is worth: a US$ a question, at the models' prices, or a "
+            "billion parameters where more models have a known size than a price.",
+        ),
     ] = 0,
 ) -> None:
     """The models to ask, the best first: the probability that each answers correctly, and its 95% interval."""
-    from assets.embedder import NoEmbedder, open_router
+    from assets.serving import NoEmbedder, open_router
     from embedder.encoder import EncoderError
     from embedder.router import UnknownModel
     from embedder.store import StoreError
@@ -371,15 +375,17 @@ def ui(
 @models_app.command("list")
 def list_models() -> None:
     """Every model, and how many benchmarks it has answered."""
+    from assets.costs import parameters
+
     _, workspace = _open()
     registry, done = workspace.registry, workspace.lake.pairs()
-    table = Table("model", "family", "size (B)", "communities", "backend", "benchmarks answered")
+    table = Table("model", "family", "parameters", "communities", "backend", "benchmarks answered")
     for model in registry.models:
         answered = sum(name == model.name for _, name in done)
         table.add_row(
             model.name,
             model.family or "",
-            f"{model.size_b:g}" if model.size_b else "",
+            parameters(model.size_b) if model.size_b else "",
             ", ".join(model.communities),
             model.backend,
             f"{answered} of {len(registry.benchmarks)}",

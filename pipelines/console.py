@@ -33,7 +33,7 @@ class Console:
         self._file = os.fdopen(os.dup(2), "w", encoding="utf-8")
         self._console = rich.console.Console(file=self._file)
         self._bars = Progress(
-            TextColumn("{task.description:<20}"),
+            TextColumn("{task.description:<22}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -106,6 +106,6 @@ class _StageHandler(logging.Handler):
                 asset = check.asset_key.to_user_string()
                 self._console.say(f"  [yellow]![/] {asset}: {check.check_name} does not hold")
         elif event.is_step_success and step not in self._checks:
-            self._console.say(f"  [green]✓[/] {step:<20} {time.monotonic() - self._started[step]:6.1f} s")
+            self._console.say(f"  [green]✓[/] {step:<22} {time.monotonic() - self._started[step]:6.1f} s")
         elif event.is_step_failure:
             self._console.say(f"  [red]✗[/] {step}")

@@ -154,6 +154,16 @@ def first_run(
     return FirstRun(command.home, models, command("run"))
 
 
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, datasets_cache: str) -> Command:
+    """The command on the home that `embedllm demo` made: minutes of training, asking and evaluating."""
+    home = tmp_path_factory.mktemp("demo") / "home"
+    command = Command(home, settings={"HF_DATASETS_CACHE": datasets_cache}, timeout=1700)
+    done = command("demo")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return command
+
+
 def _question(benchmark: str, number: int) -> dict[str, Any]:
     if benchmark == "sums":
         left, right = number % 8 + 1, number // 8 + 2

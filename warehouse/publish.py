@@ -58,8 +58,9 @@ def _copied(database: Path, draft: Path, kept: Collection[str]) -> bool:
     try:
         with open_database(draft) as connection:
             (digest,) = connection.sql("SELECT schema_digest FROM warehouse_info").fetchall()[0]
-            for name in kept:  # reads every block, each with its checksum: damage must not be handed on
-                connection.sql(f"SELECT bit_xor(hash(t)) FROM {name} t").fetchall()
+            if digest == _schema_digest():
+                for name in kept:  # reads every block, each with its checksum: damage must not be handed on
+                    connection.sql(f"SELECT bit_xor(hash(t)) FROM {name} t").fetchall()
     except (duckdb.Error, IndexError) as error:
         log.warning("%s is damaged (%s): it is made anew from the lake", database, str(error).splitlines()[0])
         digest = None
@@ -176,8 +177,21 @@ TABLES = (
     "model_embeddings",
     "forecasts",
     "predictions",
+    "reliability",
+    "forecast_curve",
     "routing",
     "routes",
+    "cost_curve",
+    "cost_summary",
+    "benchmark_predictions",
+    "predicted_accuracies",
+    "communities",
+    "probes",
+    "contributions",
+    "fallbacks",
+    "portfolios",
+    "difficulty",
+    "question_difficulty",
 )
 """The tables that `publish` fills, in the order in which it does."""
 

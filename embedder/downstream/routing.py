@@ -15,7 +15,7 @@ from embedder.predictor import Forecast
 
 from .forecast import check_rows, groups
 
-__all__ = ["ROUTES", "ROUTING", "route"]
+__all__ = ["ROUTES", "ROUTING", "first_choice", "rates_by_question", "route"]
 
 ROUTING = pa.schema(
     {
@@ -28,7 +28,10 @@ ROUTING = pa.schema(
         "ci_high": pa.float64(),
         "gain_over_best": pa.float64(),
         "gap_to_oracle": pa.float64(),
+        "candidates": pa.float64(),
         "mean_cost": pa.float64(),
+        "cost_unit": pa.string(),
+        "reason": pa.string(),
     }
 )
 ROUTES = pa.schema(
@@ -42,6 +45,7 @@ ROUTES = pa.schema(
         "correct": pa.bool_(),
     }
 )
+NO_ANSWERS = "no test question was answered"
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def route(
     forecast: Forecast,
     embedder: str,
     *,
-    prices: Mapping[str, float] | None = None,
+    costs: Mapping[str, float] | None = None,
+    cost_unit: str | None = None,
     seed: int = 0,
 ) -> tuple[pa.Table, pa.Table]:
     """Tables `routing` (a row is a method on a benchmark or "all") and `routes` (a row is a method's choice
@@ -72,8 +77,10 @@ def route(
     chosen on the train split, `oracle` knows the answers, `random` is the expectation over the models that
     answered, `weighted_random` that of picking models as often as `router` does. `gain_over_best` is accuracy
     / accuracy of best_single - 1, `gap_to_oracle` is 1 - accuracy / accuracy of oracle; null where the divisor
-    is 0. `prices` are US$ a question; `mean_cost` is null where one that is needed is missing. Raises
-    ValueError where `forecast` is not of the test questions, or lacks a model that answered one.
+    is 0. `candidates` is the mean number of models that a question could go to. `costs` are those of a question
+    by model, in `cost_unit`; `mean_cost` is null where one that is needed is missing. Where no test question was
+    answered, the only row says so. Raises ValueError where `forecast` is not of the test questions, or lacks a
+    model that answered one.
     """
     test = matrix.of_split("test")
     check_rows(test, forecast)
@@ -82,44 +89,58 @@ def route(
     scores, probabilities = forecast.routing_scores[answered], forecast.probabilities[answered]
     if np.isnan(scores[test.observed]).any() or np.isnan(probabilities[test.observed]).any():
         raise ValueError("a model that answered a test question has no probability or routing score for it")
+    if not answered.any():
+        row = {"embedder": embedder, "method": "router", "benchmark": "all", "n": 0, "reason": NO_ANSWERS}
+        return pa.Table.from_pylist([row], schema=ROUTING), ROUTES.empty_table()
     policies = _policies(matrix.of_split("train"), test, scores)
-    cost = np.array([(prices or {}).get(model, np.nan) for model in matrix.models])
-    routing = _routing_rows(test, policies, cost, seed)
+    cost = np.array([(costs or {}).get(model, np.nan) for model in matrix.models])
+    rows = [
+        row | {"embedder": embedder, "cost_unit": None if row["mean_cost"] is None else cost_unit}
+        for row in _routing_rows(test, policies, cost, seed)
+    ]
     routes = [
-        _routes(test, name, policy.chosen, probabilities)
+        _routes(test, embedder, name, policy.chosen, probabilities)
         for name, policy in policies.items()
         if policy.chosen is not None
     ]
-    return _labelled(pa.Table.from_pylist(routing, schema=ROUTING), embedder), _labelled(
-        pa.concat_tables(routes), embedder
-    )
+    return pa.Table.from_pylist(rows, schema=ROUTING), pa.concat_tables(routes)
 
 
 def _policies(train: CorrectnessMatrix, test: CorrectnessMatrix, scores: np.ndarray) -> dict[str, _Policy]:
     """Every method's policy for the test questions, whose routing `scores` (n, M) are."""
     rates = model_rates(train)
-    names, by_benchmark = benchmark_rates(train)
-    row = {name: i for i, name in enumerate(names)}
-    known = np.vstack([by_benchmark, rates])[[row.get(name, len(row)) for name in test.benchmarks]]
     router = _pick(test, scores, rates)
     return {
         "router": router,
-        "best_single": _pick(test, np.tile(rates, (len(scores), 1)), rates),
-        "best_per_benchmark": _pick(test, known, rates),
-        "weighted_random": _Policy(_spread(test, router.shares.mean(axis=0) if len(scores) else rates)),
+        "best_single": _pick(test, rates, rates),
+        "best_per_benchmark": _pick(test, rates_by_question(train, test.benchmarks), rates),
+        "weighted_random": _Policy(_spread(test, router.shares.mean(axis=0))),
         "random": _Policy(_spread(test, np.ones(len(rates)))),
         "oracle": _pick(test, np.nan_to_num(test.labels), rates),
     }
 
 
+def rates_by_question(train: CorrectnessMatrix, benchmarks: np.ndarray) -> np.ndarray:
+    """(n, M): each model's share of right training answers on the question's benchmark (n,), or on all where the
+    train split has none of that benchmark."""
+    names, rates = benchmark_rates(train)
+    row = {name: i for i, name in enumerate(names)}
+    return np.vstack([rates, model_rates(train)])[[row.get(name, len(row)) for name in benchmarks]]
+
+
 def _pick(test: CorrectnessMatrix, score: np.ndarray, rates: np.ndarray) -> _Policy:
-    """The model of the highest score among those that answered."""
+    chosen = first_choice(test, score, rates)
+    shares = np.zeros(test.labels.shape)
+    shares[np.arange(len(chosen)), chosen] = 1
+    return _Policy(shares, chosen)
+
+
+def first_choice(test: CorrectnessMatrix, score: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """(n,): the model of the highest `score`, (n, M) or (M,), among those that answered; ties go to the higher of
+    `rates` (M,), then by name."""
     order = np.lexsort((np.arange(len(rates)), -rates))  # models are sorted by name: ties fall as they should
     candidates = np.where(test.observed, score, -np.inf)[:, order]
-    chosen = order[candidates.argmax(axis=1)]
-    shares = np.zeros(score.shape)
-    shares[np.arange(len(score)), chosen] = 1
-    return _Policy(shares, chosen)
+    return order[candidates.argmax(axis=1)]
 
 
 def _spread(test: CorrectnessMatrix, weights: np.ndarray) -> np.ndarray:
@@ -152,6 +173,7 @@ def _routing_rows(
                     "ci_high": high,
                     "gain_over_best": accuracy / best - 1 if best else None,
                     "gap_to_oracle": 1 - accuracy / oracle if oracle else None,
+                    "candidates": float(test.observed[which].sum(axis=1).mean()),
                     "mean_cost": _mean_cost(policy.shares[which], cost),
                 }
             )
@@ -164,11 +186,13 @@ def _mean_cost(shares: np.ndarray, cost: np.ndarray) -> float | None:
     return None if np.isnan(mean) else float(mean)
 
 
-def _routes(test: CorrectnessMatrix, method: str, chosen: np.ndarray, probabilities: np.ndarray) -> pa.Table:
+def _routes(
+    test: CorrectnessMatrix, embedder: str, method: str, chosen: np.ndarray, probabilities: np.ndarray
+) -> pa.Table:
     rows = np.arange(len(chosen))
     return pa.table(
         {
-            "embedder": pa.nulls(len(chosen), pa.string()),
+            "embedder": [embedder] * len(chosen),
             "method": [method] * len(chosen),
             "question_id": test.question_ids,
             "benchmark": test.benchmarks,
@@ -178,7 +202,3 @@ def _routes(test: CorrectnessMatrix, method: str, chosen: np.ndarray, probabilit
         },
         schema=ROUTES,
     )
-
-
-def _labelled(table: pa.Table, embedder: str) -> pa.Table:
-    return table.set_column(0, ROUTES.field("embedder"), pa.array([embedder] * len(table), pa.string()))

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assets.embedder import NoEmbedder, embedder, load_serving, open_router, serving
+from assets.embedder import embedder
 from assets.routing import routing
+from assets.serving import NoEmbedder, load_serving, open_router, serving_version
 from assets.workspace import Workspace
-from harness.entries import Price
 from warehouse.read import query
 
 Materialize = Callable[..., dict[str, Any]]
@@ -17,7 +17,7 @@ Materialize = Callable[..., dict[str, Any]]
 
 def test_before_the_first_there_is_none(workspace: Workspace) -> None:
     with pytest.raises(NoEmbedder, match="run `embedllm run`"):
-        serving(workspace)
+        serving_version(workspace)
 
 
 def test_same_data_same_version_fitted_once(answered: Workspace, materialize: Materialize) -> None:
@@ -39,7 +39,7 @@ def test_other_answers_another_version_which_then_serves(
     answer("sums", "ash", "1" * 30)
     second = materialize(embedder)["version"]
     assert second != first
-    assert serving(answered) == second
+    assert serving_version(answered) == second
     rows = query(answered.database, "SELECT embedder, models, serving FROM embedders ORDER BY serving").to_pylist()
     assert rows == [
         {"embedder": first, "models": 2, "serving": False},
@@ -76,21 +76,6 @@ def test_routes_are_of_the_serving_version(answered: Workspace, materialize: Mat
     test_questions = query(answered.database, "SELECT count(*) AS n FROM questions WHERE split = 'test'").to_pylist()
     routed = query(answered.database, "SELECT count(*) AS n FROM routes WHERE method = 'router'").to_pylist()
     assert routed == test_questions
-
-
-def test_prices_of_the_registry_become_the_cost_of_routes(answered: Workspace, materialize: Materialize) -> None:
-    materialize(embedder)
-    cost = "SELECT mean_cost FROM routing WHERE benchmark = 'all' AND method = 'random'"
-    materialize(routing)
-    assert query(answered.database, cost).to_pylist() == [{"mean_cost": None}]
-    priced = tuple(
-        model.model_copy(update={"price": Price(input=price, output=3 * price)})
-        for model, price in zip(answered.registry.models, (1.0, 2.0), strict=True)
-    )
-    object.__setattr__(answered.registry, "models", priced)
-    materialize(routing)
-    # Each question was put to both: US$ 800 and 1,600 for a million questions of 200 tokens in and 200 out.
-    assert query(answered.database, cost).to_pylist() == [{"mean_cost": pytest.approx(0.0012)}]
 
 
 def test_a_new_question_can_be_routed(answered: Workspace, materialize: Materialize) -> None:

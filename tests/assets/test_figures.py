@@ -1,12 +1,17 @@
 """Pictures are PNGs inside the page, whatever the data."""
 
 import base64
+import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from assets.figures import accuracy_table, correctness_heatmap, interval_bars, markdown, model_map
+from assets.figures.bars import interval_bars
+from assets.figures.heatmaps import accuracy_table, correctness_heatmap
+from assets.figures.maps import Mapped, hover_map, model_map
+from assets.figures.style import markdown
 from assets.inputs import correctness
 from assets.workspace import Workspace
 
@@ -46,6 +51,69 @@ def test_map_of_few_and_many_models(models: int) -> None:
 def test_same_data_same_picture() -> None:
     vectors = np.eye(3, dtype=np.float32)
     assert model_map(vectors, [None] * 3) == model_map(vectors, [None] * 3)
+
+
+def drawn(page: str) -> ET.Element:
+    """The map but for its script, which is no XML; well-formed, whatever the names."""
+    return ET.fromstring(page.partition("<script>")[0] + "</figure>")
+
+
+def marks(page: str) -> dict[str, tuple[float, float]]:
+    """Where each model is on the map, to the right and down, by what is told of it."""
+    found = {}
+    for group in drawn(page).iter("g"):
+        x, y = re.findall(r"-?[\d.]+", group.get("transform") or "")
+        found[group.findtext("title") or ""] = (float(x), float(y))
+    return found
+
+
+def test_the_map_tells_which_model_a_mark_is() -> None:
+    corners = np.array([[0, 0], [4, 0], [4, 2], [0, 2]], np.float32)
+    models = [
+        Mapped('<b>&"', "<i>", 7.0, 0.5),
+        Mapped("</title><script>alert(1)</script>", None, None, None),
+        Mapped("c", "x & y", 0.135, None),
+        Mapped("d", None, None, 1.0),
+    ]
+    page = hover_map(corners, models, 'four "models"')
+    assert page.count("<script>") == 1  # its own
+    placed = marks(page)
+    assert list(placed) == [
+        '<b>&" · <i> · 7B parameters · 50.0% right',
+        "</title><script>alert(1)</script>",
+        "c · x & y · 135M parameters",
+        "d · 100.0% right",
+    ]
+    a, b, c, d = (np.array(at) for at in placed.values())
+    assert np.linalg.norm(b - a) == pytest.approx(2 * np.linalg.norm(c - b), rel=0.01)  # one scale for both axes
+    np.testing.assert_allclose(a + c, b + d, atol=0.3)
+    assert all(0 < x < 640 and 0 < y < 480 for x, y in placed.values())
+    assert "http" not in page
+
+
+@pytest.mark.parametrize("models", [1, 2, 300])
+def test_hover_map_of_few_and_many_models(models: int) -> None:
+    vectors = np.random.default_rng(0).standard_normal((models, 5)).astype(np.float32)
+    page = hover_map(vectors, [Mapped(f"m{row}", f"family {row % 40}") for row in range(models)], "")
+    assert len(marks(page)) == models
+    assert page == hover_map(vectors, [Mapped(f"m{row}", f"family {row % 40}") for row in range(models)], "")
+
+
+def test_only_the_largest_families_have_a_mark_of_their_own() -> None:
+    """Of 20: f0 and f1 have three models, the others one; f2 to f19 and models of no family share one."""
+    families = [*["f0", "f1"] * 2, *(f"f{n}" for n in range(20)), None]
+    page = hover_map(
+        np.random.default_rng(0).standard_normal((25, 3)).astype(np.float32),
+        [Mapped(str(row), family) for row, family in enumerate(families)],
+        "",
+    )
+    legend = [(item[-1].tail or "").strip() for item in drawn(page).iter("li")]
+    assert legend == ["f0", "f1", "other or unknown"]
+
+
+def test_each_of_few_families_has_its_mark() -> None:
+    page = hover_map(np.eye(3, dtype=np.float32), [Mapped("a", "x"), Mapped("b", "y"), Mapped("c", "y")], "")
+    assert [(item[-1].tail or "").strip() for item in drawn(page).iter("li")] == ["x", "y"]
 
 
 def test_markdown_shows_it() -> None:

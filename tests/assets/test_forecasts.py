@@ -4,14 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
-from assets.forecasts import forecasts
+from assets.forecasts import forecasts, section
 from assets.question_embeddings import question_embeddings
 from assets.workspace import Workspace
 from embedder.metrics import bootstrap_interval
+from warehouse.publish import publish
 from warehouse.read import query
 
 METHODS = {"embedder", "mf", "knn", "model_benchmark_mean", "model_mean", "majority"}
@@ -106,3 +108,71 @@ def test_only_the_serving_versions_predictions_are_kept(
     versions = "SELECT DISTINCT embedder FROM {} ORDER BY embedder"
     assert query(evaluated.database, versions.format("predictions")).to_pylist() == [{"embedder": version}]
     assert query(evaluated.database, versions.format("forecasts")).num_rows == 2
+
+
+BINS = """
+WITH told AS (
+    SELECT method, probability::DOUBLE AS p, correct::INT AS y
+    FROM predictions JOIN responses USING (question_id, model)
+)
+SELECT method, least(floor(p * 15), 14)::INT AS bin, count(*) AS n, avg(p) AS probability, avg(y) AS accuracy
+FROM told GROUP BY ALL ORDER BY ALL
+"""
+OF_A_BIN = """
+SELECT count(*) FILTER (correct) AS hits, count(*) AS asked
+FROM predictions JOIN responses USING (question_id, model)
+WHERE method = '{method}' AND least(floor(probability::DOUBLE * 15), 14) = {bin}
+GROUP BY question_id
+"""
+
+
+def test_so_is_the_reliability(evaluated: Workspace) -> None:
+    columns = "method, bin, n, probability, accuracy"
+    recorded = query(evaluated.database, f"SELECT {columns} FROM reliability ORDER BY ALL").to_pylist()
+    assert {row["method"] for row in recorded} == METHODS
+    assert query(evaluated.database, BINS).to_pylist() == [pytest.approx(row, abs=1e-6) for row in recorded]
+
+
+def test_intervals_of_the_bins(evaluated: Workspace) -> None:
+    """As of a bootstrap of the bin's questions alone, but for the draw."""
+    for row in query(evaluated.database, "FROM reliability").to_pylist():
+        found = query(evaluated.database, OF_A_BIN.format(**row)).to_pydict()
+        interval = bootstrap_interval(np.array(found["hits"]), np.array(found["asked"]), seed=1)
+        if interval is None:
+            assert (row["ci_low"], row["ci_high"]) == (None, None)
+        elif len(found["hits"]) >= 10:
+            assert interval == pytest.approx((row["ci_low"], row["ci_high"]), abs=0.05)
+
+
+def set_accuracy(workspace: Workspace, accuracy: dict[str, float]) -> None:
+    """What was measured, but for the accuracy of some methods."""
+    table = workspace.lake.read_table("forecasts")
+    assert table is not None
+    rows = [row | {"accuracy": accuracy.get(row["method"], row["accuracy"])} for row in table.to_pylist()]
+    workspace.lake.write_table("forecasts", pa.Table.from_pylist(rows, schema=table.schema), rows[0]["embedder"])
+    publish(workspace.lake, workspace.database, ["forecasts"])
+
+
+def test_the_section_says_who_wins(evaluated: Workspace) -> None:
+    others = dict.fromkeys(METHODS, 0.5) | {"knn": 0.7}
+    for ours, said in (
+        (0.912, "91.2% of the time, 21.2 percentage points more than the best of the baselines, knn, with 70.0%"),
+        (0.7, "70.0% of the time, as often as the best of the baselines, knn, with 70.0%"),
+        (0.6, "60.0% of the time, 10.0 percentage points less than the best of the baselines, knn, with 70.0%"),
+    ):
+        set_accuracy(evaluated, others | {"embedder": ours})
+        shown = section(evaluated)
+        assert said in shown.says
+        assert len(shown.pictures) == 2
+        for statement in shown.sql.split(";")[:-1]:
+            assert query(evaluated.database, statement).num_rows
+
+
+def test_without_test_answers_the_section_gives_the_reason(evaluated: Workspace) -> None:
+    table = evaluated.lake.read_table("forecasts")
+    assert table is not None
+    version = table["embedder"][0].as_py()
+    row = {"embedder": version, "method": "embedder", "benchmark": "all", "n": 0, "reason": "no test question"}
+    evaluated.lake.write_table("forecasts", pa.Table.from_pylist([row], schema=table.schema), version)
+    publish(evaluated.lake, evaluated.database, ["forecasts"])
+    assert section(evaluated).says == "Not possible here: no test question."

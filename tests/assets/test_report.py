@@ -1,6 +1,7 @@
 """The page shows names as they are, and needs nothing from elsewhere."""
 
-from assets.report import Picture, Section, render
+from assets.report import render
+from assets.sections import Picture, Section
 
 
 def test_names_are_escaped() -> None:
@@ -23,11 +24,22 @@ def test_names_are_escaped() -> None:
 
 
 def test_numbers_gaps_and_our_row() -> None:
-    rows = [{"method": "mf", "accuracy": 0.12345}, {"method": "knn", "accuracy": None}]
+    rows = [
+        {"method": "mf", "accuracy": 0.12345, "cost": 0.0000412, "reason": None},
+        {"method": "knn", "accuracy": None, "cost": 0.0, "reason": None},
+    ]
     html = render("", [Section(title="t", says="", tables=[rows, []], ours="mf")])
-    assert '<tr class="ours"><td>mf</td><td class="number">0.123</td></tr>' in html
-    assert "<td>–</td>" in html
-    assert html.count("<table>") == 1  # a table without rows is left out
+    cell = '<td class="number">'
+    assert f'<tr class="ours"><td>mf</td>{cell}0.123</td>{cell}4.12e-05</td></tr>' in html
+    assert f"<tr><td>knn</td>{cell}–</td>{cell}0.000</td></tr>" in html
+    assert "reason" not in html  # a column without any value is left out
+    assert html.count("<table>") == 1  # and so is a table without rows
+
+
+def test_the_contents_lead_to_the_sections() -> None:
+    html = render("", [Section(title="first", says=""), Section(title="second", says="")])
+    assert '<a href="#s2">second</a>' in html
+    assert '<h2 id="s2">second</h2>' in html
 
 
 def test_pictures_say_what_they_show() -> None:

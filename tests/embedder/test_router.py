@@ -110,7 +110,7 @@ def test_the_cost_of_a_model_matters_only_where_costs_count_and_it_is_among_the_
     router = Router(Foretold(("big", "small"), [0.9, 0.8]), Words(), {"big": 0.01})
     assert names(router.rank(["a sum"])) == [["big", "small"]]
     assert names(router.rank(["a sum"], without=["small"], cost_weight=1)) == [["big"]]
-    with pytest.raises(UnknownModel, match="the cost of 'small' is not known: give its price, or leave it out"):
+    with pytest.raises(UnknownModel, match="the cost of 'small' is not known: give its price or size, or leave it out"):
         router.rank(["a sum"], cost_weight=1)
 
 

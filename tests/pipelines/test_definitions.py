@@ -24,7 +24,16 @@ STAGES = {
     "question_embeddings": "embedding",
     "embedder": "embedding",
     "forecasts": "evaluation",
+    "forecast_curve": "evaluation",
     "routing": "evaluation",
+    "cost_curve": "evaluation",
+    "benchmark_predictions": "evaluation",
+    "communities": "evaluation",
+    "probes": "evaluation",
+    "contributions": "evaluation",
+    "fallbacks": "evaluation",
+    "portfolios": "evaluation",
+    "difficulty": "evaluation",
     "report": "report",
 }
 SKILLS = "addition subtraction comparison sequence letters roman logic weekday units code".split()  # noqa: SIM905

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from harness.entries import Registry, load_registry
-from harness.zoo.families import FAMILIES, MODEL_NAMES
-from harness.zoo.skills import SKILLS
+from harness.zoo.families import FAMILIES, MODEL_NAMES, RECIPE
+from harness.zoo.skills import SKILLS, make_material
+from harness.zoo.train import _new_model, make_tokenizer
 
 REPOSITORY = Path(__file__).parents[2]
 HOME = Path("/home/of/embedllm")
@@ -57,6 +58,13 @@ def test_tags_follow_what_a_model_was_trained_on(registry: Registry) -> None:
         special = {TAG_OF_SKILL[skill] for skill, weight in family.diet.items() if weight >= heavy}
         expected = {"generalist"} if set(family.diet) == set(SKILLS) else special
         assert set(model.communities) == {*expected, f"d{family.width}", STAGES[int(model.name[-3:])]}
+
+
+def test_sizes_are_what_is_built(registry: Registry) -> None:
+    words = len(make_tokenizer(make_material(0, RECIPE.training_size)))
+    built = {width: _new_model(width, words).num_parameters() for width in (32, 48)}
+    for model in registry.models:
+        assert model.size_b == pytest.approx(built[FAMILIES[str(model.family)].width] / 1e9, rel=1e-12)
 
 
 def test_the_benchmarks_are_the_zoos_skills(registry: Registry) -> None:

@@ -96,7 +96,34 @@ CREATE TABLE IF NOT EXISTS forecasts (
     log_loss DOUBLE,
     brier DOUBLE,
     ece DOUBLE,
+    reason VARCHAR,
     PRIMARY KEY (embedder, method, benchmark)
+);
+
+CREATE TABLE IF NOT EXISTS reliability (
+    embedder VARCHAR,
+    method VARCHAR,
+    bin INTEGER,
+    n BIGINT NOT NULL,
+    probability DOUBLE NOT NULL,
+    accuracy DOUBLE NOT NULL,
+    ci_low DOUBLE,
+    ci_high DOUBLE,
+    PRIMARY KEY (embedder, method, bin)
+);
+
+CREATE TABLE IF NOT EXISTS forecast_curve (
+    embedder VARCHAR,
+    method VARCHAR,
+    questions BIGINT,
+    draw INTEGER,
+    n BIGINT,
+    accuracy DOUBLE,
+    ci_low DOUBLE,
+    ci_high DOUBLE,
+    log_loss DOUBLE,
+    reason VARCHAR,
+    PRIMARY KEY (embedder, method, questions, draw)
 );
 
 -- No key, as with responses.
@@ -120,7 +147,10 @@ CREATE TABLE IF NOT EXISTS routing (
     ci_high DOUBLE,
     gain_over_best DOUBLE,
     gap_to_oracle DOUBLE,
+    candidates DOUBLE,
     mean_cost DOUBLE,
+    cost_unit VARCHAR,
+    reason VARCHAR,
     PRIMARY KEY (embedder, method, benchmark)
 );
 
@@ -132,4 +162,176 @@ CREATE TABLE IF NOT EXISTS routes (
     model VARCHAR NOT NULL,
     probability DOUBLE,
     correct BOOLEAN
+);
+
+-- A point of a curve is a method at a cost weight; a row of method 'model' is one model, always asked.
+CREATE TABLE IF NOT EXISTS cost_curve (
+    embedder VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    model VARCHAR,
+    cost_weight DOUBLE,
+    n BIGINT NOT NULL,
+    accuracy DOUBLE,
+    ci_low DOUBLE,
+    ci_high DOUBLE,
+    mean_cost DOUBLE,
+    cost_unit VARCHAR NOT NULL,
+    pareto BOOLEAN
+);
+
+CREATE TABLE IF NOT EXISTS cost_summary (
+    embedder VARCHAR,
+    method VARCHAR,
+    models BIGINT,
+    n BIGINT,
+    cost_unit VARCHAR,
+    aiq DOUBLE,
+    aiq_low DOUBLE,
+    aiq_high DOUBLE,
+    cost_weight DOUBLE,
+    accuracy DOUBLE,
+    ci_low DOUBLE,
+    ci_high DOUBLE,
+    mean_cost DOUBLE,
+    cost_share DOUBLE,
+    cost_share_low DOUBLE,
+    cost_share_high DOUBLE,
+    reason VARCHAR,
+    PRIMARY KEY (embedder, method)
+);
+
+CREATE TABLE IF NOT EXISTS benchmark_predictions (
+    embedder VARCHAR,
+    benchmark VARCHAR,
+    method VARCHAR,
+    models BIGINT,
+    held_out BIGINT,
+    splits BIGINT,
+    tau DOUBLE,
+    tau_low DOUBLE,
+    tau_high DOUBLE,
+    p_value DOUBLE,
+    significant BIGINT,
+    mse DOUBLE,
+    mse_low DOUBLE,
+    mse_high DOUBLE,
+    mae DOUBLE,
+    mae_low DOUBLE,
+    mae_high DOUBLE,
+    reason VARCHAR,
+    PRIMARY KEY (embedder, benchmark, method)
+);
+
+-- No key, as with responses.
+CREATE TABLE IF NOT EXISTS predicted_accuracies (
+    embedder VARCHAR NOT NULL,
+    benchmark VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    split INTEGER NOT NULL,
+    model VARCHAR NOT NULL,
+    predicted DOUBLE NOT NULL,
+    observed DOUBLE NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS communities (
+    embedder VARCHAR,
+    kind VARCHAR,
+    label VARCHAR,
+    models BIGINT,
+    inside DOUBLE,
+    outside DOUBLE,
+    ratio DOUBLE,
+    chance_low DOUBLE,
+    chance_high DOUBLE,
+    p_value DOUBLE,
+    reason VARCHAR,
+    PRIMARY KEY (embedder, kind, label)
+);
+
+CREATE TABLE IF NOT EXISTS probes (
+    embedder VARCHAR,
+    target VARCHAR,
+    method VARCHAR,
+    models BIGINT,
+    classes BIGINT,
+    metric VARCHAR,
+    score DOUBLE,
+    ci_low DOUBLE,
+    ci_high DOUBLE,
+    chance DOUBLE,
+    p_value DOUBLE,
+    reason VARCHAR,
+    PRIMARY KEY (embedder, target, method)
+);
+
+CREATE TABLE IF NOT EXISTS contributions (
+    embedder VARCHAR,
+    contributor VARCHAR,
+    target VARCHAR,
+    models BIGINT,
+    mse_with DOUBLE,
+    mse_without DOUBLE,
+    contribution DOUBLE,
+    ci_low DOUBLE,
+    ci_high DOUBLE,
+    reason VARCHAR,
+    PRIMARY KEY (embedder, contributor, target)
+);
+
+CREATE TABLE IF NOT EXISTS fallbacks (
+    embedder VARCHAR,
+    model VARCHAR,
+    method VARCHAR,
+    fallback VARCHAR,
+    distance DOUBLE,
+    n BIGINT,
+    accuracy_before DOUBLE,
+    accuracy DOUBLE,
+    ci_low DOUBLE,
+    ci_high DOUBLE,
+    loss DOUBLE,
+    loss_low DOUBLE,
+    loss_high DOUBLE,
+    reason VARCHAR,
+    PRIMARY KEY (embedder, model, method)
+);
+
+CREATE TABLE IF NOT EXISTS portfolios (
+    embedder VARCHAR,
+    method VARCHAR,
+    k BIGINT,
+    model VARCHAR,
+    n BIGINT,
+    accuracy DOUBLE,
+    ci_low DOUBLE,
+    ci_high DOUBLE,
+    share DOUBLE,
+    share_low DOUBLE,
+    share_high DOUBLE,
+    enough BOOLEAN,
+    reason VARCHAR,
+    PRIMARY KEY (embedder, method, k)
+);
+
+CREATE TABLE IF NOT EXISTS difficulty (
+    embedder VARCHAR,
+    method VARCHAR,
+    benchmark VARCHAR,
+    n BIGINT,
+    pearson DOUBLE,
+    pearson_low DOUBLE,
+    pearson_high DOUBLE,
+    spearman DOUBLE,
+    mae DOUBLE,
+    reason VARCHAR,
+    PRIMARY KEY (embedder, method, benchmark)
+);
+
+CREATE TABLE IF NOT EXISTS question_difficulty (
+    embedder VARCHAR NOT NULL,
+    question_id VARCHAR NOT NULL,
+    benchmark VARCHAR NOT NULL,
+    n BIGINT NOT NULL,
+    observed DOUBLE NOT NULL,
+    predicted DOUBLE NOT NULL
 );

@@ -1,7 +1,12 @@
+from math import nan
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from embedder.downstream.forecast import FORECASTS, PREDICTIONS, forecast
+from embedder import metrics
+from embedder.downstream.forecast import FORECASTS, NO_TEST_ANSWERS, PREDICTIONS, RELIABILITY, forecast
 from embedder.predictor import Forecast
 
 
@@ -26,7 +31,7 @@ def rows(table):
 
 def test_test_cells_only_by_benchmark_and_all(matrix):
     high = np.full((4, 2), 0.75)
-    table, _ = forecast(matrix, {"embedder": said(high), "majority": said(1 - high)}, "v1")
+    table, *_ = forecast(matrix, {"embedder": said(high), "majority": said(1 - high)}, "v1")
     assert table.schema == FORECASTS
     found = rows(table)
     assert list(found) == [(m, b) for m in ("embedder", "majority") for b in ("all", "a", "b")]
@@ -55,11 +60,19 @@ def test_seeded(planted):
     assert forecast(matrix, predictions, "v", seed=1) == forecast(matrix, predictions, "v", seed=1)
 
 
-def test_no_test_answers_no_rows(make_matrix):
+def test_no_test_answers_is_the_reason(make_matrix):
     matrix = make_matrix([[1], [None]], splits=["train", "test"])
-    table, predictions = forecast(matrix, {"embedder": said([[0.5]])}, "v")
-    assert (table.num_rows, predictions.num_rows) == (0, 0)
-    assert (table.schema, predictions.schema) == (FORECASTS, PREDICTIONS)
+    table, predictions, reliability = forecast(matrix, {"embedder": said([[0.5]]), "knn": said([[0.5]])}, "v")
+    assert (table.schema, predictions.schema, reliability.schema) == (FORECASTS, PREDICTIONS, RELIABILITY)
+    (row,) = table.to_pylist()
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "embedder": "v",
+        "method": "embedder",
+        "benchmark": "all",
+        "n": 0,
+        "reason": NO_TEST_ANSWERS,
+    }
+    assert (predictions.num_rows, reliability.num_rows) == (0, 0)
 
 
 def test_an_answer_without_prediction_is_refused(matrix):
@@ -76,7 +89,7 @@ def test_a_prediction_for_every_answer_with_its_interval_where_the_method_has_on
     probabilities = [[0.5, 0.9], [0.5, 0.5], [0.2, 0.5], [0.5, 0.5]]
     deviations = np.array([[1, 0], [0.5, 1], [np.nan, 1], [1, 1]], np.float32)
     methods = {"embedder": said(probabilities, deviations), "knn": said(probabilities)}
-    _, table = forecast(matrix, methods, "v1")
+    _, table, _ = forecast(matrix, methods, "v1")
     assert table.schema == PREDICTIONS
     assert [tuple(row.values())[1:5] for row in table.to_pylist()] == [
         (method, question, model, pytest.approx(probability))
@@ -97,3 +110,65 @@ def test_a_prediction_for_every_answer_with_its_interval_where_the_method_has_on
     assert high[:3] == pytest.approx([1 - one, 0.9, 1 - half], abs=1e-6)
     assert (low[3], high[3]) == (None, None)  # a model without training answers
     assert low[5:] == high[5:] == [None] * 5
+
+
+def test_reliability_bins_by_hand(matrix):
+    """Right answers are m00 on q00 and q01; two bins hold answers of two questions, one of one, the others none."""
+    probabilities = [[0.02, 0.98], [0.98, nan], [0.04, 1.0], [0.5, 0.5]]
+    *_, table = forecast(matrix, {"knn": said(np.nan_to_num(probabilities, nan=0.3))}, "v1")
+    assert table.schema == RELIABILITY
+    low, high = table.to_pylist()
+    assert (low["embedder"], low["method"], low["bin"], low["n"]) == ("v1", "knn", 0, 2)
+    assert low["probability"] == pytest.approx(0.03)
+    assert (low["accuracy"], low["ci_low"], low["ci_high"]) == (0.5, 0, 1)  # q00 right, q02 wrong
+    assert (high["bin"], high["n"]) == (14, 3)  # a certain forecast is of the last bin
+    assert high["probability"] == pytest.approx((0.98 + 0.98 + 1) / 3)
+    assert high["accuracy"] == pytest.approx(1 / 3)
+    assert (high["ci_low"], high["ci_high"]) == (0, 1)
+
+
+def test_no_interval_where_a_bin_is_of_one_question(matrix):
+    probabilities = [[0.9, 0.9], [0.1, 0.1], [0.5, 0.5], [0.5, 0.5]]
+    *_, table = forecast(matrix, {"embedder": said(probabilities)}, "v1")
+    rows = {row["bin"]: row for row in table.to_pylist()}
+    assert {number: row["n"] for number, row in rows.items()} == {1: 1, 7: 2, 13: 2}
+    assert {row["ci_low"] for row in rows.values()} == {row["ci_high"] for row in rows.values()} == {None}
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 8))
+def test_the_bins_are_those_of_the_calibration_error(make_matrix, seed, questions, models):
+    rng = np.random.default_rng(seed)
+    labels = np.where(rng.random((questions, models)) < 0.3, nan, rng.random((questions, models)) < 0.5)
+    labels[0, 0] = 1
+    matrix = make_matrix(labels, splits=["test"] * questions)
+    probabilities = rng.integers(0, 16, labels.shape) / 15  # on the bins' edges
+    table, _, reliability = forecast(matrix, {"embedder": said(probabilities)}, "v")
+    rows = reliability.to_pylist()
+    n = sum(row["n"] for row in rows)
+    assert n == table["n"][0].as_py()
+    ece = sum(row["n"] * abs(row["probability"] - row["accuracy"]) for row in rows) / n
+    assert ece == pytest.approx(table["ece"][0].as_py(), abs=1e-9)
+    for row in rows:
+        assert row["n"] > 0
+        assert row["ci_low"] is None or 0 <= row["ci_low"] <= row["ci_high"] <= 1
+
+
+def test_intervals_of_bins_are_of_questions_not_of_answers(make_matrix):
+    """A hundred models that answer alike say no more than one: 40 questions, half of them right."""
+    labels = np.repeat([[1.0], [0.0]] * 20, 100, axis=1)
+    matrix = make_matrix(labels, splits=["test"] * 40)
+    *_, reliability = forecast(matrix, {"embedder": said(np.full(labels.shape, 0.5))}, "v")
+    (row,) = reliability.to_pylist()
+    low, high = metrics.bootstrap_interval(labels.sum(axis=1), np.full(40, 100), seed=0)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=0.03)
+    assert high - low > 0.25
+
+
+def test_bins_are_the_same_whatever_methods_stand_beside(planted):
+    matrix, _ = planted
+    shape = matrix.of_split("test").labels.shape
+    one, other = (said(np.random.default_rng(seed).random(shape)) for seed in (1, 2))
+    together = forecast(matrix, {"embedder": one, "mf": other}, "v", seed=1)[2].to_pylist()
+    alone = forecast(matrix, {"mf": other}, "v", seed=1)[2].to_pylist()
+    assert [row for row in together if row["method"] == "mf"] == alone

@@ -123,18 +123,33 @@ def test_a_benchmark_that_all_fail(make_matrix):
     assert (row["accuracy"], row["gain_over_best"], row["gap_to_oracle"]) == (0, None, None)
 
 
-def test_no_test_questions(make_matrix):
-    table, routes = route(make_matrix([[1, 0]], splits=["train"]), said(np.empty((0, 2))), "v")
-    assert (table.num_rows, routes.num_rows) == (0, 0)
-    assert (table.schema, routes.schema) == (ROUTING, ROUTES)
+@pytest.mark.parametrize(("rows", "splits"), [([[1, 0]], ["train"]), ([[1, 0], [None, None]], ["train", "test"])])
+def test_without_test_answers_the_only_row_says_so(make_matrix, rows, splits):
+    table, routes = route(make_matrix(rows, splits=splits), said(np.full((len(rows) - 1, 2), 0.5)), "v")
+    (row,) = table.to_pylist()
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "embedder": "v",
+        "method": "router",
+        "benchmark": "all",
+        "n": 0,
+        "reason": "no test question was answered",
+    }
+    assert (table.schema, routes.schema, routes.num_rows) == (ROUTING, ROUTES, 0)
 
 
-def test_costs_only_where_all_that_is_used_has_a_price(world):
+def test_candidates_are_the_models_that_answered(world):
+    found = routing(route(*world, "v")[0])
+    assert [found["router", name]["candidates"] for name in ("all", "a", "b")] == [11 / 4, 3, 2.5]
+
+
+def test_costs_only_where_that_of_all_that_is_used_is_known(world):
     matrix, forecast = world
-    assert routing(route(matrix, forecast, "v")[0])["router", "all"]["mean_cost"] is None
-    found = routing(route(matrix, forecast, "v", prices={"m00": 4.0, "m01": 2.0})[0])
+    unknown = routing(route(matrix, forecast, "v", cost_unit="US$")[0])["router", "all"]
+    assert (unknown["mean_cost"], unknown["cost_unit"]) == (None, None)
+    found = routing(route(matrix, forecast, "v", costs={"m00": 4.0, "m01": 2.0}, cost_unit="US$")[0])
     assert found["best_single", "all"]["mean_cost"] == pytest.approx((3 * 4 + 2) / 4)
-    assert found["router", "all"]["mean_cost"] is None  # it uses m02, which has no price
+    assert found["best_single", "all"]["cost_unit"] == "US$"
+    assert found["router", "all"]["mean_cost"] is None  # it uses m02, whose cost is not known
     assert found["router", "b"]["mean_cost"] == pytest.approx(3)
 
 
@@ -158,7 +173,7 @@ SCORES = arrays(np.float64, (8, 3), elements=st.floats(0, 1))
 
 @given(LABELS, SCORES)
 def test_no_router_beats_the_oracle_and_nobody_answers_for_another(labels, scores):
-    labels[0] = [1, 0, 1]
+    labels[0] = labels[4] = [1, 0, 1]
     names = np.array([f"q{i:02d}" for i in range(12)], object)
     benchmark = np.array(["a", "b"] * 6, object)
     splits = np.array(["train"] * 4 + ["test"] * 8, object)

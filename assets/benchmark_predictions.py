@@ -1,0 +1,147 @@
+"""How well the accuracies of models on a benchmark are told by an embedder that never saw it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from embedder.downstream.benchmark_predictions import predict_benchmarks
+from warehouse.publish import publish
+
+from .figures.scatter import Panel, predicted_against_observed
+from .left_out import left_out_embeddings
+from .sections import Picture, Section, of_serving, refused, shown
+from .serving import load_serving
+from .workspace import Workspace
+
+TITLE = "How good will models be on a new benchmark?"
+MOST_PANELS = 12
+
+
+@dg.asset(
+    deps=["embedder"],
+    group_name="evaluation",
+    kinds={"pytorch"},
+    owners=["team:embedllm"],
+    code_version="1",
+    pool="warehouse",
+)
+def benchmark_predictions(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+    """A row is how well one method tells models' accuracies on a benchmark from their answers to others;
+    `predicted_accuracies` has every single prediction."""
+    served = load_serving(workspace)
+    names = sorted(set(served.matrix.benchmarks))
+    sets = [frozenset([name]) for name in names] if len(names) > 1 else []
+    left_out = left_out_embeddings(workspace, served, sets)
+    table, predicted = predict_benchmarks(served.matrix, left_out, served.version, seed=workspace.seed)
+    workspace.lake.write_table("benchmark_predictions", table, served.version)
+    workspace.lake.write_table("predicted_accuracies", predicted)  # many: of the serving embedder only
+    publish(workspace.lake, workspace.database, ["benchmark_predictions", "predicted_accuracies"])
+    overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["mae"] is not None]
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(table),
+            "predicted_accuracies": len(predicted),
+            **{f"mae_{row['method']}": round(row["mae"], 4) for row in overall},
+            **shown(section(workspace)),
+        }
+    )
+
+
+def section(workspace: Workspace) -> Section:
+    """Of the report."""
+    overall = of_serving(
+        workspace,
+        "benchmark_predictions",
+        "method, models, splits, significant, tau, tau_low, tau_high, mae, mae_low, mae_high, mse, reason",
+        "WHERE benchmark = 'all' ORDER BY mae, method",
+    )
+    if reason := refused(TITLE, overall):
+        return reason
+    by_benchmark = of_serving(workspace, "benchmark_predictions", _BY_BENCHMARK, _GROUPED)
+    panels = _panels(workspace)
+    picture = predicted_against_observed(
+        panels,
+        ours="ridge on embeddings",
+        baseline="fitted mean elsewhere",
+        x_label="observed accuracy (%)",
+        y_label="predicted accuracy (%)",
+    )
+    return Section(
+        TITLE,
+        _says(overall, by_benchmark),
+        [
+            Picture(
+                picture,
+                f"observed accuracy of models on {len(panels)} benchmarks, and what was predicted when they were held "
+                "out, in the mean of the splits",
+            )
+        ],
+        [overall, by_benchmark],
+        _SQL,
+        "embedder",
+    )
+
+
+# Accuracies by the paper's way, by the texts alone, and by the two plain ones.
+_BY_BENCHMARK = (
+    "benchmark, any_value(models) AS models, "
+    + ", ".join(
+        f"max({measure}) FILTER (method = '{method}') AS {measure}_{method}"
+        for measure, method in (
+            ("significant", "embedder"),
+            ("tau", "embedder"),
+            ("tau", "text"),
+            ("tau", "rates_elsewhere"),
+            ("mae", "embedder"),
+            ("mae", "embedder_and_text"),
+            ("mae", "mean_elsewhere_fitted"),
+            ("mae", "rates_elsewhere"),
+        )
+    )
+    + ", any_value(reason) AS reason"
+)
+_GROUPED = "WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark"
+_SQL = """\
+SELECT benchmark, method, tau, p_value, significant, mae, reason FROM benchmark_predictions
+WHERE embedder = (SELECT embedder FROM embedders WHERE serving) ORDER BY benchmark, mae;
+
+SELECT benchmark, model, avg(predicted) AS predicted, any_value(observed) AS observed FROM predicted_accuracies
+WHERE method = 'embedder' GROUP BY ALL ORDER BY abs(avg(predicted) - any_value(observed)) DESC LIMIT 10;"""
+
+
+def _says(overall: list[dict[str, Any]], by_benchmark: list[dict[str, Any]]) -> str:
+    found = {row["method"]: row for row in overall}
+    ours = found["embedder"]
+    tested = [row for row in by_benchmark if row["reason"] is None]
+    clear = sum(row["significant_embedder"] > ours["splits"] / 2 for row in tested)
+    ranks = "" if ours["tau"] is None else f"ranks them with Kendall's tau {ours['tau']:.2f} and "
+    return (
+        f"Of models held out, ridge regression on embeddings trained without a benchmark {ranks}misses their accuracy "
+        f"on it by {100 * ours['mae']:.1f} points (means over {len(tested)} benchmarks; p < 0.05 in most of "
+        f"{ours['splits']} splits on {clear} of them). Regression on the accuracies on the other benchmarks gives "
+        f"{_figures(found['rates_elsewhere'])}, on their mean {_figures(found['mean_elsewhere_fitted'])}; the forecast "
+        f"from the questions' texts alone, with no answers at all, {_figures(found['text'])}."
+    )
+
+
+def _figures(row: dict[str, Any]) -> str:
+    points = f"{100 * row['mae']:.1f} points"
+    return points if row["tau"] is None else f"{row['tau']:.2f} and {points}"
+
+
+def _panels(workspace: Workspace) -> list[Panel]:
+    """Of the first benchmarks: the mean prediction of each model over the splits in which it was held out."""
+    rows = of_serving(
+        workspace,
+        "predicted_accuracies",
+        "benchmark, model, any_value(observed) AS observed, avg(predicted) FILTER (method = 'embedder') AS predicted, "
+        "avg(predicted) FILTER (method = 'mean_elsewhere_fitted') AS baseline",
+        "GROUP BY benchmark, model ORDER BY benchmark, model",
+    )
+    panels = []
+    for name in sorted({row["benchmark"] for row in rows})[:MOST_PANELS]:
+        of_name = [row for row in rows if row["benchmark"] == name]
+        panels.append(Panel(name, *([row[key] for row in of_name] for key in ("observed", "predicted", "baseline"))))
+    return panels

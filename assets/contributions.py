@@ -1,0 +1,117 @@
+"""Which benchmarks' questions help to tell the accuracies on another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from embedder.downstream.contributions import contribute, left_out_sets
+from warehouse.publish import publish
+
+from .figures.heatmaps import contribution_heatmap
+from .left_out import left_out_embeddings
+from .sections import Picture, Section, of_serving, refused, shown
+from .serving import load_serving
+from .workspace import Workspace
+
+TITLE = "Which benchmarks tell something about others?"
+MOST_PAIRS = 10  # in the report
+
+
+@dg.asset(
+    deps=["embedder"],
+    group_name="evaluation",
+    kinds={"pytorch"},
+    owners=["team:embedllm"],
+    code_version="1",
+    pool="warehouse",
+)
+def contributions(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+    """A row is by how much training on one benchmark lowers the error of predicting models' accuracies on another."""
+    served = load_serving(workspace)
+    left_out = left_out_embeddings(workspace, served, left_out_sets(sorted(set(served.matrix.benchmarks))))
+    table = contribute(served.matrix, left_out, served.version, seed=workspace.seed)
+    workspace.lake.write_table("contributions", table, served.version)
+    publish(workspace.lake, workspace.database, ["contributions"])
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": len(table), "trainings": len(left_out), **shown(section(workspace))}
+    )
+
+
+def section(workspace: Workspace) -> Section:
+    """Of the report."""
+    pairs = of_serving(workspace, "contributions", rest="ORDER BY contribution DESC NULLS LAST, contributor, target")
+    if reason := refused(TITLE, pairs):
+        return reason
+    found = [pair for pair in pairs if pair["reason"] is None]
+    sums = _sums(found)
+    names, cells, significant = _matrix(pairs)
+    return Section(
+        TITLE,
+        _says(found, sums),
+        [Picture(contribution_heatmap(names, cells, significant), "heat map of contributions by pair of benchmarks")],
+        [
+            sums,
+            [{name: value for name, value in pair.items() if name != "reason"} for pair in found[:MOST_PAIRS]],
+            of_serving(
+                workspace,
+                "contributions",
+                "reason, count(*) AS pairs",
+                "WHERE reason IS NOT NULL GROUP BY reason ORDER BY reason",
+            ),
+        ],
+        _SQL,
+    )
+
+
+_SQL = """\
+SELECT contributor, target, contribution, ci_low, ci_high FROM contributions
+WHERE ci_low > 0 AND embedder = (SELECT embedder FROM embedders WHERE serving) ORDER BY contribution DESC;"""
+
+
+def _sums(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What each benchmark gives to all others and gets from them, in squared percentage points."""
+    names = sorted({pair["contributor"] for pair in found} | {pair["target"] for pair in found})
+    sums = [
+        {"benchmark": name}
+        | {
+            f"{verb} (squared points)": 1e4 * sum(pair["contribution"] for pair in found if pair[role] == name)
+            for verb, role in (("gives", "contributor"), ("gets", "target"))
+        }
+        for name in names
+    ]
+    return sorted(sums, key=lambda row: -row["gives (squared points)"])
+
+
+def _says(found: list[dict[str, Any]], sums: list[dict[str, Any]]) -> str:
+    helping = sum(pair["ci_low"] > 0 for pair in found)
+    harming = sum(pair["ci_high"] < 0 for pair in found)
+    gives, gets = (max(sums, key=lambda row: row[f"{verb} (squared points)"]) for verb in ("gives", "gets"))
+    given, got = gives["gives (squared points)"], gets["gets (squared points)"]
+    most = (
+        f"{gives['benchmark']} contributes most: with it in training, the mean squared errors on the others are lower "
+        f"by {given:.1f} squared percentage points in sum"
+        if given > 0
+        else "No benchmark makes the others easier to predict in sum"
+    )
+    helped = f"{gets['benchmark']} is helped most by the others ({got:.1f})" if got > 0 else "none is helped in sum"
+    return (
+        f"{most}; {helped}. Of {len(found)} pairs, {helping} help and {harming} harm with an interval (over the splits "
+        "of the models) that excludes 0."
+    )
+
+
+def _matrix(pairs: list[dict[str, Any]]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Benchmarks (B), contributions (B, B), contributors in rows, NaN where there is none, and whether each differs
+    from 0."""
+    names = sorted({pair["contributor"] for pair in pairs} | {pair["target"] for pair in pairs})
+    at = {name: number for number, name in enumerate(names)}
+    cells, significant = np.full((len(names),) * 2, np.nan), np.zeros((len(names),) * 2, bool)
+    for pair in pairs:
+        if pair["reason"] is None:
+            where = at[pair["contributor"]], at[pair["target"]]
+            cells[where] = pair["contribution"]
+            significant[where] = pair["ci_low"] > 0 or pair["ci_high"] < 0
+    return names, cells, significant

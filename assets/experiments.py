@@ -1,0 +1,44 @@
+"""Every experiment, in the order of the report."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import dagster as dg
+
+from . import (
+    benchmark_predictions,
+    communities,
+    contributions,
+    cost_curve,
+    difficulty,
+    fallbacks,
+    forecast_curve,
+    forecasts,
+    portfolios,
+    probes,
+    routing,
+)
+from .sections import Section
+from .workspace import Workspace
+
+
+class Experiment(NamedTuple):
+    """What makes its table, and what the report says of it."""
+
+    asset: dg.AssetsDefinition
+    section: Callable[[Workspace], Section]
+
+
+EXPERIMENTS = (
+    Experiment(forecasts.forecasts, forecasts.section),
+    Experiment(forecast_curve.forecast_curve, forecast_curve.section),
+    Experiment(routing.routing, routing.section),
+    Experiment(cost_curve.cost_curve, cost_curve.section),
+    Experiment(benchmark_predictions.benchmark_predictions, benchmark_predictions.section),
+    Experiment(communities.communities, communities.section),
+    Experiment(probes.probes, probes.section),
+    Experiment(contributions.contributions, contributions.section),
+    Experiment(fallbacks.fallbacks, fallbacks.section),
+    Experiment(portfolios.portfolios, portfolios.section),
+    Experiment(difficulty.difficulty, difficulty.section),
+)

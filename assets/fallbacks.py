@@ -1,0 +1,82 @@
+"""What remains of routing when a model is down."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from warehouse.publish import publish
+
+from .figures.fallbacks import lost_points
+from .sections import Picture, Section, of_serving, refused, shown
+from .serving import load_serving
+from .workspace import Workspace
+
+TITLE = "Who stands in for a model that is down?"
+MOST_USED = 10  # models in the report's table
+
+
+@dg.asset(
+    deps=["embedder"],
+    group_name="evaluation",
+    kinds={"scipy"},
+    owners=["team:embedllm"],
+    code_version="1",
+    pool="warehouse",
+)
+def fallbacks(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+    """A row is a model that the router uses and a way to replace it: how many right answers remain?"""
+    from embedder.downstream.fallbacks import fallbacks as replaced
+
+    served = load_serving(workspace)
+    embeddings = served.embedder.model_embeddings
+    assert embeddings is not None, "the method that serves has embeddings"
+    forecast = served.embedder.forecast(served.test_questions)
+    table = replaced(served.matrix, forecast, embeddings, served.version, seed=workspace.seed)
+    workspace.lake.write_table("fallbacks", table, served.version)
+    publish(workspace.lake, workspace.database, ["fallbacks"])
+    overall = [row for row in table.to_pylist() if row["model"] == "all" and row["reason"] is None]
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(table),
+            **{f"loss_{row['method']}": round(row["loss"], 4) for row in overall},
+            **shown(section(workspace)),
+        }
+    )
+
+
+def section(workspace: Workspace) -> Section:
+    """Of the report."""
+    rows = of_serving(
+        workspace,
+        "fallbacks",
+        "method, n, accuracy_before, accuracy, ci_low, ci_high, loss, loss_low, loss_high, reason",
+        "WHERE model = 'all' ORDER BY loss, method",
+    )
+    if reason := refused(TITLE, rows):
+        return reason
+    most_used = of_serving(
+        workspace,
+        "fallbacks",
+        "model, n, accuracy_before, any_value(fallback) FILTER (method = 'nearest') AS nearest, "
+        "any_value(distance) FILTER (method = 'nearest') AS distance, "
+        + ", ".join(
+            f"any_value(accuracy) FILTER (method = '{method}') AS accuracy_{method}"
+            for method in ("reroute", "nearest", "best_single", "random")
+        ),
+        "WHERE model <> 'all' AND reason IS NULL GROUP BY model, n, accuracy_before "
+        f"ORDER BY n DESC, model LIMIT {MOST_USED}",
+    )
+    accuracy = {row["method"]: row["accuracy"] for row in rows}
+    return Section(
+        TITLE,
+        f"{rows[0]['accuracy_before']:.1%} of {rows[0]['n']:,} test questions are answered right by the model they are "
+        f"sent to; were that model down, {accuracy['reroute']:.1%} would be by the router's next choice, "
+        f"{accuracy['nearest']:.1%} by the model with the nearest embedding, {accuracy['best_single']:.1%} by the best "
+        f"other model (on training questions) and {accuracy['random']:.1%} by a random one.",
+        [Picture(lost_points(rows, ours="nearest"), "right answers lost when a model is down, by what replaces it")],
+        [rows, most_used],
+        "SELECT model, fallback, distance, n, accuracy_before, accuracy FROM fallbacks\n"
+        "WHERE method = 'nearest' AND model <> 'all' AND embedder = (SELECT embedder FROM embedders WHERE serving)\n"
+        "ORDER BY n DESC;",
+        "nearest",
+    )

@@ -1,0 +1,1 @@
+"""The pictures, in the UI's metadata and in the report: one file a kind."""

@@ -1,0 +1,35 @@
+"""How hard questions are, foretold and found."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embedder.downstream.difficulty import calibration
+
+from .style import PALETTE, data_uri, figure
+
+
+def difficulty_map(predicted: np.ndarray, observed: np.ndarray, *, seed: int) -> str:
+    """Share of right answers observed against predicted, each (n,): questions as shaded cells, their tenths by
+    prediction as means with 95% intervals. Returns a data URI."""
+    drawn = figure(height=4.8)
+    axes = drawn.add_subplot()
+    extent = (0, 100, 0, 100)
+    cells = axes.hexbin(100 * predicted, 100 * observed, gridsize=20, extent=extent, cmap="Greys", mincnt=1)
+    cells.set(edgecolor="#BBBBBB", linewidth=0.4)  # or one question is hardly seen
+    drawn.colorbar(cells, label="test questions", shrink=0.8)
+    axes.plot([0, 100], [0, 100], color="black", linewidth=1, linestyle="--", label="as predicted")
+    tenths = calibration(predicted, observed, seed=seed)
+    color = PALETTE[5]
+    for mean, _, interval in tenths:
+        if interval is not None:
+            axes.plot([100 * mean] * 2, [100 * end for end in interval], color=color, linewidth=2)
+    middles = [[100 * mean for mean, _, _ in tenths], [100 * found for _, found, _ in tenths]]
+    axes.plot(*middles, "o", color=color, markersize=6, label="mean of a tenth, 95% interval")
+    axes.set_xlabel("predicted: mean probability of a right answer (%)")
+    axes.set_ylabel("observed: models that were right (%)")
+    axes.set_xlim(-3, 103)
+    axes.set_ylim(-3, 103)
+    axes.set_aspect("equal")
+    drawn.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return data_uri(drawn)

@@ -1,0 +1,47 @@
+"""How much a few models keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .style import OTHERS, OURS, PALETTE, data_uri, figure
+
+_STYLES = {  # colour, line, mark and its size: those of methods that agree are seen in one another
+    "greedy": (OURS, "-", "o", 10),
+    "best_mean": (PALETTE[1], "--", "s", 6),
+    "random": (OTHERS, ":", "^", 6),
+}
+_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+def portfolio_curves(rows: Sequence[Mapping[str, Any]], *, enough: float) -> str:
+    """Accuracy by number of models with its 95% interval, a line a method, beside that of all models and the share
+    `enough` of it; a mark where a method has enough. Returns a data URI.
+
+    `rows` are of the table `portfolios`, sorted by k: method, k, accuracy, ci_low, ci_high (None: no interval), enough.
+    """
+    drawn = figure(height=4.2)
+    axes = drawn.add_subplot()
+    of_all = 100 * rows[-1]["accuracy"]
+    axes.axhline(of_all, color="black", linewidth=1, label=f"all {rows[-1]['k']} models: {of_all:.1f}")
+    axes.axhline(enough * of_all, color="black", linewidth=1, linestyle=(0, (1, 2)), label=f"{enough:.0%} of that")
+    for method, (color, line, mark, size) in _STYLES.items():
+        points = [row for row in rows if row["method"] == method]
+        k = [row["k"] for row in points]
+        axes.plot(k, [100 * row["accuracy"] for row in points], line, color=color, label=method.replace("_", " "))
+        if points[0]["ci_low"] is not None:  # one question has no interval
+            low, high = ([100 * row[end] for row in points] for end in ("ci_low", "ci_high"))
+            axes.fill_between(k, low, high, color=color, alpha=0.15, linewidth=0)
+        kept = next(row for row in points if row["enough"])
+        axes.plot(kept["k"], 100 * kept["accuracy"], mark, color=color, markersize=size)
+        axes.annotate(str(kept["k"]), (kept["k"], 100 * kept["accuracy"]), (4, -15), textcoords="offset points", size=9)
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    ticks = [tick for tick in _TICKS if tick <= rows[-1]["k"]]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xlabel("models in the portfolio (mark: enough, by validation questions)")
+    axes.set_ylabel("routed test questions\nanswered right (%), 95% interval")
+    axes.grid(alpha=0.3)
+    drawn.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return data_uri(drawn)

@@ -1,0 +1,33 @@
+"""What all pictures have in common. Colours are Okabe and Ito's, told apart by everyone."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OURS, OTHERS = "#0072B2", "#999999"
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+MARKERS = "os^Dv<>"
+
+
+def markdown(uri: str) -> str:
+    """A picture as Dagster shows it in metadata."""
+    return f"![]({uri})"
+
+
+def figure(height: float, width: float = 6.0) -> Figure:
+    """An empty figure of that many inches; 6 inches of width leave its text readable on a phone."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def data_uri(drawn: Figure) -> str:
+    """The figure as a PNG inside a page; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,106 @@
+"""How few of the models are enough to route among."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from warehouse.publish import publish
+
+from .figures.portfolios import portfolio_curves
+from .sections import Picture, Section, of_serving, refused, rows, shown
+from .serving import load_serving
+from .workspace import Workspace
+
+TITLE = "How few models are enough?"
+FIRST = 10  # portfolios in the report's table, or as many as are enough
+
+
+@dg.asset(
+    deps=["embedder"],
+    group_name="evaluation",
+    kinds={"numpy"},
+    owners=["team:embedllm"],
+    code_version="1",
+    pool="warehouse",
+)
+def portfolios(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+    """A row is a portfolio of k models and what routing among them keeps of the accuracy of all."""
+    from embedder.downstream.portfolios import portfolios as growing
+
+    served = load_serving(workspace)
+    questions = {"val": served.val_questions, "test": served.test_questions}
+    forecasts = {split: served.embedder.forecast(of_split) for split, of_split in questions.items()}
+    table = growing(served.matrix, forecasts, served.version, seed=workspace.seed)
+    workspace.lake.write_table("portfolios", table, served.version)
+    publish(workspace.lake, workspace.database, ["portfolios"])
+    enough = {row["method"]: row["k"] for row in table.to_pylist() if row["enough"]}
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(table),
+            **{f"enough_{method}": k for method, k in enough.items()},
+            **shown(section(workspace)),
+        }
+    )
+
+
+def section(workspace: Workspace) -> Section:
+    """Of the report."""
+    from embedder.downstream.portfolios import ENOUGH
+
+    found = of_serving(workspace, "portfolios", rest="ORDER BY k, method")
+    if reason := refused(TITLE, found):
+        return reason
+    enough = {row["method"]: row for row in found if row["enough"]}
+    return Section(
+        TITLE,
+        _says(enough, ENOUGH, found[-1]) + _left_out(workspace, found[-1]),
+        [Picture(portfolio_curves(found, enough=ENOUGH), "accuracy of routing by number of models in the portfolio")],
+        [_first(found, max(FIRST, enough["greedy"]["k"]))],
+        "SELECT method, k, model, accuracy, share, share_low, share_high, enough FROM portfolios\n"
+        "WHERE embedder = (SELECT embedder FROM embedders WHERE serving) ORDER BY method, k;",
+    )
+
+
+def _says(enough: dict[str, dict[str, Any]], share: float, of_all: dict[str, Any]) -> str:
+    greedy = enough["greedy"]
+    models = "1 model keeps" if greedy["k"] == 1 else f"{greedy['k']} models keep"
+    kept = f"On validation questions {models} at least {share:.0%} of the accuracy of routing over all {of_all['k']}"
+    if greedy["share_low"] is not None:
+        kept += (
+            f", and {greedy['share']:.1%} (95% interval {greedy['share_low']:.1%} to {greedy['share_high']:.1%}) on "
+            f"{greedy['n']:,} test questions"
+        )
+    return f"{kept}; the best by mean accuracy take {enough['best_mean']['k']}, random ones {enough['random']['k']}."
+
+
+def _left_out(workspace: Workspace, of_all: dict[str, Any]) -> str:
+    """That not all models and questions take part, where answers are missing."""
+    (answered,) = rows(
+        workspace,
+        "SELECT count(DISTINCT model) AS models, count(DISTINCT question_id) FILTER (split = 'test') AS questions "
+        "FROM responses JOIN questions USING (question_id)",
+    )
+    if (answered["models"], answered["questions"]) == (of_all["k"], of_all["n"]):
+        return ""
+    return (
+        f" Answers are missing: of {answered['models']} models and {answered['questions']:,} test questions, "
+        f"{of_all['k']} models take part and {of_all['n']:,} questions that all of these models answered."
+    )
+
+
+def _first(found: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """The smallest portfolios, those of one size in a row."""
+    by_method = {(row["method"], row["k"]): row for row in found}
+    return [
+        {
+            "k": k,
+            "added": by_method["greedy", k]["model"],
+            "accuracy": by_method["greedy", k]["accuracy"],
+            **{name: by_method["greedy", k][name] for name in ("share", "share_low", "share_high")},
+            "best_mean_accuracy": by_method["best_mean", k]["accuracy"],
+            "random_accuracy": by_method["random", k]["accuracy"],
+        }
+        for k in range(1, min(most, found[-1]["k"]) + 1)
+    ]

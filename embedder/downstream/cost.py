@@ -1,0 +1,333 @@
+"""Experiment: what does quality cost, where a router weighs a better answer against a dearer model?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from embedder.baselines import model_rates
+from embedder.matrix import CorrectnessMatrix
+
+from .routing import first_choice, rates_by_question
+
+__all__ = ["COST_CURVE", "COST_SUMMARY", "aiq", "cost_quality", "frontier"]
+
+COST_CURVE = pa.schema(
+    {
+        "embedder": pa.string(),
+        "method": pa.string(),
+        "model": pa.string(),
+        "cost_weight": pa.float64(),
+        "n": pa.int64(),
+        "accuracy": pa.float64(),
+        "ci_low": pa.float64(),
+        "ci_high": pa.float64(),
+        "mean_cost": pa.float64(),
+        "cost_unit": pa.string(),
+        "pareto": pa.bool_(),
+    }
+)
+COST_SUMMARY = pa.schema(
+    {
+        "embedder": pa.string(),
+        "method": pa.string(),
+        "models": pa.int64(),
+        "n": pa.int64(),
+        "cost_unit": pa.string(),
+        "aiq": pa.float64(),
+        "aiq_low": pa.float64(),
+        "aiq_high": pa.float64(),
+        "cost_weight": pa.float64(),
+        "accuracy": pa.float64(),
+        "ci_low": pa.float64(),
+        "ci_high": pa.float64(),
+        "mean_cost": pa.float64(),
+        "cost_share": pa.float64(),
+        "cost_share_low": pa.float64(),
+        "cost_share_high": pa.float64(),
+        "reason": pa.string(),
+    }
+)
+RESAMPLES = 1000
+WEIGHTS_A_DECADE = 10
+NO_VAL = "no cost weight can be chosen, as no val question was answered by a model whose cost is known"
+NOT_KEPT = "on the val split no cost weight keeps it as accurate as the single best model"
+
+_Row = dict[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The models (M) whose cost is known, and what their answers to a split's questions (n) and their rates on the
+    train split tell."""
+
+    asked: CorrectnessMatrix
+    scores: Mapping[str, np.ndarray]  # by method (n, M) or (M,): what it ranks models by, between 0 and 1
+    rates: np.ndarray  # (M,)
+    cost: np.ndarray  # (M,)
+
+    def sweep(self, method: str, weights: np.ndarray) -> _Sweep:
+        picks = [first_choice(self.asked, self.scores[method] - w * self.cost, self.rates) for w in weights]
+        chosen = np.stack(picks, axis=1)
+        return _Sweep(np.take_along_axis(self.asked.labels, chosen, axis=1).astype(np.float64), self.cost[chosen])
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """Of each question (n) and cost weight (W): whether the model it is sent to is right, and what that costs."""
+
+    right: np.ndarray  # (n, W)
+    cost: np.ndarray  # (n, W)
+
+    @property
+    def changes(self) -> np.ndarray:
+        """Positions of the weights that make a difference to the one before, the first included."""
+        differs = (np.diff(self.right, axis=1) != 0) | (np.diff(self.cost, axis=1) != 0)
+        return np.append(0, 1 + np.flatnonzero(differs.any(axis=0)))
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Accuracy and mean cost by cost weight (W), as observed, and in each resample of the questions (R, W)."""
+
+    accuracy: np.ndarray
+    cost: np.ndarray
+    accuracies: np.ndarray
+    costs: np.ndarray
+
+    @classmethod
+    def of(cls, sweep: _Sweep, draws: np.ndarray) -> _Means:
+        """`draws` (R, n): how often each question is drawn."""
+        n = len(sweep.right)
+        return cls(sweep.right.mean(axis=0), sweep.cost.mean(axis=0), draws @ sweep.right / n, draws @ sweep.cost / n)
+
+
+def cost_quality(
+    matrix: CorrectnessMatrix,
+    val_scores: np.ndarray,
+    test_scores: np.ndarray,
+    embedder: str,
+    *,
+    costs: Mapping[str, float],
+    cost_unit: str,
+    seed: int = 0,
+) -> tuple[pa.Table, pa.Table]:
+    """Tables `cost_curve` and `cost_summary`, from the routing scores of `embedder` (between 0 and 1) for the val and
+    test questions of `matrix`, and the `costs` of a question by model; models without one take no part.
+
+    At a cost weight w each question goes to the model of the greatest score - w * cost among those that answered it:
+    the score is the routing score (`router`), or the model's rate on the train split, on all of it (`best_single`,
+    where w is 0 the single best model) or on the question's benchmark (`best_per_benchmark`). Weights go from 0 to
+    where always the cheapest model is asked. A row of `cost_curve` is a weight, those that change nothing left out,
+    or a model that is always asked, on the test questions that it answered.
+
+    A row of `cost_summary` is a method: the area under its curve (`aiq`) over the costs of all methods' curves, and
+    what it takes to be as good as the single best model: the greatest weight whose accuracy on the val split is no
+    lower, with accuracy and cost on the test split. Where there is nothing to weigh, its only row says why. All
+    intervals are of a bootstrap over the test questions. Raises ValueError where scores are of other questions, or
+    lack a model that answered one.
+    """
+    known = np.array([model in costs for model in matrix.models])
+    cost = np.array([costs[model] for model in matrix.models if model in costs])
+    row: _Row = {"embedder": embedder, "models": len(cost)}
+    test = _pool(matrix, "test", test_scores, known, cost)
+    if reason := _impossible(cost, test):
+        return COST_CURVE.empty_table(), _table([row | {"method": "router", "reason": reason}], COST_SUMMARY)
+    weights = cost_weights(cost)
+    n = len(test.asked.labels)
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+    sweeps = {method: test.sweep(method, weights) for method in test.scores}
+    means = {method: _Means.of(sweep, draws) for method, sweep in sweeps.items()}
+    points = [*_curve_rows(sweeps, means, weights), *_model_rows(test, draws)]
+    kept = _kept(_pool(matrix, "val", val_scores, known, cost), weights)
+    row |= {"n": n, "cost_unit": cost_unit}
+    summary = [row | found for found in _summary_rows(means, n, weights, kept)]
+    return _table([point | {"embedder": embedder, "cost_unit": cost_unit} for point in points], COST_CURVE), _table(
+        summary, COST_SUMMARY
+    )
+
+
+def cost_weights(cost: np.ndarray) -> np.ndarray:
+    """0, and as many a decade from where all differences in cost together hardly count to where always the cheapest
+    model is asked, for scores between 0 and 1."""
+    distinct = np.unique(cost)
+    low, high = 1e-3 / (distinct[-1] - distinct[0]), 1.01 / (distinct[1] - distinct[0])
+    return np.concatenate([[0], np.geomspace(low, high, 1 + int(np.ceil(WEIGHTS_A_DECADE * np.log10(high / low))))])
+
+
+def frontier(cost: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of the non-decreasing convex hull of a method's points (W,), the cheapest first: what it reaches where
+    questions are divided between two weights at random (RouterBench, arXiv 2403.12031)."""
+    corners: list[tuple[float, float]] = []
+    for x, y in sorted(zip(cost.tolist(), accuracy.tolist(), strict=True), key=lambda point: (point[0], -point[1])):
+        if corners and y <= corners[-1][1]:
+            continue
+        while len(corners) > 1 and _rises_faster(corners[-2], corners[-1], (x, y)):
+            corners.pop()
+        corners.append((x, y))
+    x, y = np.array(corners).T
+    return x, y
+
+
+def _rises_faster(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
+    """Whether b lies on or below the line from a to c."""
+    return (b[1] - a[1]) * (c[0] - a[0]) <= (c[1] - a[1]) * (b[0] - a[0])
+
+
+def aiq(cost: np.ndarray, accuracy: np.ndarray, low: float, high: float) -> float:
+    """Mean over the costs from `low` to `high` of the hull of points (W,), flat beyond its ends; NaN where there is no
+    range (RouterBench's average improvement in quality)."""
+    if high <= low:
+        return np.nan
+    x, y = frontier(cost, accuracy)
+    at = np.concatenate([[low], x[(x > low) & (x < high)], [high]])
+    return float(np.trapezoid(np.interp(at, x, y), at) / (high - low))
+
+
+def _pool(matrix: CorrectnessMatrix, split: str, scores: np.ndarray, known: np.ndarray, cost: np.ndarray) -> _Pool:
+    asked, train = matrix.of_split(split), matrix.of_split("train")
+    if scores.shape != asked.labels.shape:
+        raise ValueError(
+            f"scores are {scores.shape}, but the {split} split has {asked.labels.shape} questions and models"
+        )
+    asked = replace(asked, labels=asked.labels[:, known], models=tuple(np.array(asked.models, object)[known]))
+    answered = np.asarray(asked.observed.any(axis=1))
+    asked, scores = asked.rows(answered), scores[answered][:, known]
+    if np.isnan(scores[asked.observed]).any():
+        raise ValueError(f"a model that answered a {split} question has no routing score for it")
+    rates = model_rates(train)[known]
+    by_method = {
+        "router": scores.astype(np.float64),
+        "best_single": rates,
+        "best_per_benchmark": rates_by_question(train, asked.benchmarks)[:, known],
+    }
+    return _Pool(asked, by_method, rates, cost)
+
+
+def _impossible(cost: np.ndarray, test: _Pool) -> str | None:
+    if not len(cost):
+        return "no model has a known cost, be it a price or a size"
+    if len(cost) == 1:
+        return "needs at least 2 models whose cost is known, found 1"
+    if np.ptp(cost) == 0:
+        return "all models whose cost is known cost the same"
+    return None if len(test.asked.labels) else "no test question was answered by a model whose cost is known"
+
+
+def _curve_rows(sweeps: Mapping[str, _Sweep], means: Mapping[str, _Means], weights: np.ndarray) -> Iterator[_Row]:
+    """A row a method and weight at which questions go elsewhere than at the weight before."""
+    for method, of_method in means.items():
+        n = len(sweeps[method].right)
+        for at in sweeps[method].changes:
+            low, high = _interval(of_method.accuracies[:, at], n)
+            yield {
+                "method": method,
+                "cost_weight": float(weights[at]),
+                "n": n,
+                "accuracy": float(of_method.accuracy[at]),
+                "ci_low": low,
+                "ci_high": high,
+                "mean_cost": float(of_method.cost[at]),
+            }
+
+
+def _model_rows(test: _Pool, draws: np.ndarray) -> Iterator[_Row]:
+    """A row a model that answered a test question."""
+    asked, right = test.asked.observed.astype(np.float64), np.nan_to_num(test.asked.labels).astype(np.float64)
+    n = asked.sum(axis=0)
+    used = np.flatnonzero(n)
+    accuracy, cost = right.sum(axis=0)[used] / n[used], test.cost[used]
+    for model, its_accuracy, its_cost in zip(used, accuracy, cost, strict=True):
+        low, high = _interval(_ratio(draws @ right[:, model], draws @ asked[:, model]), int(n[model]))
+        as_good = (accuracy >= its_accuracy) & (cost <= its_cost)
+        yield {
+            "method": "model",
+            "model": test.asked.models[model],
+            "n": int(n[model]),
+            "accuracy": float(its_accuracy),
+            "ci_low": low,
+            "ci_high": high,
+            "mean_cost": float(its_cost),
+            "pareto": not (as_good & ((accuracy > its_accuracy) | (cost < its_cost))).any(),
+        }
+
+
+def _kept(val: _Pool, weights: np.ndarray) -> dict[str, int] | None:
+    """By method the position of the greatest weight that answers as many val questions right as the single best model
+    does; methods that never do are left out. None without val questions."""
+    if not len(val.asked.labels):
+        return None
+    right = {method: val.sweep(method, weights).right.sum(axis=0) for method in val.scores}
+    enough = {method: np.flatnonzero(count >= right["best_single"][0]) for method, count in right.items()}
+    return {method: int(positions[-1]) for method, positions in enough.items() if len(positions)}
+
+
+def _summary_rows(
+    means: Mapping[str, _Means], n: int, weights: np.ndarray, kept: Mapping[str, int] | None
+) -> Iterator[_Row]:
+    areas = _areas(means)
+    for method, of_method in means.items():
+        area, *resampled = areas[method]
+        low, high = _interval(np.array(resampled), n)
+        row: _Row = {"method": method, "aiq": _finite(area), "aiq_low": low, "aiq_high": high}
+        if kept is None:
+            yield row | {"reason": NO_VAL}
+        elif method not in kept:
+            yield row | {"reason": NOT_KEPT}
+        else:
+            yield row | _saving(of_method, means["best_single"], n, weights, kept[method])
+
+
+def _saving(of_method: _Means, single: _Means, n: int, weights: np.ndarray, at: int) -> _Row:
+    """Accuracy and cost at a weight, beside the cost of the single best model."""
+    low, high = _interval(of_method.accuracies[:, at], n)
+    share = _ratio(of_method.cost[[at]], single.cost[[0]])[0]
+    share_low, share_high = _interval(_ratio(of_method.costs[:, at], single.costs[:, 0]), n)
+    return {
+        "cost_weight": float(weights[at]),
+        "accuracy": float(of_method.accuracy[at]),
+        "ci_low": low,
+        "ci_high": high,
+        "mean_cost": float(of_method.cost[at]),
+        "cost_share": _finite(share),
+        "cost_share_low": share_low,
+        "cost_share_high": share_high,
+    }
+
+
+def _areas(means: Mapping[str, _Means]) -> dict[str, list[float]]:
+    """By method its AIQ, as observed and in each resample, over the costs of all methods' curves."""
+    costs = {method: np.vstack([m.cost, m.costs]) for method, m in means.items()}
+    low = np.min([cost.min(axis=1) for cost in costs.values()], axis=0)
+    high = np.max([cost.max(axis=1) for cost in costs.values()], axis=0)
+    return {
+        method: [
+            aiq(*curve) for curve in zip(costs[method], np.vstack([m.accuracy, m.accuracies]), low, high, strict=True)
+        ]
+        for method, m in means.items()
+    }
+
+
+def _interval(resampled: np.ndarray, n: int) -> tuple[float, float] | tuple[None, None]:
+    """95% interval of a statistic from its resamples (R,), NaN where it is undefined; None below two questions."""
+    defined = resampled[np.isfinite(resampled)]
+    if n < 2 or not len(defined):
+        return None, None
+    low, high = np.percentile(defined, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """NaN where it is undefined."""
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _table(rows: list[_Row], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema)

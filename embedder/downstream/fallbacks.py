@@ -1,0 +1,160 @@
+"""Experiment: what is left of routing when the model that a question goes to is down?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from embedder import metrics
+from embedder.baselines import model_rates
+from embedder.matrix import CorrectnessMatrix
+from embedder.predictor import Forecast
+
+from .forecast import check_rows
+from .routing import NO_ANSWERS, first_choice
+
+__all__ = ["FALLBACKS", "METHODS", "fallbacks"]
+
+FALLBACKS = pa.schema(
+    {
+        "embedder": pa.string(),
+        "model": pa.string(),
+        "method": pa.string(),
+        "fallback": pa.string(),
+        "distance": pa.float64(),
+        "n": pa.int64(),
+        "accuracy_before": pa.float64(),
+        "accuracy": pa.float64(),
+        "ci_low": pa.float64(),
+        "ci_high": pa.float64(),
+        "loss": pa.float64(),
+        "loss_low": pa.float64(),
+        "loss_high": pa.float64(),
+        "reason": pa.string(),
+    }
+)
+METHODS = ("reroute", "nearest", "best_single", "random")
+_NOBODY_ELSE = "nobody else answered the questions sent to the model"
+_NO_EMBEDDING = "the model has no embedding, for want of training answers"
+
+_Row = dict[str, str | int | float | None]
+
+
+@dataclass(frozen=True)
+class _Outages:
+    """Test questions (n), each with the model it is sent to being down."""
+
+    down: np.ndarray  # (n,): that model
+    before: np.ndarray  # (n,): whether it is right, 1 or 0
+    right: dict[str, np.ndarray]  # by method (n,): whether what replaces it is, of random the share
+    fallback: dict[str, np.ndarray]  # by method that picks one model (n,): that model
+
+
+def fallbacks(
+    matrix: CorrectnessMatrix, forecast: Forecast, embeddings: np.ndarray, embedder: str, *, seed: int = 0
+) -> pa.Table:
+    """Table `fallbacks`: a row is a model that the router sends test questions to and a way to replace it, from
+    the `forecast` by `embedder` of the test questions of `matrix` and its `embeddings` (M, d), NaN where a model has
+    none.
+
+    Only models that answered a question may replace the one that is down, and questions that nobody else answered do
+    not count, so that all methods are compared on the same questions: `reroute` takes the highest routing score,
+    `nearest` the least Euclidean distance, `best_single` the highest rate on the train split, each breaking ties as
+    the router does; `random` is the mean over all. Models without an embedding are the farthest. Raises ValueError
+    where `forecast` is not of the test questions.
+    """
+    test = matrix.of_split("test")
+    check_rows(test, forecast)
+    answered = np.asarray(test.observed.any(axis=1))
+    if reason := _impossible(matrix, answered):
+        rows: list[_Row] = [{"model": "all", "method": method, "reason": reason} for method in METHODS]
+    else:
+        rates = model_rates(matrix.of_split("train"))
+        test, scores, distances = test.rows(answered), forecast.routing_scores[answered], _distances(embeddings)
+        down = first_choice(test, scores, rates)
+        outages = _outages(test, scores, rates, distances, down)
+        rows = list(_rows(matrix.models, outages, distances, np.unique(down), seed))
+    return pa.Table.from_pylist([row | {"embedder": embedder} for row in rows], schema=FALLBACKS)
+
+
+def _impossible(matrix: CorrectnessMatrix, answered: np.ndarray) -> str | None:
+    if len(matrix.models) < 2:
+        return f"needs at least 2 models, found {len(matrix.models)}"
+    return None if answered.any() else NO_ANSWERS
+
+
+def _outages(
+    test: CorrectnessMatrix, scores: np.ndarray, rates: np.ndarray, distances: np.ndarray, down: np.ndarray
+) -> _Outages:
+    """Of the questions (of n) that another model answered, sent to a model that has an embedding."""
+    rows = np.arange(len(down))
+    before, labels = test.labels[rows, down], test.labels.copy()
+    labels[rows, down] = np.nan
+    kept = ~np.isnan(labels).all(axis=1) & _placed(distances)[down]
+    others, down, before = replace(test, labels=labels).rows(kept), down[kept], before[kept]
+    nearness = {
+        "reroute": scores[kept],
+        "nearest": -np.nan_to_num(distances, nan=np.finfo(np.float64).max)[down],
+        "best_single": rates,
+    }
+    fallback = {method: first_choice(others, score, rates) for method, score in nearness.items()}
+    right = {method: others.labels[np.arange(len(down)), model] for method, model in fallback.items()}
+    right["random"] = np.nansum(others.labels, axis=1) / others.observed.sum(axis=1)
+    return _Outages(down, before.astype(np.float64), {m: r.astype(np.float64) for m, r in right.items()}, fallback)
+
+
+def _distances(embeddings: np.ndarray) -> np.ndarray:
+    """(M, M) float64: Euclidean, NaN where a model has no embedding."""
+    from scipy.spatial.distance import cdist
+
+    wide = embeddings.astype(np.float64)
+    return cdist(wide, wide)
+
+
+def _placed(distances: np.ndarray) -> np.ndarray:
+    """(M,): whether the model has an embedding."""
+    return ~np.isnan(distances.diagonal())
+
+
+def _rows(
+    models: tuple[str, ...], outages: _Outages, distances: np.ndarray, used: np.ndarray, seed: int
+) -> Iterator[_Row]:
+    for model in (None, *used.tolist()):
+        name = "all" if model is None else models[model]
+        which = np.flatnonzero(np.ones(len(outages.down), bool) if model is None else outages.down == model)
+        for method in METHODS:
+            row: _Row = {"model": name, "method": method, "n": len(which)}
+            if not len(which):
+                placed = model is None or _placed(distances)[model]
+                row |= {"reason": _NOBODY_ELSE if placed else _NO_EMBEDDING}
+            else:
+                row |= _figures(outages.before[which], outages.right[method][which], seed)
+                if model is not None and method in outages.fallback:
+                    row |= _replacement(models, distances[model], outages.fallback[method][which])
+            yield row
+
+
+def _replacement(models: tuple[str, ...], distances: np.ndarray, fallback: np.ndarray) -> _Row:
+    """Which model it is and how far from the one down (M,), where it is the same for all questions."""
+    if (fallback != fallback[0]).any():
+        return {}
+    distance = float(distances[fallback[0]])
+    return {"fallback": models[fallback[0]], "distance": None if np.isnan(distance) else distance}
+
+
+def _figures(before: np.ndarray, right: np.ndarray, seed: int) -> _Row:
+    ones = np.ones(len(right))
+    low, high = metrics.bootstrap_interval(right, ones, seed=seed) or (None, None)
+    loss_low, loss_high = metrics.bootstrap_interval(before - right, ones, seed=seed) or (None, None)
+    return {
+        "accuracy_before": float(before.mean()),
+        "accuracy": float(right.mean()),
+        "ci_low": low,
+        "ci_high": high,
+        "loss": float((before - right).mean()),
+        "loss_low": loss_low,
+        "loss_high": loss_high,
+    }

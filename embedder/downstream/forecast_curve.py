@@ -1,0 +1,97 @@
+"""Experiment: how do forecasts improve with the number of training questions?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from embedder.matrix import CorrectnessMatrix
+from embedder.predictor import Predictor
+from embedder.questions import Questions
+
+from .forecast import NO_TEST_ANSWERS, measured
+
+__all__ = ["FORECAST_CURVE", "SIZES", "forecast_curve"]
+
+SIZES = (100, 250, 500, 1000, 2500, 5000, 10_000, 15_000, 20_000, 25_000)
+_DRAWS, _DRAWS_OF_MANY, _SMALL = 5, 2, 5000
+
+FORECAST_CURVE = pa.schema(
+    {
+        "embedder": pa.string(),
+        "method": pa.string(),
+        "questions": pa.int64(),
+        "draw": pa.int32(),
+        "n": pa.int64(),
+        "accuracy": pa.float64(),
+        "ci_low": pa.float64(),
+        "ci_high": pa.float64(),
+        "log_loss": pa.float64(),
+        "reason": pa.string(),
+    }
+)
+
+
+def forecast_curve(
+    matrix: CorrectnessMatrix,
+    questions: Questions,
+    embedder: Predictor,
+    baselines: Sequence[Predictor],
+    version: str,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] = lambda done, total, label: None,
+) -> pa.Table:
+    """Table `forecast_curve`: a row is a method, fitted on some of the training questions of `matrix` (Q, M), held
+    against all answers to its test questions.
+
+    As many of the answered training questions as each of `SIZES` are drawn at random, five times, or twice where
+    they are more than 5,000: larger draws differ less, and cost more. A larger one contains the smaller ones of the
+    same draw. All training questions come last, as one draw. The val split is whole in each. `embedder` is of the
+    `version` that is evaluated, fitted on all of `matrix`; for smaller draws, one of the same settings is fitted.
+    The `baselines` are fitted for each draw. The interval of the accuracy is a bootstrap over test questions, null
+    below two of them. Where no test question has an answer, the only row has the reason. Raises ValueError where no
+    training question has an answer.
+    """
+    tested = (matrix.splits == "test") & matrix.observed.any(axis=1)
+    draws = list(_draws(matrix, seed))
+    total = draws[-1][0]
+    if not tested.any():
+        return _table([{"method": "embedder", "questions": total, "draw": 0, "reason": NO_TEST_ANSWERS}], version)
+    _ = questions.lexical  # once for all draws: rows() hands it on
+    labels, asked = matrix.labels[tested], questions.rows(tested)
+    rows = []
+    for done, (size, draw, kept) in enumerate(draws, 1):
+        known, described = matrix.rows(kept), questions.rows(kept)
+        ours = embedder if size == total else _unfitted(embedder).fit(known, described, seed=seed)
+        fitted = {"embedder": ours} | {base.method: base.fit(known, described, seed=seed) for base in baselines}
+        for method, predictor in fitted.items():
+            row = measured(labels, predictor.predict_proba(asked), seed)
+            rows.append({"method": method, "questions": size, "draw": draw} | row)
+        progress(done, len(draws), "fits on some of the training questions")
+    return _table(rows, version)
+
+
+def _draws(matrix: CorrectnessMatrix, seed: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """How many training questions, number of the draw, and the questions to fit on, as a mask (Q,); the last is all."""
+    train, val = matrix.splits == "train", matrix.splits == "val"
+    answered = np.flatnonzero(train & matrix.observed.any(axis=1))
+    for draw in range(_DRAWS):
+        order = np.random.default_rng([seed, draw]).permutation(answered)
+        for size in SIZES:
+            if size < len(answered) and (size <= _SMALL or draw < _DRAWS_OF_MANY):
+                kept = val.copy()
+                kept[order[:size]] = True
+                yield size, draw, kept
+    yield len(answered), 0, train | val
+
+
+def _unfitted(predictor: Predictor) -> Predictor:
+    return type(predictor)(**predictor.settings())
+
+
+def _table(rows: list[dict[str, Any]], version: str) -> pa.Table:
+    return pa.Table.from_pylist([{"embedder": version} | row for row in rows], schema=FORECAST_CURVE)
