@@ -105,7 +105,7 @@ _BY_BENCHMARK = (
 _GROUPED = "WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark"
 _SQL = """\
 SELECT benchmark, method, tau, p_value, significant, mae, reason FROM benchmark_predictions
-WHERE embedder = (SELECT embedder FROM embedders WHERE serving) ORDER BY benchmark, mae;
+WHERE embedder = (FROM serving) ORDER BY benchmark, mae;
 
 SELECT benchmark, model, avg(predicted) AS predicted, any_value(observed) AS observed FROM predicted_accuracies
 WHERE method = 'embedder' GROUP BY ALL ORDER BY abs(avg(predicted) - any_value(observed)) DESC LIMIT 10;"""

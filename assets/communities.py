@@ -127,8 +127,8 @@ def _sql(workspace: Workspace) -> str:
     name = best[0]["model"].replace("'", "''") if best else ""
     return (
         "SELECT other, distance, cosine FROM model_similarity\n"
-        f"WHERE model = '{name}' AND embedder = (SELECT embedder FROM embedders WHERE serving)\n"
+        f"WHERE model = '{name}' AND embedder = (FROM serving)\n"
         "ORDER BY distance LIMIT 5;\n\n"
         "SELECT kind, label, models, ratio, p_value, reason FROM communities\n"
-        "WHERE embedder = (SELECT embedder FROM embedders WHERE serving) ORDER BY ratio;"
+        "WHERE embedder = (FROM serving) ORDER BY ratio;"
     )

@@ -68,7 +68,7 @@ def section(workspace: Workspace) -> Section:
 
 _SQL = """\
 SELECT contributor, target, contribution, ci_low, ci_high FROM contributions
-WHERE ci_low > 0 AND embedder = (SELECT embedder FROM embedders WHERE serving) ORDER BY contribution DESC;"""
+WHERE ci_low > 0 AND embedder = (FROM serving) ORDER BY contribution DESC;"""
 
 
 def _sums(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

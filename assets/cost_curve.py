@@ -17,11 +17,11 @@ from .workspace import Workspace
 
 TITLE = "What does quality cost?"
 SQL = """SELECT method, cost_weight, mean_cost, accuracy
-FROM cost_curve SEMI JOIN (FROM embedders WHERE serving) USING (embedder)
+FROM cost_curve SEMI JOIN serving USING (embedder)
 WHERE method <> 'model' ORDER BY method, cost_weight;
 
 SELECT model, mean_cost, accuracy, n
-FROM cost_curve SEMI JOIN (FROM embedders WHERE serving) USING (embedder)
+FROM cost_curve SEMI JOIN serving USING (embedder)
 WHERE pareto ORDER BY mean_cost, model;"""
 _OF_METHODS = (
     *("method", "aiq", "aiq_low", "aiq_high"),

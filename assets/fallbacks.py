@@ -76,7 +76,7 @@ def section(workspace: Workspace) -> Section:
         [Picture(lost_points(rows, ours="nearest"), "right answers lost when a model is down, by what replaces it")],
         [rows, most_used],
         "SELECT model, fallback, distance, n, accuracy_before, accuracy FROM fallbacks\n"
-        "WHERE method = 'nearest' AND model <> 'all' AND embedder = (SELECT embedder FROM embedders WHERE serving)\n"
+        "WHERE method = 'nearest' AND model <> 'all' AND embedder = (FROM serving)\n"
         "ORDER BY n DESC;",
         "nearest",
     )

@@ -80,7 +80,7 @@ def section(workspace: Workspace) -> Section:
             [{"paper's accuracy by training questions": n} | {m: PAPER[m][n] for m in PAPER} for n in PAPER["mf"]],
         ],
         "SELECT method, questions, count(*) AS draws, avg(accuracy) AS accuracy, stddev(accuracy) AS between_draws\n"
-        "FROM forecast_curve SEMI JOIN (FROM embedders WHERE serving) USING (embedder)\n"
+        "FROM forecast_curve SEMI JOIN serving USING (embedder)\n"
         "GROUP BY ALL ORDER BY questions, accuracy DESC;",
     )
 

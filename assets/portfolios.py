@@ -59,7 +59,7 @@ def section(workspace: Workspace) -> Section:
         [Picture(portfolio_curves(found, enough=ENOUGH), "accuracy of routing by number of models in the portfolio")],
         [_first(found, max(FIRST, enough["greedy"]["k"]))],
         "SELECT method, k, model, accuracy, share, share_low, share_high, enough FROM portfolios\n"
-        "WHERE embedder = (SELECT embedder FROM embedders WHERE serving) ORDER BY method, k;",
+        "WHERE embedder = (FROM serving) ORDER BY method, k;",
     )
 
 

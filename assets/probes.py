@@ -61,7 +61,7 @@ def section(workspace: Workspace) -> Section:
         [Picture(score_dots(pictured), "scores of probes of the models' embeddings, beside guessing")],
         [[{name: row[name] for name in columns} for row in tested if row in pictured]],
         "SELECT target, method, metric, score, chance, p_value, reason FROM probes\n"
-        "WHERE embedder = (SELECT embedder FROM embedders WHERE serving) ORDER BY score DESC;",
+        "WHERE embedder = (FROM serving) ORDER BY score DESC;",
     )
 
 

@@ -43,11 +43,11 @@ def render(facts: str, sections: list[Section]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"rounded": _rounded, "filled": _filled}
+    environment.filters |= {"rounded": rounded, "filled": _filled}
     return environment.get_template("report.html.j2").render(facts=facts, sections=sections)
 
 
-def _rounded(number: float) -> str:
+def rounded(number: float) -> str:
     """To three decimals, and what is smaller to three digits."""
     return f"{number:.3f}" if number == 0 or abs(number) >= 0.001 else f"{number:.3g}"
 

@@ -76,7 +76,7 @@ def section(workspace: Workspace) -> Section:
         [Picture(interval_bars(overall, ours="router", label=label), label)],
         [overall, by_benchmark],
         "SELECT model, count(*) AS questions, avg(correct::INT) AS accuracy\n"
-        "FROM routes SEMI JOIN (FROM embedders WHERE serving) USING (embedder)\n"
+        "FROM routes SEMI JOIN serving USING (embedder)\n"
         "WHERE method = 'router' GROUP BY model ORDER BY questions DESC, model;",
         "router",
     )

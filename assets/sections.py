@@ -47,7 +47,7 @@ def of_serving(workspace: Workspace, table: str, columns: str = "*", rest: str =
 
     Columns are those of the experiment's table, without `embedder`.
     """
-    serving = f"(SELECT * EXCLUDE (embedder) FROM {table} SEMI JOIN (FROM embedders WHERE serving) USING (embedder))"
+    serving = f"(SELECT * EXCLUDE (embedder) FROM {table} SEMI JOIN serving USING (embedder))"
     return rows(workspace, f"SELECT {columns} FROM {serving} {rest}")
 
 

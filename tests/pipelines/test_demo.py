@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from assets.experiments import EXPERIMENTS
+from assets.report import rounded
 from warehouse.read import query
 
 ASSETS = [experiment.asset for experiment in EXPERIMENTS]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sql.md"
-EXAMPLE = re.compile(r"(```sql\n(?P<sql>.*?)```\n\n)(?P<answer>(?:\|.*\n)+)", re.DOTALL)
+EXAMPLE = re.compile(r"(```sql\n(?P<sql>.*?)```\n\n)(?P<answer>(?:\|[^\n]*\n)+)", re.DOTALL)
 # The zoo is trained here. Another kind of processor rounds differently, and the models then answer otherwise: the
 # document's figures are of the demo in which `bit_xor(hash(question_id, model, correct))` over `responses` is this.
-DOCUMENTED_RESPONSES = 0
+DOCUMENTED_RESPONSES = 9515258058098270328
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -54,8 +55,9 @@ def _table(home: Path, sql: str) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    if isinstance(value, float):
+        return rounded(value)
+    return str(value).replace("|", "\\|").replace("\n", " ")
 
 
 def _columns(document: str) -> list[str]:

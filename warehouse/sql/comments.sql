@@ -313,3 +313,6 @@ COMMENT ON COLUMN model_similarity.model IS 'Model.';
 COMMENT ON COLUMN model_similarity.other IS 'Another model.';
 COMMENT ON COLUMN model_similarity.distance IS 'Euclidean distance; of method spectral, the root mean square difference of the two models'' log-odds over the training questions.';
 COMMENT ON COLUMN model_similarity.cosine IS 'Cosine similarity; of method spectral, that of the two models'' log-odds over the training questions.';
+
+COMMENT ON VIEW serving IS 'The embedder that routes. SEMI JOIN serving USING (embedder) keeps its results and leaves out those of earlier ones.';
+COMMENT ON COLUMN serving.embedder IS 'Version.';

@@ -35,3 +35,6 @@ SELECT a.embedder, a.model, b.model AS other,
     list_cosine_similarity(a.embedding, b.embedding) AS cosine
 FROM model_embeddings a
 JOIN model_embeddings b ON a.embedder = b.embedder AND a.model <> b.model;
+
+CREATE OR REPLACE VIEW serving AS
+SELECT embedder FROM embedders WHERE serving;
