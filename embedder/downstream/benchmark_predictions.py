@@ -161,7 +161,7 @@ def _row(benchmark: str, method: str, targets: list[Target], scores: list[Scores
         "method": method,
         "models": len({column for target in targets for column in target.columns.tolist()}),
         "held_out": held_out.pop() if len(held_out) == 1 else None,
-        "splits": SPLITS,
+        "splits": SPLITS * len(targets),
         "p_value": float(np.median(known)) if len(targets) == 1 and len(known) else None,
         "significant": int((known < SIGNIFICANT).sum()),
     }

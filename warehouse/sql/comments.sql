@@ -178,7 +178,7 @@ COMMENT ON COLUMN benchmark_predictions.benchmark IS 'Benchmark left out of trai
 COMMENT ON COLUMN benchmark_predictions.method IS 'embedder (ridge regression on embeddings), embedder_and_text (text, corrected by ridge regression on embeddings), text (mean forecast probability of its questions; needs no answers to it), mean_elsewhere (mean accuracy on the other benchmarks, as it is), mean_elsewhere_fitted (regression on it), rates_elsewhere (ridge regression on the accuracies on each of the others).';
 COMMENT ON COLUMN benchmark_predictions.models IS 'Number of models that answered it and others.';
 COMMENT ON COLUMN benchmark_predictions.held_out IS 'How many of them are held out in a split.';
-COMMENT ON COLUMN benchmark_predictions.splits IS 'Number of random splits.';
+COMMENT ON COLUMN benchmark_predictions.splits IS 'Number of random splits; of benchmark all, those of every benchmark together.';
 COMMENT ON COLUMN benchmark_predictions.tau IS 'Kendall''s rank correlation of predicted and observed accuracies of held-out models.';
 COMMENT ON COLUMN benchmark_predictions.tau_low IS 'Lower end of its 95% interval.';
 COMMENT ON COLUMN benchmark_predictions.tau_high IS 'Upper end of it.';
