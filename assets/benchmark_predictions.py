@@ -115,12 +115,13 @@ def _says(overall: list[dict[str, Any]], by_benchmark: list[dict[str, Any]]) -> 
     found = {row["method"]: row for row in overall}
     ours = found["embedder"]
     tested = [row for row in by_benchmark if row["reason"] is None]
-    clear = sum(row["significant_embedder"] > ours["splits"] / 2 for row in tested)
+    splits = ours["splits"] // len(tested)
+    clear = sum(row["significant_embedder"] > splits / 2 for row in tested)
     ranks = "" if ours["tau"] is None else f"ranks them with Kendall's tau {ours['tau']:.2f} and "
     return (
         f"Of models held out, ridge regression on embeddings trained without a benchmark {ranks}misses their accuracy "
         f"on it by {100 * ours['mae']:.1f} points (means over {len(tested)} benchmarks; p < 0.05 in most of "
-        f"{ours['splits']} splits on {clear} of them). Regression on the accuracies on the other benchmarks gives "
+        f"{splits} splits on {clear} of them). Regression on the accuracies on the other benchmarks gives "
         f"{_figures(found['rates_elsewhere'])}, on their mean {_figures(found['mean_elsewhere_fitted'])}; the forecast "
         f"from the questions' texts alone, with no answers at all, {_figures(found['text'])}."
     )
