@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from assets.experiments import EXPERIMENTS
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:
     pytest.skip("there is no Chromium here to open the UI in", allow_module_level=True)
@@ -27,7 +29,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 EMBEDLLM = [sys.executable, "-c", "from pipelines.cli import app; app()"]
 BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 GROUPS = ["collection", "warehouse", "embedding", "evaluation", "report"]
-NODES = ["correctness_matrix", "question_embeddings", "embedder", "forecasts", "routing", "report"]
+EXPERIMENT_NODES = [experiment.asset.op.name for experiment in EXPERIMENTS]
+NODES = ["correctness_matrix", "question_embeddings", "embedder", *EXPERIMENT_NODES, "report"]
 TOPICS = {
     "arithmetic": "What is {} plus {}?",
     "capitals": "What is the capital of country {}, by river {}?",
@@ -140,8 +143,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    # Wide enough that the nodes of the graph show their names in full.
-    page = browser.new_page(viewport={"width": 2400, "height": 1000})
+    # Large enough that the graph draws all its nodes, with their names in full.
+    page = browser.new_page(viewport={"width": 3000, "height": 3000})
     page.set_default_timeout(1000 * PATIENCE_S)
     yield page
     page.close()
