@@ -7,11 +7,11 @@ from typing import Any
 import dagster as dg
 
 from embedder.downstream.benchmark_predictions import predict_benchmarks
-from warehouse.publish import publish
 
 from .figures.scatter import Panel, predicted_against_observed
 from .left_out import left_out_embeddings
-from .sections import Picture, Section, of_serving, refused, shown
+from .recording import experiment, record
+from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
 from .workspace import Workspace
 
@@ -19,14 +19,7 @@ TITLE = "How good will models be on a new benchmark?"
 MOST_PANELS = 12
 
 
-@dg.asset(
-    deps=["embedder"],
-    group_name="evaluation",
-    kinds={"pytorch"},
-    owners=["team:embedllm"],
-    code_version="1",
-    pool="warehouse",
-)
+@experiment(kinds={"pytorch"}, code_version="1")
 def benchmark_predictions(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is how well one method tells models' accuracies on a benchmark from their answers to others;
     `predicted_accuracies` has every single prediction."""
@@ -35,17 +28,14 @@ def benchmark_predictions(workspace: dg.ResourceParam[Workspace]) -> dg.Material
     sets = [frozenset([name]) for name in names] if len(names) > 1 else []
     left_out = left_out_embeddings(workspace, served, sets)
     table, predicted = predict_benchmarks(served.matrix, left_out, served.version, seed=workspace.seed)
-    workspace.lake.write_table("benchmark_predictions", table, served.version)
-    workspace.lake.write_table("predicted_accuracies", predicted)  # many: of the serving embedder only
-    publish(workspace.lake, workspace.database, ["benchmark_predictions", "predicted_accuracies"])
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["mae"] is not None]
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": len(table),
-            "predicted_accuracies": len(predicted),
-            **{f"mae_{row['method']}": round(row["mae"], 4) for row in overall},
-            **shown(section(workspace)),
-        }
+    return record(
+        workspace,
+        served.version,
+        {"benchmark_predictions": table, "predicted_accuracies": predicted},
+        {f"mae_{row['method']}": round(row["mae"], 4) for row in overall},
+        section,
+        latest_only=["predicted_accuracies"],
     )
 
 

@@ -7,12 +7,11 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from warehouse.publish import publish
-
 from .figures.communities import ratio_dots
 from .figures.maps import Mapped, hover_map, model_map
 from .inputs import model_labels
-from .sections import Picture, Section, of_serving, refused, rows, shown
+from .recording import experiment, record
+from .sections import Picture, Section, of_serving, refused, rows
 from .serving import load_serving
 from .workspace import Workspace
 
@@ -20,32 +19,22 @@ TITLE = "Which models are alike?"
 MOST_ROWS = 25  # of the picture and the table; the rest by SQL
 
 
-@dg.asset(
-    deps=["embedder"],
-    group_name="evaluation",
-    kinds={"scipy"},
-    owners=["team:embedllm"],
-    code_version="1",
-    pool="warehouse",
-)
+@experiment(kinds={"scipy"}, code_version="1")
 def communities(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is a community of models, a size class or a family: are its models nearer to each other than to others?"""
     from embedder.downstream.communities import communities as compared
 
     served = load_serving(workspace)
-    vectors = served.embedder.model_embeddings
-    assert vectors is not None, "the method that serves has embeddings"
-    table = compared(vectors, served.embedder.models, model_labels(workspace), served.version, seed=workspace.seed)
-    workspace.lake.write_table("communities", table, served.version)
-    publish(workspace.lake, workspace.database, ["communities"])
+    table = compared(
+        served.embeddings, served.embedder.models, model_labels(workspace), served.version, seed=workspace.seed
+    )
     tested = [row for row in table.to_pylist() if row["reason"] is None]
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": len(table),
-            "tested": len(tested),
-            "nearer_than_chance": len(significant(tested)),
-            **shown(section(workspace)),
-        }
+    return record(
+        workspace,
+        served.version,
+        {"communities": table},
+        {"tested": len(tested), "nearer_than_chance": len(significant(tested))},
+        section,
     )
 
 

@@ -8,11 +8,11 @@ import dagster as dg
 import numpy as np
 
 from embedder.downstream.contributions import contribute, left_out_sets
-from warehouse.publish import publish
 
 from .figures.heatmaps import contribution_heatmap
 from .left_out import left_out_embeddings
-from .sections import Picture, Section, of_serving, refused, shown
+from .recording import experiment, record
+from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
 from .workspace import Workspace
 
@@ -20,24 +20,13 @@ TITLE = "Which benchmarks tell something about others?"
 MOST_PAIRS = 10  # in the report
 
 
-@dg.asset(
-    deps=["embedder"],
-    group_name="evaluation",
-    kinds={"pytorch"},
-    owners=["team:embedllm"],
-    code_version="1",
-    pool="warehouse",
-)
+@experiment(kinds={"pytorch"}, code_version="1")
 def contributions(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is by how much training on one benchmark lowers the error of predicting models' accuracies on another."""
     served = load_serving(workspace)
     left_out = left_out_embeddings(workspace, served, left_out_sets(sorted(set(served.matrix.benchmarks))))
     table = contribute(served.matrix, left_out, served.version, seed=workspace.seed)
-    workspace.lake.write_table("contributions", table, served.version)
-    publish(workspace.lake, workspace.database, ["contributions"])
-    return dg.MaterializeResult(
-        metadata={"dagster/row_count": len(table), "trainings": len(left_out), **shown(section(workspace))}
-    )
+    return record(workspace, served.version, {"contributions": table}, {"trainings": len(left_out)}, section)
 
 
 def section(workspace: Workspace) -> Section:

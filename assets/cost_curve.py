@@ -7,11 +7,11 @@ from typing import Any
 import dagster as dg
 
 from embedder.downstream.cost import cost_quality
-from warehouse.publish import publish
 
 from .costs import PARAMETERS, model_costs
 from .figures.costs import cost_quality_curves
-from .sections import Picture, Section, of_serving, refused, shown
+from .recording import experiment, record
+from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
 from .workspace import Workspace
 
@@ -30,14 +30,7 @@ _OF_METHODS = (
 _OF_MODELS = ("model", "mean_cost", "cost_unit", "accuracy", "ci_low", "ci_high", "n")
 
 
-@dg.asset(
-    deps=["embedder"],
-    group_name="evaluation",
-    kinds={"python"},
-    owners=["team:embedllm"],
-    code_version="1",
-    pool="warehouse",
-)
+@experiment(kinds={"python"}, code_version="1")
 def cost_curve(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is a method at a cost weight, or a single model; `cost_summary` has what each method saves."""
     served = load_serving(workspace)
@@ -51,15 +44,12 @@ def cost_curve(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
         cost_unit=costs.unit,
         seed=workspace.seed,
     )
-    workspace.lake.write_table("cost_curve", curve, served.version)
-    workspace.lake.write_table("cost_summary", summary, served.version)
-    publish(workspace.lake, workspace.database, ["cost_curve", "cost_summary"])
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": len(curve),
-            **{f"aiq_{r['method']}": round(r["aiq"], 4) for r in summary.to_pylist() if r["aiq"] is not None},
-            **shown(section(workspace)),
-        }
+    return record(
+        workspace,
+        served.version,
+        {"cost_curve": curve, "cost_summary": summary},
+        {f"aiq_{r['method']}": round(r["aiq"], 4) for r in summary.to_pylist() if r["aiq"] is not None},
+        section,
     )
 
 

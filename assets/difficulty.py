@@ -7,24 +7,16 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from warehouse.publish import publish
-
 from .figures.difficulty import difficulty_map
-from .sections import Picture, Section, of_serving, refused, shown
+from .recording import experiment, record
+from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
 from .workspace import Workspace
 
 TITLE = "How hard is a new question?"
 
 
-@dg.asset(
-    deps=["embedder"],
-    group_name="evaluation",
-    kinds={"scipy"},
-    owners=["team:embedllm"],
-    code_version="1",
-    pool="warehouse",
-)
+@experiment(kinds={"scipy"}, code_version="1")
 def difficulty(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is how well a method foretells the share of models that answer a test question right;
     `question_difficulty` has every question."""
@@ -38,17 +30,14 @@ def difficulty(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
         "knn": neighbours.forecast(served.test_questions),
     }
     table, questions = foretold(served.matrix, by_method, served.version, seed=workspace.seed)
-    workspace.lake.write_table("difficulty", table, served.version)
-    workspace.lake.write_table("question_difficulty", questions)  # of the serving embedder only, as predictions are
-    publish(workspace.lake, workspace.database, ["difficulty", "question_difficulty"])
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["pearson"] is not None]
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": len(table),
-            "questions": len(questions),
-            **{f"pearson_{row['method']}": round(row["pearson"], 4) for row in overall},
-            **shown(section(workspace)),
-        }
+    return record(
+        workspace,
+        served.version,
+        {"difficulty": table, "question_difficulty": questions},
+        {f"pearson_{row['method']}": round(row["pearson"], 4) for row in overall},
+        section,
+        latest_only=["question_difficulty"],
     )
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dagster as dg
 
-from warehouse.publish import publish
-
 from .figures.fallbacks import lost_points
-from .sections import Picture, Section, of_serving, refused, shown
+from .recording import experiment, record
+from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
 from .workspace import Workspace
 
@@ -15,32 +14,21 @@ TITLE = "Who stands in for a model that is down?"
 MOST_USED = 10  # models in the report's table
 
 
-@dg.asset(
-    deps=["embedder"],
-    group_name="evaluation",
-    kinds={"scipy"},
-    owners=["team:embedllm"],
-    code_version="1",
-    pool="warehouse",
-)
+@experiment(kinds={"scipy"}, code_version="1")
 def fallbacks(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is a model that the router uses and a way to replace it: how many right answers remain?"""
     from embedder.downstream.fallbacks import fallbacks as replaced
 
     served = load_serving(workspace)
-    embeddings = served.embedder.model_embeddings
-    assert embeddings is not None, "the method that serves has embeddings"
     forecast = served.embedder.forecast(served.test_questions)
-    table = replaced(served.matrix, forecast, embeddings, served.version, seed=workspace.seed)
-    workspace.lake.write_table("fallbacks", table, served.version)
-    publish(workspace.lake, workspace.database, ["fallbacks"])
+    table = replaced(served.matrix, forecast, served.embeddings, served.version, seed=workspace.seed)
     overall = [row for row in table.to_pylist() if row["model"] == "all" and row["reason"] is None]
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": len(table),
-            **{f"loss_{row['method']}": round(row["loss"], 4) for row in overall},
-            **shown(section(workspace)),
-        }
+    return record(
+        workspace,
+        served.version,
+        {"fallbacks": table},
+        {f"loss_{row['method']}": round(row["loss"], 4) for row in overall},
+        section,
     )
 
 

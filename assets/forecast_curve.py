@@ -8,10 +8,10 @@ from typing import Any
 import dagster as dg
 
 from embedder.downstream.forecast_curve import forecast_curve as curve_of
-from warehouse.publish import publish
 
 from .figures.curves import Curve, curves
-from .sections import Picture, Section, of_serving, refused, shown
+from .recording import experiment, record
+from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
 from .workspace import Workspace
 
@@ -26,14 +26,7 @@ METHODS = ("embedder", "mf", "knn", "model_benchmark_mean", "model_mean")
 Row = dict[str, Any]
 
 
-@dg.asset(
-    deps=["embedder"],
-    group_name="evaluation",
-    kinds={"scikitlearn"},
-    owners=["team:embedllm"],
-    code_version="1",
-    pool="warehouse",
-)
+@experiment(kinds={"scikitlearn"}, code_version="1")
 def forecast_curve(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is how well one method forecasts the answers to all test questions after one draw of so many training
     questions."""
@@ -50,9 +43,7 @@ def forecast_curve(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResu
         seed=workspace.seed,
         progress=workspace.progress,
     )
-    workspace.lake.write_table("forecast_curve", table, served.version)
-    publish(workspace.lake, workspace.database, ["forecast_curve"])
-    return dg.MaterializeResult(metadata={"dagster/row_count": len(table), **shown(section(workspace))})
+    return record(workspace, served.version, {"forecast_curve": table}, {}, section)
 
 
 def section(workspace: Workspace) -> Section:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dagster as dg
 
 from embedder.downstream.forecast import BINS, forecast
-from warehouse.publish import publish
 
 from .figures.bars import interval_bars
 from .figures.reliability import reliability_diagram
-from .sections import Picture, Section, of_serving, refused, shown
+from .recording import experiment, record
+from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
 from .workspace import Workspace
 
@@ -17,14 +17,7 @@ TITLE = "Will a model answer a new question correctly?"
 COMPARED = ("embedder", "mf", "knn")  # in the reliability diagram
 
 
-@dg.asset(
-    deps=["embedder"],
-    group_name="evaluation",
-    kinds={"scikitlearn"},
-    owners=["team:embedllm"],
-    code_version="4",
-    pool="warehouse",
-)
+@experiment(kinds={"scikitlearn"}, code_version="4")
 def forecasts(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is how well one method forecasts the answers to one benchmark's test questions; `predictions` has every
     single forecast, `reliability` how often those of about the same probability turned out right."""
@@ -38,19 +31,15 @@ def forecasts(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
         baseline.fit(served.matrix, served.questions, seed=workspace.seed)
         by_method[baseline.method] = baseline.forecast(test_questions)
     table, predictions, reliability = forecast(served.matrix, by_method, served.version, seed=workspace.seed)
-    workspace.lake.write_table("forecasts", table, served.version)
-    workspace.lake.write_table("reliability", reliability, served.version)
-    # Of the serving embedder only: they are many, and every version has as many again.
-    workspace.lake.write_table("predictions", predictions)
-    publish(workspace.lake, workspace.database, ["forecasts", "predictions", "reliability"])
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["reason"] is None]
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": len(table),
-            "predictions": len(predictions),
-            **{f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall},
-            **shown(section(workspace)),
-        }
+    accuracies = {f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall}
+    return record(
+        workspace,
+        served.version,
+        {"forecasts": table, "predictions": predictions, "reliability": reliability},
+        accuracies,
+        section,
+        latest_only=["predictions"],
     )
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from warehouse.publish import publish
-
 from .figures.portfolios import portfolio_curves
-from .sections import Picture, Section, of_serving, refused, rows, shown
+from .recording import experiment, record
+from .sections import Picture, Section, of_serving, refused, rows
 from .serving import load_serving
 from .workspace import Workspace
 
@@ -17,14 +16,7 @@ TITLE = "How few models are enough?"
 FIRST = 10  # portfolios in the report's table, or as many as are enough
 
 
-@dg.asset(
-    deps=["embedder"],
-    group_name="evaluation",
-    kinds={"numpy"},
-    owners=["team:embedllm"],
-    code_version="1",
-    pool="warehouse",
-)
+@experiment(kinds={"numpy"}, code_version="1")
 def portfolios(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is a portfolio of k models and what routing among them keeps of the accuracy of all."""
     from embedder.downstream.portfolios import portfolios as growing
@@ -33,15 +25,13 @@ def portfolios(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     questions = {"val": served.val_questions, "test": served.test_questions}
     forecasts = {split: served.embedder.forecast(of_split) for split, of_split in questions.items()}
     table = growing(served.matrix, forecasts, served.version, seed=workspace.seed)
-    workspace.lake.write_table("portfolios", table, served.version)
-    publish(workspace.lake, workspace.database, ["portfolios"])
     enough = {row["method"]: row["k"] for row in table.to_pylist() if row["enough"]}
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": len(table),
-            **{f"enough_{method}": k for method, k in enough.items()},
-            **shown(section(workspace)),
-        }
+    return record(
+        workspace,
+        served.version,
+        {"portfolios": table},
+        {f"enough_{method}": k for method, k in enough.items()},
+        section,
     )
 
 

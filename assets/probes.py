@@ -6,44 +6,33 @@ from typing import Any
 
 import dagster as dg
 
-from warehouse.publish import publish
-
 from .communities import MOST_ROWS, significant
 from .figures.communities import score_dots
 from .inputs import model_labels
-from .sections import Picture, Section, of_serving, refused, shown
+from .recording import experiment, record
+from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
 from .workspace import Workspace
 
 TITLE = "What does an embedding tell of a model?"
 
 
-@dg.asset(
-    deps=["embedder"],
-    group_name="evaluation",
-    kinds={"scikitlearn"},
-    owners=["team:embedllm"],
-    code_version="1",
-    pool="warehouse",
-)
+@experiment(kinds={"scikitlearn"}, code_version="1")
 def probes(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is something told of models from their embeddings alone: a community, the family, the size."""
     from embedder.downstream.probes import probes as probed
 
     served = load_serving(workspace)
-    vectors = served.embedder.model_embeddings
-    assert vectors is not None, "the method that serves has embeddings"
-    table = probed(vectors, served.embedder.models, model_labels(workspace), served.version, seed=workspace.seed)
-    workspace.lake.write_table("probes", table, served.version)
-    publish(workspace.lake, workspace.database, ["probes"])
+    table = probed(
+        served.embeddings, served.embedder.models, model_labels(workspace), served.version, seed=workspace.seed
+    )
     tested = [row for row in table.to_pylist() if row["reason"] is None]
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": len(table),
-            "tested": len(tested),
-            "better_than_chance": len(significant(tested)),
-            **shown(section(workspace)),
-        }
+    return record(
+        workspace,
+        served.version,
+        {"probes": table},
+        {"tested": len(tested), "better_than_chance": len(significant(tested))},
+        section,
     )
 
 

@@ -5,45 +5,29 @@ from __future__ import annotations
 import dagster as dg
 
 from embedder.downstream.routing import route
-from warehouse.publish import publish
 
 from .costs import model_costs
 from .figures.bars import interval_bars
-from .sections import Picture, Section, of_serving, refused, rows, shown
+from .recording import experiment, record
+from .sections import Picture, Section, of_serving, refused, rows
 from .serving import load_serving
 from .workspace import Workspace
 
 TITLE = "Which model should a question go to?"
 
 
-@dg.asset(
-    deps=["embedder"],
-    group_name="evaluation",
-    kinds={"python"},
-    owners=["team:embedllm"],
-    code_version="3",
-    pool="warehouse",
-)
+@experiment(kinds={"python"}, code_version="3")
 def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is one way to choose a model for each test question of a benchmark; `routes` has every choice."""
     served = load_serving(workspace)
-    version, forecast = served.version, served.embedder.forecast(served.test_questions)
+    forecast = served.embedder.forecast(served.test_questions)
     costs = model_costs(workspace)
     summary, routes = route(
-        served.matrix, forecast, version, costs=costs.by_model, cost_unit=costs.unit, seed=workspace.seed
+        served.matrix, forecast, served.version, costs=costs.by_model, cost_unit=costs.unit, seed=workspace.seed
     )
-    workspace.lake.write_table("routing", summary, version)
-    workspace.lake.write_table("routes", routes, version)
-    publish(workspace.lake, workspace.database, ["routing", "routes"])
     overall = [r for r in summary.to_pylist() if r["benchmark"] == "all" and r["accuracy"] is not None]
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": len(summary),
-            "routes": len(routes),
-            **{f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall},
-            **shown(section(workspace)),
-        }
-    )
+    accuracies = {f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall}
+    return record(workspace, served.version, {"routing": summary, "routes": routes}, accuracies, section)
 
 
 def section(workspace: Workspace) -> Section:

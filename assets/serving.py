@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 
 from embedder.matrix import CorrectnessMatrix
@@ -32,6 +34,13 @@ class Serving:
     embedder: Predictor
     matrix: CorrectnessMatrix
     questions: Questions
+
+    @property
+    def embeddings(self) -> npt.NDArray[np.float32]:
+        """(M, d); NaN for a model without training answers."""
+        embeddings = self.embedder.model_embeddings
+        assert embeddings is not None, "the method that serves has embeddings"
+        return embeddings
 
     @property
     def test_questions(self) -> Questions:
