@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedder import metrics
+from embedder.baselines import ModelMean
 from embedder.downstream.forecast import FORECASTS, NO_TEST_ANSWERS, PREDICTIONS, RELIABILITY, forecast
 from embedder.predictor import Forecast
+from embedder.spectral import SpectralEmbedder
 
 
 def said(probabilities, deviations=None):
@@ -172,3 +174,17 @@ def test_bins_are_the_same_whatever_methods_stand_beside(planted):
     together = forecast(matrix, {"embedder": one, "mf": other}, "v", seed=1)[2].to_pylist()
     alone = forecast(matrix, {"mf": other}, "v", seed=1)[2].to_pylist()
     assert [row for row in together if row["method"] == "mf"] == alone
+
+
+def test_planted_probabilities_are_forecast(make_world):
+    """The log-loss comes near that of the probabilities the answers were drawn with, and that of the rates does not."""
+    world = make_world(n=2400, contrast=1.0)
+    test = world.matrix.splits == "test"
+    by_method = {
+        "embedder": SpectralEmbedder().fit(world.matrix, world.questions).forecast(world.questions.rows(test)),
+        "model_mean": ModelMean().fit(world.matrix, world.questions).forecast(world.questions.rows(test)),
+    }
+    table, _, _ = forecast(world.matrix, by_method, "v")
+    found = {row["method"]: row["log_loss"] for row in table.to_pylist() if row["benchmark"] == "all"}
+    bayes = metrics.log_loss(world.matrix.labels[test], world.probabilities[test])
+    assert found["embedder"] - bayes < 0.2 * (found["model_mean"] - bayes)

@@ -7,6 +7,7 @@ from hypothesis.extra.numpy import arrays
 from embedder.downstream.routing import ROUTES, ROUTING, route
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
+from embedder.spectral import SpectralEmbedder
 
 # Models m00, m01, m02. On train m00 is best overall and on "a", m01 is best on "b", m02 knows nothing.
 TRAIN = [[1, 0, 0]] * 30 + [[0, 1, 0]] * 20
@@ -185,3 +186,18 @@ def test_no_router_beats_the_oracle_and_nobody_answers_for_another(labels, score
     for row in routes.to_pylist():
         answer = labels[int(row["question_id"][1:]), matrix.models.index(row["model"])]
         assert answer == row["correct"]
+
+
+def test_planted_best_routes_are_found(make_world):
+    """What is given up by asking the chosen model instead of the one most probably right."""
+    world = make_world(n=2400, contrast=1.0)
+    test = world.matrix.splits == "test"
+    embedder = SpectralEmbedder().fit(world.matrix, world.questions)
+    _, routes = route(world.matrix, embedder.forecast(world.questions.rows(test)), "v")
+    probability = world.probabilities[test]
+    given_up = {}
+    for method in ("router", "best_single"):
+        chosen = [world.matrix.models.index(r["model"]) for r in routes.to_pylist() if r["method"] == method]
+        given_up[method] = (probability.max(axis=1) - probability[np.arange(len(chosen)), chosen]).mean()
+    assert given_up["router"] < 0.05
+    assert given_up["router"] < given_up["best_single"] / 2
