@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import dagster as dg
 
-from .figures.fallbacks import lost_points
+from .figures.bars import interval_bars
 from .recording import experiment, record
 from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
@@ -61,10 +64,19 @@ def section(workspace: Workspace) -> Section:
         f"sent to; were that model down, {accuracy['reroute']:.1%} would be by the router's next choice, "
         f"{accuracy['nearest']:.1%} by the model with the nearest embedding, {accuracy['best_single']:.1%} by the best "
         f"other model (on training questions) and {accuracy['random']:.1%} by a random one.",
-        [Picture(lost_points(rows, ours="nearest"), "right answers lost when a model is down, by what replaces it")],
+        [Picture(lost_points(rows), "right answers lost when a model is down, by what replaces it")],
         [rows, most_used],
         "SELECT model, fallback, distance, n, accuracy_before, accuracy FROM fallbacks\n"
         "WHERE method = 'nearest' AND model <> 'all' AND embedder = (FROM serving)\n"
         "ORDER BY n DESC;",
         "nearest",
     )
+
+
+def lost_points(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The loss by method, beside nothing lost. Returns a data URI."""
+    label = (
+        "right answers lost when the model is down\n"
+        f"(percentage points of {rows[0]['accuracy_before']:.1%} with no model down, 95% interval)"
+    )
+    return interval_bars(rows, ours="nearest", label=label, columns=("loss", "loss_low", "loss_high"), reference=0)

@@ -8,7 +8,6 @@ import logging
 import multiprocessing
 import os
 import shutil
-import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -24,6 +23,7 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 from warehouse.files import locked, replacing
 
+from .processes import end_with_parent
 from .serving import Serving
 from .workspace import Workspace
 
@@ -144,16 +144,8 @@ _worker: list[_Training] = []
 
 def _start_worker(training: _Training) -> None:
     """The data reach a worker once, not with each of its trainings."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _worker.append(training)
-
-
-def _end_with_parent() -> None:
-    """A worker would otherwise wait for ever for work from a parent that was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _in_worker(left_out: Names) -> tuple[Names, LeftOut]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +14,7 @@ from multiprocessing.queues import Queue
 import dagster as dg
 
 from assets.partitions import responses_key
+from assets.processes import end_with_parent
 from assets.workspace import Workspace
 
 from .definitions import build_definitions
@@ -82,15 +82,7 @@ def _start_worker(free: Queue[str], workers: int) -> None:
     if workers > 1:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes that each use every core slow one another down
         os.environ["TQDM_DISABLE"] = "1"  # bars of several models would overwrite one another
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker would otherwise wait for ever for work from a command that was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def evaluate_model(model: str, benchmarks: Sequence[str]) -> Outcome:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from assets.correctness_matrix import build_correctness_matrix
+from assets.embedder import embedder
 from assets.question_embeddings import question_embeddings
 from assets.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
@@ -113,4 +114,20 @@ def answered(
     answer("trees", "org/oak", "1" * 40)
     materialize(build_correctness_matrix(workspace.registry))
     materialize(question_embeddings)
+    return workspace
+
+
+@pytest.fixture
+def guessed(
+    workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Callable[..., dict[str, Any]]
+) -> Workspace:
+    """Three models that are right by chance, one of them not about every question; up to the embedder."""
+    rng = np.random.default_rng(4)
+    for benchmark, questions in (("sums", 120), ("trees", 150)):
+        for model, share in (("ash", 0.3), ("elm", 0.5), ("org/oak", 0.8)):
+            grades = "".join("1" if number < share else "0" for number in rng.random(questions))
+            answer(benchmark, model, grades[:-60] + "-" * 60 if model == "ash" else grades)
+    materialize(build_correctness_matrix(workspace.registry))
+    for asset in (question_embeddings, embedder):
+        materialize(asset)
     return workspace

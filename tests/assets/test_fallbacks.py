@@ -8,8 +8,7 @@ import pytest
 
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
-from assets.fallbacks import fallbacks, section
-from assets.figures.fallbacks import lost_points
+from assets.fallbacks import fallbacks, lost_points, section
 from assets.question_embeddings import question_embeddings
 from assets.routing import routing
 from assets.serving import load_serving
@@ -106,4 +105,4 @@ def _assert_section_says_what_the_table_does(evaluated: Workspace) -> None:
 
 def test_a_loss_without_interval_is_drawn() -> None:
     row = {"method": "nearest", "accuracy_before": 1.0, "loss": 0.0, "loss_low": None, "loss_high": None}
-    assert lost_points([row], ours="nearest").startswith("data:image/png;base64,")
+    assert lost_points([row]).startswith("data:image/png;base64,")
