@@ -11,7 +11,7 @@ from embedder.downstream.benchmark_predictions import predict_benchmarks
 from .figures.scatter import Panel, predicted_against_observed
 from .left_out import left_out_embeddings
 from .recording import experiment, record
-from .sections import Picture, Section, of_serving, refused
+from .sections import Picture, Section, as_of, latest, refused
 from .serving import load_serving
 from .workspace import Workspace
 
@@ -41,7 +41,7 @@ def benchmark_predictions(workspace: dg.ResourceParam[Workspace]) -> dg.Material
 
 def section(workspace: Workspace) -> Section:
     """Of the report."""
-    overall = of_serving(
+    overall = latest(
         workspace,
         "benchmark_predictions",
         "method, models, splits, significant, tau, tau_low, tau_high, mae, mae_low, mae_high, mse, reason",
@@ -49,7 +49,7 @@ def section(workspace: Workspace) -> Section:
     )
     if reason := refused(TITLE, overall):
         return reason
-    by_benchmark = of_serving(workspace, "benchmark_predictions", _BY_BENCHMARK, _GROUPED)
+    by_benchmark = latest(workspace, "benchmark_predictions", _BY_BENCHMARK, _GROUPED)
     panels = _panels(workspace)
     picture = predicted_against_observed(
         panels,
@@ -60,7 +60,7 @@ def section(workspace: Workspace) -> Section:
     )
     return Section(
         TITLE,
-        _says(overall, by_benchmark),
+        as_of(workspace, "benchmark_predictions") + _says(overall, by_benchmark),
         [
             Picture(
                 picture,
@@ -94,8 +94,8 @@ _BY_BENCHMARK = (
 )
 _GROUPED = "WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark"
 _SQL = """\
-SELECT benchmark, method, tau, p_value, significant, mae, reason FROM benchmark_predictions
-WHERE embedder = (FROM serving) ORDER BY benchmark, mae;
+SELECT benchmark, method, tau, p_value, significant, mae, reason FROM latest('benchmark_predictions')
+ORDER BY benchmark, mae;
 
 SELECT benchmark, model, avg(predicted) AS predicted, any_value(observed) AS observed FROM predicted_accuracies
 WHERE method = 'embedder' GROUP BY ALL ORDER BY abs(avg(predicted) - any_value(observed)) DESC LIMIT 10;"""
@@ -124,7 +124,7 @@ def _figures(row: dict[str, Any]) -> str:
 
 def _panels(workspace: Workspace) -> list[Panel]:
     """Of the first benchmarks: the mean prediction of each model over the splits in which it was held out."""
-    rows = of_serving(
+    rows = latest(
         workspace,
         "predicted_accuracies",
         "benchmark, model, any_value(observed) AS observed, avg(predicted) FILTER (method = 'embedder') AS predicted, "

@@ -12,7 +12,7 @@ from embedder.downstream.contributions import contribute, left_out_sets
 from .figures.heatmaps import contribution_heatmap
 from .left_out import left_out_embeddings
 from .recording import experiment, record
-from .sections import Picture, Section, of_serving, refused
+from .sections import Picture, Section, as_of, latest, refused
 from .serving import load_serving
 from .workspace import Workspace
 
@@ -31,7 +31,7 @@ def contributions(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResul
 
 def section(workspace: Workspace) -> Section:
     """Of the report."""
-    pairs = of_serving(workspace, "contributions", rest="ORDER BY contribution DESC NULLS LAST, contributor, target")
+    pairs = latest(workspace, "contributions", rest="ORDER BY contribution DESC NULLS LAST, contributor, target")
     if reason := refused(TITLE, pairs):
         return reason
     found = [pair for pair in pairs if pair["reason"] is None]
@@ -39,12 +39,12 @@ def section(workspace: Workspace) -> Section:
     names, cells, significant = _matrix(pairs)
     return Section(
         TITLE,
-        _says(found, sums),
+        as_of(workspace, "contributions") + _says(found, sums),
         [Picture(contribution_heatmap(names, cells, significant), "heat map of contributions by pair of benchmarks")],
         [
             sums,
             [{name: value for name, value in pair.items() if name != "reason"} for pair in found[:MOST_PAIRS]],
-            of_serving(
+            latest(
                 workspace,
                 "contributions",
                 "reason, count(*) AS pairs",
@@ -56,8 +56,8 @@ def section(workspace: Workspace) -> Section:
 
 
 _SQL = """\
-SELECT contributor, target, contribution, ci_low, ci_high FROM contributions
-WHERE ci_low > 0 AND embedder = (FROM serving) ORDER BY contribution DESC;"""
+SELECT contributor, target, contribution, ci_low, ci_high FROM latest('contributions')
+WHERE ci_low > 0 ORDER BY contribution DESC;"""
 
 
 def _sums(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

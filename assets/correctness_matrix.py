@@ -12,8 +12,13 @@ from warehouse.publish import publish
 
 from .figures.heatmaps import correctness_heatmap
 from .figures.style import markdown
+from .inputs import correctness
+from .mending import mending
 from .partitions import responses_key
+from .staleness import READ, described, wrote
 from .workspace import Workspace
+
+PUBLISHED = ("models", "benchmarks", "questions", "responses", "superseded", "onboarding_responses")
 
 
 def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
@@ -24,21 +29,43 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
         group_name="warehouse",
         kinds={"duckdb", "parquet"},
         owners=["team:embedllm"],
-        code_version="1",
+        code_version="2",
         pool="warehouse",
     )
     def correctness_matrix(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
         """A row is a question, a column a model, a cell right, wrong or not asked; published to `warehouse.duckdb`."""
-        lake = workspace.lake
-        lake.write_table("models", model_table(registry.models))
-        lake.write_table("benchmarks", benchmark_table(registry.benchmarks))
-        publish(lake, workspace.database, ["models", "benchmarks", "questions", "responses", "failures"])
-        matrix = CorrectnessMatrix.from_tables(lake.questions(), lake.responses())
+        with mending(workspace):
+            _retire_unregistered(workspace)
+            read = described("correctness_matrix", workspace)
+            record_registry(workspace)
+            publish(workspace.lake, workspace.database, PUBLISHED)
+            matrix = correctness(workspace)
         if not matrix.observed.any():
             raise dg.Failure("There are no answers yet: evaluate models or import results first.", allow_retries=False)
-        return dg.MaterializeResult(metadata=_describe(matrix, workspace), data_version=dg.DataVersion(lake.state()))
+        return dg.MaterializeResult(
+            metadata={**_describe(matrix, workspace), **read, **wrote(workspace, workspace.database)},
+            data_version=dg.DataVersion(str(read[READ].value)),
+        )
 
     return correctness_matrix
+
+
+def _retire_unregistered(workspace: Workspace) -> None:
+    """Answers of models and benchmarks no longer registered are kept aside; imported ones count as they did."""
+    registry = workspace.registry
+    if not registry.models:  # none is in force
+        return
+    models, benchmarks = {m.name for m in registry.models}, {b.name for b in registry.benchmarks}
+    workspace.lake.retire(
+        lambda benchmark, model: benchmark in benchmarks and model in models,
+        "its model or its benchmark is no longer in the registry",
+    )
+
+
+def record_registry(workspace: Workspace) -> None:
+    """What the registry says of models and benchmarks, into the lake."""
+    workspace.lake.write_table("models", model_table(workspace.registry.models))
+    workspace.lake.write_table("benchmarks", benchmark_table(workspace.registry.benchmarks))
 
 
 def _describe(matrix: CorrectnessMatrix, workspace: Workspace) -> dict[str, dg.MetadataValue]:

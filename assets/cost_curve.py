@@ -37,8 +37,8 @@ def cost_curve(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     costs = model_costs(workspace)
     curve, summary = cost_quality(
         served.matrix,
-        served.embedder.routing_scores(served.val_questions),
-        served.embedder.routing_scores(served.test_questions),
+        served.val_forecast.routing_scores,
+        served.test_forecast.routing_scores,
         served.version,
         costs=costs.by_model,
         cost_unit=costs.unit,

@@ -20,15 +20,10 @@ TITLE = "How hard is a new question?"
 def difficulty(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is how well a method foretells the share of models that answer a test question right;
     `question_difficulty` has every question."""
-    from embedder.baselines import KNN
     from embedder.downstream.difficulty import difficulty as foretold
 
     served = load_serving(workspace)
-    neighbours = KNN().fit(served.matrix, served.questions, seed=workspace.seed)
-    by_method = {
-        "embedder": served.embedder.forecast(served.test_questions),
-        "knn": neighbours.forecast(served.test_questions),
-    }
+    by_method = {"embedder": served.test_forecast, "knn": served.knn_test_forecast}
     table, questions = foretold(served.matrix, by_method, served.version, seed=workspace.seed)
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["pearson"] is not None]
     return record(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
@@ -23,32 +24,19 @@ from warehouse.publish import publish
 from .figures.maps import model_map
 from .figures.style import markdown
 from .inputs import correctness, described_questions, encoder_in_use
+from .mending import mending
+from .staleness import described, wrote
+from .versions import record, serving, versions
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from embedder.predictor import Predictor
+    from embedder.spectral import SpectralEmbedder
     from embedder.store import EmbedderInfo
 
+log = logging.getLogger(__name__)
 
-CODE_VERSION = "2"  # another one fits anew, even on the same data
-
-
-EMBEDDERS = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "encoder": pa.string(),
-        "created_at": pa.timestamp("us"),
-        "seed": pa.int64(),
-        "models": pa.int64(),
-        "questions": pa.int64(),
-        "dimensions": pa.int64(),
-        "val_accuracy": pa.float64(),
-        "val_log_loss": pa.float64(),
-        "seconds": pa.float64(),
-        "serving": pa.bool_(),
-    }
-)
+CODE_VERSION = "3"  # another one fits anew, even on the same data
 
 
 @dg.asset(
@@ -61,29 +49,40 @@ EMBEDDERS = pa.schema(
 )
 def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is the embedding of one model: what its log-odds of a right answer are made of, fitted on the training
-    questions. This version serves from now on."""
-    matrix, encoder = correctness(workspace), encoder_in_use(workspace).name
-    questions = described_questions(workspace, matrix, encoder)
-    version = _version(matrix, questions, workspace.seed)
-    fitted, info = _load(workspace.embedders / version) or _fit(workspace, matrix, questions, encoder, version)
+    questions, on the axes of the version before. A new version serves from now on."""
+    data_version, encoder = workspace.lake.state(), encoder_in_use(workspace).name
+    with mending(workspace):
+        matrix = correctness(workspace)
+        questions = described_questions(workspace, matrix, encoder)
+    version = _version(matrix, questions, encoder, workspace.seed)
+    fitted, info = _kept(workspace.embedders / version) or _fit(
+        workspace, matrix, questions, encoder=encoder, version=version, data_version=data_version
+    )
     vectors = fitted.model_embeddings
     assert vectors is not None, "the method that serves has embeddings"
     known = np.asarray(np.isfinite(vectors).all(axis=1))  # a model without training answers has none
     names = [name for name, is_known in zip(fitted.models, known, strict=True) if is_known]
-    _record(workspace, fitted.method, info, names, vectors[known])
+    served = _record(workspace, fitted.method, info, names, vectors[known])
     families = {m.name: m.family for m in workspace.registry.models}
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(names),
             "version": version,
+            "serving": served,
             "dimensions": vectors.shape[1],
             "val_accuracy": _rounded(info.val_accuracy),
             "val_log_loss": _rounded(info.val_log_loss),
             "seconds_to_fit": round(info.seconds, 2),
+            "aligned_to": info.aligned_to,
+            "drift_distance": _rounded(info.drift_distance),
+            "drift_predictions": _rounded(info.drift_predictions),
             "folder": dg.MetadataValue.path(str(workspace.embedders / version)),
             "map": dg.MetadataValue.md(markdown(model_map(vectors[known], [families.get(n) for n in names]))),
+            **wrote(workspace, workspace.embedders / served, workspace.lake.table_path("model_embeddings", served)),
+            **described("embedder", workspace),  # which version serves: it is only known now
         },
-        data_version=dg.DataVersion(version),
+        # What comes next evaluates the version that serves, which after a rollback is another than the data's.
+        data_version=dg.DataVersion(served),
     )
 
 
@@ -91,11 +90,11 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _version(matrix: CorrectnessMatrix, questions: Questions, seed: int) -> str:
+def _version(matrix: CorrectnessMatrix, questions: Questions, encoder: str, seed: int) -> str:
     """Named after what it is fitted on and how, so that the same data give the same version."""
     from embedder.spectral import SpectralEmbedder
 
-    how = [CODE_VERSION, SpectralEmbedder().settings(), seed]
+    how = [CODE_VERSION, SpectralEmbedder().settings(), encoder, seed]
     digest = hashlib.sha256(json.dumps([how, matrix.models]).encode())
     for array in (matrix.labels, questions.vectors):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -104,18 +103,27 @@ def _version(matrix: CorrectnessMatrix, questions: Questions, seed: int) -> str:
     return f"{SpectralEmbedder.method}-{digest.hexdigest()[:12]}"
 
 
-def _load(folder: Path) -> tuple[Predictor, EmbedderInfo] | None:
-    from embedder.store import load_embedder
+def _kept(folder: Path) -> tuple[Predictor, EmbedderInfo] | None:
+    """None where it was not fitted yet, or is damaged."""
+    from embedder.store import StoreError, load_embedder
 
-    return load_embedder(folder) if (folder / "embedder.json").exists() else None
+    if not (folder / "embedder.json").exists():
+        return None
+    try:
+        return load_embedder(folder)
+    except StoreError as error:
+        log.warning("%s: this is done now", error)
+        return None
 
 
 def _fit(
     workspace: Workspace,
     matrix: CorrectnessMatrix,
     questions: Questions,
+    *,
     encoder: str,
     version: str,
+    data_version: str,
 ) -> tuple[Predictor, EmbedderInfo]:
     from embedder.spectral import SpectralEmbedder
     from embedder.store import EmbedderInfo, save_embedder
@@ -123,28 +131,77 @@ def _fit(
     started = time.monotonic()
     fitted = SpectralEmbedder().fit(matrix, questions, seed=workspace.seed)
     seconds = time.monotonic() - started
-    val = matrix.splits == "val"
-    labels = matrix.labels[val]
-    probabilities = fitted.predict_proba(questions.rows(val))
-    asked = not np.isnan(labels).all()
+    before = _before(workspace, version, encoder)
+    fitted, drifted = _aligned(fitted, before, questions.rows(matrix.splits == "test"))
     info = EmbedderInfo(
         embedder=version,
         encoder=encoder,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=workspace.seed,
         questions=int((matrix.splits == "train").sum()),
-        val_accuracy=metrics.accuracy(labels, probabilities) if asked else None,
-        val_log_loss=metrics.log_loss(labels, probabilities) if asked else None,
         seconds=seconds,
+        data_version=data_version,
+        code_version=CODE_VERSION,
+        **_validated(fitted, matrix, questions),
+        **drifted,
     )
     save_embedder(workspace.embedders / version, fitted, info)
     return fitted, info
 
 
+def _validated(fitted: Predictor, matrix: CorrectnessMatrix, questions: Questions) -> dict[str, float | None]:
+    """How good it is on val questions; None without answers to them."""
+    val = matrix.splits == "val"
+    labels = matrix.labels[val]
+    if np.isnan(labels).all():
+        return {"val_accuracy": None, "val_log_loss": None}
+    probabilities = fitted.predict_proba(questions.rows(val))
+    return {
+        "val_accuracy": metrics.accuracy(labels, probabilities),
+        "val_log_loss": metrics.log_loss(labels, probabilities),
+    }
+
+
+def _aligned(
+    fitted: SpectralEmbedder, before: tuple[str, SpectralEmbedder] | None, test_questions: Questions
+) -> tuple[SpectralEmbedder, dict[str, Any]]:
+    """On the axes of the version `before`, and how far it is from it."""
+    from embedder.alignment import align, common_models, drift
+
+    if before is None or not common_models(fitted, before[1]):
+        return fitted, {}
+    name, old = before
+    aligned = align(fitted, old)
+    found = drift(aligned, old, test_questions)
+    return aligned, {
+        "aligned_to": name,
+        "drift_distance": found.distance,
+        "drift_predictions": found.predictions,
+    }
+
+
+def _before(workspace: Workspace, version: str, encoder: str) -> tuple[str, SpectralEmbedder] | None:
+    """The version whose axes `version` takes over, and its name: the one that serves, or, where `version` is only made
+    again, the one it was aligned to before. None where there is none, or its axes are of another encoder or method."""
+    from embedder.spectral import SpectralEmbedder
+    from embedder.store import StoreError, load_embedder
+
+    aligned_to = {row["embedder"]: row["aligned_to"] for row in versions(workspace.lake).to_pylist()}
+    name = aligned_to[version] if version in aligned_to else serving(workspace.lake)
+    if name is None:
+        return None
+    try:
+        old, info = load_embedder(workspace.embedders / name)
+    except StoreError as error:
+        log.warning("%s has axes of its own, as the version before cannot be loaded: %s", version, error)
+        return None
+    return (name, old) if isinstance(old, SpectralEmbedder) and info.encoder == encoder else None
+
+
 def _record(
     workspace: Workspace, method: str, info: EmbedderInfo, models: list[str], vectors: npt.NDArray[np.float32]
-) -> None:
-    """Into the lake and the warehouse; the last recorded version serves."""
+) -> str:
+    """Into the lake and the warehouse. Returns the version that serves."""
     lake = workspace.lake
     lake.write_table(
         "model_embeddings",
@@ -157,23 +214,12 @@ def _record(
         ),
         info.embedder,
     )
-    row = {
-        "embedder": info.embedder,
+    known = {
         "method": method,
-        "encoder": info.encoder,
-        "created_at": datetime.fromisoformat(info.created_at).replace(tzinfo=None),
-        "seed": info.seed,
         "models": len(models),
-        "questions": info.questions,
         "dimensions": vectors.shape[1],
-        "val_accuracy": info.val_accuracy,
-        "val_log_loss": info.val_log_loss,
-        "seconds": info.seconds,
-        "serving": True,
+        "created_at": datetime.fromisoformat(info.created_at).replace(tzinfo=None),
     }
-    new = pa.Table.from_pylist([row], schema=EMBEDDERS)
-    old = lake.read_table("embedders") or EMBEDDERS.empty_table()
-    old = old.filter(pc.field("embedder") != info.embedder)
-    retired = old.set_column(old.column_names.index("serving"), "serving", pa.repeat(False, len(old)))
-    lake.write_table("embedders", pa.concat_tables([retired.cast(EMBEDDERS), new]))
+    served = record(lake, asdict(info) | known)
     publish(lake, workspace.database, ["model_embeddings", "embedders"])
+    return served

@@ -27,17 +27,18 @@ class Experiment(NamedTuple):
 
     asset: dg.AssetsDefinition
     section: Callable[[Workspace], Section]
+    expensive: bool = False  # trains dozens of embedders: waits for the weekly refresh, or until the pool has grown
 
 
 EXPERIMENTS = (
     Experiment(forecasts.forecasts, forecasts.section),
-    Experiment(forecast_curve.forecast_curve, forecast_curve.section),
+    Experiment(forecast_curve.forecast_curve, forecast_curve.section, expensive=True),
     Experiment(routing.routing, routing.section),
     Experiment(cost_curve.cost_curve, cost_curve.section),
-    Experiment(benchmark_predictions.benchmark_predictions, benchmark_predictions.section),
+    Experiment(benchmark_predictions.benchmark_predictions, benchmark_predictions.section, expensive=True),
     Experiment(communities.communities, communities.section),
     Experiment(probes.probes, probes.section),
-    Experiment(contributions.contributions, contributions.section),
+    Experiment(contributions.contributions, contributions.section, expensive=True),
     Experiment(fallbacks.fallbacks, fallbacks.section),
     Experiment(portfolios.portfolios, portfolios.section),
     Experiment(difficulty.difficulty, difficulty.section),

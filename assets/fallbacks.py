@@ -23,8 +23,7 @@ def fallbacks(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     from embedder.downstream.fallbacks import fallbacks as replaced
 
     served = load_serving(workspace)
-    forecast = served.embedder.forecast(served.test_questions)
-    table = replaced(served.matrix, forecast, served.embeddings, served.version, seed=workspace.seed)
+    table = replaced(served.matrix, served.test_forecast, served.embeddings, served.version, seed=workspace.seed)
     overall = [row for row in table.to_pylist() if row["model"] == "all" and row["reason"] is None]
     return record(
         workspace,

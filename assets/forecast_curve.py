@@ -11,7 +11,7 @@ from embedder.downstream.forecast_curve import forecast_curve as curve_of
 
 from .figures.curves import Curve, curves
 from .recording import experiment, record
-from .sections import Picture, Section, of_serving, refused
+from .sections import Picture, Section, as_of, latest, refused
 from .serving import load_serving
 from .workspace import Workspace
 
@@ -48,7 +48,7 @@ def forecast_curve(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResu
 
 def section(workspace: Workspace) -> Section:
     """Of the report."""
-    rows = of_serving(
+    rows = latest(
         workspace,
         "forecast_curve",
         "method, questions, count(*) AS draws, avg(accuracy) AS accuracy, min(ci_low) AS ci_low, "
@@ -62,8 +62,8 @@ def section(workspace: Workspace) -> Section:
     loss = "log-loss on test questions: mean over draws, and their range"
     return Section(
         TITLE,
-        f"{_found(of)} Dashed, and in the last table, are the paper's figures, on its own 112 models and ten "
-        "benchmarks: unless the data here are the same, only the shapes compare.",
+        f"{as_of(workspace, 'forecast_curve')}{_found(of)} Dashed, and in the last table, are the paper's figures, on "
+        "its own 112 models and ten benchmarks: unless the data here are the same, only the shapes compare.",
         [Picture(_accuracy_curves(of), right), Picture(_loss_curves(of), loss)],
         [
             _by_size(of, "accuracy", "accuracy by training questions"),
@@ -71,7 +71,7 @@ def section(workspace: Workspace) -> Section:
             [{"paper's accuracy by training questions": n} | {m: PAPER[m][n] for m in PAPER} for n in PAPER["mf"]],
         ],
         "SELECT method, questions, count(*) AS draws, avg(accuracy) AS accuracy, stddev(accuracy) AS between_draws\n"
-        "FROM forecast_curve SEMI JOIN serving USING (embedder)\n"
+        "FROM latest('forecast_curve')\n"
         "GROUP BY ALL ORDER BY questions, accuracy DESC;",
     )
 

@@ -21,15 +21,14 @@ COMPARED = ("embedder", "mf", "knn")  # in the reliability diagram
 def forecasts(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is how well one method forecasts the answers to one benchmark's test questions; `predictions` has every
     single forecast, `reliability` how often those of about the same probability turned out right."""
-    from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
+    from embedder.baselines import Majority, ModelBenchmarkMean, ModelMean
     from embedder.mf import MatrixFactorization
 
     served = load_serving(workspace)
-    test_questions = served.test_questions
-    by_method = {"embedder": served.embedder.forecast(test_questions)}
-    for baseline in (MatrixFactorization(), KNN(), ModelBenchmarkMean(), ModelMean(), Majority()):
+    by_method = {"embedder": served.test_forecast, "knn": served.knn_test_forecast}
+    for baseline in (MatrixFactorization(), ModelBenchmarkMean(), ModelMean(), Majority()):
         baseline.fit(served.matrix, served.questions, seed=workspace.seed)
-        by_method[baseline.method] = baseline.forecast(test_questions)
+        by_method[baseline.method] = baseline.forecast(served.test_questions)
     table, predictions, reliability = forecast(served.matrix, by_method, served.version, seed=workspace.seed)
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["reason"] is None]
     accuracies = {f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall}

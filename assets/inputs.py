@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embedder.lazy_encoder import LazyEncoder
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
+from warehouse.lake import Lake
 from warehouse.read import query
 
 from .workspace import Workspace
 
-if TYPE_CHECKING:
-    from embedder.encoder import Encoder
+
+@dataclass(frozen=True)
+class _Answers:
+    """What the lake holds at a time. Reading it takes long: the stages of a run share what was read."""
+
+    root: Path
+    state: str
+    lake: Lake = field(compare=False)
 
 
 def correctness(workspace: Workspace) -> CorrectnessMatrix:
     """Every graded answer in the lake, as questions × models."""
-    return CorrectnessMatrix.from_tables(workspace.lake.questions(), workspace.lake.responses())
+    return _matrix(_Answers(workspace.lake.root, workspace.lake.state(), workspace.lake))
 
 
 @lru_cache(maxsize=1)
-def _encoder(name: str, device: str | None) -> Encoder:
-    from embedder.encoder import load_encoder
-
-    return load_encoder(name, device=device)
+def _matrix(answers: _Answers) -> CorrectnessMatrix:
+    return CorrectnessMatrix.from_tables(answers.lake.questions(), answers.lake.responses())
 
 
-def encoder_in_use(workspace: Workspace) -> Encoder:
-    """The question encoder of the settings, loaded once a process.
+@lru_cache(maxsize=1)
+def _encoder(name: str, device: str | None, cache: Path) -> LazyEncoder:
+    return LazyEncoder(name, device=device, cache=cache)
+
+
+def encoder_in_use(workspace: Workspace) -> LazyEncoder:
+    """The question encoder of the settings, loaded once a process, when it is first needed. Its name and what it
+    encodes:
 
     Raises:
         EncoderError: it cannot be found or loaded.
     """
-    return _encoder(workspace.encoder, workspace.device)
+    return _encoder(workspace.encoder, workspace.device, workspace.cache)
 
 
 def embeddings_of(workspace: Workspace, encoder: str) -> pa.Table:
@@ -54,12 +69,29 @@ def described_questions(workspace: Workspace, matrix: CorrectnessMatrix, encoder
     Raises:
         LookupError: a question has no embedding by this encoder.
     """
-    table = embeddings_of(workspace, encoder)
+    ids = hashlib.sha256("\0".join(matrix.question_ids).encode()).hexdigest()
+    return _described(_Wanted(workspace.lake.root, encoder, ids, workspace, matrix))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Questions of which the embeddings by an encoder are wanted; an id says all there is to a question."""
+
+    root: Path
+    encoder: str
+    ids: str
+    workspace: Workspace = field(compare=False)
+    matrix: CorrectnessMatrix = field(compare=False)
+
+
+@lru_cache(maxsize=1)
+def _described(wanted: _Wanted) -> Questions:
+    matrix, table = wanted.matrix, embeddings_of(wanted.workspace, wanted.encoder)
     at = {question: row for row, question in enumerate(table["question_id"].to_pylist())}
     rows = [at[question] for question in matrix.question_ids if question in at]
     if missing := len(matrix.question_ids) - len(rows):
         raise LookupError(
-            f"{missing} of {len(matrix.question_ids)} questions have no embedding by {encoder}; "
+            f"{missing} of {len(matrix.question_ids)} questions have no embedding by {wanted.encoder}; "
             "materialise question_embeddings first."
         )
     vectors = table["embedding"].combine_chunks()

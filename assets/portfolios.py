@@ -22,8 +22,7 @@ def portfolios(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     from embedder.downstream.portfolios import portfolios as growing
 
     served = load_serving(workspace)
-    questions = {"val": served.val_questions, "test": served.test_questions}
-    forecasts = {split: served.embedder.forecast(of_split) for split, of_split in questions.items()}
+    forecasts = {"val": served.val_forecast, "test": served.test_forecast}
     table = growing(served.matrix, forecasts, served.version, seed=workspace.seed)
     enough = {row["method"]: row["k"] for row in table.to_pylist() if row["enough"]}
     return record(

@@ -17,7 +17,7 @@ from .workspace import Workspace
 TITLE = "What does an embedding tell of a model?"
 
 
-@experiment(kinds={"scikitlearn"}, code_version="1")
+@experiment(kinds={"numpy"}, code_version="2")
 def probes(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is something told of models from their embeddings alone: a community, the family, the size."""
     from embedder.downstream.probes import probes as probed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import numpy as np
@@ -12,8 +13,14 @@ import pyarrow.compute as pc
 from warehouse.publish import publish
 
 from .inputs import encoder_in_use
+from .mending import mending
+from .staleness import wrote
 from .workspace import Workspace
 
+if TYPE_CHECKING:
+    from embedder.lazy_encoder import LazyEncoder
+
+TABLE = "question_embeddings"
 CHUNK = 512  # questions between two saves: a killed run loses at most this many
 
 
@@ -27,25 +34,33 @@ CHUNK = 512  # questions between two saves: a killed run loses at most this many
 )
 def question_embeddings(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is the sentence embedding of one question; only questions new to this encoder are encoded."""
-    encoder = encoder_in_use(workspace)
-    questions = workspace.lake.questions()
-    known = workspace.lake.embedded_questions(encoder.name)
-    fresh = questions.filter(~pc.field("question_id").isin(pa.array(known, pa.string())))
-    started = time.monotonic()
+    encoder, started = encoder_in_use(workspace), time.monotonic()
+    with mending(workspace):
+        encoded = _encode_new(encoder, workspace)
+        publish(workspace.lake, workspace.database, [TABLE])
+        files = [workspace.lake.table_path(TABLE, part) for part in workspace.lake.table_parts(TABLE)]
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": workspace.lake.count_questions(),
+            "encoded_now": encoded,
+            "seconds": round(time.monotonic() - started, 1),
+            "encoder": encoder.name,
+            "dimensions": encoder.dimensions,
+            **wrote(workspace, *files),
+        }
+    )
+
+
+def _encode_new(encoder: LazyEncoder, workspace: Workspace) -> int:
+    """Encodes what this encoder has not yet encoded; returns how many questions that were."""
+    lake = workspace.lake
+    known = pa.array(lake.embedded_questions(encoder.name), pa.string())
+    fresh = lake.questions().filter(~pc.field("question_id").isin(known))
     # Longest first, so that a batch pads little and the estimate of the time left errs on the safe side.
     order = np.argsort([-len(text) for text in fresh["text"].to_pylist()], kind="stable")
     for start in range(0, len(order), CHUNK):
         chunk = fresh.take(order[start : start + CHUNK])
         vectors = encoder.encode(chunk["text"].to_pylist(), progress=False)
-        workspace.lake.add_question_embeddings(encoder.name, chunk["question_id"].to_pylist(), vectors)
+        lake.add_question_embeddings(encoder.name, chunk["question_id"].to_pylist(), vectors)
         workspace.progress(min(start + CHUNK, len(order)), len(order), "questions encoded")
-    publish(workspace.lake, workspace.database, ["question_embeddings"])
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": len(questions),
-            "encoded_now": len(order),
-            "seconds": round(time.monotonic() - started, 1),
-            "encoder": encoder.name,
-            "dimensions": encoder.dimensions,
-        }
-    )
+    return len(order)

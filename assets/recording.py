@@ -12,9 +12,16 @@ import pyarrow as pa
 from warehouse.publish import publish
 
 from .sections import Section, shown
+from .staleness import pool, wrote
 from .workspace import Workspace
 
-experiment = partial(dg.asset, deps=["embedder"], group_name="evaluation", owners=["team:embedllm"], pool="warehouse")
+experiment = partial(
+    dg.asset,
+    deps=["correctness_matrix", "embedder"],
+    group_name="evaluation",
+    owners=["team:embedllm"],
+    pool="warehouse",
+)
 """A Dagster asset that evaluates the serving embedder; takes `kinds` and `code_version`."""
 
 
@@ -32,9 +39,12 @@ def record(
 
     Of those in `latest_only`, which have many rows, earlier versions' are replaced.
     """
+    parts = {name: () if name in latest_only else (version,) for name in tables}
     for name, table in tables.items():
-        workspace.lake.write_table(name, table, *(() if name in latest_only else (version,)))
+        workspace.lake.write_table(name, table, *parts[name])
     publish(workspace.lake, workspace.database, list(tables))
     rows = {"dagster/row_count": len(next(iter(tables.values())))}
     others = {name: len(table) for name, table in list(tables.items())[1:]}
-    return dg.MaterializeResult(metadata={**rows, **others, **metadata, **shown(section(workspace))})
+    files = [workspace.lake.table_path(name, *part) for name, part in parts.items()]
+    kept = {**wrote(workspace, *files), **pool(workspace)}
+    return dg.MaterializeResult(metadata={**rows, **others, **metadata, **shown(section(workspace)), **kept})

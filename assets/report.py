@@ -12,13 +12,14 @@ import jinja2
 from . import overview
 from .experiments import EXPERIMENTS
 from .sections import Section
+from .staleness import wrote
 from .workspace import Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dg.asset(
-    deps=[experiment.asset for experiment in EXPERIMENTS],
+    deps=["coverage", "onboarded", *(experiment.asset for experiment in EXPERIMENTS)],
     group_name="report",
     kinds={"html"},
     owners=["team:embedllm"],
@@ -34,7 +35,11 @@ def report(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     html = render(overview.facts(workspace), sections)
     _write(workspace.report, html)
     return dg.MaterializeResult(
-        metadata={"report": dg.MetadataValue.path(str(workspace.report)), "bytes": len(html.encode())}
+        metadata={
+            "report": dg.MetadataValue.path(str(workspace.report)),
+            "bytes": len(html.encode()),
+            **wrote(workspace, workspace.report),
+        }
     )
 
 

@@ -1,23 +1,28 @@
 """Every model's graded answers to every benchmark: one asset a benchmark, one partition a model."""
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from harness.entries import BenchmarkEntry, ModelEntry, Registry
+from harness.entries import BenchmarkEntry, Registry
 from harness.errors import HarnessError
+from warehouse.errors import CorruptFileError
 
+from .accelerators import own_accelerator
+from .mending import mending
 from .partitions import MODELS, responses_key
+from .wanted import ENTRY, entry_digest
 from .workspace import Workspace
 
-ENTRY = "registry_entry"
-"""Metadata key of a response file: `entry_digest` when it was written."""
+# Recorded before an evaluation begins, so that one which kills its process is not tried for ever.
+INTERRUPTED = "Its evaluation began and did not end: the process was killed, most often because memory ran out."
+
+Outcomes = Iterator[tuple[BenchmarkEntry, dg.MaterializeResult | Exception]]
 
 if TYPE_CHECKING:
     from harness.evaluate import LoadedModel
@@ -39,13 +44,16 @@ def build_responses(registry: Registry) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         """Graded answers of one model; a benchmark that fails does not stop the others."""
         selected = [b for b in registry.benchmarks if responses_key(b.name) in context.selected_asset_keys]
+        answers = _few_answers if workspace.registry.model(context.partition_key).budget else _answers
         failed: dict[str, str] = {}
-        for benchmark, outcome in _answers(context.partition_key, selected, workspace):
-            if isinstance(outcome, dg.MaterializeResult):
-                yield outcome
-            else:
-                context.log.error("%s", outcome)
-                failed[benchmark.name] = str(outcome)
+        with mending(workspace), _recording(context.partition_key, selected, workspace) as left:
+            for benchmark, outcome in answers(context.partition_key, selected, workspace):
+                left.remove(benchmark)
+                if isinstance(outcome, dg.MaterializeResult):
+                    yield outcome
+                else:
+                    context.log.error("%s", outcome)
+                    failed[benchmark.name] = str(outcome)
         if failed:
             raise dg.Failure(
                 f"{context.partition_key}: {len(failed)} of {len(selected)} benchmarks failed. "
@@ -76,88 +84,125 @@ def _spec(benchmark: BenchmarkEntry, registry: Registry) -> dg.AssetSpec:
     )
 
 
-def _answers(
-    name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace
-) -> Iterator[tuple[BenchmarkEntry, dg.MaterializeResult | HarnessError]]:
-    from harness.evaluate import LoadedModel
+@contextmanager
+def _recording(model: str, benchmarks: list[BenchmarkEntry], workspace: Workspace) -> Iterator[list[BenchmarkEntry]]:
+    """An error that nobody expected is the failure of all benchmarks still left: else it would be asked for ever."""
+    left = list(benchmarks)
+    try:
+        yield left
+    except CorruptFileError:
+        raise  # once that file is mended, they are asked again
+    except Exception as error:
+        for benchmark in left:
+            _record_failure(model, benchmark, "failed", f"{type(error).__name__}: {error}", workspace)
+        raise
 
+
+def _answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace) -> Outcomes:
     tasks = _task_index(workspace.registry.tasks_dir)
-    with LoadedModel(
-        workspace.registry.model(name),
-        device=workspace.device,
-        cache_dir=workspace.cache,
-        seed=workspace.seed,
-    ) as model:
+    with _loaded(name, workspace) as model:
         for benchmark in benchmarks:
             try:
                 yield benchmark, _evaluate(model, benchmark, tasks, workspace)
             except HarnessError as error:
-                workspace.lake.record_failure(benchmark.name, name, error.kind, str(error))
+                _record_failure(name, benchmark, error.kind, str(error), workspace)
                 yield benchmark, error
+
+
+def _few_answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace) -> Outcomes:
+    """Of a model with a budget: to the most telling questions of all benchmarks."""
+    from .interview import CannotOnboard, ask
+    from .serving import NoEmbedder
+
+    tasks, budget = _task_index(workspace.registry.tasks_dir), workspace.registry.model(name).budget
+    assert budget, "the entry has a budget"
+    for benchmark in benchmarks:
+        _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
+    with _loaded(name, workspace) as model:
+        try:
+            asked = ask(workspace, model, budget, tasks)
+        except HarnessError as error:  # it has recorded the failure
+            yield from ((benchmark, error) for benchmark in benchmarks)
+            return
+        except (CannotOnboard, NoEmbedder) as error:
+            for benchmark in benchmarks:
+                _record_failure(name, benchmark, "failed", str(error), workspace)
+                yield benchmark, error
+            return
+    for benchmark in benchmarks:
+        if benchmark.name in asked.failed:
+            yield benchmark, asked.failed[benchmark.name]
+            continue
+        workspace.lake.forget_failure(benchmark.name, name)
+        if rows := asked.answers.get(benchmark.name):
+            metadata = {"chosen_questions": rows, "dagster/partition_row_count": rows}
+            yield benchmark, dg.MaterializeResult(asset_key=responses_key(benchmark.name), metadata=metadata)
+
+
+@contextmanager
+def _loaded(name: str, workspace: Workspace) -> "Iterator[LoadedModel]":
+    from harness.evaluate import LoadedModel
+
+    entry = workspace.registry.model(name)
+    with (
+        own_accelerator(workspace.device) as device,
+        LoadedModel(entry, device=device, cache_dir=workspace.cache, seed=workspace.seed) as model,
+    ):
+        yield model
+
+
+def _record_failure(model: str, benchmark: BenchmarkEntry, kind: str, reason: str, workspace: Workspace) -> None:
+    entry = entry_digest(workspace.registry.model(model), benchmark, workspace)
+    workspace.lake.record_failure(benchmark.name, model, kind, reason, entry=entry)
 
 
 def _evaluate(
     model: "LoadedModel", benchmark: BenchmarkEntry, tasks: "TaskIndex", workspace: Workspace
 ) -> dg.MaterializeResult:
-    from harness.evaluate import evaluate, fingerprint
+    from harness.evaluate import fingerprint
 
     name, lake, started = model.entry.name, workspace.lake, time.monotonic()
     wanted = fingerprint(model, benchmark, tasks)
-    stamp = entry_digest(model.entry, benchmark, workspace)
-    known = lake.response_metadata(benchmark.name, name) or {}
-    if known.get("fingerprint") == wanted and known.get(ENTRY) == stamp:
-        rows, metadata = int(known["rows"]), {"reused": True, "accuracy": float(known["accuracy"])}
+    stamp = {ENTRY: entry_digest(model.entry, benchmark, workspace)}
+    known = lake.response_metadata(benchmark.name, name)
+    if known and known.get("fingerprint") not in (None, wanted):
+        lake.supersede(benchmark.name, name, "its registry entry, its weights or its task have changed")
+        known = None
+    reused = bool(known and known.get("fingerprint")) or lake.restore(benchmark.name, name, wanted)
+    if reused:
+        lake.annotate(benchmark.name, name, stamp)
     else:
-        done = evaluate(model, benchmark, tasks)
-        written = lake.write_evaluation(
-            benchmark.name, name, done.answers, done.questions, {**done.metadata, ENTRY: stamp}
-        )
-        model.forget(benchmark.name)  # its answers are in the lake now
-        rows, metadata = written.rows, {"reused": False, "accuracy": written.accuracy}
+        _ask(model, benchmark, tasks, stamp, workspace)
+    return _result(benchmark.name, name, wanted, workspace, reused=reused, seconds=time.monotonic() - started)
+
+
+def _ask(
+    model: "LoadedModel", benchmark: BenchmarkEntry, tasks: "TaskIndex", stamp: dict[str, str], workspace: Workspace
+) -> None:
+    from harness.evaluate import evaluate
+
+    name, lake = model.entry.name, workspace.lake
+    _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
+    done = evaluate(model, benchmark, tasks)
+    lake.write_evaluation(benchmark.name, name, done.answers, done.questions, {**done.metadata, **stamp})
+    model.forget(benchmark.name)  # its answers are in the lake now
+
+
+def _result(
+    benchmark: str, model: str, version: str, workspace: Workspace, *, reused: bool, seconds: float
+) -> dg.MaterializeResult:
+    stored = workspace.lake.response_metadata(benchmark, model) or {}
     return dg.MaterializeResult(
-        asset_key=responses_key(benchmark.name),
+        asset_key=responses_key(benchmark),
         metadata={
-            **metadata,
-            "dagster/partition_row_count": rows,
-            "seconds": round(time.monotonic() - started, 2),
-            "file": dg.MetadataValue.path(str(lake.responses_path(benchmark.name, name))),
+            "reused": reused,
+            "accuracy": float(stored["accuracy"]),
+            "dagster/partition_row_count": int(stored["rows"]),
+            "seconds": round(seconds, 2),
+            "file": dg.MetadataValue.path(str(workspace.lake.responses_path(benchmark, model))),
         },
-        data_version=dg.DataVersion(wanted),
+        data_version=dg.DataVersion(version),
     )
-
-
-def pending(workspace: Workspace) -> dict[str, list[str]]:
-    """Benchmarks each registered model still has to answer: never asked, failed, or its entry has changed since.
-
-    Models with nothing to do are left out.
-    """
-    wanted = {
-        model.name: [b.name for b in workspace.registry.benchmarks if not _holds(model, b, workspace)]
-        for model in workspace.registry.models
-    }
-    return {model: benchmarks for model, benchmarks in wanted.items() if benchmarks}
-
-
-def _holds(model: ModelEntry, benchmark: BenchmarkEntry, workspace: Workspace) -> bool:
-    known = workspace.lake.response_metadata(benchmark.name, model.name)
-    digest = entry_digest(model, benchmark, workspace)
-    return known is not None and known.get(ENTRY, digest) == digest  # imported answers have no entry, and hold
-
-
-def entry_digest(model: ModelEntry, benchmark: BenchmarkEntry, workspace: Workspace) -> str:
-    """Digest of what the registry says about how this model is asked; needs neither weights nor lm-eval.
-
-    The fingerprint says more (which weights, which version of the task), but takes seconds to find out.
-    """
-    how = {
-        "model": model.model_dump(include={"backend", "args", "trust_remote_code", "apply_chat_template"}),
-        "benchmark": benchmark.model_dump(include={"tasks", "metric", "filter", "num_fewshot"}),
-        "seed": workspace.seed,
-        "zoo": workspace.zoo_recipe() if workspace.registry.made_by == "zoo" else None,
-    }
-    home = json.dumps(str(workspace.home))[1:-1]  # as it stands in JSON
-    text = json.dumps(how, sort_keys=True).replace(home, "{home}")  # a home may be moved
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=4)

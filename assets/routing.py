@@ -20,10 +20,14 @@ TITLE = "Which model should a question go to?"
 def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is one way to choose a model for each test question of a benchmark; `routes` has every choice."""
     served = load_serving(workspace)
-    forecast = served.embedder.forecast(served.test_questions)
     costs = model_costs(workspace)
     summary, routes = route(
-        served.matrix, forecast, served.version, costs=costs.by_model, cost_unit=costs.unit, seed=workspace.seed
+        served.matrix,
+        served.test_forecast,
+        served.version,
+        costs=costs.by_model,
+        cost_unit=costs.unit,
+        seed=workspace.seed,
     )
     overall = [r for r in summary.to_pylist() if r["benchmark"] == "all" and r["accuracy"] is not None]
     accuracies = {f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall}

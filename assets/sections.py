@@ -51,6 +51,25 @@ def of_serving(workspace: Workspace, table: str, columns: str = "*", rest: str =
     return rows(workspace, f"SELECT {columns} FROM {serving} {rest}")
 
 
+def latest(workspace: Workspace, table: str, columns: str = "*", rest: str = "") -> list[dict[str, Any]]:
+    """As `of_serving`, of an experiment that is not repeated with every refresh: where the serving embedder has none,
+    of the most recent one that has."""
+    return rows(workspace, f"SELECT {columns} FROM (SELECT * EXCLUDE (embedder) FROM latest('{table}')) {rest}")
+
+
+def as_of(workspace: Workspace, table: str) -> str:
+    """A sentence on when and of how many models the rows of `latest` are; empty where they are of the serving
+    embedder."""
+    found = rows(
+        workspace,
+        f"SELECT created_at, models FROM embedders WHERE NOT serving AND embedder IN (SELECT embedder "
+        f"FROM latest('{table}'))",
+    )
+    return "".join(
+        f"As of {row['created_at']:%Y-%m-%d %H:%M} UTC, when there were {row['models']:,} models. " for row in found
+    )
+
+
 def refused(title: str, found: list[dict[str, Any]]) -> Section | None:
     """The section of an experiment that has nothing but the reason why it has no result; None where it has one."""
     if any(row["reason"] is None for row in found):

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 
 from .costs import model_costs
 from .inputs import correctness, described_questions, encoder_in_use
+from .versions import serving
 from .workspace import Workspace
 
 if TYPE_CHECKING:
-    from embedder.predictor import Predictor
+    from embedder.predictor import Forecast, Predictor
     from embedder.router import Router
 
 
@@ -28,7 +28,8 @@ class NoEmbedder(LookupError):
 
 @dataclass(frozen=True)
 class Serving:
-    """The version in use, with what it is evaluated on: answers (Q, M) and the Q questions."""
+    """The version in use, with what it is evaluated on: answers (Q, M) and the Q questions. What several stages need
+    is computed for the first of them."""
 
     version: str
     embedder: Predictor
@@ -42,13 +43,28 @@ class Serving:
         assert embeddings is not None, "the method that serves has embeddings"
         return embeddings
 
-    @property
+    @cached_property
     def test_questions(self) -> Questions:
         return self.questions.rows(self.matrix.splits == "test")
 
-    @property
+    @cached_property
     def val_questions(self) -> Questions:
         return self.questions.rows(self.matrix.splits == "val")
+
+    @cached_property
+    def test_forecast(self) -> Forecast:
+        return self.embedder.forecast(self.test_questions)
+
+    @cached_property
+    def val_forecast(self) -> Forecast:
+        return self.embedder.forecast(self.val_questions)
+
+    @cached_property
+    def knn_test_forecast(self) -> Forecast:
+        """Of the test questions, by the baseline."""
+        from embedder.baselines import KNN
+
+        return KNN().fit(self.matrix, self.questions).forecast(self.test_questions)
 
 
 def serving_version(workspace: Workspace) -> str:
@@ -57,10 +73,10 @@ def serving_version(workspace: Workspace) -> str:
     Raises:
         NoEmbedder: none was fitted yet.
     """
-    table = workspace.lake.read_table("embedders")
-    if table is None:
+    version = serving(workspace.lake)
+    if version is None:
         raise NoEmbedder(f"There is no embedder yet in {workspace.home}: run `embedllm run` or `embedllm demo` first.")
-    return table.filter(pc.field("serving"))["embedder"][0].as_py()
+    return version
 
 
 def load_serving(workspace: Workspace) -> Serving:
@@ -70,30 +86,39 @@ def load_serving(workspace: Workspace) -> Serving:
         NoEmbedder: none was fitted yet.
         StoreError: its files are damaged, or it was fitted on another encoder's vectors.
     """
-    encoder = encoder_in_use(workspace).name
-    return _read(_State(serving_version(workspace), encoder, workspace.lake.state(), workspace))
+    return _read(serving_state(workspace))
+
+
+def serving_state(workspace: Workspace) -> ServingState:
+    """What decides what there is to read now.
+
+    Raises:
+        NoEmbedder: none was fitted yet.
+    """
+    return ServingState(serving_version(workspace), encoder_in_use(workspace).name, workspace.lake.state(), workspace)
 
 
 def open_router(workspace: Workspace) -> Router:
-    """The router on the serving embedder, with what each model costs.
+    """The router on the serving embedder and the models onboarded to it, with what each model costs.
 
     Raises:
         NoEmbedder: none was fitted yet.
         EncoderError: the question encoder cannot be found or loaded.
         StoreError: its files are damaged, or it was fitted on another encoder's vectors.
     """
+    from embedder.onboarded import load_extended
     from embedder.router import Router
     from embedder.store import load_embedder
 
-    version = serving_version(workspace)
+    folder = workspace.embedders / serving_version(workspace)
     encoder = encoder_in_use(workspace)
-    fitted, _ = load_embedder(workspace.embedders / version, encoder=encoder.name)
-    return Router(fitted, encoder, model_costs(workspace).by_model)
+    fitted, _ = load_embedder(folder, encoder=encoder.name)
+    return Router(load_extended(folder, fitted), encoder, model_costs(workspace).by_model)
 
 
 @dataclass(frozen=True)
-class _State:
-    """What decides what is read."""
+class ServingState:
+    """What decides what is read, whichever workspace it is read by."""
 
     version: str
     encoder: str
@@ -102,10 +127,11 @@ class _State:
 
 
 @lru_cache(maxsize=1)
-def _read(state: _State) -> Serving:
+def _read(state: ServingState) -> Serving:
     from embedder.store import load_embedder
 
-    matrix = correctness(state.workspace)
-    questions = described_questions(state.workspace, matrix, state.encoder)
     fitted, _ = load_embedder(state.workspace.embedders / state.version, encoder=state.encoder)
+    # After a rollback, models have answers that the version in use does not know.
+    matrix = correctness(state.workspace).of_models(fitted.models)
+    questions = described_questions(state.workspace, matrix, state.encoder)
     return Serving(state.version, fitted, matrix, questions)

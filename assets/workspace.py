@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -33,9 +33,14 @@ class Workspace:
     device: str | None = None
     progress: Progress = field(default=silent, compare=False)
 
-    @cached_property
+    @property
     def lake(self) -> Lake:
-        return Lake(self.home / "lake")
+        return _lake(self.home / "lake")
+
+    @property
+    def command_lock(self) -> Path:
+        """Locked while an `embedllm` command works on the home."""
+        return self.home / ".lock"
 
     @property
     def database(self) -> Path:
@@ -61,3 +66,8 @@ class Workspace:
     @property
     def report(self) -> Path:
         return self.home / "reports" / "report.html"
+
+
+@lru_cache(maxsize=8)
+def _lake(root: Path) -> Lake:
+    return Lake(root)  # one a process: it remembers the digests of files that have not changed

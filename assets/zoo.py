@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from .staleness import described
 from .workspace import Workspace
 
 
@@ -20,6 +21,7 @@ def zoo(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
             "families_trained_now": len(summary.trained),
             "seconds": round(summary.seconds, 1),
             "folder": dg.MetadataValue.path(str(workspace.zoo)),
+            **described("zoo", workspace),  # its weights, which were not there before
         },
         data_version=dg.DataVersion(summary.recipe),
     )

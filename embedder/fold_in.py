@@ -5,14 +5,15 @@ Two logistic regressions, each convex, each with the Gaussian prior that the poo
 1. Of its answers on the pool's own answers to the same questions (their leading factors) beside their first
    text coordinates: who else knew it says more of how hard a question is than its text does. It tells what to expect
    of the new model on every question the pool was asked, and so its accuracy on known benchmarks.
-2. Of these expectations on all of a question's text coordinates: the coefficients are the model's *embedding*, and
-   foretell answers to questions nobody was asked yet. Fitted to the bare answers, they would be biased by how the
-   questions were chosen.
+2. Of these expectations of the train questions on all of their text coordinates: the coefficients are the model's
+   *embedding*, and foretell answers to questions nobody was asked yet. Fitted to the bare answers, they would be biased
+   by how the questions were chosen; fitted to test questions too, by what the pool's models answered to these.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -120,8 +121,8 @@ class BenchmarkAccuracy:
 class Pool:
     """What is known before a new model comes: the questions, and how models differ on them.
 
-    `misfit` (B,) is by how much the true accuracy of a pool's model on a benchmark differs from what its coefficients
-    say, as a standard deviation.
+    `misfit` (B + 1,) is by how much the true accuracy of a pool's model on a benchmark, and on all questions, differs
+    from what its coefficients say, as a standard deviation.
     """
 
     embedder: SpectralEmbedder
@@ -143,7 +144,7 @@ class Pool:
         embeddings = embedder.model_embeddings[embedder.has_answers]
         labels = matrix.labels[:, embedder.has_answers]
         rates = model_rates(matrix)[embedder.has_answers]
-        designs, design = _response_designs(labels, rates, coordinates)
+        designs, design = _response_designs(labels, rates, _strongest(coordinates, embeddings))
         fitted = [
             posterior(
                 own[asked], answers[asked], Gaussian(np.zeros(own.shape[1]), _WEAK_VARIANCE * np.eye(own.shape[1]))
@@ -152,8 +153,8 @@ class Pool:
         ]
         responses = Evidence(design, Gaussian.of(np.stack([found.mean for found in fitted])))
         text = Evidence(coordinates, Gaussian.of(embeddings.astype(np.float64)))
-        names = np.unique(matrix.benchmarks)
-        misfit = _misfit(designs, fitted, matrix.benchmarks, names)
+        names, number = np.unique(matrix.benchmarks, return_inverse=True)
+        misfit = _misfit(designs, fitted, number, len(names))
         return cls(embedder, matrix, text, responses, tuple(names.tolist()), misfit)
 
     def fold_in(self, answers: np.ndarray) -> FoldedModel:
@@ -166,8 +167,9 @@ class Pool:
         responses = self.responses.given(answers)
         asked = ~np.isnan(answers)
         expected = np.where(asked, answers, self.responses.expected(responses))
-        weight = min(1.0, _LEVERAGE * asked.mean())
-        text = posterior(self.text.design, expected, self.text.prior, weight)
+        rows = asked | (self.matrix.splits == "train")
+        weight = min(1.0, _LEVERAGE * asked.sum() / max(rows.sum(), 1))
+        text = posterior(self.text.design[rows], expected[rows], self.text.prior, weight)
         # How sure the embedding is follows from the answers alone: expectations are no evidence of their own.
         covariance = self.text.given(answers).covariance
         return FoldedModel(self, answers, Gaussian(text.mean, covariance), responses)
@@ -212,12 +214,25 @@ class FoldedModel:
         """(d + 1,) float32, in the space of the pool's `model_embeddings`."""
         return self.text.mean.astype(np.float32)
 
+    @property
+    def embedding_variance(self) -> np.ndarray:
+        """(d + 1,) float32: what is not known of the embedding, a coordinate at a time as for the pool's models."""
+        return np.diag(self.text.covariance).astype(np.float32)
+
+    @cached_property
+    def expected(self) -> np.ndarray:
+        """(Q,) the known answers to the pool's questions, and the probability of a right one to the others."""
+        return np.where(np.isnan(self.answers), self._probability, self.answers)
+
+    @cached_property
+    def _probability(self) -> np.ndarray:
+        return self.pool.responses.expected(self.responses)
+
     def forecast(self, questions: Questions) -> Forecast:
         """Of this one model, (n, 1), for any questions."""
         coordinates = self.pool.embedder.coordinates(questions).astype(np.float64)
         probabilities = expit(coordinates @ self.text.mean).astype(np.float32)[:, None]
-        variance = np.einsum("np,pq,nq->n", coordinates, self.text.covariance, coordinates)
-        variance += self.pool.embedder.question_variance(questions)
+        variance = np.square(coordinates) @ self.embedding_variance + self.pool.embedder.question_variance(questions)
         return Forecast(probabilities, np.sqrt(variance).astype(np.float32)[:, None], probabilities)
 
     def accuracies(self) -> list[BenchmarkAccuracy]:
@@ -226,22 +241,26 @@ class FoldedModel:
         The interval adds up what is not known of the coefficients, how well such coefficients describe a benchmark, and
         the chance in the answers that are still to come.
         """
-        probability = self.pool.responses.expected(self.responses)
-        slope = (probability * (1 - probability))[:, None] * self.pool.responses.design
-        asked = ~np.isnan(self.answers)
-        expected = np.where(asked, self.answers, probability)
-        found = []
-        for name, misfit in zip(self.pool.benchmarks, self.pool.misfit, strict=True):
-            rows = self.pool.matrix.benchmarks == name
-            gradient = np.where(asked[rows, None], 0, slope[rows]).mean(0)
-            unasked = 1 - asked[rows].mean()
-            chance = np.where(asked, 0, probability * (1 - probability))[rows].sum() / rows.sum() ** 2
-            variance = gradient @ self.responses.covariance @ gradient + (unasked * misfit) ** 2 + chance
-            deviation = np.sqrt(variance)
-            accuracy = float(expected[rows].mean())
-            low, high = np.clip([accuracy - 1.96 * deviation, accuracy + 1.96 * deviation], 0, 1).tolist()
-            found.append(BenchmarkAccuracy(name, int(rows.sum()), accuracy, low, high))
-        return found
+        benchmarks = self.pool.matrix.benchmarks
+        return [
+            self._accuracy(name, benchmarks == name, misfit)
+            for name, misfit in zip(self.pool.benchmarks, self.pool.misfit[:-1], strict=True)
+        ]
+
+    def overall_accuracy(self) -> BenchmarkAccuracy:
+        """The same on the questions of all benchmarks together, under the name `all`."""
+        return self._accuracy("all", np.ones(len(self.answers), bool), self.pool.misfit[-1])
+
+    def _accuracy(self, name: str, rows: np.ndarray, misfit: float) -> BenchmarkAccuracy:
+        unknown = rows & np.isnan(self.answers)
+        count, probability = rows.sum(), self._probability[unknown]
+        spread = probability * (1 - probability)
+        gradient = spread @ self.pool.responses.design[unknown] / count
+        variance = gradient @ self.responses.covariance @ gradient
+        variance += (unknown.sum() / count * misfit) ** 2 + spread.sum() / count**2
+        accuracy, reach = float(self.expected[rows].mean()), 1.96 * np.sqrt(variance)
+        low, high = np.clip([accuracy - reach, accuracy + reach], 0, 1).tolist()
+        return BenchmarkAccuracy(name, int(count), accuracy, low, high)
 
     def nearest(self, count: int = 5) -> list[tuple[str, float]]:
         """The pool's models most alike: names, and root mean squared differences of the log-odds, the least first."""
@@ -251,6 +270,13 @@ class FoldedModel:
 
 
 _Own = tuple[np.ndarray, np.ndarray, np.ndarray]  # a model's design (Q, p), answers (Q,) and which were asked (Q,)
+
+
+def _strongest(coordinates: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
+    """(Q, _COORDINATES or fewer) the coordinates along the axes on which the models of `embeddings` differ most: an
+    embedder that was aligned to an earlier one has its own in another order."""
+    axes = np.linalg.svd(embeddings[:, :-1].astype(np.float64), full_matrices=False)[2][:_COORDINATES]
+    return coordinates[:, :-1] @ axes.T
 
 
 def _response_designs(labels: np.ndarray, rates: np.ndarray, coordinates: np.ndarray) -> tuple[list[_Own], np.ndarray]:
@@ -263,7 +289,7 @@ def _response_designs(labels: np.ndarray, rates: np.ndarray, coordinates: np.nda
     directions = leading_directions(residuals, _FACTORS)
     factors = residuals @ directions
     scale = np.maximum(factors.std(0), 1e-6)
-    rest = np.concatenate([coordinates[:, :-1][:, :_COORDINATES], np.ones((len(labels), 1))], 1)
+    rest = np.concatenate([coordinates, np.ones((len(labels), 1))], 1)
     count = labels.shape[1]
     own = []
     for model in range(0, count, -(-count // _PRIOR_MODELS)):
@@ -273,14 +299,15 @@ def _response_designs(labels: np.ndarray, rates: np.ndarray, coordinates: np.nda
     return own, np.concatenate([factors / scale, rest], 1)
 
 
-def _misfit(designs: list[_Own], fitted: list[Gaussian], benchmarks: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """(B,) root mean square over models of predicted less true accuracy."""
-    errors = np.full((len(designs), len(names)), np.nan)
-    number = np.searchsorted(names, benchmarks)
+def _misfit(designs: list[_Own], fitted: list[Gaussian], number: np.ndarray, benchmarks: int) -> np.ndarray:
+    """(B + 1,) root mean square over models of predicted less true accuracy, on the questions of each benchmark (their
+    `number` is (Q,)) and on all."""
+    errors = np.full((len(designs), benchmarks + 1), np.nan)
     for model, ((design, answers, asked), found) in enumerate(zip(designs, fitted, strict=True)):
         off = expit(design[asked] @ found.mean) - answers[asked]
-        count = np.bincount(number[asked], minlength=len(names))
-        total = np.bincount(number[asked], off, len(names))
+        count = np.bincount(number[asked], minlength=benchmarks)
+        total = np.bincount(number[asked], off, benchmarks)
+        count, total = np.append(count, count.sum()), np.append(total, total.sum())
         errors[model] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     known = ~np.isnan(errors)
     return np.sqrt(np.nansum(errors**2, axis=0) / np.maximum(known.sum(0), 1))

@@ -78,6 +78,14 @@ class CorrectnessMatrix:
         """The questions of "train", "val" or "test"."""
         return self.rows(self.splits == split)
 
+    def of_models(self, models: tuple[str, ...]) -> Self:
+        """The matrix of these models, in this order; one that is not among its models was asked nothing."""
+        column = {name: at for at, name in enumerate(self.models)}
+        there = [name in column for name in models]
+        labels = np.full((len(self.labels), len(models)), np.nan, np.float32)
+        labels[:, there] = self.labels[:, [column[name] for name in models if name in column]]
+        return replace(self, labels=labels, models=models)
+
 
 def _strings(column: pa.ChunkedArray) -> np.ndarray:
     return column.cast(pa.string()).to_numpy(zero_copy_only=False).astype(object)

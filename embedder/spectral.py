@@ -104,6 +104,16 @@ class SpectralEmbedder(Predictor):
         kernel, categories = self._learned.question_map.kernel(questions)
         return self._for_all(self._scores(self._logits(kernel), categories), self.overall_rate)
 
+    def rates_by_category(self, questions: Questions, expected: np.ndarray) -> np.ndarray:
+        """(C, K): of K further models, the rates on the training categories that routing weighs in, from what is
+        `expected` (n, K) of their answers to `questions`, each counted to the category it most seems to be of."""
+        self._check(questions)
+        seems = self._learned.question_map.kernel(questions)[1].argmax(1).numpy()
+        right = np.zeros((len(self._learned.category_rates), expected.shape[1]))
+        np.add.at(right, seems, expected)
+        asked = np.bincount(seems, minlength=len(right))[:, None]
+        return (right + _CATEGORY_PRIOR_ANSWERS * expected.mean(0)) / (asked + _CATEGORY_PRIOR_ANSWERS)
+
     def _fit(self, train: Sample, val: Sample, seed: int) -> None:
         labels = train.matrix.labels[:, self.has_answers]
         rates = model_rates(train.matrix, prior_answers=self.prior_answers)[self.has_answers]

@@ -20,7 +20,7 @@ from .mf import MatrixFactorization
 from .predictor import Predictor
 from .spectral import SpectralEmbedder
 
-__all__ = ["EmbedderInfo", "StoreError", "load_embedder", "save_embedder"]
+__all__ = ["EmbedderInfo", "StoreError", "load_embedder", "save_embedder", "write_file"]
 
 FORMAT = 1
 METHODS: dict[str, type[Predictor]] = {
@@ -45,6 +45,12 @@ class EmbedderInfo:
     val_accuracy: float | None  # None where there were no validation answers
     val_log_loss: float | None
     seconds: float  # to fit
+    # None in versions of before these were kept.
+    data_version: str | None = None  # of the answers it was fitted on
+    code_version: str | None = None  # of the way it was fitted
+    aligned_to: str | None = None  # the version whose axes it took over, None where it has its own
+    drift_distance: float | None = None  # from that version: see alignment.Drift
+    drift_predictions: float | None = None
 
 
 def save_embedder(folder: Path, embedder: Predictor, info: EmbedderInfo) -> None:
@@ -66,9 +72,9 @@ def save_embedder(folder: Path, embedder: Predictor, info: EmbedderInfo) -> None
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / config["tensors"]["file"], payload)
+    write_file(folder / config["tensors"]["file"], payload)
     # From here on the new tensors are the ones in force.
-    _write(folder / "embedder.json", json.dumps(config, indent=1).encode())
+    write_file(folder / "embedder.json", json.dumps(config, indent=1).encode())
     for other in folder.glob("*.safetensors"):
         if other.name != config["tensors"]["file"]:
             other.unlink()
@@ -115,7 +121,7 @@ def _read_config(file: Path) -> dict[str, Any]:
         config = json.loads(file.read_text())
     except FileNotFoundError:
         raise StoreError(f"{file}: no such file; there is no fitted embedder here, fit one first") from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StoreError(f"{file}: not JSON ({error}); fit the embedder anew") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else None
@@ -140,7 +146,8 @@ def _read_tensors(file: Path, expected: dict[str, Any]) -> dict[str, np.ndarray]
     return arrays
 
 
-def _write(file: Path, content: bytes) -> None:
+def write_file(file: Path, content: bytes) -> None:
+    """Put `content` in the place of `file`: a reader sees the old or the new one, whole."""
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as stream:
         try:
             stream.write(content)

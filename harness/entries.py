@@ -6,7 +6,7 @@ heavy is imported: whether a model exists or lm-eval knows a task is found out b
 
 import difflib
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,7 +25,17 @@ from pydantic import (
     model_validator,
 )
 
-__all__ = ["Backend", "BenchmarkEntry", "ModelEntry", "Price", "Registry", "RegistryError", "load_registry"]
+__all__ = [
+    "Backend",
+    "BenchmarkEntry",
+    "ModelEntry",
+    "Price",
+    "Registry",
+    "RegistryError",
+    "load_registry",
+    "model_entry",
+    "read_text",
+]
 
 Backend = Literal["hf", "vllm", "local-completions", "local-chat-completions"]
 
@@ -144,6 +154,12 @@ class ModelEntry(_Entry):
     batch_size: Annotated[int, Field(strict=True, ge=1)] | Annotated[str, Field(pattern=r"^auto(:[1-9]\d*)?$")] = Field(
         default="auto", description="a whole number above 0, or auto"
     )
+    budget: int | None = Field(
+        default=None,
+        ge=8,
+        strict=True,
+        description="a whole number, 8 or more: from about how many answers to onboard it",
+    )
     description: str = Field(default="", description="text")
 
     @model_validator(mode="before")
@@ -240,9 +256,10 @@ class Registry:
         return category
 
 
-def load_registry(folder: Path, home: Path) -> Registry:
+def load_registry(folder: Path, home: Path, *, models_text: str | None = None) -> Registry:
     """Read `folder`/models.yaml and `folder`/benchmarks.yaml; `{home}` in them becomes the home folder.
 
+    `models_text` is read in the place of what models.yaml holds: a draft of it.
     Raises RegistryError at the first fault.
     """
     if not folder.is_dir():
@@ -250,7 +267,7 @@ def load_registry(folder: Path, home: Path) -> Registry:
             f"The registry folder {folder} does not exist; "
             "set EMBEDLLM_REGISTRY to a folder with models.yaml and benchmarks.yaml."
         )
-    models_file, models = _load(folder / "models.yaml", _ModelsFile, ModelEntry, home)
+    models_file, models = _load(folder / "models.yaml", _ModelsFile, ModelEntry, home, models_text)
     benchmarks_file, benchmarks = _load(folder / "benchmarks.yaml", _BenchmarksFile, BenchmarkEntry, home)
     _refuse_shared_patterns(folder / "benchmarks.yaml", benchmarks)
     tasks_dir = benchmarks_file.tasks_dir
@@ -264,14 +281,34 @@ def load_registry(folder: Path, home: Path) -> Registry:
     )
 
 
+def model_entry(raw: Mapping[str, Any], home: Path) -> ModelEntry:
+    """One model's entry as `load_registry` would read it. Raises RegistryError."""
+    name = raw.get("name")
+    return _validated(ModelEntry, _with_home(dict(raw), str(home.absolute())), f"model {name!r}" if name else "model")
+
+
+def read_text(path: Path) -> str:
+    """A registry file's text, line ends as they are. Raises RegistryError."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise RegistryError(
+            f"{path} is missing; a registry folder needs models.yaml and benchmarks.yaml (docs/registry.md)."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RegistryError(f"{path} cannot be read ({error}); mend or replace the file.") from error
+
+
 File = TypeVar("File", _ModelsFile, _BenchmarksFile)
 Entry = TypeVar("Entry", ModelEntry, BenchmarkEntry)
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-def _load(path: Path, file_type: type[File], entry_type: type[Entry], home: Path) -> tuple[File, list[Entry]]:
+def _load(
+    path: Path, file_type: type[File], entry_type: type[Entry], home: Path, text: str | None = None
+) -> tuple[File, list[Entry]]:
     kind = "model" if entry_type is ModelEntry else "benchmark"
-    content, lines = _read_yaml(path, f"{kind}s")
+    content, lines = _parse(path, read_text(path) if text is None else text, f"{kind}s")
     content = _with_home(content, str(home.absolute()))
     file = _validated(file_type, content, str(path))
     entries: list[Entry] = []
@@ -308,17 +345,13 @@ class _Loader(_SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_yaml(path: Path, list_key: str) -> tuple[dict[str, Any], list[int]]:
-    """The file's mapping, and the line at which each entry of `list_key` begins."""
+def _parse(path: Path, text: str, list_key: str) -> tuple[dict[str, Any], list[int]]:
+    """The mapping that `text`, the content of `path`, is, and the line at which each entry of `list_key` begins."""
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader = _Loader(text)
         root = loader.get_single_node()
         content = None if root is None else loader.construct_document(root)
-    except FileNotFoundError:
-        raise RegistryError(
-            f"{path} is missing; a registry folder needs models.yaml and benchmarks.yaml (docs/registry.md)."
-        ) from None
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a date that does not exist
+    except ValueError as error:  # a date that does not exist
         raise RegistryError(f"{path} cannot be read ({error}); mend or replace the file.") from error
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -60,6 +61,41 @@ def put_out_one(home: Path) -> str:
     return put_out(home, ("forecasts",))
 
 
+def put_out_answers(home: Path) -> str:
+    return put_out(home, ("models", "benchmarks", "questions", "responses"))
+
+
+def put_out_one_more(home: Path) -> str:
+    """One model answers everything as another did."""
+    from warehouse.lake import Lake
+
+    lake = Lake(home / "lake")
+    _, model = lake.pairs()[0]
+    for benchmark in {benchmark for benchmark, _ in lake.pairs()}:
+        path = lake.responses_path(benchmark, "one more")
+        path.parent.mkdir()
+        shutil.copyfile(lake.responses_path(benchmark, model), path)
+    return put_out_answers(home)
+
+
+def digest_lake(home: Path) -> str:
+    from warehouse.lake import Lake
+
+    return f"state {Lake(home / 'lake').state()}"
+
+
+def check_lake(home: Path) -> str:
+    from warehouse.lake import Lake
+
+    return f"{len(Lake(home / 'lake').check())} files damaged"
+
+
+def check_warehouse(home: Path) -> str:
+    from warehouse.read import is_whole
+
+    return "whole" if is_whole(home / "warehouse.duckdb") else "damaged"
+
+
 def read_lake(home: Path) -> str:
     from warehouse.lake import Lake
 
@@ -98,6 +134,11 @@ def main() -> None:
                 steps |= {
                     "publish all": (put_out, [home]),
                     "publish one small table": (put_out_one, [home]),
+                    "publish, nothing new": (put_out_answers, [home]),
+                    "publish one more model": (put_out_one_more, [home]),
+                    "digest of the lake": (digest_lake, [home]),
+                    "read every file of the lake": (check_lake, [home]),
+                    "read the whole warehouse": (check_warehouse, [home]),
                     "read the lake": (read_lake, [home]),
                     "query leaderboard": (read_warehouse, [home]),
                 }

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
-from assets.responses import pending
+from assets.accelerators import count_accelerators
+from assets.staleness import stale
+from assets.wanted import wanted
 from assets.workspace import Workspace
-from harness.zoo import is_built
+from warehouse.publish import publish
+from warehouse.read import is_whole
 
 from .console import Console
 from .definitions import build_definitions
-from .evaluation import evaluate_models
+from .evaluation import Outcome, evaluate_models
 from .instance import CLI_TAGS, end_dead_runs, exclusive, register_models
-from .jobs import REFRESH, ZOO
+from .jobs import REASON, REFRESH, ZOO
 from .settings import Settings
 
-INPUTS = "embedllm/inputs"
+OWN = ("harness", "warehouse", "embedder", "assets")  # packages whose errors are sentences
+ZOO_KEY = dg.AssetKey("zoo")
 
 
 class ChainFailed(RuntimeError):
@@ -37,8 +40,10 @@ class ChainResult:
     refreshed: bool
 
 
-def run_chain(settings: Settings, workspace: Workspace, console: Console) -> ChainResult:
-    """Build the zoo where the registry asks for it, evaluate what is missing, refresh what changed.
+def run_chain(settings: Settings, workspace: Workspace, console: Console, *, full: bool = False) -> ChainResult:
+    """Build the zoo where the registry asks for it, evaluate what is missing or failed, refresh what is out of date.
+
+    With `full`, expensive experiments are refreshed as well, however little the pool has changed.
 
     Raises:
         HomeBusy: another command works on this home.
@@ -48,22 +53,41 @@ def run_chain(settings: Settings, workspace: Workspace, console: Console) -> Cha
     """
     workspace = replace(workspace, progress=console.progress)
     with exclusive(settings.home), dg.DagsterInstance.get() as instance:
-        end_dead_runs(instance)
-        workspace.lake.recover()
+        end_dead_runs(instance, settings.home)
+        _mend(workspace, console)
         register_models(instance, (m.name for m in workspace.registry.models))
-        if workspace.registry.made_by == "zoo" and not is_built(workspace.zoo, seed=workspace.seed):
-            _run(workspace, instance, console, ZOO)
-        work = pending(workspace)
-        outcomes = []
-        if work:
-            _check_before_evaluating(workspace, work)
-            devices = accelerators() if settings.device is None else []
-            workers = settings.evaluation_workers or len(devices) or _cpu_workers(workspace)
-            for outcome in evaluate_models(work, workspace, instance, workers=workers, devices=devices):
-                outcomes.append(outcome)
-                console.progress(len(outcomes), len(work), "models evaluated")
-        refreshed = _refresh(workspace, instance, console)
-    return ChainResult(len(work), tuple(o.model for o in outcomes if not o.succeeded), refreshed)
+        if workspace.registry.made_by == "zoo" and (why := _stale(workspace, instance).get(ZOO_KEY)):
+            run_job(workspace, instance, console, ZOO, tags={REASON: f"zoo: {why}"})
+        found = _collect(settings, workspace, instance, console)
+        refreshed = _refresh(workspace, instance, console, full=full)
+        if added := _collect(settings, workspace, instance, console, known=found):  # those that need an embedder first
+            found += added
+            refreshed |= _refresh(workspace, instance, console, full=full)
+    return ChainResult(len(found), tuple(o.model for o in found if not o.succeeded), refreshed)
+
+
+def _collect(
+    settings: Settings,
+    workspace: Workspace,
+    instance: dg.DagsterInstance,
+    console: Console,
+    known: Sequence[Outcome] = (),
+) -> list[Outcome]:
+    """Ask every model what is wanted of it, but for those whose outcome is `known`."""
+    tried = {outcome.model for outcome in known}
+    wants = {model: found for model, found in wanted(workspace).items() if model not in tried}
+    if not wants:
+        return []
+    work = {model: [want.benchmark for want in found] for model, found in wants.items()}
+    reasons = {model: "; ".join(map(str, found)) for model, found in wants.items()}
+    _check_before_evaluating(workspace, work)
+    gpus = count_accelerators() if settings.device is None else 0
+    workers = settings.evaluation_workers or gpus or _cpu_workers(workspace)
+    outcomes = []
+    for outcome in evaluate_models(work, workspace, instance, workers=workers, reasons=reasons):
+        outcomes.append(outcome)
+        console.progress(len(outcomes), len(work), "models evaluated")
+    return outcomes
 
 
 def _check_before_evaluating(workspace: Workspace, work: Mapping[str, Sequence[str]]) -> None:
@@ -77,59 +101,62 @@ def _check_before_evaluating(workspace: Workspace, work: Mapping[str, Sequence[s
     index.check(benchmark for benchmark in workspace.registry.benchmarks if benchmark.name in asked)
 
 
-def accelerators() -> list[str]:
-    """torch's names of the GPUs here: one model is evaluated on each."""
-    import torch
-
-    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-
-
 def _cpu_workers(workspace: Workspace) -> int:
     """The zoo's models take a core each; of others one at a time uses all cores, and two may not fit into memory."""
     return len(os.sched_getaffinity(0)) if workspace.registry.made_by == "zoo" else 1
 
 
-def _run(
+def run_job(
     workspace: Workspace,
     instance: dg.DagsterInstance,
     console: Console,
     job: str,
+    selection: Sequence[dg.AssetKey] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
+    """Runs `job`, or the assets of `selection` in it, in this process. Raises ChainFailed."""
     definitions = build_definitions(workspace, loggers={"console": console.stages()})
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
+        asset_selection=selection,
         run_config={"loggers": {"console": {}}},  # without it, Dagster logs every event
         raise_on_error=False,
         tags={**CLI_TAGS, **(tags or {})},
     )
     if not result.success:
         failure = next(e for e in result.all_events if e.is_step_failure)
-        error = failure.step_failure_data.error
-        while error and error.cause:  # the innermost cause is what went wrong, the rest is how it travelled
-            error = error.cause
-        raise ChainFailed(f"{failure.step_key} failed: {error.message.strip() if error else 'unknown reason'}")
+        raise ChainFailed(f"{failure.step_key} failed: {_reason(failure.step_failure_data.error)}")
 
 
-def _refresh(workspace: Workspace, instance: dg.DagsterInstance, console: Console) -> bool:
-    inputs = _inputs(workspace)
-    latest = instance.get_runs(dg.RunsFilter(job_name=REFRESH, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1)
-    # A run that the UI repeats carries the tags of the first one, whatever it read.
-    holds = any(run.tags.get(INPUTS) == inputs and run.parent_run_id is None for run in latest)
-    if workspace.database.exists() and workspace.report.exists() and holds:
+def _reason(error: SerializableErrorInfo | None) -> str:
+    """What went wrong, without how it travelled through Dagster."""
+    while error and error.cause and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause
+    if error is None:
+        return "unknown reason"
+    kind, _, sentence = error.message.strip().partition(": ")
+    return sentence if kind.split(".")[0] in OWN else f"{kind}: {sentence}"
+
+
+def _mend(workspace: Workspace, console: Console) -> None:
+    """What a killed process left in the lake is completed; what cannot be read is set aside, to be made again."""
+    workspace.lake.recover()
+    for damage in workspace.lake.mend():
+        console.say(f"  [yellow]![/] {damage}")
+
+
+def _stale(workspace: Workspace, instance: dg.DagsterInstance, *, full: bool = False) -> dict[dg.AssetKey, str]:
+    return stale(workspace, instance, build_definitions(workspace).resolve_asset_graph(), full=full)
+
+
+def _refresh(workspace: Workspace, instance: dg.DagsterInstance, console: Console, *, full: bool) -> bool:
+    reasons = _stale(workspace, instance, full=full)
+    if workspace.database.exists() and not is_whole(workspace.database):
+        console.say(f"  [yellow]![/] {workspace.database} is damaged: it is made anew from the lake")
+        publish(workspace.lake, workspace.database)
+    if not reasons:
         return False
-    _run(workspace, instance, console, REFRESH, tags={INPUTS: inputs})
+    first = next(iter(reasons))
+    why = f"{first.to_user_string()}: {reasons[first]}"
+    run_job(workspace, instance, console, REFRESH, selection=list(reasons), tags={REASON: why})
     return True
-
-
-def _inputs(workspace: Workspace) -> str:
-    """Digest of everything the refresh reads: answers, registry, settings and the code versions of its assets."""
-    graph = build_definitions(workspace).resolve_asset_graph()
-    parts = {
-        "lake": workspace.lake.state(),
-        "models": [m.model_dump_json() for m in workspace.registry.models],
-        "benchmarks": [b.model_dump_json() for b in workspace.registry.benchmarks],
-        "settings": [workspace.encoder, workspace.seed],
-        "code": {key.to_user_string(): graph.get(key).code_version for key in graph.materializable_asset_keys},
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

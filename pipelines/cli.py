@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
-import shutil
-import signal
+import os
 import sys
 import webbrowser
 from enum import StrEnum
@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import duckdb
-import pyarrow as pa
 import pydantic
 import typer
-from rich.console import Console as RichConsole
 from rich.table import Table
 from typer.core import TyperGroup
 
@@ -26,19 +24,18 @@ from harness.errors import HarnessError
 from warehouse.ingest import ImportRefused, import_results
 from warehouse.read import WarehouseError, query
 
+from . import cli_models
+from .cli_embedders import embedders_app
+from .cli_onboard import onboard
 from .console import Console
-from .instance import LOCATION, HomeBusy, exclusive, register_models, use_home
-from .settings import DEMO_REGISTRY, Settings, open_workspace
+from .instance import HomeBusy, exclusive, register_models, use_home
+from .settings import DEMO_REGISTRY
+from .terminal import CommandError, command, open_home, out, table_of
 
 if TYPE_CHECKING:
     from embedder.router import Choice, Router
 
 BATCH = 64  # questions that `route` encodes between two steps of its bar
-out = RichConsole(highlight=False, markup=False)  # names and questions are shown as they are
-
-
-class CommandError(RuntimeError):
-    """What was asked cannot be done; the message says why and what to do instead."""
 
 
 USER_ERRORS = (CommandError, RegistryError, HarnessError, ImportRefused, WarehouseError, HomeBusy, OSError)
@@ -48,11 +45,16 @@ class _Commands(TyperGroup):
     """Errors a user can mend end in one sentence, not in a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        from sqlalchemy.exc import DatabaseError
+
         from .chain import ChainFailed
+        from .services import ServicesFailed
 
         try:
             return super().invoke(ctx)
-        except (*USER_ERRORS, ChainFailed) as error:
+        except DatabaseError as error:
+            typer.secho(f"embedllm: {_about_dagster(error)}", err=True, fg=typer.colors.RED)
+        except (*USER_ERRORS, ChainFailed, ServicesFailed) as error:
             typer.secho(f"embedllm: {_sentence(error)}", err=True, fg=typer.colors.RED)
         except pydantic.ValidationError as error:
             first = error.errors()[0]
@@ -62,7 +64,17 @@ class _Commands(TyperGroup):
         raise typer.Exit(1)
 
 
+def _about_dagster(error: Exception) -> str:
+    return (
+        f"{os.environ.get('DAGSTER_HOME', 'the records of runs')}: {getattr(error, 'orig', error)}; see that the disk "
+        "has space and that you may write there, and run the command again. If a file there is damaged, delete the "
+        "folder: which runs there were is forgotten, and no answers."
+    )
+
+
 def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.filename or error}: {error.strerror}; make room and run the command again."
     if isinstance(error, OSError) and error.filename:
         return (
             f"{error.filename}: {error.strerror}; correct the path, or set EMBEDLLM_HOME to a folder you may write to."
@@ -79,31 +91,25 @@ app = typer.Typer(
 )
 models_app = typer.Typer(no_args_is_help=True, help="The models of the registry in force.")
 benchmarks_app = typer.Typer(no_args_is_help=True, help="The benchmarks of the registry in force.")
+app.command()(onboard)
+models_app.command("add")(cli_models.add)
+models_app.command("remove")(cli_models.remove)
 app.add_typer(models_app, name="models")
+app.add_typer(embedders_app, name="embedders")
 app.add_typer(benchmarks_app, name="benchmarks")
-
-
-def _open(**overrides: Any) -> tuple[Settings, Workspace]:
-    settings = Settings(**overrides)
-    return settings, open_workspace(settings)
-
-
-def _command() -> str:
-    """How this program is called from where the user stands."""
-    return "embedllm" if shutil.which("embedllm") else ".venv/bin/embedllm"
 
 
 @app.command()
 def demo() -> None:
     """Train the zoo, run the whole chain on it, and say what to do next: minutes the first time, then seconds."""
     _chain(registry=DEMO_REGISTRY)
-    command = _command()
+    embedllm = command()
     out.print(
         "\nNext:\n"
-        f'  {command} route "What is 12 plus 7?"\n'
-        f"  {command} sql \"SELECT model, accuracy FROM leaderboard WHERE benchmark = 'code' "
+        f'  {embedllm} route "What is 12 plus 7?"\n'
+        f"  {embedllm} sql \"SELECT model, accuracy FROM leaderboard WHERE benchmark = 'code' "
         'ORDER BY accuracy DESC LIMIT 5"\n'
-        f"  {command} report\n"
+        f"  {embedllm} report\n"
         "  make ui",
         markup=False,
         highlight=False,
@@ -112,15 +118,19 @@ def demo() -> None:
 
 
 @app.command()
-def run() -> None:
+def run(
+    full: Annotated[
+        bool, typer.Option("--full", help="Also the expensive experiments, which else wait for the week to end.")
+    ] = False,
+) -> None:
     """Evaluate what is registered and missing, then refresh what depends on it."""
-    _chain()
+    _chain(full=full)
 
 
-def _chain(**overrides: Any) -> None:
+def _chain(*, full: bool = False, **overrides: Any) -> None:
     from .chain import run_chain
 
-    settings, workspace = _open(**overrides)
+    settings, workspace = open_home(**overrides)
     if not workspace.registry.models and not workspace.lake.pairs():
         raise CommandError(
             "There is nothing to run on: set EMBEDLLM_REGISTRY to a registry, or import published results."
@@ -129,7 +139,7 @@ def _chain(**overrides: Any) -> None:
     with Console() as console:
         models = f"registry {workspace.registry.folder}" if workspace.registry.models else "imported results only"
         console.say(f"embedllm: home {settings.home}, {models}")
-        result = run_chain(settings, workspace, console)
+        result = run_chain(settings, workspace, console, full=full)
         if not result.evaluated and not result.refreshed:
             console.say("Nothing changed: every answer is there and everything made of them is up to date.")
     _summary(workspace)
@@ -161,7 +171,7 @@ def _summary(workspace: Workspace) -> None:
         "FROM routing r JOIN embedders USING (embedder) WHERE serving AND benchmark = 'all' "
         "ORDER BY task, accuracy DESC",
     )
-    out.print(_table(results, title="On test questions (95% interval)"))
+    out.print(table_of(results, title="On test questions (95% interval)"))
     out.print(f"Report: {workspace.report}", soft_wrap=True, highlight=False)
 
 
@@ -172,7 +182,7 @@ def import_(
     models: Annotated[Path | None, typer.Option(help="Table of model labels: model_name, family, size_b, …")] = None,
 ) -> None:
     """Bring in published results (the EmbedLLM layout), all or nothing; the same file again changes nothing."""
-    settings, workspace = _open()
+    settings, workspace = open_home()
     with exclusive(settings.home), Console() as console:
         summary = import_results(
             workspace.lake,
@@ -185,7 +195,7 @@ def import_(
     verb = "Imported" if summary.changed else "Nothing new in"
     out.print(
         f"{verb} {source}: {summary.rows:,} answers of {summary.models} models to {summary.questions:,} questions "
-        f"in {summary.benchmarks} benchmarks.\nNext: {_command()} run",
+        f"in {summary.benchmarks} benchmarks.\nNext: {command()} run",
         soft_wrap=True,
         highlight=False,
     )
@@ -205,33 +215,17 @@ def sql(
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print the rows.")] = Format.table,
 ) -> None:
     """Query the warehouse. Tables: models, benchmarks, questions, responses, leaderboard, forecasts, predictions, …"""
-    _, workspace = _open()
+    _, workspace = open_home()
     try:
         rows = query(workspace.database, statement)
     except duckdb.Error as error:
         raise CommandError(f"the query failed: {error}") from error
     if output is Format.table:
-        out.print(_table(rows))
+        out.print(table_of(rows))
     elif output is Format.csv:
         rows.to_pandas().to_csv(sys.stdout, index=False)
     else:
         sys.stdout.write(json.dumps(rows.to_pylist(), default=str, ensure_ascii=False, indent=1) + "\n")
-
-
-def _table(rows: pa.Table, title: str | None = None) -> Table:
-    table = Table(title=title, title_justify="left")
-    for field in rows.schema:
-        numeric = pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
-        table.add_column(field.name, justify="right" if numeric else "left")
-    for row in rows.to_pylist():
-        table.add_row(*(_cell(value) for value in row.values()))
-    return table
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "NULL"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 @app.command()
@@ -268,7 +262,7 @@ def route(
     questions = _questions(question, file)
     if not math.isfinite(cost_weight):
         raise typer.BadParameter(f"--cost-weight is {cost_weight}, but must be a number")
-    _, workspace = _open()
+    _, workspace = open_home()
     wanted = {"top": top or (1 if file else 5), "models": among, "without": without or (), "cost_weight": cost_weight}
     try:
         ranked = _ranked(open_router(workspace), questions, wanted)
@@ -328,12 +322,23 @@ def _interval(choice: Choice) -> str:
 
 
 @app.command()
-def onboard(model: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
-    """Add a model from about a hundred answers, without retraining (comes in a later version)."""
-    raise CommandError(
-        f"onboarding {model} from a few answers comes in a later version; add it to models.yaml and run "
-        "`embedllm run` to evaluate it in full."
-    )
+def check() -> None:
+    """Read every file of the lake and the warehouse whole, and say which are damaged; `run` mends them."""
+    from warehouse.read import is_whole
+
+    _, workspace = open_home()
+    with out.status("reading everything"):
+        damages = workspace.lake.check()
+        whole = not workspace.database.exists() or is_whole(workspace.database)
+    for damage in damages:
+        out.print(str(damage), soft_wrap=True)
+    if not whole:
+        out.print(f"{workspace.database} cannot be read: it is made anew from the lake", soft_wrap=True)
+    if damages or not whole:
+        raise CommandError(
+            f"{len(damages) + (not whole)} files are damaged; `{command()} run` mends what is said above."
+        )
+    out.print(f"Every file of {workspace.home} is whole.", soft_wrap=True)
 
 
 @app.command()
@@ -341,7 +346,7 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Say where the report is, and open it if asked."""
-    _, workspace = _open()
+    _, workspace = open_home()
     if not workspace.report.exists():
         raise CommandError(f"There is no report yet in {workspace.home}: run `embedllm run` or `embedllm demo` first.")
     out.print(str(workspace.report), soft_wrap=True, highlight=False)
@@ -354,22 +359,17 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
     host: Annotated[str, typer.Option(help="0.0.0.0 to be reachable from other machines.")] = "127.0.0.1",
 ) -> None:
-    """The Dagster UI on this home: the asset graph, what is materialised, and buttons to materialise more."""
-    import os
-
+    """The Dagster UI on this home, and what runs by itself: sensors and schedules, while this command does."""
     import dagster as dg
 
-    settings, workspace = _open()
+    from .services import serve
+
+    settings, workspace = open_home()
     use_home(settings)
     with dg.DagsterInstance.get() as instance:
         register_models(instance, (m.name for m in workspace.registry.models))
-    out.print(f"Dagster UI on http://{host}:{port}, home {settings.home} (Ctrl-C stops it)", soft_wrap=True)
-    # `dg dev`, which would follow it, needs one more package and does the same.
-    python = [sys.executable, "-W", "ignore:Function `dev_command`:FutureWarning"]
-    arguments = ["--module-name", LOCATION, "--host", host, "--port", str(port)]
-    # A script's background job ignores Ctrl-C's signal, by which Dagster stops its own processes when told to end.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execv(sys.executable, [*python, "-m", "dagster", "dev", *arguments])
+    address = f"Dagster UI on http://{host}:{port}, home {settings.home} (Ctrl-C stops it)"
+    serve(settings, host=host, port=port, ready=lambda: out.print(address, soft_wrap=True))
 
 
 @models_app.command("list")
@@ -377,7 +377,7 @@ def list_models() -> None:
     """Every model, and how many benchmarks it has answered."""
     from assets.costs import parameters
 
-    _, workspace = _open()
+    _, workspace = open_home()
     registry, done = workspace.registry, workspace.lake.pairs()
     table = Table("model", "family", "parameters", "communities", "backend", "benchmarks answered")
     for model in registry.models:
@@ -396,7 +396,7 @@ def list_models() -> None:
 @benchmarks_app.command("list")
 def list_benchmarks() -> None:
     """Every benchmark, its lm-eval tasks, and how many models have answered it."""
-    _, workspace = _open()
+    _, workspace = open_home()
     done = workspace.lake.pairs()
     table = Table("benchmark", "tasks", "metric", "filter", "models that answered")
     for benchmark in workspace.registry.benchmarks:
@@ -410,7 +410,7 @@ def check_benchmarks() -> None:
     """Look every task up in lm-eval's index, before any model is loaded."""
     from harness.tasks import TaskIndex
 
-    _, workspace = _open()
+    _, workspace = open_home()
     with out.status("reading lm-eval's task index"):
         TaskIndex(workspace.registry.tasks_dir).check(workspace.registry.benchmarks)
     out.print(f"All tasks of {len(workspace.registry.benchmarks)} benchmarks are known to lm-eval.")

@@ -9,17 +9,17 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing.queues import Queue
 
 import dagster as dg
 
 from assets.partitions import responses_key
 from assets.processes import end_with_parent
+from assets.wanted import entry_digest
 from assets.workspace import Workspace
 
 from .definitions import build_definitions
 from .instance import CLI_TAGS, end_dead_runs
-from .jobs import EVALUATE
+from .jobs import EVALUATE, REASON
 from .settings import Settings, open_workspace
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -40,52 +40,54 @@ def evaluate_models(
     instance: dg.DagsterInstance,
     *,
     workers: int,
-    devices: Sequence[str] = (),
+    reasons: Mapping[str, str] | None = None,
 ) -> Iterator[Outcome]:
     """Evaluate `work` (model → benchmarks), yielding each model as it ends; one that kills its process is recorded.
 
-    `devices` (torch's names) are shared out among the workers; without any, each finds its own.
+    `reasons` (by model) are kept with the runs.
     """
+    why = reasons or {}
     left = dict(work)
     while left:
         try:
-            with _pool(min(workers, len(left)), devices) as pool:
-                futures = [pool.submit(evaluate_model, model, benchmarks) for model, benchmarks in left.items()]
+            with _pool(min(workers, len(left))) as pool:
+                futures = [
+                    pool.submit(evaluate_model, model, benchmarks, why.get(model)) for model, benchmarks in left.items()
+                ]
                 for future in as_completed(futures):
                     outcome = future.result()
                     del left[outcome.model]
                     yield outcome
         except BrokenProcessPool:
-            end_dead_runs(instance)
+            end_dead_runs(instance, workspace.home)
             if workers == 1:  # the first in line is the one that was running
                 model = next(iter(left))
                 for benchmark in left.pop(model):
-                    workspace.lake.record_failure(
-                        benchmark, model, "out_of_memory", f"{model} on {benchmark}: {KILLED}"
-                    )
+                    _record_kill(model, benchmark, workspace)
                 yield Outcome(model, succeeded=False)
             workers = 1  # alone, a model has all the memory, and a kill names its culprit
 
 
-def _pool(workers: int, devices: Sequence[str]) -> ProcessPoolExecutor:
+def _record_kill(model: str, benchmark: str, workspace: Workspace) -> None:
+    registry = workspace.registry
+    entry = entry_digest(registry.model(model), registry.benchmark(benchmark), workspace)
+    workspace.lake.record_failure(benchmark, model, "out_of_memory", f"{model} on {benchmark}: {KILLED}", entry=entry)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    free = context.Queue()
-    for worker in range(workers):
-        free.put(devices[worker % len(devices)] if devices else "")
-    return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(free, workers))
+    return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(workers,))
 
 
-def _start_worker(free: Queue[str], workers: int) -> None:
+def _start_worker(workers: int) -> None:
     """Runs first in every worker, before torch is imported."""
-    if device := free.get():
-        os.environ["EMBEDLLM_DEVICE"] = device
     if workers > 1:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes that each use every core slow one another down
         os.environ["TQDM_DISABLE"] = "1"  # bars of several models would overwrite one another
     end_with_parent()
 
 
-def evaluate_model(model: str, benchmarks: Sequence[str]) -> Outcome:
+def evaluate_model(model: str, benchmarks: Sequence[str], reason: str | None = None) -> Outcome:
     """One run of the job `evaluate`, in this process."""
     result = (
         _definitions()
@@ -96,7 +98,7 @@ def evaluate_model(model: str, benchmarks: Sequence[str]) -> Outcome:
             asset_selection=[responses_key(b) for b in benchmarks],
             run_config=QUIET,
             raise_on_error=False,
-            tags=CLI_TAGS,
+            tags={**CLI_TAGS, **({REASON: reason} if reason else {})},
         )
     )
     return Outcome(model, result.success)

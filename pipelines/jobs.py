@@ -8,6 +8,8 @@ from harness.entries import Registry
 
 REFRESH = "refresh"
 EVALUATE = "evaluate"
+REASON = "embedllm/reason"
+"""Tag of a run: why it was started."""
 ZOO = "train_zoo"  # a job must not be named as an asset is
 
 

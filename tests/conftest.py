@@ -101,6 +101,12 @@ def micro(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def save_model() -> Callable[[Path, int], None]:
+    """Makes a tiny random GPT-2 in a folder; another seed, another model."""
+    return _save_model
+
+
+@pytest.fixture(scope="session")
 def write_registry(micro: Path) -> Callable[..., Path]:
     def write(
         folder: Path, models: Sequence[str] = MODELS, benchmarks: Sequence[str] = BENCHMARKS, **changes: Any
@@ -126,11 +132,16 @@ def datasets_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tmp_path_factory.mktemp("datasets"))
 
 
+@pytest.fixture(scope="session")
+def embedllm_of(datasets_cache: str) -> Callable[[Path, Path], Command]:
+    """The command on a home and a registry."""
+    return lambda home, registry: Command(home, registry, {"HF_DATASETS_CACHE": datasets_cache})
+
+
 @pytest.fixture
-def embedllm(tmp_path: Path, write_registry: Callable[..., Path], datasets_cache: str) -> Command:
+def embedllm(tmp_path: Path, write_registry: Callable[..., Path], embedllm_of: Callable[..., Command]) -> Command:
     """The command on an empty home and the micro registry."""
-    registry = write_registry(tmp_path / "registry")
-    return Command(tmp_path / "home", registry, {"HF_DATASETS_CACHE": datasets_cache})
+    return embedllm_of(tmp_path / "home", write_registry(tmp_path / "registry"))
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import duckdb
 
-__all__ = ["identifier", "literal", "open_database", "script"]
+__all__ = ["identifier", "literal", "open_database", "schema_digest", "script"]
 
 
 def open_database(path: Path | None = None, **settings: str) -> duckdb.DuckDBPyConnection:
@@ -20,6 +21,11 @@ def open_database(path: Path | None = None, **settings: str) -> duckdb.DuckDBPyC
 def script(name: str) -> str:
     """The text of sql/<name>.sql."""
     return (Path(__file__).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def schema_digest() -> str:
+    """Tells the schema of this version from others."""
+    return hashlib.sha256(script("schema").encode()).hexdigest()[:16]
 
 
 def literal(value: object) -> str:

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from warehouse.answers import RESPONSE_PART, SOURCES, response_part_metadata
 from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.files import read_parquet, write_parquet
 from warehouse.labels import read_labels
-from warehouse.lake import RESPONSE_PART, SOURCES, Lake, response_part_metadata
+from warehouse.lake import Lake
 from warehouse.published import Answers, Published, open_scratch, read_published
 from warehouse.questions import QUESTION_PART, merge_questions, question_ids, split_of
 from warehouse.sources import Source, checked_file, digest_of, find_source

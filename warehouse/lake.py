@@ -1,8 +1,12 @@
 """The lake: a Parquet file a (benchmark, model), one of questions a benchmark, and what later stages made.
 
-    lake/responses/benchmark=<b>/model=<m>/part.parquet   RESPONSE_PART; metadata: what determined the answers
-    lake/questions/benchmark=<b>/part.parquet             QUESTION_PART
-    lake/<table>/<part>.parquet                           tables of later stages, columns as in sql/schema.sql
+    lake/responses/benchmark=<b>/model=<m>/part.parquet    RESPONSE_PART; metadata: what determined the answers
+    lake/responses/benchmark=<b>/model=<m>/failure.json    why the last evaluation failed (failures.py)
+    lake/superseded/benchmark=<b>/model=<m>/<id>.parquet   answers under an earlier entry (superseded.py)
+    lake/onboarding/benchmark=<b>/model=<m>/part.parquet   RESPONSE_PART: answers to chosen questions only
+    lake/questions/benchmark=<b>/part.parquet              QUESTION_PART
+    lake/<table>/<part>.parquet                            tables of later stages, columns as in sql/schema.sql
+    lake/damaged/...                                       what could not be read, under its path (damage.py)
 Names are percent-encoded in paths. One process writes at a time; files appear whole or not at all.
 """
 
@@ -10,15 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -26,67 +26,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.errors import CorruptFileError, first_line
-from warehouse.files import locked, read_parquet, replacing, write_parquet
-from warehouse.questions import EVALUATION, QUESTION_PART, merge_questions, question_ids, split_of
-from warehouse.staging import FAILURE, Staging, open_staging, recover_staging
-
-__all__ = ["FAILURES", "QUESTIONS", "RESPONSES", "RESPONSE_PART", "SOURCES", "Lake", "Written"]
-
-RESPONSE_PART = pa.schema(
-    {
-        "question_id": pa.string(),
-        "correct": pa.bool_(),
-        "score": pa.float64(),  # the metric before thresholding
-        "doc_id": pa.int64(),
-        "task": pa.string(),
-    }
+from warehouse.answers import (
+    FINGERPRINT,
+    Written,
+    accuracy_of,
+    identified,
+    is_imported,
+    lasting,
+    merged_answers,
+    read_responses,
+    response_part_metadata,
 )
-"""Columns of lake/responses/benchmark=<b>/model=<m>/part.parquet."""
+from warehouse.damage import NO_QUESTIONS, Damage, find_damage, find_new_damage, move_aside
+from warehouse.failures import INTERRUPTED, Failure, failure_table, next_failure, read_failure, write_failure
+from warehouse.files import content_digest, locked, metadata_of, read_metadata, read_parquet, write_parquet
+from warehouse.layout import FAILURE, decoded, encoded, file_of, pairs_in, questions_file
+from warehouse.questions import EVALUATION, described, merge_questions, read_questions
+from warehouse.staging import Staging, open_staging, recover_staging
+from warehouse.superseded import archive_path, stage_archive, stage_return, superseded_table
 
-_NAME = pa.dictionary(pa.int32(), pa.string())
-RESPONSES = pa.schema(
-    {
-        "question_id": pa.string(),
-        "model": _NAME,
-        "benchmark": _NAME,
-        "correct": pa.bool_(),
-        "score": pa.float64(),
-    }
-)
-QUESTIONS = pa.schema(
-    {
-        "question_id": pa.string(),
-        "benchmark": pa.string(),
-        "category": pa.string(),
-        "task": pa.string(),
-        "doc_id": pa.int64(),
-        "text": pa.string(),
-        "split": pa.string(),
-    }
-)
-FAILURES = pa.schema(
-    {
-        "benchmark": pa.string(),
-        "model": pa.string(),
-        "kind": pa.string(),
-        "reason": pa.string(),
-        "attempts": pa.int32(),
-        "failed_at": pa.timestamp("us"),  # UTC
-    }
-)
+__all__ = ["Lake"]
 
-SOURCES = "sources"
-"""Metadata key of a response file: JSON list of where its answers come from, EVALUATION or imports."""
-_TIMES = frozenset({"started", "finished"})  # the same answers at another time are the same answers
-_OWN = frozenset({"responses", "questions"})
-
-
-@dataclass(frozen=True)
-class Written:
-    rows: int
-    accuracy: float
-    changed: bool  # False: the lake held these very answers already
+_OWN = frozenset({"responses", "questions", "superseded", "onboarding", "damaged"})
+_REPLACED = "It was evaluated anew, because what determines its answers had changed."
+_TAKEN_BACK = "Answers that it gave under an earlier entry hold again."
 
 
 class Lake:
@@ -94,20 +57,26 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._digests: dict[Path, tuple[tuple[int, int, int], bytes]] = {}
 
     # --- paths
 
     def responses_path(self, benchmark: str, model: str) -> Path:
-        pair = Path(f"benchmark={_encoded(benchmark)}") / f"model={_encoded(model)}"
-        return self.root / "responses" / pair / "part.parquet"
+        return file_of(self.root / "responses", benchmark, model)
+
+    def failure_path(self, benchmark: str, model: str) -> Path:
+        return file_of(self.root / "responses", benchmark, model, FAILURE)
+
+    def onboarding_path(self, benchmark: str, model: str) -> Path:
+        return file_of(self.root / "onboarding", benchmark, model)
 
     def questions_path(self, benchmark: str) -> Path:
-        return self.root / "questions" / f"benchmark={_encoded(benchmark)}" / "part.parquet"
+        return questions_file(self.root, benchmark)
 
     def table_path(self, name: str, part: str = "part") -> Path:
         if name in _OWN:
             raise ValueError(f"lake/{name} has files of its own: use write_evaluation and {name}()")
-        return self.root / name / f"{_encoded(part)}.parquet"
+        return self.root / name / f"{encoded(part)}.parquet"
 
     # --- one writer at a time
 
@@ -140,108 +109,256 @@ class Lake:
 
         `answers`: task, doc_id, correct, score; a subset of the questions is fine. `questions`: task, doc_id,
         text, category: every question of the benchmark in its own order (ids of equal texts depend on it).
+        Answers of another fingerprint that were there are superseded.
         Raises ValueError where answers are absent, null, given twice or to no known question.
         """
-        described = _described(benchmark, questions)
-        rows = _identified(benchmark, model, answers, described)
+        asked = described(benchmark, questions)
+        rows = identified(benchmark, model, answers, asked)
         wanted = response_part_metadata(benchmark, model, rows, [EVALUATION]) | dict(metadata)
         path = self.responses_path(benchmark, model)
         with self.exclusively():
-            self._write_questions(benchmark, described)
+            self._write_questions(benchmark, asked)
             stored = read_parquet(path) if path.exists() else None
+            known = metadata_of(stored.schema) if stored else {}
             changed = stored is None or not stored.equals(rows)
-            if stored is None or changed or _lasting(_metadata(stored.schema)) != _lasting(wanted):
+            if stored is not None and known.get(FINGERPRINT) != wanted.get(FINGERPRINT):
+                with open_staging(self.root) as staging:
+                    stage_archive(staging, path, _REPLACED)
+                    write_parquet(rows.replace_schema_metadata(wanted), staging.path_of(path))
+                    staging.land()
+            elif changed or lasting(known) != lasting(wanted):
                 write_parquet(rows.replace_schema_metadata(wanted), path)
-            path.with_name(FAILURE).unlink(missing_ok=True)
+            self.failure_path(benchmark, model).unlink(missing_ok=True)
         return Written(rows.num_rows, accuracy_of(rows), changed)
 
-    def _write_questions(self, benchmark: str, described: pa.Table) -> None:
+    def _write_questions(self, benchmark: str, asked: pa.Table) -> None:
         path = self.questions_path(benchmark)
         stored = read_parquet(path) if path.exists() else None
-        merged = merge_questions(stored, described)
+        merged = merge_questions(stored, asked)
         if stored is None or not merged.equals(stored):
             write_parquet(merged, path)
 
     def response_metadata(self, benchmark: str, model: str) -> dict[str, str] | None:
         """What determined the answers of the pair (fingerprint, versions, …); None where it has none."""
-        path = self.responses_path(benchmark, model)
-        try:
-            return _metadata(pq.read_schema(path))
-        except FileNotFoundError:
-            return None
-        except (pa.ArrowException, OSError) as error:
-            raise CorruptFileError(path, first_line(error)) from error
+        return _metadata(self.responses_path(benchmark, model))
 
     def pairs(self) -> list[tuple[str, str]]:
         """(benchmark, model) of every response file, sorted."""
-        return sorted(_pair(path) for path in self.root.glob("responses/benchmark=*/model=*/part.parquet"))
-
-    def state(self) -> str:
-        """Digest of what collection brought: questions, answers, failures, labels of imported models."""
-        digest = hashlib.sha256()
-        for pattern in (
-            "questions/*/part.parquet",
-            "responses/*/*/part.parquet",
-            "imported_models/[!.]*.parquet",
-        ):
-            for path in sorted(self.root.glob(pattern)):
-                digest.update(str(path.relative_to(self.root)).encode() + b"\0" + _file_digest(path))
-        failures = self.failures().select(["benchmark", "model", "kind", "reason"]).to_pylist()
-        digest.update(json.dumps(failures).encode())
-        return digest.hexdigest()[:16]
-
-    # --- failures
-
-    def record_failure(self, benchmark: str, model: str, kind: str, reason: str) -> None:
-        """Remembers why the pair has no (new) answers, until it gets some."""
-        path = self.responses_path(benchmark, model).with_name(FAILURE)
-        with self.exclusively():
-            attempts = json.loads(path.read_text())["attempts"] if path.exists() else 0
-            record = {
-                "kind": kind,
-                "reason": reason,
-                "attempts": attempts + 1,
-                "failed_at": datetime.now(UTC).isoformat(),
-            }
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(record))
-
-    def failures(self) -> pa.Table:
-        """The pairs whose last evaluation failed (FAILURES)."""
-        rows = []
-        for path in sorted(self.root.glob(f"responses/benchmark=*/model=*/{FAILURE}")):
-            benchmark, model = _pair(path)
-            record = json.loads(path.read_text())
-            record["failed_at"] = datetime.fromisoformat(record["failed_at"]).replace(tzinfo=None)
-            rows.append(record | {"benchmark": benchmark, "model": model})
-        return pa.Table.from_pylist(rows, schema=FAILURES)
-
-    # --- whole tables
-
-    def questions(self) -> pa.Table:
-        """All questions (QUESTIONS), by benchmark, task and doc_id."""
-        parts = []
-        for path in sorted(self.root.glob("questions/benchmark=*/part.parquet")):
-            part = read_parquet(path, [name for name in QUESTIONS.names if name != "benchmark"])
-            benchmark = pa.repeat(_decoded(path.parent), part.num_rows)
-            parts.append(part.append_column("benchmark", benchmark).select(QUESTIONS.names))
-        return pa.concat_tables(parts) if parts else QUESTIONS.empty_table()
+        return pairs_in(self.root / "responses")
 
     def responses(self) -> pa.Table:
         """All responses (RESPONSES), a row a question that a model was asked; by benchmark and model."""
-        pairs = self.pairs()
-        benchmarks, models = (sorted(set(names)) for names in zip(*pairs, strict=True)) if pairs else ([], [])
-        columns = ["question_id", "correct", "score"]
+        return read_responses(self.root / "responses")
 
-        def part(pair: tuple[str, str]) -> pa.Table:
-            rows = read_parquet(self.responses_path(*pair), columns)
-            rows = rows.append_column("benchmark", _constant(benchmarks, pair[0], rows.num_rows))
-            rows = rows.append_column("model", _constant(models, pair[1], rows.num_rows))
-            return rows.select(RESPONSES.names).cast(RESPONSES)
+    def questions(self) -> pa.Table:
+        """All questions (QUESTIONS), by benchmark, task and doc_id."""
+        return read_questions(self.root / "questions")
 
-        with ThreadPoolExecutor() as pool:
-            parts = list(pool.map(part, pairs))
-        return pa.concat_tables(parts) if parts else RESPONSES.empty_table()
+    def count_questions(self) -> int:
+        """How many questions there are, without reading them."""
+        return sum(pq.read_metadata(path).num_rows for path in self.root.glob("questions/benchmark=*/part.parquet"))
+
+    def state(self) -> str:
+        """Digest of what collection brought: questions, answers, labels of imported models.
+
+        The same rows have the same digest, whenever and under whichever fingerprint they came in.
+        """
+        patterns = ("questions/*/part.parquet", "responses/*/*/part.parquet", "imported_models/[!.]*.parquet")
+        return self.digest_of(path for pattern in patterns for path in sorted(self.root.glob(pattern)))
+
+    def digest_of(self, paths: Iterable[Path]) -> str:
+        """Digest of the rows in the files at `paths`; a file is read again only when it changes."""
+        digest = hashlib.sha256()
+        for path in paths:
+            try:
+                digest.update(str(path.relative_to(self.root)).encode() + b"\0" + self._content_digest(path))
+            except FileNotFoundError:  # superseded since it was listed
+                continue
+        return digest.hexdigest()[:16]
+
+    def _content_digest(self, path: Path) -> bytes:
+        status = path.stat()
+        version = (status.st_ino, status.st_size, status.st_mtime_ns)
+        known, digest = self._digests.get(path, (None, b""))
+        if known != version:
+            digest = content_digest(path)
+            self._digests[path] = (version, digest)
+        return digest
+
+    # --- answers under earlier entries
+
+    def supersede(self, benchmark: str, model: str, why: str) -> bool:
+        """Keeps the answers of the pair aside, with the reason (one sentence). False where it has none."""
+        with self.exclusively():
+            if not self.responses_path(benchmark, model).exists():
+                return False
+            self._supersede([(benchmark, model)], why)
+        return True
+
+    def _supersede(self, pairs: Iterable[tuple[str, str]], why: str) -> None:
+        with open_staging(self.root) as staging:
+            for path in (self.responses_path(*pair) for pair in pairs):
+                stage_archive(staging, path, why)
+                staging.remove(path)
+            staging.land()
+
+    def restore(self, benchmark: str, model: str, fingerprint: str) -> bool:
+        """Takes superseded answers of this fingerprint back; those that are in their place are superseded.
+
+        False, with nothing changed, where there are none, or a question of theirs has left the lake.
+        """
+        path = self.responses_path(benchmark, model)
+        archive = archive_path(self.root, benchmark, model, fingerprint)
+        with self.exclusively():
+            active = _metadata(path)
+            if not archive.exists() or (active or {}).get(FINGERPRINT) == fingerprint or not self._asks(archive):
+                return False
+            with open_staging(self.root) as staging:
+                if active is not None:
+                    stage_archive(staging, path, _TAKEN_BACK)
+                stage_return(staging, archive, path)
+                staging.land()
+        return True
+
+    def _asks(self, answers: Path) -> bool:
+        """Whether the lake has all questions that `answers` (a file) are to."""
+        path = self.questions_path(read_metadata(answers)["benchmark"])
+        if not path.exists():
+            return False
+        known, asked = (set(read_parquet(p, ["question_id"])["question_id"].to_pylist()) for p in (path, answers))
+        return asked <= known
+
+    def retire(self, keep: Callable[[str, str], bool], why: str) -> list[tuple[str, str]]:
+        """Supersedes the answers of every (benchmark, model) that is not to be kept, and returns these.
+
+        Pairs with imported answers stay: an import takes back what it brought.
+        """
+        with self.exclusively():
+            leaving = [pair for pair in self.pairs() if not keep(*pair)]
+            leaving = [pair for pair in leaving if not is_imported(self.response_metadata(*pair) or {})]
+            if leaving:
+                self._supersede(leaving, why)
+        return leaving
+
+    def superseded(self) -> pa.Table:
+        """The sets of answers that are kept aside (SUPERSEDED), a row a set."""
+        return superseded_table(self.root)
+
+    def annotate(self, benchmark: str, model: str, metadata: Mapping[str, str]) -> None:
+        """Adds to the metadata of the pair's answers, which hold; its failure, if any, is forgotten."""
+        path = self.responses_path(benchmark, model)
+        with self.exclusively():
+            known = read_metadata(path)
+            if known | dict(metadata) != known:
+                rows = read_parquet(path)
+                write_parquet(rows.replace_schema_metadata(known | dict(metadata)), path)
+            self.failure_path(benchmark, model).unlink(missing_ok=True)
+
+    # --- failures
+
+    def record_failure(self, benchmark: str, model: str, kind: str, reason: str, entry: str = "") -> None:
+        """Remembers why the pair has no (new) answers, until it gets some; `entry`: digest of its registry entry."""
+        path = self.failure_path(benchmark, model)
+        with self.exclusively():
+            write_failure(next_failure(read_failure(path), kind, reason, entry), path)
+
+    def failure(self, benchmark: str, model: str) -> Failure | None:
+        """Why the pair's last evaluation failed; None where it did not."""
+        return read_failure(self.failure_path(benchmark, model))
+
+    def forget_failure(self, benchmark: str, model: str) -> None:
+        """Nothing is left to be tried again."""
+        with self.exclusively():
+            self.failure_path(benchmark, model).unlink(missing_ok=True)
+
+    def failures_state(self) -> str:
+        """Digest of which pairs failed, and why; neither of when nor of how often."""
+        failures = [row for row in self.failures().to_pylist() if row["kind"] != INTERRUPTED]
+        reasons = [{name: row[name] for name in ("benchmark", "model", "kind", "reason")} for row in failures]
+        return hashlib.sha256(json.dumps(reasons).encode()).hexdigest()[:16]
+
+    def failures(self) -> pa.Table:
+        """The pairs whose last evaluation failed (FAILURES)."""
+        return failure_table(self.root / "responses")
+
+    # --- answers to a chosen few questions, which nothing trains on
+
+    def write_onboarding(
+        self, benchmark: str, model: str, answers: pa.Table, questions: pa.Table, metadata: Mapping[str, str]
+    ) -> Written:
+        """Adds graded answers to those of the same fingerprint; those of another make place.
+
+        All as in `write_evaluation`; a question answered twice has the newer answer.
+        """
+        asked = described(benchmark, questions)
+        rows = identified(benchmark, model, answers, asked)
+        path = self.onboarding_path(benchmark, model)
+        with self.exclusively():
+            self._write_questions(benchmark, asked)
+            stored = read_parquet(path) if path.exists() else None
+            if stored is not None and metadata_of(stored.schema).get(FINGERPRINT) == metadata.get(FINGERPRINT):
+                rows = merged_answers(stored, rows)
+            changed = stored is None or not stored.equals(rows)
+            if changed:
+                described_by = response_part_metadata(benchmark, model, rows, [EVALUATION]) | dict(metadata)
+                write_parquet(rows.replace_schema_metadata(described_by), path)
+            self.failure_path(benchmark, model).unlink(missing_ok=True)
+        return Written(rows.num_rows, accuracy_of(rows), changed)
+
+    def onboarding_metadata(self, benchmark: str, model: str) -> dict[str, str] | None:
+        """What determined the onboarding answers of the pair; None where it has none."""
+        return _metadata(self.onboarding_path(benchmark, model))
+
+    def onboarding_responses(self) -> pa.Table:
+        """All onboarding answers (RESPONSES), by benchmark and model."""
+        return read_responses(self.root / "onboarding")
+
+    def onboarded_models(self) -> list[str]:
+        """The models that have onboarding answers, sorted."""
+        return sorted({model for _, model in pairs_in(self.root / "onboarding")})
+
+    def drop_onboarding(self, model: str, benchmark: str | None = None) -> None:
+        """Lets the model's onboarding answers (to one benchmark; None: to all) go: better ones took their place."""
+        with self.exclusively():
+            for pair in pairs_in(self.root / "onboarding"):
+                if pair[1] == model and benchmark in (None, pair[0]):
+                    self.onboarding_path(*pair).unlink()
+
+    def onboarding_state(self) -> str:
+        """Digest of the onboarding answers, which `state` leaves out."""
+        return self.digest_of(sorted(self.root.glob("onboarding/*/*/part.parquet")))
+
+    # --- damage
+
+    def check(self) -> list[Damage]:
+        """Reads every file of the lake whole; what cannot be read."""
+        return find_damage(self.root)
+
+    def mend(self) -> list[Damage]:
+        """Moves what cannot be read to lake/damaged, so that it counts as missing and is made again; what that was.
+
+        Where the questions of a benchmark are gone, the answers to them are superseded. Files that were whole the last
+        time and have not changed since are not read again.
+        """
+        with self.exclusively():
+            found = find_new_damage(self.root)
+            for damage in found:
+                if damage.kind != "questions":
+                    move_aside(self.root, damage.path)
+            for damage in found:
+                if damage.kind == "questions":
+                    self._give_up(decoded(damage.path.parent))
+        return found
+
+    def _give_up(self, benchmark: str) -> None:
+        self._supersede([pair for pair in self.pairs() if pair[0] == benchmark], NO_QUESTIONS)
+        for pair in pairs_in(self.root / "onboarding"):
+            if pair[0] == benchmark:
+                move_aside(self.root, self.onboarding_path(*pair))
+        if (path := self.questions_path(benchmark)).exists():
+            move_aside(self.root, path)
+
+    # --- tables of later stages
 
     def embedded_questions(self, encoder: str) -> list[str]:
         """Ids of the questions that this encoder has encoded."""
@@ -286,88 +403,8 @@ class Lake:
         return sorted(unquote(path.stem) for path in folder.glob("*.parquet") if not path.name.startswith("."))
 
 
-def response_part_metadata(benchmark: str, model: str, rows: pa.Table, sources: Sequence[str]) -> dict[str, str]:
-    """Metadata that every response file has."""
-    return {
-        "benchmark": benchmark,
-        "model": model,
-        "rows": str(rows.num_rows),
-        "accuracy": repr(accuracy_of(rows)),
-        SOURCES: json.dumps(sorted(sources)),
-    }
-
-
-def accuracy_of(rows: pa.Table) -> float:
-    return float(rows["correct"].to_numpy().mean())
-
-
-def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
-
-
-def _constant(names: list[str], name: str, rows: int) -> pa.DictionaryArray:
-    """A column of one name, coded by the same dictionary in every file so that chunks need no unifying."""
-    codes = pa.array(np.full(rows, bisect_left(names, name), dtype=np.int32))
-    return pa.DictionaryArray.from_arrays(codes, pa.array(names))
-
-
-def _encoded(name: str) -> str:
-    return quote(name, safe="")
-
-
-def _decoded(folder: Path) -> str:
-    return unquote(folder.name.partition("=")[2])
-
-
-def _pair(path: Path) -> tuple[str, str]:
-    return _decoded(path.parent.parent), _decoded(path.parent)
-
-
-def _metadata(schema: pa.Schema) -> dict[str, str]:
-    return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items() if key != b"ARROW:schema"}
-
-
-def _lasting(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if key not in _TIMES}
-
-
-def _described(benchmark: str, questions: pa.Table) -> pa.Table:
-    """`questions` of an evaluation as QUESTION_PART."""
-    texts: Sequence[str] = questions["text"].to_pylist()
-    count = len(texts)
-    columns: dict[str, Any] = {
-        "question_id": question_ids(benchmark, texts),
-        "category": questions["category"],
-        "task": questions["task"],
-        "doc_id": questions["doc_id"],
-        "text": texts,
-        "split": [split_of(text) for text in texts],
-        "source": [EVALUATION] * count,
-        "split_source": [None] * count,
-    }
-    return pa.table(columns, schema=QUESTION_PART)
-
-
-def _identified(benchmark: str, model: str, answers: pa.Table, described: pa.Table) -> pa.Table:
-    """`answers` of an evaluation as RESPONSE_PART, in the order of the questions."""
-    where = f"the answers of {model} to {benchmark}"
-    if answers.num_rows == 0:
-        raise ValueError(f"{where} are empty")
-    graded: dict[tuple[str, int], tuple[bool, float]] = {}
-    for answer in answers.select(["task", "doc_id", "correct", "score"]).to_pylist():
-        key = (answer["task"], answer["doc_id"])
-        if key in graded:
-            raise ValueError(f"{where} name document {key[1]} of {key[0]} twice")
-        if answer["correct"] is None or answer["score"] is None:
-            raise ValueError(f"{where} leave document {key[1]} of {key[0]} without a grade")
-        graded[key] = (answer["correct"], answer["score"])
-    rows = []
-    for question in described.select(["question_id", "task", "doc_id"]).to_pylist():
-        grade = graded.pop((question["task"], question["doc_id"]), None)
-        if grade is not None:
-            rows.append(question | {"correct": grade[0], "score": grade[1]})
-    if graded:
-        task, doc_id = next(iter(graded))
-        raise ValueError(f"{where} name document {doc_id} of {task}, which is not among the questions")
-    return pa.Table.from_pylist(rows, schema=RESPONSE_PART)
+def _metadata(path: Path) -> dict[str, str] | None:
+    try:
+        return read_metadata(path)
+    except FileNotFoundError:
+        return None

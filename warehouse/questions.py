@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
 from warehouse.errors import SplitConflictError
+from warehouse.files import read_parquet
+from warehouse.layout import PART, decoded
 
 __all__ = [
     "EVALUATION",
+    "QUESTIONS",
     "QUESTION_PART",
     "Split",
     "SplitConflictError",
+    "described",
     "merge_questions",
     "question_ids",
+    "read_questions",
     "split_of",
 ]
 
@@ -37,6 +43,18 @@ QUESTION_PART = pa.schema(
     }
 )
 """Columns of lake/questions/benchmark=<b>/part.parquet."""
+
+QUESTIONS = pa.schema(
+    {
+        "question_id": pa.string(),
+        "benchmark": pa.string(),
+        "category": pa.string(),
+        "task": pa.string(),
+        "doc_id": pa.int64(),
+        "text": pa.string(),
+        "split": pa.string(),
+    }
+)
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
@@ -62,6 +80,23 @@ def split_of(text: str) -> Split:
     """80 / 10 / 10, from the text alone: new questions move no old ones and copies stay together."""
     share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
     return "train" if share < _TRAIN else "val" if share < _VAL else "test"
+
+
+def described(benchmark: str, questions: pa.Table) -> pa.Table:
+    """`questions` of an evaluation as QUESTION_PART."""
+    texts: Sequence[str] = questions["text"].to_pylist()
+    count = len(texts)
+    columns: dict[str, Any] = {
+        "question_id": question_ids(benchmark, texts),
+        "category": questions["category"],
+        "task": questions["task"],
+        "doc_id": questions["doc_id"],
+        "text": texts,
+        "split": [split_of(text) for text in texts],
+        "source": [EVALUATION] * count,
+        "split_source": [None] * count,
+    }
+    return pa.table(columns, schema=QUESTION_PART)
 
 
 def merge_questions(stored: pa.Table | None, new: pa.Table) -> pa.Table:
@@ -104,3 +139,13 @@ def _split(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     first_given = old["split_source"] is None and new["split_source"] is not None
     chosen = new if withdrawn or first_given else old
     return {name: chosen[name] for name in ("split", "split_source")}
+
+
+def read_questions(folder: Path) -> pa.Table:
+    """All questions under `folder` (lake/questions) as QUESTIONS, by benchmark, task and doc_id."""
+    parts = []
+    for path in sorted(folder.glob(f"benchmark=*/{PART}")):
+        part = read_parquet(path, [name for name in QUESTIONS.names if name != "benchmark"])
+        benchmark = pa.repeat(decoded(path.parent), part.num_rows)
+        parts.append(part.append_column("benchmark", benchmark).select(QUESTIONS.names))
+    return pa.concat_tables(parts) if parts else QUESTIONS.empty_table()

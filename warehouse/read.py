@@ -7,10 +7,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from warehouse.database import literal, open_database
+from warehouse.database import identifier, literal, open_database, schema_digest
 from warehouse.errors import WarehouseError, first_line
 
-__all__ = ["WarehouseError", "connect", "query"]
+__all__ = ["WarehouseError", "connect", "is_whole", "query"]
 
 
 def connect(database: Path) -> duckdb.DuckDBPyConnection:
@@ -37,3 +37,17 @@ def query(database: Path, sql: str) -> pa.Table:
     """The rows of one query. Raises WarehouseError as `connect` does, and duckdb.Error for a faulty query."""
     with connect(database) as connection:
         return connection.sql(sql).to_arrow_table()
+
+
+def is_whole(database: Path) -> bool:
+    """Whether it opens, is of this version's schema, and every block of it (each has a checksum) can be read."""
+    try:
+        with connect(database) as connection:
+            if connection.execute("SELECT schema_digest FROM warehouse_info").fetchall() != [(schema_digest(),)]:
+                return False
+            tables = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'warehouse'"
+            for (name,) in connection.execute(tables).fetchall():
+                connection.execute(f"SELECT bit_xor(hash(t)) FROM {identifier(name)} t").fetchall()
+    except (WarehouseError, duckdb.Error):
+        return False
+    return True

@@ -15,12 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from warehouse.files import locked, replacing, sync
+from warehouse.layout import FAILURE
 
-__all__ = ["FAILURE", "Staging", "open_staging", "recover_staging"]
+__all__ = ["Staging", "open_staging", "recover_staging"]
 
 STAGING = ".staging"
-FAILURE = "failure.json"
-"""Stands where a pair's part.parquet would, and tells why its last evaluation failed."""
 _FILES, _READY, _LOCK = "files", "READY", ".lock"
 
 

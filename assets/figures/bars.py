@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .style import OTHERS, OURS, data_uri, figure
+from .style import OTHERS, OURS, data_uri, drawn_once, figure
 
 
+@drawn_once
 def interval_bars(
     rows: Sequence[Mapping[str, Any]],
     *,

@@ -16,6 +16,7 @@ from assets.embedder import embedder
 from assets.question_embeddings import question_embeddings
 from assets.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
+from warehouse.answers import SOURCES
 
 
 class CountingEncoder:
@@ -39,7 +40,7 @@ class CountingEncoder:
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> CountingEncoder:
     counting = CountingEncoder()
-    monkeypatch.setattr("assets.inputs._encoder", lambda name, device: counting)
+    monkeypatch.setattr("assets.inputs._encoder", lambda *_: counting)
     return counting
 
 
@@ -85,7 +86,9 @@ def answer(workspace: Workspace) -> Callable[..., None]:
                 "category": [category or benchmark] * len(grades),
             }
         )
-        workspace.lake.write_evaluation(benchmark, model, answers, questions, metadata)
+        # As if imported: answers to what the registry does not name would be set aside.
+        sources = {SOURCES: '["made up"]'}
+        workspace.lake.write_evaluation(benchmark, model, answers, questions, {**sources, **metadata})
 
     return write
 

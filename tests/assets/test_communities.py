@@ -1,8 +1,10 @@
 """The distances of `communities` follow from `model_similarity`, as a user can see in SQL."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pytest
 
@@ -100,25 +102,15 @@ def test_the_section_shows_the_map_and_its_queries_run(
     assert {row["label"] for row in shown.tables[0]} == {"coding", "elms", "oaks", "13B"}
 
 
-def test_without_labels_the_map_still_stands_beside_the_reason(
-    fitted: Workspace, materialize: Callable[..., dict[str, Any]], registry: Registry
-) -> None:
-    bare = tuple(ModelEntry(name=model.name, args=model.args) for model in registry.models)
-    nameless = Registry(folder=registry.folder, models=bare, benchmarks=registry.benchmarks)
-    workspace = Workspace(home=fitted.home, registry=nameless)
-    materialize(build_correctness_matrix(nameless))
-    fitted.lake.write_table("models", _without_labels(fitted))
-    materialize(communities)
+def test_without_labels_the_map_still_stands_beside_the_reason(fitted: Workspace) -> None:
+    bare = tuple(ModelEntry(name=model.name, args=model.args) for model in fitted.registry.models)
+    workspace = Workspace(fitted.home, dataclasses.replace(fitted.registry, models=bare))
+    for asset in (build_correctness_matrix(workspace.registry), communities):
+        dg.materialize([asset], resources={"workspace": workspace})
     shown = section(workspace)
     assert "Not possible here: no model has a community, a size or a family." in shown.says
     assert len(shown.pictures) == 1
     assert shown.pictures[0].svg.count('class="mark"') == 8
-
-
-def _without_labels(workspace: Workspace) -> Any:
-    table = workspace.lake.read_table("models")
-    assert table is not None
-    return table.drop_columns([name for name in ("family", "size_b", "communities") if name in table.column_names])
 
 
 def test_many_tests_are_corrected_for() -> None:

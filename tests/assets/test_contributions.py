@@ -31,7 +31,7 @@ class TopicEncoder:
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assets.inputs._encoder", lambda name, device: TopicEncoder())
+    monkeypatch.setattr("assets.inputs._encoder", lambda *_: TopicEncoder())
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_a_split_without_questions(
 ) -> None:
     """Published splits may lack one."""
     monkeypatch.setattr(
-        "warehouse.lake.split_of", lambda text: "train" if split_of(text) == missing else split_of(text)
+        "warehouse.questions.split_of", lambda text: "train" if split_of(text) == missing else split_of(text)
     )
     _by_chance(answer, benchmarks=3, models=10)
     _evaluate(workspace)

@@ -1,80 +1,299 @@
-"""What still has to be asked: exactly the pairs whose answers are not there or no longer hold."""
+"""How a model is asked: what is taken as it is, what is kept aside, and what is remembered of failures."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import dagster as dg
 import pytest
 
-from assets.responses import ENTRY, entry_digest, pending
+from assets.interview import Asked, CannotOnboard
+from assets.partitions import MODELS_PARTITION, responses_key
+from assets.responses import build_responses
+from assets.wanted import ENTRY, entry_digest
 from assets.workspace import Workspace
-from harness.entries import ModelEntry, Registry
+from harness.entries import Registry
+from harness.errors import ModelNotFound
+from tests.pipelines.simulator import FakeHarness
+
+BOTH = ("sums", "trees")
+
+
+class Done(NamedTuple):
+    """One run: whether it succeeded, what it says of each benchmark, and why it failed."""
+
+    success: bool
+    made: dict[str, dict[str, Any]]
+    why: str
 
 
 @pytest.fixture
-def complete(workspace: Workspace, answer: Callable[..., None]) -> Workspace:
-    for model in workspace.registry.models:
-        for benchmark in workspace.registry.benchmarks:
-            answer(benchmark.name, model.name, "10", **{ENTRY: entry_digest(model, benchmark, workspace)})
-    return workspace
+def harness(monkeypatch: pytest.MonkeyPatch) -> FakeHarness:
+    fake = FakeHarness()
+    fake.install(monkeypatch)
+    return fake
 
 
-def changed(workspace: Workspace, kind: str, name: str, **fields: Any) -> Workspace:
-    """The workspace with other fields in one entry of the registry."""
-    entries = [
-        entry.model_copy(update=fields) if entry.name == name else entry for entry in getattr(workspace.registry, kind)
-    ]
-    return replace(workspace, registry=replace(workspace.registry, **{kind: tuple(entries)}))
+@pytest.fixture
+def workspace(workspace: Workspace) -> Workspace:
+    own_tasks = replace(workspace.registry, tasks_dir=workspace.home / "tasks")
+    return replace(workspace, registry=own_tasks, device="cpu")
 
 
-def test_everything_is_pending_at_first_and_nothing_at_last(workspace: Workspace, answer: Callable[..., None]) -> None:
-    assert pending(workspace) == {"elm": ["sums", "trees"], "org/oak": ["sums", "trees"]}
-    elm = workspace.registry.models[0]
-    for benchmark in workspace.registry.benchmarks:
-        answer(benchmark.name, "elm", "10", **{ENTRY: entry_digest(elm, benchmark, workspace)})
-    assert pending(workspace) == {"org/oak": ["sums", "trees"]}
+@pytest.fixture
+def run(workspace: Workspace, harness: FakeHarness) -> Callable[..., Done]:
+    def run(model: str = "elm", benchmarks: tuple[str, ...] = BOTH, registry: Registry | None = None) -> Done:
+        at = replace(workspace, registry=registry or workspace.registry)
+        with dg.DagsterInstance.ephemeral() as instance:
+            instance.add_dynamic_partitions(MODELS_PARTITION, [model])
+            done = dg.materialize(
+                [build_responses(at.registry)],
+                instance=instance,
+                partition_key=model,
+                resources={"workspace": at},
+                selection=[responses_key(benchmark) for benchmark in benchmarks],
+                raise_on_error=False,
+            )
+            made = {event.asset_key.path[-1]: event for event in _materializations(done)}
+            errors = [event.step_failure_data.error for event in done.all_events if event.is_step_failure]
+        return Done(
+            done.success,
+            {
+                name: {key: value.value for key, value in event.metadata.items()}
+                | {"data_version": (event.tags or {})["dagster/data_version"]}
+                for name, event in made.items()
+            },
+            " ".join(error.message for error in errors if error),
+        )
+
+    return run
 
 
-def test_nothing_is_pending_where_all_is_answered(complete: Workspace) -> None:
-    assert pending(complete) == {}
+def _materializations(done: dg.ExecuteInProcessResult) -> list[dg.AssetMaterialization]:
+    return list(done.asset_materializations_for_node("evaluate_model"))
 
 
-def test_a_benchmark_asked_otherwise_is_asked_again(complete: Workspace) -> None:
-    for fields in ({"num_fewshot": 5}, {"metric": "acc_norm"}, {"filter": "strict"}, {"tasks": ("more_sums",)}):
-        assert pending(changed(complete, "benchmarks", "sums", **fields)) == {"elm": ["sums"], "org/oak": ["sums"]}
+def changed(registry: Registry, **fields: Any) -> Registry:
+    """With other fields in elm's entry."""
+    elm, oak = registry.models
+    return replace(registry, models=(elm.model_copy(update=fields), oak))
 
 
-def test_a_model_loaded_otherwise_is_asked_again(complete: Workspace) -> None:
-    for fields in ({"args": {"pretrained": "org/oak2"}}, {"backend": "vllm"}, {"apply_chat_template": True}):
-        assert pending(changed(complete, "models", "org/oak", **fields)) == {"org/oak": ["sums", "trees"]}
+def failures(workspace: Workspace) -> dict[str, tuple[str, str, int]]:
+    """By "model benchmark": kind, reason, attempts."""
+    rows = workspace.lake.failures().to_pylist()
+    return {f"{r['model']} {r['benchmark']}": (r["kind"], r["reason"], r["attempts"]) for r in rows}
 
 
-def test_another_seed_asks_everything_again(complete: Workspace) -> None:
-    assert len(pending(replace(complete, seed=1))) == 2
+def test_what_a_model_answers_reaches_the_lake(run: Callable[..., Done], workspace: Workspace) -> None:
+    done = run()
+    assert done.success
+    assert set(done.made) == {"sums", "trees"}
+    elm, sums = workspace.registry.models[0], workspace.registry.benchmarks[0]
+    stored = workspace.lake.response_metadata("sums", "elm")
+    assert stored
+    assert stored[ENTRY] == entry_digest(elm, sums, workspace)
+    said = done.made["sums"]
+    assert said["data_version"] == stored["fingerprint"]
+    assert (said["reused"], said["dagster/partition_row_count"]) == (False, 4)
+    assert said["accuracy"] == float(stored["accuracy"])
+    assert said["file"].endswith("lake/responses/benchmark=sums/model=elm/part.parquet")
+    assert failures(workspace) == {}
 
 
-def test_what_does_not_determine_answers_changes_nothing(complete: Workspace) -> None:
-    model = changed(complete, "models", "elm", family="x", communities=("y",), batch_size=3, description="z")
-    assert pending(changed(model, "benchmarks", "sums", covers=("sum_*",), description="w")) == {}
+def test_only_what_was_selected_is_asked(run: Callable[..., Done], harness: FakeHarness) -> None:
+    assert set(run("org/oak", ("trees",)).made) == {"trees"}
+    assert harness.asked == ["org/oak trees"]
 
 
-@pytest.mark.parametrize("name", ["moved", "umgezogen nach Köln"])
-def test_a_home_may_be_moved(name: str, tmp_path: Path, registry: Registry) -> None:
-    benchmark = registry.benchmarks[0]
-    digests = set()
-    for home in (tmp_path / "home", tmp_path / name):
-        model = ModelEntry(name="elm", args={"pretrained": f"{home}/zoo/elm"})
-        digests.add(entry_digest(model, benchmark, Workspace(home=home, registry=registry)))
-    assert len(digests) == 1
+def test_answers_that_hold_are_not_asked_for_again(run: Callable[..., Done], harness: FakeHarness) -> None:
+    first, second = run(), run()
+    assert harness.asked == ["elm sums", "elm trees"]
+    assert [second.made[name]["reused"] for name in BOTH] == [True, True]
+    assert first.made["sums"]["data_version"] == second.made["sums"]["data_version"]
 
 
-def test_imported_answers_hold(workspace: Workspace, answer: Callable[..., None]) -> None:
-    answer("sums", "elm", "10")
-    assert pending(workspace) == {"elm": ["trees"], "org/oak": ["sums", "trees"]}
+def test_answers_to_a_changed_entry_take_the_place_of_the_others(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    run()
+    second = changed(workspace.registry, args={"pretrained": "org/elm", "revision": "v2"})
+    assert run(registry=second).success
+    assert harness.asked == ["elm sums", "elm trees"] * 2
+    aside = workspace.lake.superseded().to_pylist()
+    assert [(row["benchmark"], row["model"], row["n"]) for row in aside] == [("sums", "elm", 4), ("trees", "elm", 4)]
+    assert {row["why"] for row in aside} == {"its registry entry, its weights or its task have changed"}
+    assert run().made["sums"]["reused"]  # those of before hold again
+    assert harness.asked == ["elm sums", "elm trees"] * 2
+    assert {row["fingerprint"].split("'revision': ")[1][:4] for row in workspace.lake.superseded().to_pylist()} == {
+        "'v2'"
+    }
 
 
-def test_a_failed_pair_is_tried_again(complete: Workspace) -> None:
-    complete.lake.responses_path("sums", "elm").unlink()
-    complete.lake.record_failure("sums", "elm", "out_of_memory", "too large")
-    assert pending(complete) == {"elm": ["sums"]}
+def test_other_weights_under_the_same_entry(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    run(benchmarks=("sums",))
+    harness.weights["elm"] = "trained once more"
+    assert not run(benchmarks=("sums",)).made["sums"]["reused"]
+    assert len(workspace.lake.superseded()) == 1
+
+
+def test_an_entry_that_only_reads_differently(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    """Its answers hold, and are known to from then on."""
+    run()
+    trusted = changed(workspace.registry, trust_remote_code=True)
+    assert run(registry=trusted).made["sums"]["reused"]
+    assert harness.asked == ["elm sums", "elm trees"]
+    assert len(workspace.lake.superseded()) == 0
+    stored = workspace.lake.response_metadata("sums", "elm")
+    assert stored
+    assert stored[ENTRY] == entry_digest(trusted.models[0], trusted.benchmarks[0], workspace)
+
+
+def test_imported_answers_that_are_asked_for_make_place(
+    run: Callable[..., Done], workspace: Workspace, answer: Callable[..., None], harness: FakeHarness
+) -> None:
+    answer("sums", "elm", "1111111")
+    assert run(benchmarks=("sums",)).made["sums"]["dagster/partition_row_count"] == 4
+    assert harness.asked == ["elm sums"]
+    assert [row["n"] for row in workspace.lake.superseded().to_pylist()] == [7]
+
+
+# --- failures
+
+
+def test_a_benchmark_that_fails_stops_no_other(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    harness.broken = {"elm sums"}
+    done = run()
+    assert not done.success
+    assert set(done.made) == {"trees"}
+    assert "elm: 1 of 2 benchmarks failed. model 'elm' on benchmark 'sums': it is broken" in done.why
+    assert failures(workspace) == {"elm sums": ("failed", "model 'elm' on benchmark 'sums': it is broken", 1)}
+    known = workspace.lake.failure("sums", "elm")
+    assert known
+    assert known.entry == entry_digest(workspace.registry.models[0], workspace.registry.benchmarks[0], workspace)
+
+
+def test_each_failure_under_an_entry_is_an_attempt_more(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    harness.broken = {"elm"}
+    for attempts in (1, 2, 3):
+        run(benchmarks=("sums",))
+        assert failures(workspace)["elm sums"][2] == attempts
+    run(benchmarks=("sums",), registry=changed(workspace.registry, args={"pretrained": "org/elm"}))
+    assert failures(workspace)["elm sums"][2] == 1
+    harness.broken = set()
+    run(benchmarks=("sums",))
+    assert failures(workspace) == {}
+
+
+def test_while_it_is_asked_it_counts_as_interrupted(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    harness.killing = {"elm sums"}
+    done = run()
+    assert not done.made
+    assert failures(workspace) == {
+        "elm sums": (
+            "interrupted",
+            "Its evaluation began and did not end: the process was killed, most often because memory ran out.",
+            1,
+        )
+    }
+
+
+def test_answers_that_hold_though_their_evaluation_was_interrupted(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    """It was killed between the landing of its answers and the end of its run."""
+    run(benchmarks=("sums",))
+    workspace.lake.record_failure("sums", "elm", "interrupted", "it was killed")
+    assert run(benchmarks=("sums",)).made["sums"]["reused"]
+    assert failures(workspace) == {}
+
+
+def test_a_fault_nobody_expected_is_the_failure_of_all_that_is_left(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    harness.faulty = {"elm trees"}
+    done = run()
+    assert set(done.made) == {"sums"}
+    assert failures(workspace) == {"elm trees": ("failed", "TypeError: a fault in the program", 1)}
+    harness.faulty = {"org/oak"}
+    run("org/oak")
+    assert {pair: kind for pair, (kind, *_) in failures(workspace).items()} == {
+        "elm trees": "failed",
+        "org/oak sums": "failed",
+        "org/oak trees": "failed",
+    }
+
+
+def test_a_damaged_file_is_set_aside_and_asked_for_anew(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    run()
+    part = workspace.lake.responses_path("sums", "elm")
+    part.write_bytes(part.read_bytes()[:-20])
+    done = run()
+    assert not done.success
+    assert "part.parquet" in done.why
+    assert not part.exists()
+    assert failures(workspace) == {}
+    assert run().success
+    assert harness.asked == ["elm sums", "elm trees", "elm sums"]
+
+
+# --- few answers of models with a budget
+
+
+@pytest.fixture
+def with_budget(workspace: Workspace) -> Registry:
+    return changed(workspace.registry, budget=8)
+
+
+def test_few_answers(
+    run: Callable[..., Done], workspace: Workspace, with_budget: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(at: Workspace, model: Any, budget: int, tasks: object) -> Asked:
+        kinds = {row["kind"] for row in at.lake.failures().to_pylist()}
+        assert (model.entry.name, budget, kinds) == ("elm", 8, {"interrupted"})  # should it be killed
+        return Asked({"sums": 8}, {})
+
+    monkeypatch.setattr("assets.interview.ask", ask)
+    done = run(registry=with_budget)
+    assert done.success
+    assert {name: said["chosen_questions"] for name, said in done.made.items()} == {"sums": 8}  # none of trees
+    assert failures(workspace) == {}
+
+
+def test_few_answers_of_which_one_benchmark_failed(
+    run: Callable[..., Done], workspace: Workspace, with_budget: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(at: Workspace, *_: object) -> Asked:
+        at.lake.record_failure("trees", "elm", "data_unreachable", "no network")
+        return Asked({"sums": 8}, {"trees": ModelNotFound("no network", benchmark="trees")})
+
+    monkeypatch.setattr("assets.interview.ask", ask)
+    done = run(registry=with_budget)
+    assert (done.success, set(done.made)) == (False, {"sums"})
+    assert failures(workspace)["elm trees"][:2] == ("data_unreachable", "no network")
+
+
+def test_a_budget_that_cannot_be_met(
+    run: Callable[..., Done], workspace: Workspace, with_budget: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*_: object) -> Asked:
+        raise CannotOnboard("There are seven questions.")
+
+    monkeypatch.setattr("assets.interview.ask", ask)
+    assert not run(registry=with_budget).success
+    assert failures(workspace) == {
+        "elm sums": ("failed", "There are seven questions.", 1),
+        "elm trees": ("failed", "There are seven questions.", 1),
+    }

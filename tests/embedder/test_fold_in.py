@@ -292,6 +292,56 @@ def test_intervals_have_the_true_accuracy_about_as_often_as_they_say(cases, coun
     assert 0.85 <= coverage(cases, count) <= 0.99
 
 
+@pytest.mark.parametrize("count", [0, 64, 900])
+def test_intervals_have_the_true_overall_accuracy_about_as_often_as_they_say(cases, count):
+    """95% of 80."""
+    hits = []
+    for case in cases:
+        for model in range(20):
+            found = case.pool.fold_in(case.asked(model, case.some(count, seed=model))).overall_accuracy()
+            hits.append(found.low <= case.new[:, model].mean() <= found.high)
+    assert 0.85 <= np.mean(hits) <= 1
+
+
+def test_the_overall_accuracy_is_that_of_all_benchmarks_questions_and_surer(case):
+    folded = case.pool.fold_in(case.asked(0, case.some(64)))
+    found, benchmarks = folded.overall_accuracy(), folded.accuracies()
+    assert (found.benchmark, found.n) == ("all", 1200)
+    assert found.accuracy == pytest.approx(sum(row.n * row.accuracy for row in benchmarks) / 1200)
+    assert found.high - found.low < min(row.high - row.low for row in benchmarks)
+
+
+def test_what_the_pool_answered_to_test_questions_takes_no_part_in_the_embedding(case):
+    test = case.matrix.splits == "test"
+    design = np.where(test[:, None], 7.0, case.pool.responses.design)
+    other = replace(case.pool, responses=replace(case.pool.responses, design=design))
+    answers = case.asked(0, case.some(64))
+    assert other.fold_in(answers).embedding.tobytes() == case.pool.fold_in(answers).embedding.tobytes()
+
+
+def test_turning_the_embedders_axes_changes_nothing_but_the_embedding(case):
+    """As an embedder is that was aligned to an earlier one."""
+    arrays, rest = case.pool.embedder.state()
+    size = arrays["coordinates"].shape[1]
+    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))[0].astype(np.float32)
+    theta, bias = arrays["embeddings"][:, :-1], arrays["embeddings"][:, -1:]
+    turned = {
+        "coordinates": arrays["coordinates"] @ rotation,
+        "embeddings": np.concatenate([theta @ rotation, bias], axis=1),
+    }
+    embedder = SpectralEmbedder.restored(case.pool.embedder.settings(), {**arrays, **turned}, rest)
+    pool = Pool.of(embedder, case.matrix, case.questions)
+    answers = case.asked(0, case.some(64))
+    before, after = case.pool.fold_in(answers), pool.fold_in(answers)
+    for one, other in zip(before.accuracies(), after.accuracies(), strict=True):
+        assert other.accuracy == pytest.approx(one.accuracy, abs=1e-4)
+        assert other.high == pytest.approx(one.high, abs=1e-4)
+    np.testing.assert_allclose(
+        after.forecast(case.questions).probabilities, before.forecast(case.questions).probabilities, atol=1e-2
+    )
+    assert [name for name, _ in after.nearest(3)] == [name for name, _ in before.nearest(3)]
+
+
 def test_accuracies_come_nearer_with_the_answers(case):
     true = np.array([case.new[case.matrix.benchmarks == b].mean(0) for b in case.pool.benchmarks])  # (4, 20)
 

@@ -61,6 +61,14 @@ def test_one_split():
     np.testing.assert_array_equal(test.observed, [[True, True]])
 
 
+def test_some_models_and_one_that_was_asked_nothing():
+    matrix = CorrectnessMatrix.from_tables(QUESTIONS, RESPONSES)
+    of_two = matrix.of_models(("m2", "unheard of"))
+    assert of_two.models == ("m2", "unheard of")
+    np.testing.assert_array_equal(of_two.labels[:, 0], matrix.labels[:, matrix.models.index("m2")])
+    assert np.isnan(of_two.labels[:, 1]).all()
+
+
 def test_an_answer_given_twice_is_refused():
     with pytest.raises(ValueError, match="m2 answered question 'q1' 2 times"):
         CorrectnessMatrix.from_tables(QUESTIONS, pa.concat_tables([RESPONSES, RESPONSES.slice(0, 1)]))

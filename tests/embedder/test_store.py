@@ -18,6 +18,11 @@ INFO = EmbedderInfo(
     val_accuracy=0.9,
     val_log_loss=None,
     seconds=1.5,
+    data_version="0123456789abcdef",
+    code_version="3",
+    aligned_to="mf-0",
+    drift_distance=0.01,
+    drift_predictions=0.002,
 )
 
 
@@ -154,6 +159,19 @@ def test_not_a_config(saved, content):
     (saved / "embedder.json").write_text(content)
     with pytest.raises(StoreError, match="fit the embedder anew"):
         load_embedder(saved)
+
+
+def test_a_config_of_bytes_that_are_no_text(saved):
+    (saved / "embedder.json").write_bytes(bytes(range(128, 256)))
+    with pytest.raises(StoreError, match="not JSON"):
+        load_embedder(saved)
+
+
+def test_versions_of_before_drift_was_recorded_load(saved):
+    new = ["data_version", "code_version", "aligned_to", "drift_distance", "drift_predictions"]
+    edit(saved, lambda config: [config["info"].pop(name) for name in new])
+    _, info = load_embedder(saved)
+    assert [getattr(info, name) for name in new] == [None] * 5
 
 
 def test_tensors_cut_short(saved):

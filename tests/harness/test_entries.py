@@ -65,6 +65,7 @@ def test_defaults_fill_what_an_entry_leaves_out(tmp_path: Path) -> None:
             trust_remote_code=False,
             apply_chat_template=False,
             batch_size="auto",
+            budget=None,
             description="",
         ),
     )
@@ -97,6 +98,7 @@ def test_every_field_of_a_model_is_read(tmp_path: Path) -> None:
             trust_remote_code: true
             apply_chat_template: true
             batch_size: 16
+            budget: 128
             description: A server.
         """,
     )
@@ -106,6 +108,7 @@ def test_every_field_of_a_model_is_read(tmp_path: Path) -> None:
     assert (entry.family, entry.size_b, entry.communities) == ("gpt", 21.0, ("chat", "bio/med", "7b"))
     assert entry.price == Price(input=0.1, output=2.0)
     assert (entry.trust_remote_code, entry.apply_chat_template, entry.batch_size) == (True, True, 16)
+    assert entry.budget == 128
     assert registry.made_by == "zoo"
 
 
@@ -264,7 +267,11 @@ SECRET = (
         (
             f"name: a, {ARGS}, zzz: c",
             "unknown field 'zzz'; the fields are name, backend, args, family, size_b, communities, price, "
-            "trust_remote_code, apply_chat_template, batch_size, description.",
+            "trust_remote_code, apply_chat_template, batch_size, budget, description.",
+        ),
+        (
+            f"name: a, budget: 7, {ARGS}",
+            "budget is 7, but must be a whole number, 8 or more: from about how many answers to onboard it.",
         ),
         (
             f"name: a, backend: openai, {ARGS}",

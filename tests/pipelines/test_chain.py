@@ -5,12 +5,15 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pandas as pd
 import pytest
 
+from pipelines.jobs import REASON
 from warehouse.lake import Lake
 from warehouse.publish import publish
 
@@ -18,11 +21,11 @@ ENCODED = re.compile(r"questions encoded: (\d+) of (\d+)")
 
 
 def times(home: Path) -> dict[str, int]:
-    """When each file of the home apart from locks and Dagster's own records was last written."""
+    """When each file of the home apart from locks, notes on what was checked and Dagster's records was last written."""
     return {
         str(path.relative_to(home)): path.stat().st_mtime_ns
         for path in home.rglob("*")
-        if path.is_file() and "dagster" not in path.parts and "lock" not in path.name
+        if path.is_file() and "dagster" not in path.parts and not path.name.startswith(".")
     }
 
 
@@ -80,6 +83,35 @@ def test_runs_do_what_is_new_and_nothing_else(second: Any) -> None:
 
     _assert_results(second)
     _assert_the_report(second.home / "reports" / "report.html")
+
+
+@pytest.mark.slow
+def test_a_model_that_leaves_and_comes_back(second: Any, write_registry: Callable[..., Path]) -> None:
+    kept = times(second.home / "lake" / "responses")
+    write_registry(second.registry, ("tiny/a", "tiny/b", "tiny/c"))
+    assert second("run").returncode == 0
+    aside = "SELECT benchmark, model, n, why FROM superseded ORDER BY benchmark"
+    why = "its model or its benchmark is no longer in the registry"
+    assert second.rows(aside) == [
+        {"benchmark": name, "model": "tiny/d", "n": 40, "why": why} for name in ("fruit", "sums", "towns")
+    ]
+    assert second.rows("SELECT DISTINCT model FROM leaderboard ORDER BY model") == [
+        {"model": f"tiny/{name}"} for name in "abc"
+    ]
+    write_registry(second.registry)
+    back = second("run")
+    assert back.returncode == 0, back.stderr
+    assert second.rows(aside) == []
+    assert second.rows("SELECT count(*) AS n FROM coverage WHERE status = 'done'") == [{"n": 12}]
+    others = {path: at for path, at in kept.items() if "tiny%2Fd" not in path}
+    assert others.items() <= times(second.home / "lake" / "responses").items()
+    with dg.DagsterInstance.from_config(str(second.home / "dagster")) as instance:
+        reasons = [run.tags.get(REASON) for run in instance.get_runs(limit=3)]
+    assert reasons == [
+        "correctness_matrix: what it reads has changed",
+        "fruit: new; sums: new; towns: new",
+        "correctness_matrix: what it reads has changed",
+    ]
 
 
 def _assert_results(embedllm: Any) -> None:

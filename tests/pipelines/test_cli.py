@@ -34,7 +34,7 @@ GOOD = pd.DataFrame(
     ]
 )
 SPLIT = pd.DataFrame({"prompt_id": range(6), "split": ["train", "train", "train", "train", "val", "test"]})
-BOOKKEEPING = (".lock", ".publish.lock", "dagster")
+BOOKKEEPING = (".lock", ".ui.lock", ".publish.lock", ".whole.json", "dagster")
 
 Invoke = Callable[..., Result]
 
@@ -224,7 +224,7 @@ def test_a_home_that_cannot_be_written_to(invoke: Invoke, home: Path) -> None:
         (("sql", "SELECT 1"), "run `embedllm run`"),
         (("route", "What is 12 plus 7?"), "There is no embedder yet"),
         (("report",), "There is no report yet"),
-        (("onboard", "org/oak"), "a later version"),
+        (("onboard", "org/oak"), "org/oak is not in the registry: add --arg pretrained="),
     ],
 )
 def test_commands_that_need_more_say_so(command: tuple[str, ...], said: str, invoke: Invoke, home: Path) -> None:
@@ -363,7 +363,7 @@ def topics_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = Workspace(home=folder / "home", registry=registry)
     import_results(workspace.lake, str(folder / "results.csv"), benchmark_of=registry.benchmark_of)
     with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
-        patch.setattr("assets.inputs._encoder", lambda name, device: Topics())
+        patch.setattr("assets.inputs._encoder", lambda *_: Topics())
         for asset in (build_correctness_matrix(registry), question_embeddings, embedder):
             dg.materialize([asset], resources={"workspace": workspace}, instance=instance)
     return folder / "home"
@@ -373,7 +373,7 @@ def topics_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def route(topics_home: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     monkeypatch.setenv("EMBEDLLM_HOME", str(topics_home))
     monkeypatch.setenv("EMBEDLLM_REGISTRY", str(topics_home.parent))
-    monkeypatch.setattr("assets.inputs._encoder", lambda name, device: Topics())
+    monkeypatch.setattr("assets.inputs._encoder", lambda *_: Topics())
     return lambda *arguments: invoke("route", *arguments)
 
 

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from assets.partitions import MODELS_PARTITION, responses_key
+from assets.staleness import EXPENSIVE
 from harness.entries import load_registry
 from pipelines.definitions import build_definitions
 from pipelines.instance import register_models
@@ -21,8 +22,10 @@ HEAVY = ["torch", "transformers", "sentence_transformers", "lm_eval", "sklearn",
 STAGES = {
     "imported_results": "collection",
     "correctness_matrix": "warehouse",
+    "coverage": "warehouse",
     "question_embeddings": "embedding",
     "embedder": "embedding",
+    "onboarded": "embedding",
     "forecasts": "evaluation",
     "forecast_curve": "evaluation",
     "routing": "evaluation",
@@ -125,6 +128,70 @@ def test_a_home_with_nothing_but_imports_has_nothing_to_evaluate(tmp_path, publi
     assert _groups(definitions) == STAGES
     assert _jobs(definitions) == {"refresh"}
     assert _checks(definitions) == CHECKS
+
+
+EXPENSIVE_ONES = {"forecast_curve", "benchmark_predictions", "contributions"}
+ONE_AT_A_TIME = set(STAGES) - {"imported_results", "report"}  # they publish: a DuckDB file has one writer
+
+
+def test_every_asset_is_made_by_itself(tmp_path):
+    definitions = _definitions(tmp_path, DEMO_REGISTRY)
+    graph = definitions.resolve_asset_graph()
+    conditions = {key.to_user_string(): graph.get(key).automation_condition for key in graph.materializable_asset_keys}
+    assert {name for name, condition in conditions.items() if condition is None} == set()
+    targets = {
+        sensor.name: {key.to_user_string() for key in sensor.asset_selection.resolve(graph)}
+        for sensor in definitions.sensors or ()
+        if isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    }
+    answers = {f"responses/{skill}" for skill in SKILLS}
+    assert targets == {"evaluate_what_is_new": answers, "refresh_what_changed": {"zoo", *STAGES}}
+
+
+def test_the_graph_says_what_is_made_of_what(tmp_path):
+    graph = _definitions(tmp_path, DEMO_REGISTRY).resolve_asset_graph()
+    parents = {
+        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        for key in graph.materializable_asset_keys
+    }
+    collected = {"imported_results", *(f"responses/{skill}" for skill in SKILLS)}
+    experiments = {name for name, group in STAGES.items() if group == "evaluation"}
+    assert parents == {
+        "zoo": set(),
+        "imported_results": set(),
+        **{f"responses/{skill}": {"zoo"} for skill in SKILLS},
+        "correctness_matrix": collected,
+        "coverage": collected,
+        "question_embeddings": {"correctness_matrix"},
+        "embedder": {"correctness_matrix", "question_embeddings"},
+        "onboarded": {"embedder"},
+        **{name: {"correctness_matrix", "embedder"} for name in experiments},
+        "report": {"coverage", "onboarded", *experiments},
+    }
+
+
+def test_the_expensive_are_marked_and_publishers_share_a_pool(tmp_path):
+    graph = _definitions(tmp_path, PAPER_REGISTRY).resolve_asset_graph()
+    nodes = {key.to_user_string(): graph.get(key) for key in graph.materializable_asset_keys}
+    assert {name for name, node in nodes.items() if EXPENSIVE.items() <= node.tags.items()} == EXPENSIVE_ONES
+    assert {name for name, node in nodes.items() if node.pools == {"warehouse"}} == ONE_AT_A_TIME
+    assert {name for name, node in nodes.items() if node.pools == {"evaluation"}} == {f"responses/{n}" for n in PAPER}
+
+
+def test_settings_that_change_content_are_part_of_the_code_version(tmp_path):
+    def versions(**settings) -> dict[str, str | None]:
+        registry = PAPER_REGISTRY
+        workspace = open_workspace(Settings(home=tmp_path, registry=registry, **settings))
+        graph = build_definitions(workspace).resolve_asset_graph()
+        return {key.to_user_string(): graph.get(key).code_version for key in graph.materializable_asset_keys}
+
+    def changed(**settings) -> set[str]:
+        now = versions(**settings)
+        return {name for name, version in versions().items() if now[name] != version}
+
+    assert changed(encoder="another") == {"question_embeddings"}
+    assert changed(seed=1) == {"embedder"}
+    assert changed(device="cpu", evaluation_workers=2) == set()
 
 
 def test_every_asset_says_what_a_row_is_and_who_owns_it(tmp_path):

@@ -4,12 +4,13 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from warehouse.ingest import import_results
 from warehouse.lake import Lake
 
 REPOSITORY = Path(__file__).parents[2]
@@ -43,6 +44,17 @@ def published(tmp_path: Path) -> Callable[..., Path]:
                 further = [values[number] for values in more.values()]
                 writer.writerow([prompt_id, 0, 0, label, model, category, prompt, *further])
         return path
+
+    return write
+
+
+@pytest.fixture
+def answer_import(published: Callable[..., Path]) -> Callable[..., None]:
+    """Imports a model's published grades (0 or 1, by the question's text) of a benchmark, a file of their own."""
+
+    def write(lake: Lake, benchmark: str, model: str, grades: Mapping[str, int]) -> None:
+        rows = [(number, model, grade, benchmark, text) for number, (text, grade) in enumerate(grades.items())]
+        import_results(lake, str(published(rows, f"{benchmark} of {model}.csv")), benchmark_of=str)
 
     return write
 

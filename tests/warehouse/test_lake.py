@@ -114,17 +114,6 @@ def test_evaluations_at_the_same_time_lose_no_question(lake: Lake):
     assert len(lake.pairs()) == 24
 
 
-def test_a_failure_is_counted_until_there_are_answers(lake: Lake, evaluated: Callable[..., None]):
-    lake.record_failure("b", "org/m", "out_of_memory", "org/m on b: too large")
-    lake.record_failure("b", "org/m", "out_of_memory", "org/m on b: still too large")
-    (failure,) = lake.failures().to_pylist()
-    assert (failure["benchmark"], failure["model"], failure["attempts"]) == ("b", "org/m", 2)
-    assert failure["reason"] == "org/m on b: still too large"
-    assert lake.pairs() == []
-    evaluated(lake, "b", "org/m", "1")
-    assert lake.failures().num_rows == 0
-
-
 def test_tables_of_later_stages_come_back(lake: Lake):
     lake.write_table("forecasts", pa.table({"x": [1]}), "one/two")
     lake.write_table("forecasts", pa.table({"x": [2]}))
@@ -152,11 +141,40 @@ def test_state_changes_with_what_was_collected_only(lake: Lake, evaluated: Calla
     states.append(lake.state())
     evaluated(lake, "b", "m", "11")
     states.append(lake.state())
-    lake.record_failure("b", "n", "failed", "why")
+    lake.write_table("imported_models", pa.table({"model": ["m"], "family": ["f"]}))
     states.append(lake.state())
     assert len(set(states)) == 4
     lake.write_table("forecasts", pa.table({"x": [1]}))
-    assert lake.state() == states[-1]
+    lake.record_failure("b", "n", "failed", "why")
+    assert lake.state() == Lake(lake.root).state() == states[-1]
+
+
+def test_the_same_answers_under_another_entry_are_the_same_state(lake: Lake, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "m", "10", fingerprint="old")
+    before = lake.state()
+    evaluated(lake, "b", "m", "10", fingerprint="new", started="2026-02-02")
+    lake.annotate("b", "m", {"registry_entry": "e"})
+    assert lake.state() == before
+    evaluated(lake, "b", "m", "01", fingerprint="new")
+    assert lake.state() != before
+
+
+def test_answers_are_annotated_and_their_failure_forgotten(lake: Lake, evaluated: Callable[..., None], answers_of):
+    evaluated(lake, "b", "m", "10", seed="0")
+    lake.record_failure("b", "m", "failed", "why")
+    lake.annotate("b", "m", {"registry_entry": "e"})
+    metadata = lake.response_metadata("b", "m")
+    assert metadata is not None
+    assert (metadata["registry_entry"], metadata["seed"]) == ("e", "0")
+    assert answers_of(lake) == {("b", "a", "m", True), ("b", "b", "m", False)}
+    assert lake.failure("b", "m") is None
+
+
+def test_questions_are_counted(lake: Lake, evaluated: Callable[..., None]):
+    assert lake.count_questions() == 0
+    evaluated(lake, "b", "m", "101")
+    evaluated(lake, "c", "m", "10")
+    assert lake.count_questions() == 5
 
 
 def test_a_damaged_file_is_named(lake: Lake, evaluated: Callable[..., None]):

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from warehouse import publish as publish_module
 from warehouse.errors import CorruptFileError, WarehouseError
 from warehouse.lake import Lake
 from warehouse.publish import TABLES, publish
@@ -35,6 +36,7 @@ def test_everything_users_see_has_a_comment(lake: Lake, database: Path):
             SELECT table_name FROM duckdb_tables() WHERE comment IS NULL AND {seen}
             UNION ALL SELECT view_name FROM duckdb_views() WHERE comment IS NULL AND {seen}
             UNION ALL SELECT table_name || '.' || column_name FROM duckdb_columns() WHERE comment IS NULL AND {seen}
+            UNION ALL SELECT function_name FROM duckdb_functions() WHERE comment IS NULL AND {seen}
             """,
         ).num_rows
         == 0
@@ -77,24 +79,119 @@ def test_leaderboard_has_wilson_intervals_and_a_row_for_all(lake: Lake, database
     assert (rows["c"]["ci_low"], rows["c"]["ci_high"]) == pytest.approx((0.0, 0.489891), abs=1e-6)
 
 
-def test_coverage_tells_done_missing_and_failed(lake: Lake, database: Path, evaluated: Callable[..., None]):
-    evaluated(lake, "b", "m", "10-")
-    evaluated(lake, "c", "m", "1")
-    evaluated(lake, "c", "n", "1")
-    lake.write_table("models", pa.table({"model": ["new"], "source": ["registry"]}))
-    lake.record_failure("b", "n", "out_of_memory", "n on b: too large")
+def asked_few(lake: Lake, benchmark: str, model: str, grades: str) -> None:
+    """Onboarding answers to the questions a, b, … of the benchmark, of which there are three."""
+    questions = pa.table({"task": ["t"] * 3, "doc_id": range(3), "text": ["a", "b", "c"], "category": ["t"] * 3})
+    correct = [grade == "1" for grade in grades]
+    scores = [float(grade) for grade in grades]
+    answers = {"task": ["t"] * len(grades), "doc_id": range(len(grades)), "correct": correct, "score": scores}
+    lake.write_onboarding(benchmark, model, pa.table(answers), questions, {"fingerprint": "f"})
+
+
+def test_coverage_tells_what_became_of_every_pair(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    models = ["done", "failed", "failed again", "few", "left", "new", "replaced"]
+    lake.write_table("models", pa.table({"model": models, "source": ["registry"] * 7}))
+    evaluated(lake, "b", "done", "10-")
+    asked_few(lake, "b", "failed", "1")
+    lake.record_failure("b", "failed", "out_of_memory", "too large")
+    evaluated(lake, "b", "failed again", "101")
+    lake.record_failure("b", "failed again", "data_unreachable", "offline")
+    lake.record_failure("b", "failed again", "data_unreachable", "offline")
+    asked_few(lake, "b", "few", "10")
+    evaluated(lake, "b", "left", "111")
+    lake.supersede("b", "left", "its entry has changed")
+    for fingerprint in "123":
+        evaluated(lake, "b", "replaced", "110", fingerprint=fingerprint)
     publish(lake, database)
     rows = query(
-        database, "SELECT model, benchmark, status, n, asked_of, reason FROM coverage ORDER BY ALL"
+        database,
+        "SELECT model, status, n, asked_of, kind, reason, attempts, date_diff('hour', failed_at, c.retry_at) AS hours, "
+        "superseded FROM coverage c LEFT JOIN failures USING (model, benchmark, kind, reason, attempts) ORDER BY model",
     ).to_pylist()
     assert [tuple(row.values()) for row in rows] == [
-        ("m", "b", "done", 2, 3, None),
-        ("m", "c", "done", 1, 1, None),
-        ("n", "b", "failed", 0, 3, "n on b: too large"),
-        ("n", "c", "done", 1, 1, None),
-        ("new", "b", "missing", 0, 3, None),
-        ("new", "c", "missing", 0, 1, None),
+        ("done", "done", 2, 3, None, None, None, None, 0),
+        ("failed", "failed", 1, 3, "out_of_memory", "too large", 1, 12, 0),
+        ("failed again", "failed", 3, 3, "data_unreachable", "offline", 2, 24, 0),
+        ("few", "onboarded", 2, 3, None, None, None, None, 0),
+        ("left", "superseded", 0, 3, None, None, None, None, 1),
+        ("new", "missing", 0, 3, None, None, None, None, 0),
+        ("replaced", "done", 3, 3, None, None, None, None, 2),
     ]
+
+
+def embedders(lake: Lake, **serving: bool) -> None:
+    """Embedders made one after another, in this order."""
+    made = pa.array(range(len(serving)), pa.timestamp("s"))
+    columns = {"embedder": list(serving), "method": ["spectral"] * len(serving), "created_at": made}
+    lake.write_table("embedders", pa.table(columns | {"serving": list(serving.values())}))
+
+
+def estimates(lake: Lake, embedder: str, model: str, *rows: tuple[str, int, int, float]) -> None:
+    """`onboarded`: (benchmark, n, answered, accuracy)."""
+    benchmark, n, answered, accuracy = (list(column) for column in zip(*rows, strict=True))
+    columns = {"benchmark": benchmark, "n": n, "answered": answered, "accuracy": accuracy}
+    columns |= {"ci_low": [a - 0.1 for a in accuracy], "ci_high": [a + 0.1 for a in accuracy]}
+    names = {"embedder": [embedder] * len(rows), "model": [model] * len(rows)}
+    lake.write_table("onboarded", pa.table(names | columns), f"{embedder} {model}")
+
+
+def test_onboarded_models_stand_in_the_leaderboard_with_estimates(lake: Lake, database: Path, evaluated):
+    embedders(lake, old=False, now=True)
+    evaluated(lake, "b", "full", "110")
+    asked_few(lake, "b", "few", "1")
+    estimates(lake, "old", "few", ("b", 3, 1, 0.2), ("all", 3, 1, 0.2))
+    estimates(lake, "now", "few", ("b", 3, 1, 0.5), ("c", 9, 0, 0.4), ("all", 12, 1, 0.425))
+    publish(lake, database)
+    leaderboard = "SELECT model, benchmark, n, accuracy, ci_low, ci_high, estimated FROM leaderboard ORDER BY ALL"
+    rows = [tuple(row.values()) for row in query(database, leaderboard).to_pylist()]
+    assert [row for row in rows if row[0] == "few"] == [
+        ("few", "all", 1, 0.425, pytest.approx(0.325), pytest.approx(0.525), True),
+        ("few", "b", 1, 0.5, pytest.approx(0.4), pytest.approx(0.6), True),
+        ("few", "c", 0, 0.4, pytest.approx(0.3), pytest.approx(0.5), True),
+    ]
+    assert [(*row[:3], row[-1]) for row in rows if row[0] == "full"] == [
+        ("full", "all", 3, False), ("full", "b", 3, False),
+    ]  # fmt: skip
+
+
+def test_measured_accuracies_hold_over_estimates(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    embedders(lake, now=True)
+    estimates(lake, "now", "half", ("b", 3, 1, 0.5), ("c", 3, 1, 0.5), ("all", 6, 2, 0.5))
+    estimates(lake, "now", "whole", ("b", 3, 1, 0.5), ("all", 3, 1, 0.5))
+    evaluated(lake, "b", "half", "111")
+    evaluated(lake, "b", "whole", "111")
+    publish(lake, database)
+    rows = query(database, "SELECT model, benchmark, accuracy, estimated FROM leaderboard ORDER BY ALL").to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("half", "all", 0.5, True), ("half", "b", 1.0, False), ("half", "c", 0.5, True),
+        ("whole", "all", 1.0, False), ("whole", "b", 1.0, False),
+    ]  # fmt: skip
+
+
+def communities(lake: Lake, *embedders: str) -> None:
+    for embedder in embedders:
+        table = pa.table({"embedder": [embedder], "kind": ["size"], "label": [f"of {embedder}"]})
+        lake.write_table("communities", table, embedder)
+
+
+@pytest.mark.parametrize(
+    ("serving", "having", "latest"),
+    [
+        ({"v1": False, "v2": True}, ["v1", "v2"], ["of v2"]),
+        ({"v1": True, "v2": False}, ["v1", "v2"], ["of v1"]),  # after a rollback
+        ({"v1": False, "v2": False, "v3": True}, ["v1", "v2"], ["of v2"]),  # refreshed weekly only
+        ({"v1": False, "v2": True}, ["v1"], ["of v1"]),
+        ({"v1": True}, [], []),
+        ({"v1": True}, ["forgotten"], []),
+    ],
+)
+def test_latest_is_of_the_serving_embedder_or_the_last_that_has_results(
+    lake: Lake, database: Path, serving: dict[str, bool], having: list[str], latest: list[str]
+):
+    embedders(lake, **serving)
+    communities(lake, *having)
+    publish(lake, database)
+    assert query(database, "SELECT label FROM latest('communities')")["label"].to_pylist() == latest
 
 
 def test_the_registry_holds_over_imported_labels(lake: Lake, database: Path, evaluated: Callable[..., None]):
@@ -165,6 +262,50 @@ def test_only_named_tables_are_replaced(lake: Lake, database: Path, evaluated: C
     assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 2}]
 
 
+def test_new_answers_are_added_to_those_that_still_hold(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    tables = ["models", "questions", "responses"]
+
+    def published() -> list[tuple[str, str, int]]:
+        publish(lake, database, tables)
+        rows = query(
+            database, "SELECT model, benchmark, count_if(correct) AS n FROM responses GROUP BY ALL ORDER BY ALL"
+        )
+        return [tuple(row.values()) for row in rows.to_pylist()]
+
+    evaluated(lake, "b", "m", "110")
+    evaluated(lake, "b", "n", "100")
+    assert published() == [("m", "b", 2), ("n", "b", 1)]
+    evaluated(lake, "c", "m", "111")
+    assert published() == published() == [("m", "b", 2), ("m", "c", 3), ("n", "b", 1)]
+    evaluated(lake, "b", "m", "000")
+    assert published() == [("m", "b", 0), ("m", "c", 3), ("n", "b", 1)]
+    lake.supersede("b", "n", "why")
+    evaluated(lake, "b", "o", "111")
+    assert published() == [("m", "b", 0), ("m", "c", 3), ("o", "b", 3)]
+    lake.restore("b", "n", "f")
+    evaluated(lake, "b", "o", "110")
+    publish(lake, database, ["forecasts"])
+    assert published() == [("m", "b", 0), ("m", "c", 3), ("n", "b", 1), ("o", "b", 2)]
+
+
+def test_answers_that_hold_are_not_read_again(
+    lake: Lake, database: Path, evaluated: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+):
+    evaluated(lake, "b", "m", "110")
+    publish(lake, database)
+    evaluated(lake, "b", "n", "100")
+    loaded: list[Path] = []
+    load = publish_module._load_files
+
+    def noting(connection: duckdb.DuckDBPyConnection, name: str, paths: list[Path]) -> None:
+        loaded.extend(paths)
+        load(connection, name, paths)
+
+    monkeypatch.setattr(publish_module, "_load_files", noting)
+    publish(lake, database, ["responses"])
+    assert loaded == [lake.responses_path("b", "n")]
+
+
 def test_publishing_again_and_again_does_not_grow_the_file(lake: Lake, database: Path, evaluated: Callable[..., None]):
     evaluated(lake, "b", "m", "10101")
     lake.add_question_embeddings(
@@ -208,7 +349,7 @@ def test_a_live_file_that_cannot_be_built_upon_is_made_anew(
     with caplog.at_level(logging.WARNING):
         publish(lake, database, ["forecasts"])
     assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 2}]
-    assert ("is damaged" in caplog.text) == (damage != "of another schema")
+    assert f"{database} is damaged or of another version of embedllm: it is made anew" in caplog.text
 
 
 def test_a_damaged_lake_file_is_named_and_the_live_file_stays(

@@ -2,11 +2,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 from warehouse.lake import Lake
 from warehouse.publish import publish
-from warehouse.read import WarehouseError, connect, query
+from warehouse.read import WarehouseError, connect, is_whole, query
 
 
 def test_a_missing_warehouse_says_how_to_make_it(database: Path):
@@ -43,3 +44,44 @@ def test_a_new_connection_sees_the_new_file_while_the_old_one_is_open(
         publish(lake, database)
         assert old.sql("SELECT count(*) FROM responses").fetchall() == [(0,)]
         assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 1}]
+
+
+def test_a_whole_file_is_whole(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    assert not is_whole(database)
+    evaluated(lake, "b", "m", "10")
+    publish(lake, database)
+    before = database.read_bytes()
+    assert is_whole(database)
+    assert database.read_bytes() == before
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_not_whole(lake: Lake, database: Path, evaluated: Callable[..., None], share: float):
+    evaluated(lake, "b", "m", "10")
+    publish(lake, database)
+    content = database.read_bytes()
+    database.write_bytes(content[: int(share * len(content))])
+    assert not is_whole(database)
+
+
+def test_a_file_with_a_bit_flipped_in_its_rows_is_not_whole(lake: Lake, database: Path):
+    lake.add_question_embeddings("e", [str(n) for n in range(500)], np.random.default_rng(0).random((500, 64)))
+    publish(lake, database)
+    content = bytearray(database.read_bytes())
+    place = len(content) - 200_000  # the embeddings are most of the file
+    content[place] ^= 1
+    database.write_bytes(content)
+    assert not is_whole(database)
+
+
+def test_a_file_of_another_schema_is_not_whole(lake: Lake, database: Path):
+    publish(lake, database)
+    with duckdb.connect(database) as connection:
+        connection.execute("UPDATE warehouse_info SET schema_digest = 'older'")
+    assert not is_whole(database)
+
+
+def test_a_database_of_something_else_is_not_whole(tmp_path: Path):
+    with duckdb.connect(tmp_path / "other.duckdb") as connection:
+        connection.execute("CREATE TABLE x AS SELECT 1")
+    assert not is_whole(tmp_path / "other.duckdb")

@@ -2,6 +2,7 @@
 
 COMMENT ON TABLE warehouse_info IS 'When this file was published, and from which schema.';
 COMMENT ON COLUMN warehouse_info.schema_digest IS 'Digest of the schema; another one makes the next publish start anew.';
+COMMENT ON COLUMN warehouse_info.responses_digest IS 'Digest of the files of the lake that responses was made of.';
 COMMENT ON COLUMN warehouse_info.published_at IS 'When the file was published (UTC).';
 
 COMMENT ON TABLE models IS 'One row a language model: the registry''s and those that came with imported results.';
@@ -42,10 +43,27 @@ COMMENT ON COLUMN responses.score IS 'The metric before thresholding.';
 COMMENT ON TABLE failures IS 'One row a (benchmark, model) whose last evaluation failed.';
 COMMENT ON COLUMN failures.benchmark IS 'Benchmark.';
 COMMENT ON COLUMN failures.model IS 'Model.';
-COMMENT ON COLUMN failures.kind IS 'Kind of error, such as model_not_found, out_of_memory.';
+COMMENT ON COLUMN failures.kind IS 'model_not_found, task_unknown, data_unreachable, out_of_memory, server_refused, failed (for another reason), or interrupted (it began and has not ended: it still runs, or its process was killed).';
 COMMENT ON COLUMN failures.reason IS 'What went wrong, and the remedy.';
-COMMENT ON COLUMN failures.attempts IS 'How often it failed since it last succeeded.';
+COMMENT ON COLUMN failures.attempts IS 'How often it failed since it last succeeded or its registry entry changed.';
 COMMENT ON COLUMN failures.failed_at IS 'When it last failed (UTC).';
+COMMENT ON COLUMN failures.retry_at IS 'From when on it is tried again (UTC): 12 hours after the first failure, then twice as long each time, a week at most.';
+
+COMMENT ON TABLE superseded IS 'Answers that were given under an earlier entry of the registry, or whose model or benchmark left it: kept aside in the lake, not part of responses. One row a set of answers.';
+COMMENT ON COLUMN superseded.benchmark IS 'Benchmark.';
+COMMENT ON COLUMN superseded.model IS 'Model.';
+COMMENT ON COLUMN superseded.n IS 'Number of answers.';
+COMMENT ON COLUMN superseded.accuracy IS 'Share of right answers.';
+COMMENT ON COLUMN superseded.fingerprint IS 'Digest of what determined the answers; where it holds again, they come back.';
+COMMENT ON COLUMN superseded.why IS 'Why they were kept aside.';
+COMMENT ON COLUMN superseded.superseded_at IS 'When they were kept aside (UTC).';
+
+COMMENT ON TABLE onboarding_responses IS 'One row a graded answer of a model that is onboarded from a chosen few questions. Their mean is no accuracy: see onboarded.';
+COMMENT ON COLUMN onboarding_responses.question_id IS 'Question that was asked.';
+COMMENT ON COLUMN onboarding_responses.model IS 'Model that answered.';
+COMMENT ON COLUMN onboarding_responses.benchmark IS 'Benchmark of the question.';
+COMMENT ON COLUMN onboarding_responses.correct IS 'Whether the answer was right.';
+COMMENT ON COLUMN onboarding_responses.score IS 'The metric before thresholding.';
 
 COMMENT ON TABLE question_embeddings IS 'One row a question and encoder.';
 COMMENT ON COLUMN question_embeddings.question_id IS 'Question.';
@@ -65,11 +83,26 @@ COMMENT ON COLUMN embedders.val_accuracy IS 'Accuracy on validation questions.';
 COMMENT ON COLUMN embedders.val_log_loss IS 'Log loss on validation questions.';
 COMMENT ON COLUMN embedders.seconds IS 'Seconds of training.';
 COMMENT ON COLUMN embedders.serving IS 'Whether it is the one that routes.';
+COMMENT ON COLUMN embedders.data_version IS 'Digest of the answers and questions it was trained on.';
+COMMENT ON COLUMN embedders.code_version IS 'Version of the code that trained it.';
+COMMENT ON COLUMN embedders.aligned_to IS 'Embedder to whose axes it was rotated, so that the models of both can be compared; null for the first.';
+COMMENT ON COLUMN embedders.drift_distance IS 'Mean Euclidean distance by which the embeddings of models of both moved; null for the first.';
+COMMENT ON COLUMN embedders.drift_predictions IS 'Share of forecasts (test questions × models of both) that changed between right and wrong; null for the first.';
 
 COMMENT ON TABLE model_embeddings IS 'One row a model and embedder.';
 COMMENT ON COLUMN model_embeddings.embedder IS 'Embedder that made it.';
 COMMENT ON COLUMN model_embeddings.model IS 'Model.';
 COMMENT ON COLUMN model_embeddings.embedding IS 'The model''s vector, as long as the embedder''s dimensions; of method spectral, what it multiplies a question''s coordinates by to give its log-odds of a right answer, and the bias last.';
+
+COMMENT ON TABLE onboarded IS 'What is predicted for models that answered a chosen few questions: one row an embedder, model and benchmark, and one for all.';
+COMMENT ON COLUMN onboarded.embedder IS 'Embedder that the model was folded into.';
+COMMENT ON COLUMN onboarded.model IS 'Model.';
+COMMENT ON COLUMN onboarded.benchmark IS 'Benchmark, or all.';
+COMMENT ON COLUMN onboarded.n IS 'Number of questions of the benchmark.';
+COMMENT ON COLUMN onboarded.answered IS 'Number of them that the model answered.';
+COMMENT ON COLUMN onboarded.accuracy IS 'Predicted share of right answers to all of them.';
+COMMENT ON COLUMN onboarded.ci_low IS 'Lower end of its 95% interval.';
+COMMENT ON COLUMN onboarded.ci_high IS 'Upper end of it.';
 
 COMMENT ON TABLE forecasts IS 'How well right and wrong are forecast on test questions: one row a method and benchmark.';
 COMMENT ON COLUMN forecasts.embedder IS 'Embedder that is evaluated.';
@@ -295,17 +328,22 @@ COMMENT ON VIEW leaderboard IS 'Accuracy of each model on each benchmark, and on
 COMMENT ON COLUMN leaderboard.model IS 'Model.';
 COMMENT ON COLUMN leaderboard.benchmark IS 'Benchmark, or all.';
 COMMENT ON COLUMN leaderboard.n IS 'Number of answers.';
-COMMENT ON COLUMN leaderboard.accuracy IS 'Share of right answers.';
-COMMENT ON COLUMN leaderboard.ci_low IS 'Lower end of the 95% Wilson interval.';
-COMMENT ON COLUMN leaderboard.ci_high IS 'Upper end of the 95% Wilson interval.';
+COMMENT ON COLUMN leaderboard.accuracy IS 'Share of right answers; where estimated, what the embedder that routes predicts it to be on all questions.';
+COMMENT ON COLUMN leaderboard.ci_low IS 'Lower end of the 95% interval: Wilson''s, or the prediction''s where estimated.';
+COMMENT ON COLUMN leaderboard.ci_high IS 'Upper end of it.';
+COMMENT ON COLUMN leaderboard.estimated IS 'Whether accuracy is predicted from n answers to chosen questions (table onboarded) instead of measured.';
 
 COMMENT ON VIEW coverage IS 'What is evaluated: every model × every benchmark.';
 COMMENT ON COLUMN coverage.model IS 'Model.';
 COMMENT ON COLUMN coverage.benchmark IS 'Benchmark.';
-COMMENT ON COLUMN coverage.status IS 'done (there are answers, n of asked_of), missing, or failed (the last evaluation failed).';
+COMMENT ON COLUMN coverage.status IS 'done (there are answers, n of asked_of), onboarded (answers to chosen questions only), failed (the last evaluation failed; n answers are from before), superseded (answers only under an earlier entry, kept aside) or missing.';
 COMMENT ON COLUMN coverage.n IS 'Number of answers.';
 COMMENT ON COLUMN coverage.asked_of IS 'Number of questions of the benchmark.';
+COMMENT ON COLUMN coverage.kind IS 'Kind of failure, as in failures; null where it did not fail.';
 COMMENT ON COLUMN coverage.reason IS 'Why it failed.';
+COMMENT ON COLUMN coverage.attempts IS 'How often it failed since it last succeeded or its registry entry changed.';
+COMMENT ON COLUMN coverage.retry_at IS 'From when on it is tried again (UTC).';
+COMMENT ON COLUMN coverage.superseded IS 'How many earlier sets of answers are kept aside.';
 
 COMMENT ON VIEW model_similarity IS 'How near two models'' embeddings are.';
 COMMENT ON COLUMN model_similarity.embedder IS 'Embedder.';
@@ -316,3 +354,5 @@ COMMENT ON COLUMN model_similarity.cosine IS 'Cosine similarity; of method spect
 
 COMMENT ON VIEW serving IS 'The embedder that routes. SEMI JOIN serving USING (embedder) keeps its results and leaves out those of earlier ones.';
 COMMENT ON COLUMN serving.embedder IS 'Version.';
+
+COMMENT ON MACRO TABLE latest IS 'FROM latest(''forecasts''): the rows of a table of the embedder that routes or, where it has none yet, of the most recent embedder that has.';

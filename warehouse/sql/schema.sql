@@ -3,6 +3,7 @@
 
 CREATE TABLE IF NOT EXISTS warehouse_info (
     schema_digest VARCHAR NOT NULL,
+    responses_digest VARCHAR NOT NULL,
     published_at TIMESTAMP NOT NULL
 );
 
@@ -54,7 +55,27 @@ CREATE TABLE IF NOT EXISTS failures (
     reason VARCHAR NOT NULL,
     attempts INTEGER NOT NULL,
     failed_at TIMESTAMP NOT NULL,
+    retry_at TIMESTAMP NOT NULL,
     PRIMARY KEY (benchmark, model)
+);
+
+CREATE TABLE IF NOT EXISTS superseded (
+    benchmark VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
+    n BIGINT NOT NULL,
+    accuracy DOUBLE CHECK (accuracy BETWEEN 0 AND 1),
+    fingerprint VARCHAR,
+    why VARCHAR NOT NULL,
+    superseded_at TIMESTAMP NOT NULL
+);
+
+-- Apart from responses: a chosen few questions say nothing about all questions by their mean.
+CREATE TABLE IF NOT EXISTS onboarding_responses (
+    question_id VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
+    benchmark VARCHAR NOT NULL,
+    correct BOOLEAN NOT NULL,
+    score DOUBLE
 );
 
 CREATE TABLE IF NOT EXISTS question_embeddings (
@@ -75,13 +96,30 @@ CREATE TABLE IF NOT EXISTS embedders (
     val_accuracy DOUBLE,
     val_log_loss DOUBLE,
     seconds DOUBLE,
-    serving BOOLEAN NOT NULL
+    serving BOOLEAN NOT NULL,
+    data_version VARCHAR,
+    code_version VARCHAR,
+    aligned_to VARCHAR,
+    drift_distance DOUBLE,
+    drift_predictions DOUBLE CHECK (drift_predictions BETWEEN 0 AND 1)
 );
 
 CREATE TABLE IF NOT EXISTS model_embeddings (
     embedder VARCHAR NOT NULL,
     model VARCHAR NOT NULL,
     embedding FLOAT[] NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS onboarded (
+    embedder VARCHAR,
+    model VARCHAR,
+    benchmark VARCHAR,
+    n BIGINT NOT NULL,
+    answered BIGINT NOT NULL,
+    accuracy DOUBLE CHECK (accuracy BETWEEN 0 AND 1),
+    ci_low DOUBLE,
+    ci_high DOUBLE,
+    PRIMARY KEY (embedder, model, benchmark)
 );
 
 CREATE TABLE IF NOT EXISTS forecasts (

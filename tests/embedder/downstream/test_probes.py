@@ -3,6 +3,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from embedder.downstream.probes import PROBES, probes
 
@@ -25,6 +29,22 @@ def probed(points: np.ndarray, labels: list[Labels], seed: int = 0):
 
 def names(count: int) -> list[str]:
     return [f"m{at:02d}" for at in range(count)]
+
+
+@pytest.mark.parametrize(("count", "dimensions"), [(24, 5), (12, 20)])
+def test_sizes_are_predicted_as_scikit_learn_does_it(count: int, dimensions: int):
+    """Also with more coordinates than models, and with one that is the same for all."""
+    rng = np.random.default_rng(count)
+    points = rng.standard_normal((count, dimensions)).astype(np.float32)
+    points[:, -1] = 1.5
+    sizes = 10 ** (rng.uniform(0, 2, count) + points[:, 0])
+    labels = [Labels(name, size_b=size) for name, size in zip(names(count), sizes, strict=True)]
+    probe = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 4, 13)))
+    logs = np.log10(sizes)
+    told = cross_val_predict(probe, points.astype(np.float64), logs, cv=LeaveOneOut())
+    told -= (logs.sum() - logs) / (count - 1)
+    expected = spearmanr(told, logs).statistic
+    assert probed(points, labels)["size", "linear"]["score"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_what_was_planted_is_read_off():

@@ -1,0 +1,39 @@
+"""What is evaluated, what is missing, what failed and why: for people; nothing is computed from it."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from harness.entries import Registry
+from warehouse.publish import publish
+from warehouse.read import query
+
+from .correctness_matrix import record_registry
+from .partitions import responses_key
+from .staleness import described
+from .workspace import Workspace
+
+
+def build_coverage(registry: Registry) -> dg.AssetsDefinition:
+    """It depends on what the correctness matrix depends on."""
+
+    @dg.asset(
+        deps=[dg.AssetKey("imported_results"), *(responses_key(b.name) for b in registry.benchmarks)],
+        group_name="warehouse",
+        kinds={"duckdb"},
+        owners=["team:embedllm"],
+        code_version="1",
+        pool="warehouse",
+    )
+    def coverage(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+        """A row is a model and a benchmark: done, missing, failed and why, or answered under an earlier entry only."""
+        read = described("coverage", workspace)
+        record_registry(workspace)
+        publish(workspace.lake, workspace.database, ["models", "benchmarks", "failures", "superseded"])
+        counts = query(
+            workspace.database, "SELECT status, count(*) AS pairs FROM coverage GROUP BY ALL ORDER BY status"
+        )
+        statuses = dict(zip(*counts.to_pydict().values(), strict=True))
+        return dg.MaterializeResult(metadata={**statuses, **read})
+
+    return coverage

@@ -1,0 +1,189 @@
+"""What follows from a few answers of a model for the embedder that serves: the model joins it, all others stay."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from embedder.questions import Questions
+from warehouse.publish import publish
+
+from .inputs import correctness, described_questions, embeddings_of
+from .serving import ServingState, serving_state, serving_version
+from .staleness import described
+from .wanted import ENTRY, entry_digest
+from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from embedder.fold_in import FoldedModel, Pool
+
+__all__ = ["OpenPool", "answers_that_hold", "onboarded", "open_pool"]
+
+ONBOARDED = pa.schema(
+    {
+        "embedder": pa.string(),
+        "model": pa.string(),
+        "benchmark": pa.string(),
+        "n": pa.int64(),
+        "answered": pa.int64(),
+        "accuracy": pa.float64(),
+        "ci_low": pa.float64(),
+        "ci_high": pa.float64(),
+    }
+)
+
+
+@dg.asset(
+    deps=["embedder"],
+    group_name="embedding",
+    kinds={"python"},
+    owners=["team:embedllm"],
+    code_version="1",
+    pool="warehouse",
+)
+def onboarded(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+    """A row is the accuracy on one benchmark that is predicted of a model from its answers to a chosen few questions.
+    Such models join the embedder that serves; its own stay as they are."""
+    _drop_evaluated(workspace)
+    read = described("onboarded", workspace)
+    version = serving_version(workspace)
+    folded = _fold_in(workspace)
+    table = _predictions(version, folded)
+    _record(workspace, version, folded, table)
+    content = json.dumps([version, table.to_pylist(), [model.embedding.tolist() for model in folded.values()]])
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(table),
+            "models": len(folded),
+            "answers": sum(_count(model) for model in folded.values()),
+            "version": version,
+            **read,
+        },
+        data_version=dg.DataVersion(hashlib.sha256(content.encode()).hexdigest()[:16]),
+    )
+
+
+class OpenPool(NamedTuple):
+    """What new models join: the embedder that serves, with the answers and Q questions it is known by."""
+
+    pool: Pool
+    questions: Questions
+
+
+def open_pool(workspace: Workspace) -> OpenPool:
+    """Of the answers and embedded questions there are now, whether the embedder was fitted on them or not.
+
+    Raises:
+        NoEmbedder: none was fitted yet.
+        StoreError: its files are damaged, or it was fitted on another encoder's vectors.
+    """
+    return _open_pool(serving_state(workspace))
+
+
+@lru_cache(maxsize=1)
+def _open_pool(state: ServingState) -> OpenPool:
+    from embedder.fold_in import Pool
+    from embedder.spectral import SpectralEmbedder
+    from embedder.store import load_embedder
+
+    workspace = state.workspace
+    fitted, _ = load_embedder(workspace.embedders / state.version, encoder=state.encoder)
+    assert isinstance(fitted, SpectralEmbedder), "the method that serves"
+    matrix = correctness(workspace).of_models(fitted.models)
+    embedded = set(embeddings_of(workspace, state.encoder)["question_id"].to_pylist())
+    matrix = matrix.rows(np.array([question in embedded for question in matrix.question_ids], bool))
+    questions = described_questions(workspace, matrix, state.encoder)
+    return OpenPool(Pool.of(fitted, matrix, questions), questions)
+
+
+def answers_that_hold(workspace: Workspace) -> dict[str, dict[str, bool]]:
+    """By registered model and question id, what was answered under the registry's entries as they read now."""
+    registry, lake = workspace.registry, workspace.lake
+    onboarded_models = lake.onboarded_models()
+    holds = {
+        (model.name, benchmark.name)
+        for model in registry.models
+        for benchmark in registry.benchmarks
+        if model.name in onboarded_models
+        and (lake.onboarding_metadata(benchmark.name, model.name) or {}).get(ENTRY)
+        == entry_digest(model, benchmark, workspace)
+    }
+    found: dict[str, dict[str, bool]] = {}
+    for row in lake.onboarding_responses().select(["model", "benchmark", "question_id", "correct"]).to_pylist():
+        if (row["model"], row["benchmark"]) in holds:
+            found.setdefault(row["model"], {})[row["question_id"]] = row["correct"]
+    return found
+
+
+def _drop_evaluated(workspace: Workspace) -> None:
+    """A full evaluation takes the place of the few answers."""
+    registered = {benchmark.name for benchmark in workspace.registry.benchmarks}
+    pairs = set(workspace.lake.pairs())
+    for model in workspace.lake.onboarded_models():
+        if registered and all((benchmark, model) in pairs for benchmark in registered):
+            workspace.lake.drop_onboarding(model)
+
+
+def _fold_in(workspace: Workspace) -> dict[str, FoldedModel]:
+    """The models that have answered a few questions, by name; those the embedder was fitted on are in it already."""
+    answers = answers_that_hold(workspace)
+    if not answers:
+        return {}
+    pool, _ = open_pool(workspace)
+    ids = pool.matrix.question_ids
+    return {
+        name: pool.fold_in(np.array([known.get(question, np.nan) for question in ids], float))
+        for name, known in sorted(answers.items())
+        if name not in pool.embedder.models
+    }
+
+
+def _predictions(version: str, folded: Mapping[str, FoldedModel]) -> pa.Table:
+    """ONBOARDED: a row a model and benchmark, and one for all benchmarks."""
+    rows = [
+        {
+            "embedder": version,
+            "model": name,
+            "benchmark": found.benchmark,
+            "n": found.n,
+            "answered": _count(model, found.benchmark),
+            "accuracy": found.accuracy,
+            "ci_low": found.low,
+            "ci_high": found.high,
+        }
+        for name, model in folded.items()
+        for found in (*model.accuracies(), model.overall_accuracy())
+    ]
+    return pa.Table.from_pylist(rows, schema=ONBOARDED)
+
+
+def _count(model: FoldedModel, benchmark: str = "all") -> int:
+    """Answers, to the questions of one benchmark or of all."""
+    answered = ~np.isnan(model.answers)
+    return int(answered.sum() if benchmark == "all" else (answered & (model.pool.matrix.benchmarks == benchmark)).sum())
+
+
+def _record(workspace: Workspace, version: str, folded: Mapping[str, FoldedModel], table: pa.Table) -> None:
+    """Into the lake, the warehouse, and the folder that the router reads."""
+    from embedder.onboarded import Onboarded, save_onboarded
+
+    lake = workspace.lake
+    joined = Onboarded.of(folded, open_pool(workspace).questions) if folded else None
+    embeddings = pa.table(
+        {
+            "embedder": pa.array([version] * len(folded), pa.string()),
+            "model": pa.array(list(folded), pa.string()),
+            "embedding": pa.array([model.embedding for model in folded.values()], pa.list_(pa.float32())),
+        }
+    )
+    lake.write_table("model_embeddings", embeddings, f"{version}-onboarded")
+    lake.write_table("onboarded", table, version)
+    save_onboarded(workspace.embedders / version, joined)
+    publish(lake, workspace.database, ["model_embeddings", "onboarded", "onboarding_responses"])

@@ -1,0 +1,184 @@
+"""`embedllm embedders`: which versions there are, how two of them differ, and which one serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pyarrow as pa
+import typer
+from rich.table import Table
+
+from .instance import exclusive
+from .terminal import CommandError, cell, command, open_home, out, table_of
+
+if TYPE_CHECKING:
+    from assets.workspace import Workspace
+    from embedder.predictor import Predictor
+    from embedder.questions import Questions
+
+Row = dict[str, Any]  # of the table `embedders`
+
+FIGURES = ("created_at", "models", "questions", "dimensions", "val_accuracy", "val_log_loss")
+DRIFT = ("drift_distance", "drift_predictions")
+PROVENANCE = ("encoder", "seed", "data_version", "code_version", "aligned_to")
+
+embedders_app = typer.Typer(no_args_is_help=True, help="The versions of the embedder, and which of them serves.")
+
+
+@embedders_app.command("list")
+def list_embedders() -> None:
+    """Every version, the latest last: what it was fitted on, how good it is on val questions, how far its models moved
+    from the version it was aligned to, and the share of test forecasts that changed sides."""
+    _, workspace = open_home()
+    columns = ["embedder", "serving", "models", "val_log_loss", *DRIFT]
+    names = ["embedder", "serves", "models", "log-loss", "moved", "changed"]  # short, for a narrow terminal
+    out.print(table_of(_rows(_versions(workspace), columns).rename_columns(names)))
+
+
+@embedders_app.command("diff")
+def diff(
+    a: Annotated[str, typer.Argument(help="The earlier version, or how its name begins.")],
+    b: Annotated[str | None, typer.Argument(help="The later one.", show_default="the one that serves")] = None,
+    top: Annotated[int, typer.Option(min=0, help="How many of the most moved models to show.")] = 5,
+) -> None:
+    """How version B differs from A: models, figures, and how far the common models moved once B's axes are turned onto
+    A's (those of a version aligned to A are already)."""
+    _, workspace = open_home()
+    rows = _versions(workspace)
+    earlier = _named(rows, a)
+    later = _named(rows, b) if b else _serving(rows)
+    out.print(_side_by_side(earlier, later))
+    old, new = (_load(workspace, row["embedder"]) for row in (earlier, later))
+    for word, names in (("added", set(new.models) - set(old.models)), ("removed", set(old.models) - set(new.models))):
+        out.print(f"Models {word}: {', '.join(sorted(names)) or 'none'}", soft_wrap=True)
+    _print_drift(workspace, new, old, top=top, encoders=(earlier["encoder"], later["encoder"]))
+
+
+@embedders_app.command("rollback")
+def rollback(
+    version: Annotated[
+        str | None,
+        typer.Argument(help="The version to serve, or how its name begins.", show_default="the one before"),
+    ] = None,
+) -> None:
+    """Let an earlier version serve, until other data make a new one. Nothing is deleted: roll back to the later one to
+    undo it."""
+    from assets.versions import serve
+    from warehouse.publish import publish
+
+    settings, workspace = open_home()
+    with exclusive(settings.home):
+        rows = _versions(workspace)
+        chosen = (_named(rows, version) if version else _before_serving(rows))["embedder"]
+        serving = _serving(rows)["embedder"]
+        if chosen == serving:
+            out.print(f"{chosen} serves already.", soft_wrap=True)
+            return
+        _check_usable(workspace, chosen, serving)
+        serve(workspace.lake, chosen)
+        publish(workspace.lake, workspace.database, ["embedders"])
+    out.print(
+        f"{chosen} serves now instead of {serving}, until other data make a new version.\n"
+        f"Next: {command()} run, to evaluate it and write the report on it.",
+        soft_wrap=True,
+    )
+
+
+def _versions(workspace: Workspace) -> list[Row]:
+    from assets.versions import versions
+
+    rows = versions(workspace.lake).to_pylist()
+    if not rows:
+        raise CommandError(
+            f"There is no embedder yet in {workspace.home}: run `embedllm run` or `embedllm demo` first."
+        )
+    return rows
+
+
+def _rows(rows: list[Row], columns: list[str]) -> pa.Table:
+    from assets.versions import EMBEDDERS
+
+    return pa.Table.from_pylist(rows, schema=EMBEDDERS).select(columns)
+
+
+def _side_by_side(earlier: Row, later: Row) -> Table:
+    """A row a figure: two versions have too many for one line."""
+    table = Table("", earlier["embedder"], later["embedder"])
+    for name in (*FIGURES, *PROVENANCE):
+        table.add_row(name, *(cell(row[name]) for row in (earlier, later)))
+    return table
+
+
+def _serving(rows: list[Row]) -> Row:
+    return next(row for row in rows if row["serving"])
+
+
+def _before_serving(rows: list[Row]) -> Row:
+    """The version that was made before the one that serves."""
+    at = rows.index(_serving(rows))
+    if at == 0:
+        raise CommandError(
+            f"there is no version before {rows[0]['embedder']}, which serves; name the one you want, out of "
+            f"{', '.join(row['embedder'] for row in rows)}."
+        )
+    return rows[at - 1]
+
+
+def _named(rows: list[Row], name: str) -> Row:
+    """The version of this name, or the only one whose name begins like it."""
+    found = [row for row in rows if row["embedder"] == name] or [r for r in rows if r["embedder"].startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(row["embedder"] for row in found or rows)
+    raise CommandError(
+        f"{len(found)} versions have a name that begins with {name!r}: give more of it ({names})."
+        if found
+        else f"there is no version {name!r}; there are {names}."
+    )
+
+
+def _load(workspace: Workspace, version: str, encoder: str | None = None) -> Predictor:
+    from embedder.store import StoreError, load_embedder
+
+    try:
+        return load_embedder(workspace.embedders / version, encoder=encoder)[0]
+    except StoreError as error:
+        raise CommandError(f"{version} cannot be loaded: {error}.") from error
+
+
+def _check_usable(workspace: Workspace, chosen: str, serving: str) -> None:
+    """Its files are whole, and of the encoder in use."""
+    from assets.inputs import encoder_in_use
+    from embedder.encoder import EncoderError
+
+    try:
+        _load(workspace, chosen, encoder_in_use(workspace).name)
+    except (CommandError, EncoderError) as error:
+        raise CommandError(f"{serving} goes on serving: {error}") from error
+
+
+def _print_drift(workspace: Workspace, new: Predictor, old: Predictor, *, top: int, encoders: tuple[str, str]) -> None:
+    from embedder.alignment import align, common_models, drift, moved
+    from embedder.spectral import SpectralEmbedder
+
+    if not (isinstance(new, SpectralEmbedder) and isinstance(old, SpectralEmbedder)) or len(set(encoders)) > 1:
+        out.print("Their embeddings cannot be compared: they are of other methods or encoders.")
+    elif not common_models(new, old):
+        out.print("They have no models in common that could have moved.")
+    else:
+        turned = align(new, old)
+        found = drift(turned, old, _test_questions(workspace, encoders[0]))
+        changed = "not known, for want of test questions" if found.predictions is None else f"{found.predictions:.2%}"
+        out.print(f"Mean distance the common models moved: {found.distance:.4f}")
+        out.print(f"Test forecasts of theirs that changed sides of one half: {changed}")
+        most = sorted(moved(turned, old).items(), key=lambda item: -item[1])[:top]
+        out.print(table_of(pa.Table.from_pylist([{"most moved": name, "distance": far} for name, far in most])))
+
+
+def _test_questions(workspace: Workspace, encoder: str) -> Questions:
+    from assets.inputs import correctness, described_questions
+
+    try:
+        return described_questions(workspace, correctness(workspace).of_split("test"), encoder)
+    except LookupError as error:
+        raise CommandError(str(error)) from error

@@ -1,0 +1,199 @@
+"""`embedllm models add` and `remove`: the registry's models from the command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.entries import Backend, ModelEntry
+from harness.registering import add_model, remove_model
+
+from .settings import Settings
+from .terminal import CommandError, command, open_home, out
+
+# What says how a model is reached and what is known of it; `onboard` takes the same.
+NAME = Annotated[str, typer.Argument(help="The name users will see, e.g. Qwen/Qwen1.5-7B-Chat.", show_default=False)]
+BACKEND = Annotated[Backend, typer.Option(help="How lm-eval reaches it.")]
+ARGS = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arg",
+        metavar="KEY=VALUE",
+        help="A model argument of lm-eval, e.g. pretrained=Qwen/Qwen1.5-7B-Chat; again for each.",
+    ),
+]
+TAGS = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="TAG", help="A community, e.g. coding; again for each.")
+]
+FAMILY = Annotated[str | None, typer.Option(help="The model it descends from, e.g. llama-2.")]
+SIZE_B = Annotated[float | None, typer.Option(help="Billions of parameters.")]
+PRICE_INPUT = Annotated[float | None, typer.Option(help="US$ per million input tokens.")]
+PRICE_OUTPUT = Annotated[float | None, typer.Option(help="US$ per million output tokens.")]
+BATCH_SIZE = Annotated[str | None, typer.Option(help="Questions at a time.", show_default="auto")]
+CHAT_TEMPLATE = Annotated[bool, typer.Option("--chat-template", help="Wrap questions in the model's chat template.")]
+REMOTE_CODE = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let Python code from the model's repository run here.")
+]
+DESCRIPTION = Annotated[str | None, typer.Option(help="For readers.")]
+BUDGET = Annotated[
+    int | None,
+    typer.Option(help="Onboard it from about this many answers, instead of evaluating it in full.", show_default=False),
+]
+
+# Which could be read as numbers, but never are.
+TEXT_ARGS = ("pretrained", "tokenizer", "revision", "subfolder", "gguf_file", "peft", "delta", "model", "base_url")
+FOLDER_ARGS = ("pretrained", "tokenizer", "peft", "delta")
+
+
+def add(
+    name: NAME,
+    backend: BACKEND = "hf",
+    arg: ARGS = None,
+    tag: TAGS = None,
+    family: FAMILY = None,
+    size_b: SIZE_B = None,
+    price_input: PRICE_INPUT = None,
+    price_output: PRICE_OUTPUT = None,
+    budget: BUDGET = None,
+    chat_template: CHAT_TEMPLATE = False,
+    trust_remote_code: REMOTE_CODE = False,
+    batch_size: BATCH_SIZE = None,
+    description: DESCRIPTION = None,
+) -> None:
+    """Add a model to models.yaml; the rest of the file stays as it is."""
+    entry = entry_of(
+        name=name,
+        home=Settings().home,
+        backend=backend,
+        arg=arg,
+        tag=tag,
+        family=family,
+        size_b=size_b,
+        price_input=price_input,
+        price_output=price_output,
+        budget=budget,
+        chat_template=chat_template,
+        trust_remote_code=trust_remote_code,
+        batch_size=batch_size,
+        description=description,
+    )
+    folder, added = register(entry)
+    asked = f"onboard it from about {added.budget} answers" if added.budget else "evaluate it"
+    out.print(
+        f"Added {added.name} to {folder / 'models.yaml'}.\n"
+        f"Next: {command()} run, to {asked}; while `{command()} ui` is running, that happens by itself.",
+        soft_wrap=True,
+    )
+
+
+def remove(name: NAME) -> None:
+    """Remove a model from models.yaml; its answers stay in the lake, and are back when it is added again."""
+    home, folder = _in_force()
+    remove_model(folder, home, name)
+    out.print(
+        f"Removed {name} from {folder / 'models.yaml'}; its answers stay in the lake.\n"
+        f"Next: {command()} run, to make matrix and embeddings without it; while `{command()} ui` is running, "
+        "that happens by itself.",
+        soft_wrap=True,
+    )
+
+
+def register(entry: dict[str, Any]) -> tuple[Path, ModelEntry]:
+    """Add an entry to the registry in force; returns the registry's folder, too.
+
+    Raises:
+        RegistryError: the entry cannot be used, its name is taken, or the file cannot be edited.
+        CommandError: no registry is in force.
+    """
+    home, folder = _in_force()
+    return folder, add_model(folder, home, entry)
+
+
+def _in_force() -> tuple[Path, Path]:
+    """Home and registry folder; CommandError in a home that has imported results and needs no registry."""
+    settings, workspace = open_home()
+    if settings.registry is None and not workspace.registry.benchmarks:
+        raise CommandError(
+            f"{settings.home} holds imported results and no registry is in force; "
+            "set EMBEDLLM_REGISTRY to a folder with models.yaml and benchmarks.yaml, e.g. registry/paper."
+        )
+    return settings.home, workspace.registry.folder
+
+
+def entry_of(
+    *,
+    name: str,
+    home: Path,
+    backend: Backend = "hf",
+    arg: list[str] | None = None,
+    tag: list[str] | None = None,
+    family: str | None = None,
+    size_b: float | None = None,
+    price_input: float | None = None,
+    price_output: float | None = None,
+    budget: int | None = None,
+    chat_template: bool = False,
+    trust_remote_code: bool = False,
+    batch_size: str | None = None,
+    description: str | None = None,
+) -> dict[str, Any]:
+    """The entry these options describe, as it would stand in models.yaml: what was not said is left out.
+
+    Folders become absolute, those inside `home` begin with `{home}`. Raises CommandError for an ARG without `=`.
+    """
+    price = {"input": price_input, "output": price_output}
+    said = {
+        "name": name,
+        "backend": backend if backend != "hf" else None,
+        "args": _model_args(arg or [], home),
+        "family": family,
+        "size_b": size_b,
+        "communities": list(tag) if tag else None,
+        "price": {key: value for key, value in price.items() if value is not None} or None,
+        "trust_remote_code": trust_remote_code or None,
+        "apply_chat_template": chat_template or None,
+        "batch_size": int(batch_size) if batch_size and batch_size.isdecimal() else batch_size,
+        "budget": budget,
+        "description": description,
+    }
+    return {field: value for field, value in said.items() if value is not None}
+
+
+def _model_args(pairs: list[str], home: Path) -> dict[str, Any]:
+    args: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise CommandError(f"--arg {pair!r} has no value; write KEY=VALUE, e.g. --arg dtype=float32.")
+        if key in args:
+            raise CommandError(f"--arg {key} stands twice; keep one.")
+        if key in FOLDER_ARGS:
+            args[key] = _portable(value, home)
+        else:
+            args[key] = value if key in TEXT_ARGS else _scalar(value)
+    return args
+
+
+def _portable(value: str, home: Path) -> str:
+    """A folder as a process anywhere finds it, also in a home that has moved; a hub name as it is."""
+    path = Path(value).expanduser()
+    if not (path.is_dir() or value.startswith(("/", "./", "../", "~"))):
+        return value
+    path = path.absolute()
+    return f"{{home}}/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def _scalar(value: str) -> str | int | float | bool:
+    """The number or truth value a text stands for, else the text; in quotes it is a text in any case."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return value[1:-1]
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if re.fullmatch(r"-?(0|[1-9]\d*)", value):
+        return int(value)
+    if re.fullmatch(r"-?\d+\.\d*([eE][+-]?\d+)?|-?\d+[eE][+-]?\d+", value):
+        return float(value)
+    return value

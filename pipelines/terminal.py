@@ -1,0 +1,50 @@
+"""What the commands share: the home they work on, and how they print."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from assets.workspace import Workspace
+
+from .settings import Settings, open_workspace
+
+out = Console(highlight=False, markup=False)  # names and questions are shown as they are
+
+
+class CommandError(RuntimeError):
+    """What was asked cannot be done; the message says why and what to do instead."""
+
+
+def open_home(**overrides: Any) -> tuple[Settings, Workspace]:
+    """Settings and workspace of this command; `overrides` count more than the environment."""
+    settings = Settings(**overrides)
+    return settings, open_workspace(settings)
+
+
+def command() -> str:
+    """How this program is called from where the user stands."""
+    return "embedllm" if shutil.which("embedllm") else ".venv/bin/embedllm"
+
+
+def table_of(rows: pa.Table, title: str | None = None) -> Table:
+    """Rows as a table of the terminal, numbers to the right."""
+    table = Table(title=title, title_justify="left")
+    for number, field in enumerate(rows.schema):
+        numeric = pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
+        # A row's name stays whole where the terminal is narrow.
+        table.add_column(field.name, justify="right" if numeric else "left", no_wrap=number == 0)
+    for row in rows.to_pylist():
+        table.add_row(*(cell(value) for value in row.values()))
+    return table
+
+
+def cell(value: object) -> str:
+    """A value as a table of the terminal shows it."""
+    if value is None:
+        return "NULL"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

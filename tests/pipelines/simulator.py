@@ -1,0 +1,433 @@
+"""The automation, event by event, in one process: real specs, conditions, sensors, schedules and `evaluate_model`.
+
+What costs time is replaced: lm-eval by `FakeHarness`, and the derived assets by ops that say of themselves what the
+real ones say (`described`, `pool`, data versions), and make nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+import sys
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+import yaml
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.api import execute_run
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
+
+from assets.correctness_matrix import _retire_unregistered
+from assets.experiments import EXPERIMENTS
+from assets.graph import build_assets
+from assets.interview import Asked
+from assets.partitions import MODELS_PARTITION
+from assets.staleness import READ, described, pool, stale
+from assets.versions import record, serve, versions
+from assets.wanted import ENTRY, entry_digest
+from assets.workspace import Workspace
+from harness.errors import EvaluationFailed
+from pipelines.definitions import build_definitions
+from pipelines.settings import Settings, open_workspace
+from warehouse.lake import Lake
+
+if TYPE_CHECKING:
+    from dagster._core.instance.ref import InstanceRef
+
+EXPENSIVE = {experiment.asset.key.to_user_string() for experiment in EXPERIMENTS if experiment.expensive}
+CHEAP = {experiment.asset.key.to_user_string() for experiment in EXPERIMENTS} - EXPENSIVE
+FEW = {"forecasts", "communities"}  # of the cheap experiments, which differ in nothing that matters here
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+RESPONSES = "responses/"
+
+Replace = Callable[[dg.AssetsDefinition], dg.AssetsDefinition]
+
+
+class Killed(BaseException):
+    """The process is gone, with whatever it was doing; the run's record is as the monitoring leaves it."""
+
+
+@dataclass(frozen=True)
+class Requested:
+    """What a look of the daemon asks for: by model, the benchmarks; and the unpartitioned assets."""
+
+    asked: Mapping[str, str] = field(default_factory=dict)  # model → benchmarks, as words
+    made: frozenset[str] = frozenset()
+
+    def __or__(self, other: Requested) -> Requested:
+        return Requested({**self.asked, **other.asked}, self.made | other.made)
+
+
+NOTHING = Requested()
+
+
+def asked(**benchmarks: str) -> Requested:
+    """`asked(elm="sums trees")`: elm is asked two benchmarks, and nothing else is requested."""
+    return Requested(benchmarks)
+
+
+def made(*assets: str) -> Requested:
+    return Requested({}, frozenset(assets))
+
+
+class FakeHarness:
+    """Takes the place of lm-eval: every model answers four questions of every benchmark, as its entry has it."""
+
+    def __init__(self) -> None:
+        self.broken: set[str] = set()  # "model" or "model benchmark": raises HarnessError
+        self.faulty: set[str] = set()  # the same: raises what nobody expected, before anything was asked
+        self.killing: set[str] = set()  # the same: the process dies while the model answers
+        self.weights: dict[str, str] = {}  # of a model, where they are not those it had at first
+        self.asked: list[str] = []  # "model benchmark", each time answers were given
+        self.fingerprints: list[str] = []  # of these answers
+        self.when_answered: Callable[[], None] = lambda: None  # called when answers have reached the lake
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        harness = self
+
+        class LoadedModel:
+            def __init__(self, entry: Any, **_: Any) -> None:
+                self.entry = entry
+
+            def __enter__(self) -> LoadedModel:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                pass
+
+            def forget(self, benchmark: str) -> None:
+                harness.when_answered()
+
+        evaluate = SimpleNamespace(LoadedModel=LoadedModel, fingerprint=self.fingerprint, evaluate=self.evaluate)
+        patch.setitem(sys.modules, "harness.evaluate", evaluate)  # pyright: ignore[reportArgumentType]
+        patch.setitem(sys.modules, "harness.tasks", SimpleNamespace(TaskIndex=lambda _: None))  # pyright: ignore[reportArgumentType]
+
+    def fingerprint(self, model: Any, benchmark: Any, _: object) -> str:
+        if {model.entry.name, f"{model.entry.name} {benchmark.name}"} & self.faulty:
+            raise TypeError("a fault in the program")
+        weights = self.weights.get(model.entry.name, "first")
+        return f"{model.entry.args} {weights} {benchmark.tasks} {benchmark.num_fewshot}"
+
+    def evaluate(
+        self, model: Any, benchmark: Any, tasks: object, *, subset: Mapping[str, list[int]] | None = None
+    ) -> SimpleNamespace:
+        name, pair = model.entry.name, f"{model.entry.name} {benchmark.name}"
+        if {name, pair} & self.killing:
+            raise Killed(pair)
+        if {name, pair} & self.broken:
+            raise EvaluationFailed("it is broken", model=name, benchmark=benchmark.name)
+        fingerprint = self.fingerprint(model, benchmark, tasks)
+        self.asked.append(pair)
+        self.fingerprints.append(f"{pair} {fingerprint}")
+        dice = hashlib.sha256(f"{name} {fingerprint}".encode()).digest()
+        documents = range(4)
+        correct = [dice[i] % 2 == 0 for i in documents]
+        place = {"task": [benchmark.name] * 4, "doc_id": pa.array(documents, pa.int64())}
+        answers = pa.table({**place, "correct": correct, "score": [float(right) for right in correct]})
+        texts = [f"{benchmark.name}: what is number {i}?" for i in documents]
+        questions = pa.table({**place, "text": texts, "category": [benchmark.name] * 4})
+        return SimpleNamespace(answers=answers, questions=questions, metadata={"fingerprint": fingerprint})
+
+
+class Simulator:
+    """A home, its registry, and a daemon that looks when told to. Runs wait until `run` executes them, one by one.
+
+    Without the experiments `left_out`, to be quick.
+    """
+
+    def __init__(
+        self, folder: Path, patch: pytest.MonkeyPatch, *, left_out: Collection[str] = frozenset(CHEAP - FEW)
+    ) -> None:
+        self.left_out = {dg.AssetKey(name) for name in left_out}
+        self.settings = Settings(home=folder / "home", registry=folder / "registry", device="cpu")
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.cursors: dict[str, str | None] = {}
+        self.waiting: deque[tuple[dg.JobDefinition, dg.DagsterRun]] = deque()
+        self.harness = FakeHarness()
+        self.failing: set[str] = set()  # derived assets
+        self.killing: set[str] = set()  # derived assets, in the midst of which the process dies
+        self.when_made: dict[str, Callable[[], object]] = {}  # by derived asset: called when it is
+        self.versions: dict[str, str] = {}  # of the code of assets, where it is not that of the program
+        self.real: set[str] = set()  # derived assets whose own op runs
+        self.models: dict[str, dict[str, Any]] = {}
+        self.benchmarks: dict[str, dict[str, Any]] = {}
+        self.made_by: str | None = None
+        self.order = ["registry", "evaluate_what_is_new", "refresh_what_changed"]  # of the sensors, at one look
+        self.harness.install(patch)
+        self.write_registry()
+
+    def copied(self, folder: Path, patch: pytest.MonkeyPatch) -> Simulator:
+        """Another one that is where this one is."""
+        shutil.copytree(self.settings.home, folder / "home")
+        twin = Simulator(folder, patch, left_out={key.to_user_string() for key in self.left_out})
+        twin.models, twin.benchmarks = copy.deepcopy(self.models), copy.deepcopy(self.benchmarks)
+        twin.cursors = dict(self.cursors)
+        for storage in ("_event_storage", "_run_storage"):
+            source, target = (
+                getattr(instance, storage)._held_conn.connection.driver_connection
+                for instance in (self.instance, twin.instance)
+            )
+            source.backup(target)
+        twin.write_registry()
+        return twin
+
+    # --- what there is
+
+    @property
+    def workspace(self) -> Workspace:
+        return open_workspace(self.settings)
+
+    @property
+    def lake(self) -> Lake:
+        return self.workspace.lake
+
+    def pairs(self) -> set[str]:
+        """Of the answers that count, "model benchmark"."""
+        return {f"{model} {benchmark}" for benchmark, model in self.lake.pairs()}
+
+    def aside(self) -> list[str]:
+        """Of the answers that are kept aside, "model benchmark"."""
+        return [f"{row['model']} {row['benchmark']}" for row in self.lake.superseded().to_pylist()]
+
+    def stale(self) -> set[str]:
+        """What is made from something else than what is there now."""
+        found = stale(self.workspace, self.instance, self.repository.asset_graph)
+        return {key.to_user_string() for key in found}
+
+    def failures(self) -> dict[str, tuple[str, int]]:
+        """By "model benchmark", kind and attempts."""
+        rows = self.lake.failures().to_pylist()
+        return {f"{row['model']} {row['benchmark']}": (row["kind"], row["attempts"]) for row in rows}
+
+    # --- what users do
+
+    def add(self, *models: str, **fields: Any) -> None:
+        for model in models:
+            self.models[model] = {"args": {"pretrained": f"lab/{model}"}, **fields}
+        self.write_registry()
+
+    def remove(self, *models: str) -> None:
+        for model in models:
+            del self.models[model]
+        self.write_registry()
+
+    def change(self, model: str, **fields: Any) -> None:
+        self.models[model] |= fields
+        self.write_registry()
+
+    def ask(self, *benchmarks: str, **fields: Any) -> None:
+        """Adds benchmarks, or changes them; the code server loads the definitions anew, as it does then."""
+        for benchmark in benchmarks:
+            known = self.benchmarks.get(benchmark, {"tasks": [benchmark], "metric": "acc"})
+            self.benchmarks[benchmark] = known | fields
+        self.write_registry()
+        self.reload()
+
+    def drop(self, benchmark: str) -> None:
+        del self.benchmarks[benchmark]
+        self.write_registry()
+        self.reload()
+
+    def roll_back(self) -> None:
+        """The version of the embedder before the last one serves."""
+        serve(self.lake, versions(self.lake)["embedder"][-2].as_py())
+
+    def write_registry(self) -> None:
+        folder = self.settings.registry
+        assert folder
+        folder.mkdir(parents=True, exist_ok=True)
+        models = {"models": [{"name": name, **fields} for name, fields in self.models.items()]}
+        if self.made_by:
+            models["made_by"] = self.made_by  # pyright: ignore[reportArgumentType]
+        benchmarks = [{"name": name, **fields} for name, fields in self.benchmarks.items()]
+        tasks = {"tasks_dir": str(folder / "tasks"), "benchmarks": benchmarks}
+        (folder / "models.yaml").write_text(yaml.safe_dump(models), encoding="utf-8")
+        (folder / "benchmarks.yaml").write_text(yaml.safe_dump(tasks), encoding="utf-8")
+
+    def interview(self, workspace: Workspace, model: Any, budget: int, tasks: object) -> Asked:
+        """In the place of assets.interview.ask: the first questions of the first benchmarks."""
+        given: dict[str, int] = {}
+        for benchmark in workspace.registry.benchmarks:
+            done = self.harness.evaluate(model, benchmark, tasks)
+            metadata = {**done.metadata, ENTRY: entry_digest(model.entry, benchmark, workspace)}
+            count = min(4, budget - sum(given.values()))
+            answers = done.answers.slice(0, count)
+            workspace.lake.write_onboarding(benchmark.name, model.entry.name, answers, done.questions, metadata)
+            given[benchmark.name] = count
+        return Asked(given, {})
+
+    # --- what the daemon does
+
+    def reload(self) -> None:
+        """The definitions are loaded anew, when next they are needed."""
+        self.__dict__.pop("repository", None)
+
+    @cached_property
+    def repository(self) -> dg.RepositoryDefinition:
+        """The definitions, over the registry as it was when they were loaded."""
+        workspace = self.workspace
+        real = build_definitions(workspace, lambda: self.workspace)
+        definitions = dg.Definitions(
+            assets=[self._cheap(asset) for asset in self._assets()],
+            sensors=real.sensors,
+            schedules=real.schedules,
+            jobs=real.jobs,
+            resources={"workspace": dg.ResourceDefinition(lambda _: self.workspace)},
+            executor=dg.in_process_executor,
+        )
+        return definitions.get_repository_def()
+
+    def _assets(self) -> list[dg.AssetsDefinition]:
+        """The real ones, but for those left out."""
+        everything = build_assets(self.workspace, lambda: self.workspace)
+        return [asset.map_asset_specs(self._without) for asset in everything if not asset.keys & self.left_out]
+
+    def _without(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(deps=[dep for dep in spec.deps if dep.asset_key not in self.left_out])
+
+    def _cheap(self, asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
+        asset = asset.map_asset_specs(
+            lambda spec: spec.replace_attributes(
+                code_version=self.versions.get(spec.key.to_user_string(), spec.code_version)
+            )
+        )
+        name = asset.op.name
+        if name == "evaluate_model" or name in self.real:
+            return asset
+
+        @dg.multi_asset(name=name, specs=list(asset.specs))
+        def cheap(workspace: dg.ResourceParam[Workspace]) -> Iterator[dg.MaterializeResult]:
+            if name in self.killing:
+                raise Killed(name)
+            if name in self.failing:
+                raise dg.Failure(f"{name} fails", allow_retries=False)
+            yield _result(name, workspace)
+            self.when_made.get(name, lambda: None)()
+
+        return cheap
+
+    def tick(self) -> Requested:
+        """One look: what it requests, as runs that wait from now on."""
+        found = NOTHING
+        for name in self.order:
+            sensor = self.repository.get_sensor_def(name)
+            context = dg.build_sensor_context(
+                self.instance, self.cursors.get(name), repository_def=self.repository, sensor_name=name
+            )
+            looked = sensor.evaluate_tick(context)
+            self.cursors[name] = looked.cursor
+            for change in looked.dynamic_partitions_requests or ():
+                self._change_partitions(change)
+            for request in looked.run_requests or ():
+                found |= self.submit(request)
+        return found
+
+    def _change_partitions(self, change: Any) -> None:
+        if isinstance(change, dg.AddDynamicPartitionsRequest):
+            self.instance.add_dynamic_partitions(MODELS_PARTITION, list(change.partition_keys))
+        else:
+            for model in change.partition_keys:
+                self.instance.delete_dynamic_partition(MODELS_PARTITION, model)
+
+    def scheduled(self, name: str, at: datetime) -> list[dg.RunRequest]:
+        """What a schedule requests; `submit` makes runs of it."""
+        context = dg.build_schedule_context(self.instance, at, repository_def=self.repository)
+        context._instance_ref, context._instance = cast("InstanceRef", "in memory"), self.instance
+        return list(self.repository.get_schedule_def(name).evaluate_tick(context).run_requests or ())
+
+    def submit(self, request: dg.RunRequest) -> Requested:
+        """A run that waits: from now on what it is to make counts as in progress."""
+        keys = list(request.asset_selection or ())
+        model, names = request.partition_key, sorted(key.to_user_string() for key in keys)
+        if model is not None:
+            assert self.instance.has_dynamic_partition(MODELS_PARTITION, model), f"no partition {model}"
+        job = self.repository.get_implicit_job_def_for_assets(keys)
+        assert job
+        job = job.get_subset(asset_selection=frozenset(keys))
+        tags = dict(request.tags) | ({"dagster/partition": model} if model is not None else {})
+        run = self.instance.create_run_for_job(
+            job, run_config=QUIET, tags=tags, asset_selection=frozenset(keys), status=dg.DagsterRunStatus.STARTING
+        )
+        self.waiting.append((job, run))
+        if model is None:
+            return made(*names)
+        return Requested({model: " ".join(name.removeprefix(RESPONSES) for name in names)})
+
+    def run(self, count: int | None = None) -> list[bool]:
+        """Executes as many of the waiting runs, all by default; whether each succeeded."""
+        results = []
+        for _ in range(len(self.waiting) if count is None else count):
+            job, run = self.waiting.popleft()
+            result = execute_run(InMemoryJob(job), run, self.instance)
+            if any(_is_kill(event) for event in result.all_events):
+                # A process that is killed reports no failed step; the monitoring gives the run no reason.
+                self.instance.add_run_tags(run.run_id, {RUN_FAILURE_REASON_TAG: RunFailureReason.UNKNOWN.value})
+            results.append(result.success)
+        return results
+
+    def by_hand(self, *assets: str, model: str | None = None) -> list[bool]:
+        """Somebody presses the button."""
+        keys = [dg.AssetKey(name.split("/")) for name in assets]
+        self.submit(dg.RunRequest(asset_selection=keys, partition_key=model))
+        return self.run()
+
+    def settle(self) -> list[Requested]:
+        """Looks and runs until nothing is requested; what was."""
+        found: list[Requested] = []
+        while (requested := self.tick()) != NOTHING:
+            found.append(requested)
+            assert len(found) < 12, f"it does not come to rest: {found[-3:]}"
+            assert all(self.run()) or self._may_fail()
+        return found
+
+    def _may_fail(self) -> bool:
+        harness = self.harness
+        return (
+            bool(self.failing or self.killing or harness.broken or harness.faulty or harness.killing)
+            or not self.pairs()
+        )
+
+
+def _is_kill(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error if event.is_step_failure else None
+    return error is not None and Killed.__name__ in error.to_string()
+
+
+def _result(name: str, workspace: Workspace) -> dg.MaterializeResult:
+    """What the real asset would say of itself."""
+    if name == "correctness_matrix":
+        _retire_unregistered(workspace)
+        if not workspace.lake.pairs():
+            raise dg.Failure("There are no answers yet", allow_retries=False)
+    if name == "zoo":
+        workspace.zoo.mkdir(parents=True, exist_ok=True)
+        (workspace.zoo / "manifest.json").write_text(json.dumps({"recipe": "first"}), encoding="utf-8")
+    if name == "embedder":  # named after the answers, as the real one is after what it is fitted on
+        made = {"method": "spectral", "created_at": None, "seed": workspace.seed, "seconds": 0.1}
+        size = {"models": 1, "questions": 1, "dimensions": 1}
+        version = f"{workspace.lake.state()} {workspace.encoder}"
+        record(workspace.lake, {"embedder": version, "encoder": workspace.encoder, **made, **size})
+    said = described(name, workspace)
+    version = {
+        "zoo": lambda: str(workspace.zoo_recipe()),
+        "imported_results": lambda: "-".join(sorted(i["digest"][:12] for i in workspace.lake.imports())) or "none",
+        "correctness_matrix": lambda: str(said[READ].value),
+        "embedder": lambda: str(said[READ].value),
+    }.get(name, lambda: None)()
+    return dg.MaterializeResult(
+        asset_key=name,
+        metadata={**said, **(pool(workspace) if name in CHEAP | EXPENSIVE else {})},
+        data_version=dg.DataVersion(version) if version else None,
+    )

@@ -1,0 +1,195 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from warehouse.lake import Lake
+
+WHY = "Its entry has changed."
+
+
+def test_superseded_answers_are_kept_apart(lake: Lake, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "org/m", "110", fingerprint="f1")
+    evaluated(lake, "b", "other", "1")
+    assert lake.supersede("b", "org/m", WHY)
+    assert lake.pairs() == [("b", "other")]
+    (row,) = lake.superseded().to_pylist()
+    assert row.pop("superseded_at") is not None
+    assert row == {
+        "benchmark": "b", "model": "org/m", "n": 3, "accuracy": pytest.approx(2 / 3), "fingerprint": "f1", "why": WHY,
+    }  # fmt: skip
+
+
+def test_there_is_nothing_to_supersede(lake: Lake):
+    assert not lake.supersede("b", "m", WHY)
+    assert lake.superseded().num_rows == 0
+
+
+def test_superseding_twice_is_superseding_once(lake: Lake, evaluated: Callable[..., None], files_of):
+    evaluated(lake, "b", "m", "10")
+    assert lake.supersede("b", "m", WHY)
+    before = files_of(lake)
+    assert not lake.supersede("b", "m", WHY)
+    assert files_of(lake) == before
+
+
+def test_another_fingerprint_supersedes_the_same_one_replaces(lake: Lake, evaluated: Callable[..., None], answers_of):
+    evaluated(lake, "b", "m", "10", fingerprint="f1")
+    evaluated(lake, "b", "m", "11", fingerprint="f1")
+    assert lake.superseded().num_rows == 0
+    evaluated(lake, "b", "m", "01", fingerprint="f2")
+    assert answers_of(lake) == {("b", "a", "m", False), ("b", "b", "m", True)}
+    (row,) = lake.superseded().to_pylist()
+    assert (row["fingerprint"], row["accuracy"]) == ("f1", 1.0)
+    assert row["why"] == "It was evaluated anew, because what determines its answers had changed."
+
+
+def test_imported_answers_are_kept_when_an_evaluation_takes_their_place(lake: Lake, evaluated, answer_import):
+    answer_import(lake, "law", "m", {"a": 1, "b": 0})
+    evaluated(lake, "law", "m", "01", fingerprint="f")
+    (row,) = lake.superseded().to_pylist()
+    assert (row["model"], row["n"], row["fingerprint"]) == ("m", 2, None)
+
+
+def test_restored_answers_are_those_of_before_to_the_byte(lake: Lake, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "m", "10", fingerprint="f1", seed="0", started="2026-01-01")
+    path = lake.responses_path("b", "m")
+    part, state = path.read_bytes(), lake.state()
+    lake.supersede("b", "m", WHY)
+    lake.record_failure("b", "m", "failed", "the new entry is wrong")
+    assert not lake.restore("b", "m", "f2")
+    assert lake.restore("b", "m", "f1")
+    assert (path.read_bytes(), lake.state()) == (part, state)
+    assert lake.superseded().num_rows == lake.failures().num_rows == 0
+    assert not lake.restore("b", "m", "f1")
+
+
+def test_restoring_keeps_what_it_replaces(lake: Lake, evaluated: Callable[..., None], answers_of):
+    evaluated(lake, "b", "m", "10", fingerprint="f1")
+    evaluated(lake, "b", "m", "01", fingerprint="f2")
+    assert lake.restore("b", "m", "f1")
+    assert answers_of(lake) == {("b", "a", "m", True), ("b", "b", "m", False)}
+    assert [row["fingerprint"] for row in lake.superseded().to_pylist()] == ["f2"]
+    assert lake.restore("b", "m", "f2")
+    assert [row["fingerprint"] for row in lake.superseded().to_pylist()] == ["f1"]
+
+
+def test_answers_whose_questions_are_gone_do_not_come_back(lake: Lake, evaluated: Callable[..., None], answers_of):
+    evaluated(lake, "b", "m", "10", fingerprint="f1")
+    lake.supersede("b", "m", WHY)
+    lake.questions_path("b").unlink()
+    assert not lake.restore("b", "m", "f1")
+    evaluated(lake, "b", "n", "11")  # brings the questions back
+    assert lake.restore("b", "m", "f1")
+    assert ("b", "a", "m", True) in answers_of(lake)
+
+
+def test_what_is_no_longer_registered_retires_except_imports(lake: Lake, evaluated, answer_import):
+    for benchmark, model in (("b", "stays"), ("b", "leaves"), ("law", "leaves")):
+        evaluated(lake, benchmark, model, "10")
+    answer_import(lake, "law", "imported", {"a": 1})
+    answer_import(lake, "law", "leaves", {"a": 1})  # agrees with the evaluation: a pair of both sources
+    left = lake.retire(lambda benchmark, model: model == "stays", "It has left the registry.")
+    assert left == [("b", "leaves")]
+    assert lake.pairs() == [("b", "stays"), ("law", "imported"), ("law", "leaves")]
+    assert [(row["model"], row["why"]) for row in lake.superseded().to_pylist()] == [
+        ("leaves", "It has left the registry.")
+    ]
+    assert lake.retire(lambda benchmark, model: model == "stays", "again") == []
+
+
+STEPS = {
+    "supersede": "lake.supersede('b', 'm', 'why')",
+    "restore": "lake.restore('b', 'm', 'f1')",
+    "retire": "lake.retire(lambda benchmark, model: False, 'why')",
+    "write": """lake.write_evaluation("b", "m",
+        pa.table({"task": ["t", "t"], "doc_id": [0, 1], "correct": [True, True], "score": [1.0, 1.0]}),
+        pa.table({"task": ["t", "t"], "doc_id": [0, 1], "text": ["a", "b"], "category": ["t", "t"]}),
+        {"fingerprint": "f3"})""",
+}
+PROGRAM = (
+    "import pyarrow as pa\nfrom pathlib import Path\nfrom warehouse.lake import Lake\nlake = Lake(Path(sys.argv[2]))\n"
+)
+
+
+def sets_of_answers(lake: Lake) -> list[tuple[str, float]]:
+    """(fingerprint, accuracy) of all sets of answers of m to b, active or kept aside."""
+    active = lake.response_metadata("b", "m")
+    found = [(active["fingerprint"], float(active["accuracy"]))] if active else []
+    kept = lake.superseded().to_pylist()
+    return sorted(found + [(row["fingerprint"], row["accuracy"]) for row in kept if row["model"] == "m"])
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("moment", [1, 2, 3, 4, 5])
+def test_a_kill_at_any_moment_loses_and_doubles_no_answers(
+    lake: Lake, evaluated, killed_before_rename, files_of, step: str, moment: int
+):
+    evaluated(lake, "b", "m", "10", fingerprint="f1")
+    evaluated(lake, "b", "m", "00", fingerprint="f2")
+    killed = killed_before_rename(moment, PROGRAM + STEPS[step], lake.root)
+    assert killed or moment > 2
+    lake.recover()
+    done = {("f1", 0.5), ("f2", 0.0)}
+    found = sets_of_answers(lake)
+    assert set(found) - {("f3", 1.0)} == done
+    assert len(found) == len(set(found))
+    assert not killed_before_rename(99, PROGRAM + STEPS[step], lake.root)  # again, to its end
+    found = sets_of_answers(lake)
+    assert set(found) == done | ({("f3", 1.0)} if step == "write" else set())
+    assert len(found) == len(set(found))
+    active = lake.response_metadata("b", "m")
+    assert (active and active["fingerprint"]) == {"write": "f3", "restore": "f1"}.get(step)
+    assert not [name for name in files_of(lake) if name.startswith(".staging")]
+
+
+GRADES = st.sampled_from(["00", "01", "10", "11"])
+ACTIONS = st.one_of(
+    st.tuples(st.just("write"), st.sampled_from("pqr")),
+    st.tuples(st.just("restore"), st.sampled_from("pqr")),
+    st.tuples(st.just("supersede"), st.just("")),
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(grades=st.fixed_dictionaries({"p": GRADES, "q": GRADES, "r": GRADES}), actions=st.lists(ACTIONS, max_size=8))
+def test_no_fingerprint_is_lost_whatever_happens(
+    tmp_path_factory: pytest.TempPathFactory, evaluated: Callable[..., None], grades: dict[str, str], actions
+):
+    lake = Lake(tmp_path_factory.mktemp("lake"))
+    active, kept = None, set[str]()
+    for action, fingerprint in actions:
+        if action == "supersede":
+            assert lake.supersede("b", "m", WHY) == (active is not None)
+            kept, active = kept | ({active} if active else set()), None
+            continue
+        if action == "restore":
+            possible = fingerprint in kept and active != fingerprint
+            assert lake.restore("b", "m", fingerprint) == possible
+            if not possible:
+                continue
+            kept = kept - {fingerprint}
+        else:
+            evaluated(lake, "b", "m", grades[fingerprint], fingerprint=fingerprint)
+        if active and active != fingerprint:
+            kept = kept | {active}
+        active = fingerprint
+    metadata = lake.response_metadata("b", "m")
+    assert (metadata and metadata["fingerprint"]) == active
+    assert {row["fingerprint"] for row in lake.superseded().to_pylist()} >= kept - {active}
+    for fingerprint in sorted(kept - {active}):
+        assert lake.restore("b", "m", fingerprint)
+        found = "".join(str(int(row["correct"])) for row in lake.responses().to_pylist())
+        assert found == grades[fingerprint]
+
+
+def test_answers_that_are_superseded_while_they_are_read_are_left_out(lake: Lake, evaluated, monkeypatch):
+    evaluated(lake, "b", "m", "10")
+    evaluated(lake, "b", "n", "1")
+    gone = lake.responses_path("b", "m")
+    monkeypatch.setattr("warehouse.answers.pairs_in", lambda folder: [("b", "m"), ("b", "n")])
+    gone.unlink()
+    assert lake.responses()["model"].to_pylist() == ["n"]
+    assert Path(gone).parent.exists()
