@@ -30,7 +30,11 @@ EMBEDLLM = [sys.executable, "-c", "from pipelines.cli import app; app()"]
 BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 GROUPS = ["collection", "warehouse", "embedding", "evaluation", "report"]
 EXPERIMENT_NODES = [experiment.asset.op.name for experiment in EXPERIMENTS]
-NODES = ["correctness_matrix", "question_embeddings", "embedder", *EXPERIMENT_NODES, "report"]
+NODES = [
+    *("imported_results", "correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded"),
+    *EXPERIMENT_NODES,
+    "report",
+]
 TOPICS = {
     "arithmetic": "What is {} plus {}?",
     "capitals": "What is the capital of country {}, by river {}?",
@@ -143,8 +147,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    # Large enough that the graph draws all its nodes, with their names in full.
-    page = browser.new_page(viewport={"width": 3000, "height": 3000})
+    # Large enough for the whole graph, unfolded: nodes out of sight are not drawn, zoomed out they lose their state.
+    page = browser.new_page(viewport={"width": 4000, "height": 7000})
     page.set_default_timeout(1000 * PATIENCE_S)
     yield page
     page.close()
@@ -165,7 +169,7 @@ def test_the_graph_shows_every_stage_as_the_command_line_left_it(ui, page, tmp_p
     for name in NODES:
         _node(page, name).wait_for(state="visible")
     made = page.locator("svg foreignObject").get_by_text("Materialized")
-    sync_api.expect(made).to_have_count(len([*NODES, "imported_results"]), timeout=1000 * PATIENCE_S)
+    sync_api.expect(made).to_have_count(len(NODES), timeout=1000 * PATIENCE_S)
     page.screenshot(path=tmp_path / "graph.png")
     page.goto(f"{ui.url}/locations/pipelines.definitions/jobs/refresh/runs")
     page.get_by_text("Success", exact=True).wait_for()  # the job knows the run that the command line did
