@@ -11,6 +11,9 @@ from typing import Protocol
 from harness.entries import Registry
 from warehouse.lake import Lake
 
+COMMAND_LOCK = ".lock"
+"""In the home; held while an `embedllm` command works on it that makes something."""
+
 
 class Progress(Protocol):
     """Told how far a long step is; `embedllm` draws a bar from it."""
@@ -39,8 +42,7 @@ class Workspace:
 
     @property
     def command_lock(self) -> Path:
-        """Locked while an `embedllm` command works on the home."""
-        return self.home / ".lock"
+        return self.home / COMMAND_LOCK
 
     @property
     def database(self) -> Path:

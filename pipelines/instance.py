@@ -13,6 +13,7 @@ from typing import IO
 import dagster as dg
 
 from assets.partitions import MODELS_PARTITION
+from assets.workspace import COMMAND_LOCK
 from warehouse.files import locked, replacing
 
 from .settings import PROJECT, Settings
@@ -23,8 +24,6 @@ CLI_TAGS = {
     LAUNCHED_BY: "cli",
     ".dagster/repository": f"__repository__@{LOCATION}",  # by this the UI finds a job's runs
 }
-COMMAND_LOCK = ".lock"
-"""In the home; held while a command works on it that makes something."""
 UI_LOCK = ".ui.lock"
 """In the home; held while a UI runs."""
 KILLED = "The process that ran this was killed."

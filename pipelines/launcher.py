@@ -16,9 +16,10 @@ from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import deserialize_value
 
+from assets.workspace import COMMAND_LOCK
 from warehouse.files import locked
 
-from .instance import COMMAND_LOCK, KILLED
+from .instance import KILLED
 
 
 class LocalRunLauncher(DefaultRunLauncher):

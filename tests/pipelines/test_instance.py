@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 
 from assets.partitions import MODELS_PARTITION
+from assets.workspace import COMMAND_LOCK
 from pipelines.instance import (
-    COMMAND_LOCK,
     LAUNCHED_BY,
     UI_LOCK,
     HomeBusy,

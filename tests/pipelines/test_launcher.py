@@ -14,7 +14,8 @@ from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import serialize_value
 
-from pipelines.instance import COMMAND_LOCK, use_home
+from assets.workspace import COMMAND_LOCK
+from pipelines.instance import use_home
 from pipelines.launcher import end_lost_runs
 from pipelines.settings import Settings
 from warehouse.files import locked
