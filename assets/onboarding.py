@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 import numpy as np
@@ -15,7 +15,9 @@ import pyarrow as pa
 from embedder.questions import Questions
 from warehouse.publish import publish
 
+from .figures.bars import interval_bars
 from .inputs import correctness, described_questions, embeddings_of
+from .sections import Picture, Section, of_serving, rows, shown
 from .serving import ServingState, serving_state, serving_version
 from .staleness import described
 from .wanted import ENTRY, entry_digest
@@ -24,7 +26,7 @@ from .workspace import Workspace
 if TYPE_CHECKING:
     from embedder.fold_in import FoldedModel, Pool
 
-__all__ = ["OpenPool", "answers_that_hold", "onboarded", "open_pool"]
+__all__ = ["OpenPool", "answers_that_hold", "onboarded", "open_pool", "sections"]
 
 ONBOARDED = pa.schema(
     {
@@ -38,6 +40,8 @@ ONBOARDED = pa.schema(
         "ci_high": pa.float64(),
     }
 )
+MOST = 40  # rows of a table or a picture in the report
+PREDICTED = "model, benchmark, answered, n AS questions, accuracy, ci_low, ci_high"
 
 
 @dg.asset(
@@ -65,8 +69,49 @@ def onboarded(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
             "answers": sum(_count(model) for model in folded.values()),
             "version": version,
             **read,
+            **{name: value for section in sections(workspace) for name, value in shown(section).items()},
         },
         data_version=dg.DataVersion(hashlib.sha256(content.encode()).hexdigest()[:16]),
+    )
+
+
+def sections(workspace: Workspace) -> list[Section]:
+    """Of the report, where there are such models: what is predicted of them, and whom they are like."""
+    overall = _overall(workspace)
+    if not overall:
+        return []
+    parts = of_serving(workspace, "onboarded", PREDICTED, "WHERE benchmark <> 'all' ORDER BY model, benchmark")
+    first = overall[0]
+    who = "1 model has" if len(overall) == 1 else f"{len(overall):,} models have"
+    says = (
+        f"{who} answered a chosen few of all questions. {first['model']}, for one, answered "
+        f"{first['answered']:,} of {first['questions']:,}: it is expected to answer {first['accuracy']:.1%} right "
+        f"(95% interval {first['ci_low']:.1%} to {first['ci_high']:.1%}), and is most like {first['nearest']}."
+    )
+    # Of a single model, its benchmarks: one line would be no picture.
+    by, drawn = ("benchmark", parts) if len(overall) == 1 else ("model", overall)
+    bars = interval_bars(
+        [{**row, "method": row[by]} for row in drawn[:MOST]], ours="", label="predicted accuracy (%, 95% interval)"
+    )
+    return [
+        Section(
+            "What is expected of models known from a few answers",
+            says,
+            [Picture(bars, f"predicted accuracy with its interval, by {by}")],
+            [overall[:MOST], parts[:MOST]],
+            "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\n"
+            "WHERE embedder = (FROM serving) ORDER BY model, benchmark;",
+        )
+    ]
+
+
+def _overall(workspace: Workspace) -> list[dict[str, Any]]:
+    """A row a model, the best first, with the model whose embedding is nearest."""
+    return rows(
+        workspace,
+        f"SELECT {PREDICTED}, (SELECT arg_min(other, distance) FROM model_similarity s SEMI JOIN serving "
+        "USING (embedder) WHERE s.model = o.model) AS nearest FROM onboarded o SEMI JOIN serving USING (embedder) "
+        "WHERE benchmark = 'all' ORDER BY accuracy DESC, model",
     )
 
 

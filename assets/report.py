@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import jinja2
 
-from . import overview
+from . import onboarding, overview
 from .experiments import EXPERIMENTS
 from .sections import Section
 from .staleness import wrote
@@ -23,13 +23,14 @@ TEMPLATES = Path(__file__).parent / "templates"
     group_name="report",
     kinds={"html"},
     owners=["team:embedllm"],
-    code_version="3",
+    code_version="4",
 )
 def report(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """Every result beside its baselines, as one HTML file without links to the network."""
     sections = [
         overview.answered(workspace),
         *(experiment.section(workspace) for experiment in EXPERIMENTS),
+        *onboarding.sections(workspace),
         *overview.failed(workspace),
     ]
     html = render(overview.facts(workspace), sections)

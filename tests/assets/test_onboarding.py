@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from assets.embedder import embedder
-from assets.onboarding import onboarded, open_pool
+from assets.onboarding import onboarded, open_pool, sections
 from assets.question_embeddings import question_embeddings
 from assets.serving import open_router, serving_version
 from assets.wanted import ENTRY, entry_digest
@@ -90,6 +90,23 @@ def test_a_row_a_benchmark_and_one_for_all(asked: Workspace, fold_in: Callable[.
         assert 0 <= row["ci_low"] < row["accuracy"] < row["ci_high"] <= 1
     assert (metadata["models"], metadata["answers"], metadata["dagster/row_count"]) == (1, 20, 3)
     assert metadata["version"] == serving_version(asked)
+
+
+def test_the_report_says_what_is_expected_of_it(asked: Workspace, fold_in: Callable[..., Any]) -> None:
+    assert sections(asked) == []
+    metadata = fold_in(asked)
+    (section,) = sections(asked)
+    (nearest, _), *_ = folded(asked).nearest(1)
+    (overall,) = rows(asked, "FROM onboarded WHERE benchmark = 'all'")
+    percent = [f"{overall[name]:.1%}" for name in ("accuracy", "ci_low", "ci_high")]
+    assert section.says == (
+        "1 model has answered a chosen few of all questions. new/fig, for one, answered 20 of 270: it is expected to "
+        f"answer {percent[0]} right (95% interval {percent[1]} to {percent[2]}), and is most like {nearest}."
+    )
+    assert [[row["benchmark"] for row in table] for table in section.tables] == [["all"], ["sums", "trees"]]
+    assert section.pictures[0].alt == "predicted accuracy with its interval, by benchmark"
+    assert len(rows(asked, section.sql)) == 3
+    assert metadata["says"] == section.says
 
 
 def test_no_other_model_moves(asked: Workspace, fold_in: Callable[..., Any]) -> None:
