@@ -41,7 +41,7 @@ ONBOARDED = pa.schema(
     }
 )
 MOST = 40  # rows of a table or a picture in the report
-PREDICTED = "model, benchmark, answered, n AS questions, accuracy, ci_low, ci_high"
+PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
 
 
 @dg.asset(
@@ -80,7 +80,9 @@ def sections(workspace: Workspace) -> list[Section]:
     overall = _overall(workspace)
     if not overall:
         return []
-    parts = of_serving(workspace, "onboarded", PREDICTED, "WHERE benchmark <> 'all' ORDER BY model, benchmark")
+    parts = of_serving(
+        workspace, "onboarded", f"model, benchmark, {PREDICTED}", "WHERE benchmark <> 'all' ORDER BY model, benchmark"
+    )
     first = overall[0]
     who = "1 model has" if len(overall) == 1 else f"{len(overall):,} models have"
     says = (
@@ -109,7 +111,7 @@ def _overall(workspace: Workspace) -> list[dict[str, Any]]:
     """A row a model, the best first, with the model whose embedding is nearest."""
     return rows(
         workspace,
-        f"SELECT {PREDICTED}, (SELECT arg_min(other, distance) FROM model_similarity s SEMI JOIN serving "
+        f"SELECT model, {PREDICTED}, (SELECT arg_min(other, distance) FROM model_similarity s SEMI JOIN serving "
         "USING (embedder) WHERE s.model = o.model) AS nearest FROM onboarded o SEMI JOIN serving USING (embedder) "
         "WHERE benchmark = 'all' ORDER BY accuracy DESC, model",
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import duckdb
 import pydantic
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from typer.core import TyperGroup
 
 from assets.workspace import Workspace
@@ -298,7 +298,7 @@ def _ranked(router: Router, questions: list[str], wanted: dict[str, Any]) -> lis
 
 def _choices(choices: list[Choice]) -> Table:
     """A row a model."""
-    table = Table("model", "probability of a correct answer", "95% interval")
+    table = Table(Column("model", no_wrap=True), "probability of a correct answer", "95% interval")
     for choice in choices:
         table.add_row(choice.model, f"{choice.probability:.3f}", _interval(choice))
     return table
@@ -374,21 +374,23 @@ def ui(
 
 @models_app.command("list")
 def list_models() -> None:
-    """Every model, and how many benchmarks it has answered."""
+    """Every model, and how much it has answered."""
     from assets.costs import parameters
+    from assets.onboarding import answers_that_hold
 
     _, workspace = open_home()
-    registry, done = workspace.registry, workspace.lake.pairs()
-    table = Table("model", "family", "parameters", "communities", "backend", "benchmarks answered")
+    registry, done, few = workspace.registry, workspace.lake.pairs(), answers_that_hold(workspace)
+    table = Table(Column("model", overflow="fold"), "family", "parameters", "communities", "backend", "answered")
     for model in registry.models:
-        answered = sum(name == model.name for _, name in done)
+        benchmarks, questions = sum(name == model.name for _, name in done), len(few.get(model.name, ()))
+        onboarded = questions and not benchmarks
         table.add_row(
             model.name,
             model.family or "",
             parameters(model.size_b) if model.size_b else "",
             ", ".join(model.communities),
             model.backend,
-            f"{answered} of {len(registry.benchmarks)}",
+            f"{questions} questions" if onboarded else f"{benchmarks} of {len(registry.benchmarks)} benchmarks",
         )
     out.print(table)
 

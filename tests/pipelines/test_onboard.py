@@ -45,6 +45,7 @@ def test_a_new_model_from_a_few_answers(home: Any, weights: str) -> None:
 
     found = home.rows("FROM onboarded ORDER BY benchmark")
     assert [(row["benchmark"], row["n"]) for row in found] == [("all", 120), ("fruit", 40), ("sums", 40), ("towns", 40)]
+    assert "24 questions" in home.here("models", "list").stdout
     assert found[0]["answered"] == sum(row["answered"] for row in found[1:]) == 24
     for row in found:
         assert f"{row['accuracy']:.4f} │ {row['ci_low']:.4f} │  {row['ci_high']:.4f}" in done.stdout
