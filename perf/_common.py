@@ -67,7 +67,7 @@ def embed(encoder: Encoder, texts: list[str], cache: Path) -> np.ndarray:
     for start in range(0, len(order), CHUNK):
         chunk = order[start : start + CHUNK]
         print(f"encoding {start + len(chunk)} of {len(order)}", file=sys.stderr)
-        vector.update(zip(chunk, encoder.encode([fresh[key] for key in chunk]), strict=True))
+        vector.update(zip(chunk, encoder.encode([fresh[key] for key in chunk], progress=False), strict=True))
         cache.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial.npz")
         np.savez(partial, keys=np.array(list(vector)), vectors=np.stack(list(vector.values())))
