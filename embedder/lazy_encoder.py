@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -73,7 +71,10 @@ class LazyEncoder:
             return _Described(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # not there yet, or damaged
             described = _Described(self._loaded.name, self._loaded.dimensions)
-            _write(file, json.dumps(described._asdict()))
+            from .store import write_file  # which imports torch, loaded by now
+
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_file(file, json.dumps(described._asdict()).encode())
             return described
 
 
@@ -89,12 +90,3 @@ def _stamp(folder: Path) -> str:
     found = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     described = json.dumps([found, version("sentence-transformers")])
     return hashlib.sha256(described.encode()).hexdigest()[:16]
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=".", delete=False, encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(stream.name).replace(file)
