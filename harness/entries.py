@@ -160,7 +160,24 @@ class ModelEntry(_Entry):
         strict=True,
         description="a whole number, 8 or more: from about how many answers to onboard it",
     )
+    benchmarks: Annotated[tuple[Text, ...], AfterValidator(_without_repeats)] | None = Field(
+        default=None, min_length=1, description="a list of benchmarks, the only ones that it is asked"
+    )
+    except_: Annotated[tuple[Text, ...], AfterValidator(_without_repeats)] = Field(
+        default=(), alias="except", description="a list of benchmarks that it is not asked"
+    )
+    truncation: Literal["count", "refuse"] = Field(
+        default="count",
+        description="count or refuse: whether prompts that are too long for the model are cut, or nothing is asked",
+    )
+    implausible_answers: Literal["refuse", "accept"] = Field(
+        default="refuse", description="refuse or accept: whether answers may all be empty or all be the same"
+    )
     description: str = Field(default="", description="text")
+
+    def asks(self, benchmark: str) -> bool:
+        """Whether the entry has the model asked this benchmark."""
+        return benchmark not in self.except_ and (self.benchmarks is None or benchmark in self.benchmarks)
 
     @model_validator(mode="before")
     @classmethod
@@ -177,6 +194,12 @@ class ModelEntry(_Entry):
             if name in args:
                 raise ValueError(f"hold {name!r}; {remedy}")
         return args
+
+    @model_validator(mode="after")
+    def _names_benchmarks_one_way(self) -> "ModelEntry":
+        if self.benchmarks is not None and self.except_:
+            raise ValueError("has both 'benchmarks' and 'except'; keep one")
+        return self
 
     @model_validator(mode="after")
     def _has_what_its_backend_needs(self) -> "ModelEntry":
@@ -242,6 +265,10 @@ class Registry:
         """The entry of that name, else RegistryError."""
         return _named(name, self.benchmarks, "benchmark", self.folder / "benchmarks.yaml")
 
+    def benchmarks_of(self, model: ModelEntry) -> tuple[BenchmarkEntry, ...]:
+        """The benchmarks that the entry of `model` has it asked, in file order."""
+        return tuple(benchmark for benchmark in self.benchmarks if model.asks(benchmark.name))
+
     def benchmark_of(self, category: str) -> str:
         """The benchmark a published category belongs to.
 
@@ -270,6 +297,7 @@ def load_registry(folder: Path, home: Path, *, models_text: str | None = None) -
     models_file, models = _load(folder / "models.yaml", _ModelsFile, ModelEntry, home, models_text)
     benchmarks_file, benchmarks = _load(folder / "benchmarks.yaml", _BenchmarksFile, BenchmarkEntry, home)
     _refuse_shared_patterns(folder / "benchmarks.yaml", benchmarks)
+    _refuse_unknown_benchmarks(folder / "models.yaml", models, benchmarks)
     tasks_dir = benchmarks_file.tasks_dir
     return Registry(
         folder=folder,
@@ -391,7 +419,7 @@ def _fault(kind: type[BaseModel], error: ValidationError) -> str:
         return " ".join([*path[:1], str(first.get("ctx", {}).get("error"))])
     if not path:
         return f"the entry is {_shown(first['input'])}, but must be a mapping of fields; begin it with 'name:'"
-    fields = kind.model_fields
+    fields = {info.alias or name: info for name, info in kind.model_fields.items()}
     field = label = path[0]
     if field == "price" and len(path) > 1:
         fields, field, label = Price.model_fields, path[1], f"price.{path[1]}"
@@ -424,6 +452,18 @@ def _refuse_shared_patterns(path: Path, benchmarks: Iterable[BenchmarkEntry]) ->
             owner[pattern] = benchmark.name
 
 
+def _refuse_unknown_benchmarks(path: Path, models: Iterable[ModelEntry], benchmarks: Iterable[BenchmarkEntry]) -> None:
+    known = [benchmark.name for benchmark in benchmarks]
+    for model in models:
+        for field, names in (("benchmarks", model.benchmarks or ()), ("except", model.except_)):
+            for name in names:
+                if name not in known:
+                    raise RegistryError(
+                        f"{path}, model {model.name!r}: {field} names {name!r}, which is not in benchmarks.yaml"
+                        f"{_remedy(name, known, 'it has')}."
+                    )
+
+
 def _named(name: str, entries: tuple[Entry, ...], kind: str, path: Path) -> Entry:
     for entry in entries:
         if entry.name == name:
@@ -438,8 +478,8 @@ def _remedy(found: str, known: Iterable[str], introduction: str) -> str:
     near = difflib.get_close_matches(found, known, n=1)
     if near:
         return f"; perhaps {near[0]!r} is meant"
-    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
-    return f"; {introduction} {', '.join(known[:12]) or 'none'}{more}"
+    more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+    return f"; {introduction} {', '.join(known[:20]) or 'none'}{more}"
 
 
 def _place(path: Path, line: int, kind: str, raw: Any) -> str:

@@ -1,17 +1,26 @@
 """What can go wrong in an evaluation, as types that callers can tell apart.
 
     HarnessError
-    ├── ModelNotFound      no such folder, no such (or no reachable) model on the hub
-    ├── TaskUnknown        lm-eval has no task of that name, or the task no such metric or filter
-    ├── DataUnreachable    the questions of a task cannot be downloaded or read
-    ├── OutOfMemory        the model does not fit, or its batches do not
-    ├── ServerRefused      a model behind a server: no connection, or an HTTP error
-    └── EvaluationFailed   anything else; the exception it comes from is chained
+    ├── ModelNotFound         no such folder, no such (or no reachable) model on the hub
+    ├── ModelIncomplete       its folder lacks tensors or a tokenizer, or holds pointers instead of files
+    ├── TaskUnknown           lm-eval has no task of that name, or the task no such metric or filter
+    ├── TaskFaulty            a task's definition does not fit its data: no such column, a label that is no choice
+    ├── DataUnreachable       the questions of a task cannot be downloaded or read
+    ├── NotApplicable         the backend cannot take this kind of benchmark; not a failure, and never tried again
+    ├── OutOfMemory           the model does not fit, or its batches do not
+    ├── ServerRefused         a model behind a server: no connection, an HTTP error, or a reply without choices
+    ├── NoLogProbabilities    a server that does not return the log probabilities of the prompt
+    ├── NotNumbers            log probabilities that are NaN or infinite
+    ├── PromptTooLong         a prompt exceeds the model's context, and the entry says `truncation: refuse`
+    ├── TooFewAnswered        so many questions without an answer that the rest says little
+    ├── ImplausibleAnswers    what was answered first cannot be this model's answers
+    └── EvaluationFailed      anything else; the exception it comes from is chained
 
 lm-eval, transformers, the hub's client and requests each raise their own; `explained` turns them into these.
 """
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -21,12 +30,21 @@ __all__ = [
     "DataUnreachable",
     "EvaluationFailed",
     "HarnessError",
+    "ImplausibleAnswers",
+    "ModelIncomplete",
     "ModelNotFound",
+    "NoLogProbabilities",
+    "NotApplicable",
+    "NotNumbers",
     "OutOfMemory",
+    "PromptTooLong",
     "ServerRefused",
     "Stage",
+    "TaskFaulty",
     "TaskUnknown",
+    "TooFewAnswered",
     "explained",
+    "first_sentence",
 ]
 
 
@@ -54,12 +72,24 @@ class ModelNotFound(HarnessError):
     kind = "model_not_found"
 
 
+class ModelIncomplete(HarnessError):
+    kind = "model_incomplete"
+
+
 class TaskUnknown(HarnessError):
     kind = "task_unknown"
 
 
+class TaskFaulty(HarnessError):
+    kind = "task_faulty"
+
+
 class DataUnreachable(HarnessError):
     kind = "data_unreachable"
+
+
+class NotApplicable(HarnessError):
+    kind = "not_applicable"
 
 
 class OutOfMemory(HarnessError):
@@ -70,8 +100,32 @@ class ServerRefused(HarnessError):
     kind = "server_refused"
 
 
+class NoLogProbabilities(HarnessError):
+    kind = "no_log_probabilities"
+
+
+class NotNumbers(HarnessError):
+    kind = "not_numbers"
+
+
+class PromptTooLong(HarnessError):
+    kind = "prompt_too_long"
+
+
+class TooFewAnswered(HarnessError):
+    kind = "too_few_answered"
+
+
+class ImplausibleAnswers(HarnessError):
+    kind = "implausible_answers"
+
+
 class EvaluationFailed(HarnessError):
     kind = "failed"
+
+
+# Exceptions whose message names neither the culprit nor the remedy: where they were raised says more.
+UNEXPLAINED = (ArithmeticError, AssertionError, AttributeError, LookupError, StopIteration, TypeError, ValueError)
 
 
 class Stage(Enum):
@@ -97,7 +151,7 @@ def explained(stage: Stage, *, model: str | None = None, benchmark: str | None =
 
 
 def _diagnosis(error: Exception, stage: Stage) -> tuple[type[HarnessError], str]:
-    said = _first_sentence(error)
+    said = first_sentence(error)
     if _is_out_of_memory(error):
         return OutOfMemory, (
             f"memory ran out while {stage.value} ({said}); set a smaller batch_size or dtype, or use a larger device"
@@ -127,7 +181,13 @@ def _diagnosis(error: Exception, stage: Stage) -> tuple[type[HarnessError], str]
             f"the server refused ({said}); check that it runs at base_url, serves this model name, "
             "and accepts OPENAI_API_KEY"
         )
-    return EvaluationFailed, f"{stage.value} failed: {type(error).__name__}: {said}"
+    if stage is Stage.DATA and isinstance(error, UNEXPLAINED):
+        return TaskFaulty, (
+            f"the definition of its task does not fit the data ({type(error).__name__}: {said}); compare the columns "
+            "that it names with those that the data have"
+        )
+    place = f" in {_place(error)}" if isinstance(error, UNEXPLAINED) else ""
+    return EvaluationFailed, f"{stage.value} failed{place}: {type(error).__name__}: {said}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -158,9 +218,20 @@ def _comes_from_server(error: Exception) -> bool:
     return isinstance(error, (requests.RequestException, aiohttp.ClientError, ConnectionError, TimeoutError))
 
 
-def _first_sentence(error: Exception) -> str:
+def first_sentence(error: BaseException) -> str:
     """The first line that says something, without anything that lets one in."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    line = lines[0].rstrip(".") if lines else type(error).__name__
+    line = lines[0].rstrip(".") if lines else _failed_line(error)
     line = re.sub(r"://[^/\s@]+@", "://***@", line)
     return line if len(line) <= 300 else f"{line[:300]}..."
+
+
+def _failed_line(error: BaseException) -> str:
+    """The line of source that raised an exception without a message: `assert len(context_enc) > 0`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return (frames[-1].line if frames else None) or type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename.rpartition('/')[2]}, line {frames[-1].lineno}" if frames else "unknown code"

@@ -16,23 +16,30 @@ import transformers
 from lm_eval.api.task import Task
 from lm_eval.evaluator import evaluate as lm_eval_evaluate
 
+from harness.backends import CHAT
+from harness.cache import AnswerFile
+from harness.checks import check_share_unanswered
+from harness.digests import digest_of
 from harness.entries import BenchmarkEntry, ModelEntry
-from harness.errors import Stage, explained
-from harness.grading import grade
-from harness.identity import determining_args, digest_of, weights_of
+from harness.errors import EvaluationFailed, NotApplicable, Stage, explained
+from harness.fingerprints import fingerprint_of
+from harness.grading import assess, grade
+from harness.identity import input_versions, weights_of
 from harness.models import LoadedModel
 from harness.tasks import TaskIndex
 
 __all__ = ["Evaluation", "LoadedModel", "TaskIndex", "evaluate", "fingerprint"]
+
+SCORED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling")  # kinds of task that need log probabilities
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What one model answered to one benchmark.
 
-    answers: schema grading.ANSWERS, a row for each question asked.
+    answers: schema grading.ANSWERS, a row for each question asked and answered.
     questions: schema tasks.QUESTIONS, a row for every question of the benchmark, asked or not.
-    metadata: what determined the answers, and when; strings only.
+    metadata: what determined the answers, when, and how far they can be trusted (grading.Quality); strings only.
     """
 
     answers: pa.Table
@@ -57,11 +64,31 @@ def evaluate(
     with explained(Stage.DATA, model=model.name, benchmark=benchmark.name):
         loaded = tasks.load(benchmark)
         questions = tasks.questions(benchmark)
+        _check_applicable(model.entry, loaded)
     asked = loaded if subset is None else {name: loaded[name] for name in _checked(subset, questions)}
     with explained(Stage.ANSWERS, model=model.name, benchmark=benchmark.name):
-        answers = grade(_samples(model, benchmark, asked, subset), asked, benchmark)
-        metadata = _metadata(model, benchmark, tasks)
+        samples, answers_file = _samples(model, benchmark, asked, subset)
+        answers = grade(samples, asked, benchmark)
+        quality = assess(samples, asked, benchmark, answers_file.is_cut)
+        if subset is None:
+            check_share_unanswered(quality.unanswered, quality.asked)
+            if not answers.num_rows:
+                raise EvaluationFailed(
+                    f"none of {quality.asked} answers has a score; see what '{benchmark.metric}' needs"
+                )
+        metadata = _metadata(model, benchmark, tasks) | quality.as_metadata()
     return Evaluation(answers, questions, metadata | {"started": started, "finished": _now()})
+
+
+def _check_applicable(entry: ModelEntry, tasks: Mapping[str, Task]) -> None:
+    """Raise NotApplicable where no model of this backend can be asked such a task."""
+    for name, task in tasks.items():
+        if entry.backend == CHAT and task.OUTPUT_TYPE in SCORED:
+            raise NotApplicable(
+                f"a chat server gives no log probabilities, which task '{name}' ({task.OUTPUT_TYPE}) is graded by"
+            )
+        if getattr(task, "MULTIMODAL", False):
+            raise NotApplicable(f"task '{name}' shows images or sounds, which backend {entry.backend} cannot be sent")
 
 
 def fingerprint(model: LoadedModel | ModelEntry, benchmark: BenchmarkEntry, tasks: TaskIndex, seed: int = 0) -> str:
@@ -74,17 +101,7 @@ def fingerprint(model: LoadedModel | ModelEntry, benchmark: BenchmarkEntry, task
     entry = model.entry if isinstance(model, LoadedModel) else model
     seed = model.seed if isinstance(model, LoadedModel) else seed
     with explained(Stage.MODEL, model=entry.name, benchmark=benchmark.name):
-        return digest_of(
-            {
-                "model": determining_args(entry),
-                "tasks": tasks.configs(benchmark),
-                "metric": benchmark.metric,
-                "filter": benchmark.filter,
-                "num_fewshot": benchmark.num_fewshot,
-                "seed": seed,
-                "lm_eval": lm_eval.__version__,
-            }
-        )
+        return fingerprint_of(entry, benchmark, tasks.configs(benchmark), seed, lm_eval.__version__)
 
 
 def _samples(
@@ -92,8 +109,8 @@ def _samples(
     benchmark: BenchmarkEntry,
     asked: dict[str, Task],
     subset: Mapping[str, Sequence[int]] | None,
-) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    lm, answers = model.resuming(benchmark.name)
+) -> tuple[Mapping[str, Sequence[Mapping[str, Any]]], AnswerFile]:
+    lm, answers = model.asking(benchmark.name)
     _seed(model.seed, asked)
     try:
         # `simple_evaluate` is this call after what `_seed` and TaskIndex.load do, and before a description of
@@ -110,7 +127,7 @@ def _samples(
     except BaseException:
         answers.save()
         raise
-    return results["samples"]  # pyright: ignore
+    return results["samples"], answers  # pyright: ignore
 
 
 def _seed(seed: int, asked: dict[str, Task]) -> None:
@@ -143,6 +160,8 @@ def _metadata(model: LoadedModel, benchmark: BenchmarkEntry, tasks: TaskIndex) -
         "backend": entry.backend,
         "model_args": json.dumps(entry.args, sort_keys=True),
         "weights": weights_of(entry),
+        "inputs": json.dumps(input_versions(entry), sort_keys=True),
+        "tasks": digest_of(tasks.configs(benchmark)),
         "harness_version": f"lm_eval {lm_eval.__version__}",
         "task_versions": json.dumps({name: str(task.VERSION) for name, task in loaded.items()}),
         "metric": benchmark.metric,

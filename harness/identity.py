@@ -4,23 +4,25 @@ A hub name is resolved to its commit, a local folder to the SHA-256 of its files
 model name (what stands behind a server cannot be seen from here).
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from harness.digests import digest_of, file_digest
 from harness.entries import ModelEntry
-from harness.errors import ModelNotFound, Stage, explained
+from harness.errors import ModelIncomplete, ModelNotFound, Stage, explained
 
 __all__ = [
+    "check_files",
     "check_hub",
     "determining_args",
-    "digest_of",
-    "file_digest",
+    "input_versions",
+    "is_local",
     "is_server",
+    "local_folder",
+    "local_versions",
     "pinned_args",
     "weights_of",
 ]
@@ -30,6 +32,10 @@ WEIGHT_ARGS = ("pretrained", "tokenizer", "peft", "delta")
 MODEL_FILES = (
     ".safetensors", ".bin", ".pt", ".pth", ".gguf", ".json", ".txt", ".model", ".tiktoken", ".jinja", ".py"
 )  # fmt: skip
+
+
+WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_server(entry: ModelEntry) -> bool:
@@ -45,7 +51,7 @@ def pinned_args(entry: ModelEntry) -> dict[str, Any]:
     args = dict(entry.args)
     if is_server(entry):
         return args
-    repositories = {args[name] for name in WEIGHT_ARGS if name in args and _folder(args[name]) is None}
+    repositories = {args[name] for name in WEIGHT_ARGS if name in args and local_folder(args[name]) is None}
     if repositories == {args["pretrained"]}:
         args["revision"] = _commit(entry, "pretrained")
     return args
@@ -65,7 +71,49 @@ def determining_args(entry: ModelEntry) -> dict[str, Any]:
         "args": args,
         "chat": entry.apply_chat_template,
         "trust_remote_code": entry.trust_remote_code,
+        **({"truncation": entry.truncation} if entry.truncation == "refuse" else {}),
     }
+
+
+def input_versions(entry: ModelEntry) -> dict[str, str]:
+    """By argument that names weights, a tokenizer or an adapter: which version of it that is now.
+
+    Raises ModelNotFound where a folder or hub repository cannot be found.
+    """
+    return {} if is_server(entry) else {name: _weights(entry, name) for name in WEIGHT_ARGS if name in entry.args}
+
+
+def local_versions(entry: ModelEntry) -> dict[str, str]:
+    """`input_versions` of what lies on this machine; what cannot be found is left out. Asks no hub."""
+    if is_server(entry):
+        return {}
+    found = {}
+    for name in WEIGHT_ARGS:
+        if name in entry.args and (folder := _subfolder(entry, name)) and _holds_model(folder):
+            found[name] = _weights(entry, name)
+    return found
+
+
+def is_local(entry: ModelEntry) -> bool:
+    """Whether all that the model is made of lies on this machine."""
+    return not is_server(entry) and local_versions(entry).keys() == set(WEIGHT_ARGS) & entry.args.keys()
+
+
+def check_files(entry: ModelEntry) -> None:
+    """Raise ModelIncomplete where a file of a local model is a stand-in for the real one."""
+    for name in WEIGHT_ARGS:
+        folder = _subfolder(entry, name) if name in entry.args else None
+        for file in _model_files(folder) if folder and folder.is_dir() else [folder] if folder else []:
+            if not file.is_file():
+                continue
+            with file.open("rb") as content:
+                start = content.read(len(LFS_POINTER))
+            if start == LFS_POINTER:
+                raise ModelIncomplete(
+                    f"{file} is a pointer of git-lfs and not the file itself; run `git lfs pull` in {file.parent}"
+                )
+            if not start and file.suffix in WEIGHT_FILES:
+                raise ModelIncomplete(f"{file} is empty; download or export the model again")
 
 
 def weights_of(entry: ModelEntry) -> str:
@@ -105,37 +153,31 @@ def _is_here(entry: ModelEntry) -> bool:
 
     revision = str(entry.args.get("revision", "main"))
     name = str(entry.args["pretrained"])
-    return _folder(name) is not None or isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
-
-
-def digest_of(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's model files with their names."""
-    if path.is_dir():
-        return digest_of({file.name: file_digest(file) for file in _model_files(path)})
-    stat = path.stat()
-    return _digest_unless_changed(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _digest_unless_changed(path: Path, _size: int, _mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return local_folder(name) is not None or isinstance(
+        try_to_load_from_cache(name, "config.json", revision=revision), str
+    )
 
 
 def _weights(entry: ModelEntry, name: str) -> str:
-    folder = _folder(entry.args[name])
+    folder = _subfolder(entry, name)
     if folder is None:
         return f"hub {entry.args[name]}@{_commit(entry, name)}"
-    folder /= str(entry.args.get("subfolder", ""))
-    if not folder.is_file() and not _model_files(folder):
+    if not _holds_model(folder):
         found = "holds no model" if folder.is_dir() else "does not exist"
         problem = f"args.{name} names the folder {folder}, which {found}; correct the path or put the model there"
         raise ModelNotFound(problem, model=entry.name)
-    return f"{'file' if folder.is_file() else 'folder'} sha256:{file_digest(folder)}"
+    if folder.is_file():
+        return f"file sha256:{file_digest(folder)}"
+    return f"folder sha256:{digest_of({file.name: file_digest(file) for file in _model_files(folder)})}"
+
+
+def _subfolder(entry: ModelEntry, name: str) -> Path | None:
+    folder = local_folder(entry.args[name])
+    return None if folder is None else folder / str(entry.args.get("subfolder", ""))
+
+
+def _holds_model(folder: Path) -> bool:
+    return folder.is_file() or bool(_model_files(folder))
 
 
 def _model_files(folder: Path) -> list[Path]:
@@ -144,7 +186,7 @@ def _model_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in MODEL_FILES and path.is_file())
 
 
-def _folder(name: Any) -> Path | None:
+def local_folder(name: Any) -> Path | None:
     """The local folder `name` means, None for a hub name; like transformers, a folder that exists wins."""
     path = Path(str(name)).expanduser()
     looks_like_path = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(name)) is None or str(name).startswith(".")

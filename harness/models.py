@@ -3,17 +3,18 @@
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from lm_eval.api.model import LM
-from lm_eval.api.registry import get_model
-from lm_eval.models.huggingface import HFLM
 
-from harness.cache import AnswerFile, ResumingLM
+from harness.asking import CheckedLM
+from harness.backends import HFBackend, backend_class, watch_cut_prompts
+from harness.cache import AnswerFile
+from harness.digests import digest_of
 from harness.entries import ModelEntry
 from harness.errors import Stage, explained
-from harness.identity import determining_args, digest_of, is_server, pinned_args
+from harness.identity import check_files, determining_args, is_server, pinned_args
 
 __all__ = ["LoadedModel"]
 
@@ -23,7 +24,6 @@ __all__ = ["LoadedModel"]
 CPU_BATCH = 64
 CPU_LOGITS = 2**26
 CPU_TOKENS = 512
-KEPT_TEXTS = 50_000  # encoded texts kept for reuse; a long one takes about 10 kB
 
 
 class LoadedModel:
@@ -60,10 +60,12 @@ class LoadedModel:
                 self._lm = _load(self.entry, self.device)
         return self._lm
 
-    def resuming(self, benchmark: str) -> tuple[ResumingLM, AnswerFile]:
+    def asking(self, benchmark: str) -> tuple[CheckedLM, AnswerFile]:
         """The model as it is asked `benchmark`, and the file that holds what it has answered."""
         answers = AnswerFile(self._answer_path(benchmark))
-        return ResumingLM(self.lm, answers, progress=sys.stderr.isatty()), answers
+        watch_cut_prompts(self.lm, answers.note_cut, refuse=self.entry.truncation == "refuse")
+        accept = self.entry.implausible_answers == "accept"
+        return CheckedLM(self.lm, answers, accept_implausible=accept, progress=sys.stderr.isatty()), answers
 
     def forget(self, benchmark: str) -> None:
         """Drop the kept answers to `benchmark`; call it once they are durably stored."""
@@ -93,6 +95,7 @@ class LoadedModel:
 
 
 def _load(entry: ModelEntry, device: str) -> LM:
+    check_files(entry)
     options: dict[str, Any] = {"batch_size": entry.batch_size}
     if entry.trust_remote_code:
         options["trust_remote_code"] = True
@@ -101,52 +104,8 @@ def _load(entry: ModelEntry, device: str) -> LM:
     fits_cpu = entry.backend == "hf" and device == "cpu" and str(entry.batch_size).startswith("auto")
     if fits_cpu:
         options["batch_size"] = 1  # until the size is known; lm-eval's "auto" would run trial batches
-    backend = _EncodingOnce if entry.backend == "hf" else get_model(entry.backend)
-    lm = backend.create_from_arg_obj(pinned_args(entry), options)
-    if fits_cpu and isinstance(lm, _EncodingOnce):
+    lm = backend_class(entry.backend).create_from_arg_obj(pinned_args(entry), options)
+    if fits_cpu and isinstance(lm, HFBackend):
         tokens = min(lm.max_length, CPU_TOKENS)
         lm.batch_size_per_gpu = max(1, min(CPU_BATCH, CPU_LOGITS // (lm.model.config.vocab_size * tokens)))
     return lm
-
-
-_HFLM: Any = HFLM  # lm-eval's decorator hides its type
-
-
-class _EncodingOnce(_HFLM):
-    """lm-eval's `hf` backend, encoding each text once.
-
-    The choices of a question share its context, and the checkpoints of a family share their tokenizer;
-    encoding would else be 40% of the time of a tiny model, and half of it is repetition for a large one, too.
-    """
-
-    _kept: ClassVar[dict[str, dict[str, list[int]]]] = {}  # by tokenizer (the last one only) and text
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        key = self._tokenizer_key()
-        if key not in self._kept:
-            self._kept.clear()
-            self._kept[key] = {}
-        self._tokens = self._kept[key]
-
-    def tok_encode(
-        self,
-        string: str,
-        add_special_tokens: bool | None = None,
-        left_truncate_len: int | None = None,
-        **kwargs: Any,
-    ) -> list[int]:
-        if add_special_tokens is not None or left_truncate_len is not None:
-            return super().tok_encode(string, add_special_tokens, left_truncate_len, **kwargs)
-        tokens = self._tokens.get(string)
-        if tokens is None:
-            if len(self._tokens) >= KEPT_TEXTS:
-                self._tokens.clear()
-            tokens = self._tokens[string] = super().tok_encode(string)
-        return tokens
-
-    def _tokenizer_key(self) -> str:
-        if not self.tokenizer.is_fast:  # nothing tells two slow tokenizers apart: share nothing
-            return f"{self.pretrained}@{self.revision}"
-        content = [self.tokenizer.backend_tokenizer.to_str(), self.add_bos_token, self.prefix_token_id]
-        return digest_of([*content, getattr(self.tokenizer, "split_special_tokens", False)])

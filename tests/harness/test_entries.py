@@ -267,7 +267,8 @@ SECRET = (
         (
             f"name: a, {ARGS}, zzz: c",
             "unknown field 'zzz'; the fields are name, backend, args, family, size_b, communities, price, "
-            "trust_remote_code, apply_chat_template, batch_size, budget, description.",
+            "trust_remote_code, apply_chat_template, batch_size, budget, benchmarks, except, truncation, "
+            "implausible_answers, description.",
         ),
         (
             f"name: a, budget: 7, {ARGS}",

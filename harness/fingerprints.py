@@ -1,0 +1,62 @@
+"""Do old answers still hold? What determined them is compared with what there is now, without loading lm-eval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from harness.digests import digest_of
+from harness.entries import BenchmarkEntry, ModelEntry
+from harness.identity import determining_args, is_local, local_versions
+
+__all__ = ["find_change", "fingerprint_of"]
+
+
+def fingerprint_of(
+    entry: ModelEntry, benchmark: BenchmarkEntry, configs: Mapping[str, Any], seed: int, lm_eval_version: str
+) -> str:
+    """A hex digest of all that determines the answers; `configs`: digests of the task definitions (TaskIndex.configs).
+
+    Raises ModelNotFound where a folder or hub repository cannot be found.
+    """
+    return digest_of(
+        {
+            "model": determining_args(entry),
+            "tasks": configs,
+            "metric": benchmark.metric,
+            "filter": benchmark.filter,
+            "num_fewshot": benchmark.num_fewshot,
+            "seed": seed,
+            "lm_eval": lm_eval_version,
+        }
+    )
+
+
+def find_change(
+    known: Mapping[str, str],
+    entry: ModelEntry,
+    benchmark: BenchmarkEntry,
+    configs: Mapping[str, Any] | None,
+    seed: int,
+) -> str | None:
+    """What has changed on this machine since the answers described by `known` (Evaluation.metadata) were given.
+
+    Weights, tokenizers and adapters in folders, and the task definitions, their code and their data (`configs`; None:
+    not to be compared). A phrase, or None where nothing has, as far as can be seen without a hub.
+    """
+    before = json.loads(known.get("inputs", "{}")) or {"pretrained": known.get("weights")}
+    for name, version in local_versions(entry).items():
+        if before.get(name) not in (None, version):
+            return f"args.{name} holds other files"
+    if configs is None or known.get("tasks") == digest_of(configs):
+        return None
+    if "tasks" in known:
+        return "its task definition, its code or its data"
+    # Answers of a version that did not note the task apart: the fingerprint of all tells as much.
+    if not is_local(entry) or "fingerprint" not in known:
+        return None
+    version = known.get("harness_version", "").removeprefix("lm_eval ")
+    if fingerprint_of(entry, benchmark, configs, seed, version) != known["fingerprint"]:
+        return "its task definition, its code or its data"
+    return None
