@@ -18,7 +18,8 @@ from .partitions import responses_key
 from .staleness import READ, described, wrote
 from .workspace import Workspace
 
-PUBLISHED = ("models", "benchmarks", "questions", "responses", "superseded", "onboarding_responses")
+LEFT_OUT = "the model's entry leaves this benchmark out"
+PUBLISHED = ("models", "benchmarks", "questions", "responses", "evaluations", "superseded", "onboarding_responses")
 
 
 def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
@@ -41,7 +42,7 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
             publish(workspace.lake, workspace.database, PUBLISHED)
             matrix = correctness(workspace)
         if not matrix.observed.any():
-            raise dg.Failure("There are no answers yet: evaluate models or import results first.", allow_retries=False)
+            raise dg.Failure(_why_empty(workspace), allow_retries=False)
         return dg.MaterializeResult(
             metadata={**_describe(matrix, workspace), **read, **wrote(workspace, workspace.database)},
             data_version=dg.DataVersion(str(read[READ].value)),
@@ -50,22 +51,30 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
     return correctness_matrix
 
 
+def _why_empty(workspace: Workspace) -> str:
+    failures = workspace.lake.failures().to_pylist()
+    if not failures:
+        return "There are no answers yet: evaluate models or import results first."
+    return f"There are no answers: {len(failures)} evaluations failed, the first because: {failures[0]['reason']}."
+
+
 def _retire_unregistered(workspace: Workspace) -> None:
-    """Answers of models and benchmarks no longer registered are kept aside; imported ones count as they did."""
+    """Answers that the registry no longer asks for are kept aside; imported ones count as they did."""
     registry = workspace.registry
     if not registry.models:  # none is in force
         return
-    models, benchmarks = {m.name for m in registry.models}, {b.name for b in registry.benchmarks}
+    asked = {(benchmark.name, model.name) for model in registry.models for benchmark in registry.benchmarks_of(model)}
     workspace.lake.retire(
-        lambda benchmark, model: benchmark in benchmarks and model in models,
-        "its model or its benchmark is no longer in the registry",
+        lambda benchmark, model: (benchmark, model) in asked,
+        "its model or its benchmark is no longer in the registry, or the model's entry leaves the benchmark out",
     )
 
 
 def record_registry(workspace: Workspace) -> None:
-    """What the registry says of models and benchmarks, into the lake."""
+    """What the registry says of models and benchmarks, and of who is asked what, into the lake."""
     workspace.lake.write_table("models", model_table(workspace.registry.models))
     workspace.lake.write_table("benchmarks", benchmark_table(workspace.registry.benchmarks))
+    workspace.lake.write_table("not_applicable", not_applicable_table(workspace))
 
 
 def _describe(matrix: CorrectnessMatrix, workspace: Workspace) -> dict[str, dg.MetadataValue]:
@@ -79,6 +88,17 @@ def _describe(matrix: CorrectnessMatrix, workspace: Workspace) -> dict[str, dg.M
         "warehouse": dg.MetadataValue.path(str(workspace.database)),
         "accuracies": dg.MetadataValue.md(markdown(correctness_heatmap(matrix))),
     }
+
+
+def not_applicable_table(workspace: Workspace) -> pa.Table:
+    """`not_applicable` of the warehouse: pairs that a model's entry leaves out, or that its backend cannot take."""
+    found = workspace.lake.not_applicable().to_pylist()
+    for model in workspace.registry.models:
+        left_out = [b.name for b in workspace.registry.benchmarks if not model.asks(b.name)]
+        found += [{"benchmark": name, "model": model.name, "reason": LEFT_OUT} for name in left_out]
+    rows = {(row["benchmark"], row["model"]): row for row in found}
+    schema = workspace.lake.not_applicable().schema
+    return pa.Table.from_pylist([rows[pair] for pair in sorted(rows)], schema=schema)
 
 
 def model_table(models: tuple[ModelEntry, ...]) -> pa.Table:

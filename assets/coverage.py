@@ -13,6 +13,8 @@ from .partitions import responses_key
 from .staleness import described
 from .workspace import Workspace
 
+PUBLISHED = ("models", "benchmarks", "failures", "not_applicable", "evaluations", "superseded")
+
 
 def build_coverage(registry: Registry) -> dg.AssetsDefinition:
     """It depends on what the correctness matrix depends on."""
@@ -26,10 +28,11 @@ def build_coverage(registry: Registry) -> dg.AssetsDefinition:
         pool="warehouse",
     )
     def coverage(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
-        """A row is a model and a benchmark: done, missing, failed and why, or answered under an earlier entry only."""
+        """A row is a model and a benchmark: done and how well, missing, failed and why, not applicable, or answered
+        under an earlier entry only."""
         read = described("coverage", workspace)
         record_registry(workspace)
-        publish(workspace.lake, workspace.database, ["models", "benchmarks", "failures", "superseded"])
+        publish(workspace.lake, workspace.database, PUBLISHED)
         counts = query(
             workspace.database, "SELECT status, count(*) AS pairs FROM coverage GROUP BY ALL ORDER BY status"
         )

@@ -15,7 +15,7 @@ from warehouse.questions import question_ids
 
 from .onboarding import answers_that_hold, open_pool
 from .serving import serving_version
-from .wanted import ENTRY, entry_digest
+from .wanted import ENTRY, attempt_digest, entry_digest
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class _Interview:
         pool, _ = open_pool(workspace)
         count = len(pool.matrix.question_ids)
         interview = cls(workspace, model, tasks, pool, np.full(count, np.nan), np.zeros(count, bool))
-        for benchmark in workspace.registry.benchmarks:
+        for benchmark in workspace.registry.benchmarks_of(model.entry):
             try:
                 interview._find(benchmark)
             except HarnessError as error:
@@ -177,9 +177,10 @@ class _Interview:
             subset.setdefault(task, []).append(doc_id)
         done = evaluate(self.model, benchmark, self.tasks, subset=subset)
         stamp = {ENTRY: entry_digest(self.model.entry, benchmark, self.workspace)}
-        self.workspace.lake.write_onboarding(
-            benchmark.name, self.model.name, done.answers, done.questions, {**done.metadata, **stamp}
-        )
+        if done.answers.num_rows:  # else none of these few was answered
+            self.workspace.lake.write_onboarding(
+                benchmark.name, self.model.name, done.answers, done.questions, {**done.metadata, **stamp}
+            )
         self.model.forget(benchmark.name)  # its answers are in the lake now
         for answer in done.answers.select(["task", "doc_id", "correct"]).to_pylist():
             self.answers[row_of[answer["task"], answer["doc_id"]]] = answer["correct"]
@@ -188,7 +189,7 @@ class _Interview:
 
     def _fail(self, benchmark: BenchmarkEntry, error: HarnessError) -> None:
         """Nothing more of this benchmark is asked."""
-        entry = entry_digest(self.model.entry, benchmark, self.workspace)
+        entry = attempt_digest(self.model.entry, benchmark, self.workspace)
         self.workspace.lake.record_failure(benchmark.name, self.model.name, error.kind, str(error), entry=entry)
         self.failed[benchmark.name] = error
         self.is_open &= self.pool.matrix.benchmarks != benchmark.name

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from harness.entries import BenchmarkEntry, Registry
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NotApplicable
 from warehouse.errors import CorruptFileError
 
 from .accelerators import own_accelerator
+from .answer_checks import check_specs, described_quality, evaluate_checks
 from .mending import mending
 from .partitions import MODELS, responses_key
-from .wanted import ENTRY, entry_digest
+from .wanted import ENTRY, attempt_digest, entry_digest
 from .workspace import Workspace
 
 # Recorded before an evaluation begins, so that one which kills its process is not tried for ever.
 INTERRUPTED = "Its evaluation began and did not end: the process was killed, most often because memory ran out."
+
+AGAIN = "embedllm/again"
+"""Tag of a run that asks whatever was answered before, and however little has changed."""
 
 Outcomes = Iterator[tuple[BenchmarkEntry, dg.MaterializeResult | Exception]]
 
@@ -35,22 +39,33 @@ def build_responses(registry: Registry) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="evaluate_model",
         specs=[_spec(benchmark, registry) for benchmark in registry.benchmarks],
+        check_specs=check_specs(registry),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
         pool="evaluation",
     )
     def evaluate_model(
         context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         """Graded answers of one model; a benchmark that fails does not stop the others."""
-        selected = [b for b in registry.benchmarks if responses_key(b.name) in context.selected_asset_keys]
-        answers = _few_answers if workspace.registry.model(context.partition_key).budget else _answers
+        model = workspace.registry.model(context.partition_key)
+        asked = {benchmark.name for benchmark in workspace.registry.benchmarks_of(model)}
+        keys = context.selected_asset_keys
+        selected = [b for b in registry.benchmarks if responses_key(b.name) in keys and b.name in asked]
+        outcomes = (
+            _few_answers(model.name, selected, workspace)
+            if model.budget
+            else _answers(model.name, selected, workspace, again=context.run.tags.get(AGAIN) == "true")
+        )
         failed: dict[str, str] = {}
-        with mending(workspace), _recording(context.partition_key, selected, workspace) as left:
-            for benchmark, outcome in answers(context.partition_key, selected, workspace):
+        with mending(workspace), _recording(model.name, selected, workspace) as left:
+            for benchmark, outcome in outcomes:
                 left.remove(benchmark)
                 if isinstance(outcome, dg.MaterializeResult):
                     yield outcome
+                    yield from evaluate_checks(benchmark.name, model.name, context.selected_asset_check_keys, workspace)
+                elif isinstance(outcome, NotApplicable):
+                    context.log.info("%s", outcome)
                 else:
                     context.log.error("%s", outcome)
                     failed[benchmark.name] = str(outcome)
@@ -98,14 +113,15 @@ def _recording(model: str, benchmarks: list[BenchmarkEntry], workspace: Workspac
         raise
 
 
-def _answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace) -> Outcomes:
+def _answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace, *, again: bool) -> Outcomes:
     tasks = _task_index(workspace.registry.tasks_dir)
     with _loaded(name, workspace) as model:
         for benchmark in benchmarks:
             try:
-                yield benchmark, _evaluate(model, benchmark, tasks, workspace)
+                yield benchmark, _evaluate(model, benchmark, tasks, workspace, again=again)
             except HarnessError as error:
-                _record_failure(name, benchmark, error.kind, str(error), workspace)
+                reason = error.problem if isinstance(error, NotApplicable) else str(error)
+                _record_failure(name, benchmark, error.kind, reason, workspace)
                 yield benchmark, error
 
 
@@ -152,12 +168,12 @@ def _loaded(name: str, workspace: Workspace) -> "Iterator[LoadedModel]":
 
 
 def _record_failure(model: str, benchmark: BenchmarkEntry, kind: str, reason: str, workspace: Workspace) -> None:
-    entry = entry_digest(workspace.registry.model(model), benchmark, workspace)
+    entry = attempt_digest(workspace.registry.model(model), benchmark, workspace)
     workspace.lake.record_failure(benchmark.name, model, kind, reason, entry=entry)
 
 
 def _evaluate(
-    model: "LoadedModel", benchmark: BenchmarkEntry, tasks: "TaskIndex", workspace: Workspace
+    model: "LoadedModel", benchmark: BenchmarkEntry, tasks: "TaskIndex", workspace: Workspace, *, again: bool
 ) -> dg.MaterializeResult:
     from harness.evaluate import fingerprint
 
@@ -166,12 +182,16 @@ def _evaluate(
     stamp = {ENTRY: entry_digest(model.entry, benchmark, workspace)}
     known = lake.response_metadata(benchmark.name, name)
     if known and known.get("fingerprint") not in (None, wanted):
+        tasks.questions(benchmark)  # data that cannot be read now are no reason to give up the answers to them
         lake.supersede(benchmark.name, name, "its registry entry, its weights or its task have changed")
         known = None
-    reused = bool(known and known.get("fingerprint")) or lake.restore(benchmark.name, name, wanted)
+    held = bool(known and known.get("fingerprint"))
+    reused = not again and (held or lake.restore(benchmark.name, name, wanted))
     if reused:
         lake.annotate(benchmark.name, name, stamp)
     else:
+        if again:
+            model.forget(benchmark.name)  # what a try that failed had kept
         _ask(model, benchmark, tasks, stamp, workspace)
     return _result(benchmark.name, name, wanted, workspace, reused=reused, seconds=time.monotonic() - started)
 
@@ -198,6 +218,7 @@ def _result(
             "reused": reused,
             "accuracy": float(stored["accuracy"]),
             "dagster/partition_row_count": int(stored["rows"]),
+            **described_quality(stored),
             "seconds": round(seconds, 2),
             "file": dg.MetadataValue.path(str(workspace.lake.responses_path(benchmark, model))),
         },

@@ -145,7 +145,8 @@ def _answers(workspace: Workspace) -> str:
 
 
 def _coverage(workspace: Workspace) -> str:
-    return _digest([workspace.lake.failures_state(), workspace.lake.pairs(), _registered(workspace)])
+    lake = workspace.lake
+    return _digest([lake.failures_state(), lake.not_applicable().to_pylist(), lake.pairs(), _registered(workspace)])
 
 
 def _onboarding(workspace: Workspace) -> str:

@@ -11,12 +11,13 @@ from enum import StrEnum
 
 from harness.entries import BenchmarkEntry, ModelEntry
 from warehouse.errors import CorruptFileError
-from warehouse.failures import Failure
+from warehouse.failures import NOT_APPLICABLE, Failure
 
+from .local_state import LocalState
 from .versions import serving
 from .workspace import Workspace
 
-__all__ = ["ENTRY", "Want", "Why", "entry_digest", "wanted", "wanted_now"]
+__all__ = ["ENTRY", "Want", "Why", "attempt_digest", "entry_digest", "wanted", "wanted_now"]
 
 ENTRY = "registry_entry"
 """Metadata key of a response file: `entry_digest` when it was written."""
@@ -26,8 +27,8 @@ class Why(StrEnum):
     """Why a model has to answer a benchmark."""
 
     NEW = "new"  # it never was asked
-    CHANGED = "changed"  # its answers are to an entry that reads differently now
-    FAILED = "failed"  # the last evaluation under this very entry failed
+    CHANGED = "changed"  # its entry reads differently now, or its weights or its task are others
+    FAILED = "failed"  # the last evaluation under this very entry, and with these very files, failed
 
 
 @dataclass(frozen=True)
@@ -37,26 +38,30 @@ class Want:
     benchmark: str
     why: Why
     failure: Failure | None = None  # of the last try under this very entry
+    what: str | None = None  # has changed, where it is not the entry
 
     def __str__(self) -> str:
-        tries = f" ({self.failure.kind}, attempt {self.failure.attempts + 1})" if self.failure else ""
-        return f"{self.benchmark}: {self.why}{tries}"
+        if self.failure:
+            return f"{self.benchmark}: {self.why} ({self.failure.kind}, attempt {self.failure.attempts + 1})"
+        return f"{self.benchmark}: {self.why}{f' ({self.what})' if self.what else ''}"
 
     def is_due(self, now: datetime) -> bool:
         """Whether the back-off of the last failure is over at `now` (UTC)."""
         return self.failure is None or self.failure.is_due(now)
 
 
-def wanted(workspace: Workspace) -> dict[str, list[Want]]:
+def wanted(workspace: Workspace, local: LocalState | None = None) -> dict[str, list[Want]]:
     """By model, the benchmarks it still has to answer; models with nothing to do are left out.
 
-    Reads metadata of the lake's files only. Nothing is wanted while the zoo, where it makes the models, is not built.
+    Reads metadata of the lake's files, and looks whether weights and tasks are what they were: on this machine, and
+    where `local` does, elsewhere. Nothing is wanted while the zoo, where it makes the models, is not built.
     """
     from harness.zoo import is_built
 
     if workspace.registry.made_by == "zoo" and not is_built(workspace.zoo, seed=workspace.seed):
         return {}
-    found = {model.name: list(_wants(model, workspace)) for model in workspace.registry.models}
+    local = local or LocalState(workspace)
+    found = {model.name: list(_wants(model, workspace, local)) for model in workspace.registry.models}
     return {model: wants for model, wants in found.items() if wants}
 
 
@@ -70,21 +75,23 @@ def _at_once(want: Want) -> bool:
     return want.why is not Why.FAILED
 
 
-def _wants(model: ModelEntry, workspace: Workspace) -> Iterator[Want]:
-    if model.budget and (serving(workspace.lake) is None or _is_onboarded(model, workspace)):
+def _wants(model: ModelEntry, workspace: Workspace, local: LocalState) -> Iterator[Want]:
+    if model.budget and (serving(workspace.lake) is None or _is_onboarded(model, workspace, local)):
         return  # without an embedder, nothing tells which few questions are telling
-    for benchmark in workspace.registry.benchmarks:
-        entry = entry_digest(model, benchmark, workspace)
+    for benchmark in workspace.registry.benchmarks_of(model):
+        entry, what = entry_digest(model, benchmark, workspace), None
         known = _metadata(benchmark.name, model.name, workspace)
         if known is not None and known.get(ENTRY, entry) == entry:  # imported answers have no entry, and hold
-            continue
+            what = local.change(known, model, benchmark)
+            if what is None:
+                continue
         failure = workspace.lake.failure(benchmark.name, model.name)
         why = Why.NEW if known is None else Why.CHANGED
-        if failure is not None and failure.entry in ("", entry):
+        if failure is None or failure.entry not in ("", entry, attempt_digest(model, benchmark, workspace, local)):
+            yield Want(benchmark.name, why, what=what)
+        elif failure.kind != NOT_APPLICABLE:
             interrupted = failure.retry_at <= failure.failed_at  # a kill or two may be an accident
             yield Want(benchmark.name, why if interrupted else Why.FAILED, failure)
-        else:
-            yield Want(benchmark.name, why)
 
 
 def _metadata(benchmark: str, model: str, workspace: Workspace) -> dict[str, str] | None:
@@ -94,17 +101,29 @@ def _metadata(benchmark: str, model: str, workspace: Workspace) -> dict[str, str
         return None
 
 
-def _is_onboarded(model: ModelEntry, workspace: Workspace) -> bool:
+def _is_onboarded(model: ModelEntry, workspace: Workspace, local: LocalState) -> bool:
     """Whether it has answered its budget of questions, under the entries as they read now, or more than that."""
-    benchmarks, lake = workspace.registry.benchmarks, workspace.lake
+    benchmarks, lake = workspace.registry.benchmarks_of(model), workspace.lake
     if any(lake.response_metadata(benchmark.name, model.name) for benchmark in benchmarks):
         return True  # it was evaluated in full
     answers = 0
     for benchmark in benchmarks:
         known = lake.onboarding_metadata(benchmark.name, model.name)
-        if known and known.get(ENTRY) == entry_digest(model, benchmark, workspace):
+        holds = known and known.get(ENTRY) == entry_digest(model, benchmark, workspace)
+        if known and holds and not local.change(known, model, benchmark):
             answers += int(known["rows"])
     return answers >= (model.budget or 0)
+
+
+def attempt_digest(
+    model: ModelEntry, benchmark: BenchmarkEntry, workspace: Workspace, local: LocalState | None = None
+) -> str:
+    """Digest of all that a failure depends on as far as it shows here: `entry_digest`, and files on this machine.
+
+    Once one of them changes, what failed is worth trying at once.
+    """
+    files = (local or LocalState(workspace)).digest(model, benchmark)
+    return f"{entry_digest(model, benchmark, workspace)}{f'-{files}' if files else ''}"
 
 
 def entry_digest(model: ModelEntry, benchmark: BenchmarkEntry, workspace: Workspace) -> str:
@@ -113,7 +132,8 @@ def entry_digest(model: ModelEntry, benchmark: BenchmarkEntry, workspace: Worksp
     The fingerprint says more (which weights, which version of the task), but takes seconds to find out.
     """
     how = {
-        "model": model.model_dump(include={"backend", "args", "trust_remote_code", "apply_chat_template"}),
+        "model": model.model_dump(include={"backend", "args", "trust_remote_code", "apply_chat_template"})
+        | ({"truncation": "refuse"} if model.truncation == "refuse" else {}),
         "benchmark": benchmark.model_dump(include={"tasks", "metric", "filter", "num_fewshot"}),
         "seed": workspace.seed,
         "zoo": workspace.zoo_recipe() if workspace.registry.made_by == "zoo" else None,

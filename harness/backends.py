@@ -8,6 +8,8 @@ all of them              prompts that are longer than the model's context, which
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar
@@ -37,6 +39,8 @@ __all__ = ["CHAT", "HFBackend", "backend_class", "watch_cut_prompts"]
 
 KEPT_TEXTS = 50_000  # encoded texts kept for reuse; a long one takes about 10 kB
 CHAT = "local-chat-completions"
+
+log = logging.getLogger(__name__)
 
 NoteCut = Callable[[str, tuple[Any, ...]], None]
 
@@ -254,7 +258,20 @@ def _count_embeddings(model: Any) -> int | None:
 # --- servers
 
 
-class _Completions:
+class _Concurrent(_Template):
+    """Of many requests at once, the first failure is the failure; how the others end is noise."""
+
+    async def get_batched_requests(self, *args: Any, **kwargs: Any) -> Any:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: log.debug("%s", context))
+        return await super().get_batched_requests(*args, **kwargs)
+
+    async def amodel_call(self, *, messages: Sequence[Any], **kwargs: Any) -> Any:
+        answers = await super().amodel_call(messages=messages, **kwargs)
+        _check_count(len(answers), len(messages))
+        return answers
+
+
+class _Completions(_Concurrent):
     """Reads the replies of a server that speaks OpenAI's completions protocol."""
 
     @staticmethod
@@ -264,11 +281,12 @@ class _Completions:
         return [_score(*asked) for asked in zip(choices, tokens, ctxlens, strict=True)]
 
     @staticmethod
-    def parse_generations(outputs: Any, **_: Any) -> list[str]:
-        return [_text_of(choice, choice.get("text")) for choice in _choices_of(outputs)]
+    def parse_generations(outputs: Any, contexts: Sequence[Any] | None = None, **_: Any) -> list[str]:
+        choices = _choices_of(outputs, None if contexts is None else len(contexts))
+        return [_text_of(choice, choice.get("text")) for choice in choices]
 
 
-class _ChatCompletions:
+class _ChatCompletions(_Concurrent):
     """Reads the replies of a server that speaks OpenAI's chat protocol."""
 
     think_end_token: str | None
@@ -290,16 +308,24 @@ class _ChatCompletions:
 def _choices_of(outputs: Any, expected: int | None = None) -> list[Mapping[str, Any]]:
     """The `choices` of a reply (or of several), in the order of the prompts."""
     choices: list[Mapping[str, Any]] = []
-    for output in outputs if isinstance(outputs, list) else [outputs]:
+    for output in outputs if isinstance(outputs, list) and outputs else [outputs]:
         found = output.get("choices") if isinstance(output, Mapping) else None
         if not isinstance(found, list) or not found or not all(isinstance(choice, Mapping) for choice in found):
             raise ServerRefused(f"the server's reply has no choices: {shortened(repr(output), 200)}; see its log")
-        choices += sorted(found, key=lambda choice: choice.get("index") or 0)
-    if expected is not None and len(choices) != expected:
-        raise ServerRefused(
-            f"the server answered {len(choices)} of {expected} prompts that it was sent together; set batch_size: 1"
-        )
+        places = [place if choice.get("index") is None else choice["index"] for place, choice in enumerate(found)]
+        if not all(isinstance(place, int) for place in places) or sorted(places) != list(range(len(found))):
+            raise ServerRefused(f"the choices of the server's reply are numbered {places}; set batch_size: 1")
+        choices += [choice for _, choice in sorted(zip(places, found, strict=True), key=lambda placed: placed[0])]
+    if expected is not None:
+        _check_count(len(choices), expected)
     return choices
+
+
+def _check_count(answered: int, asked: int) -> None:
+    if answered != asked:
+        raise ServerRefused(
+            f"the server answered {answered} of {asked} prompts that it was sent together; set batch_size: 1"
+        )
 
 
 def _text_of(choice: Mapping[str, Any], text: Any) -> str:

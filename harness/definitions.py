@@ -10,52 +10,51 @@ import importlib.metadata
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.digests import digest_of
 from harness.entries import BenchmarkEntry
+
+if TYPE_CHECKING:
+    from harness.tasks import TaskIndex
 
 __all__ = ["LocalTasks"]
 
 
 class LocalTasks:
-    """The task definitions in `folder` (a registry's tasks_dir); what was found is kept in `memory`, a folder."""
+    """The task definitions in `folder` (a registry's tasks_dir) as they are when this is made.
+
+    What is found out about them is kept in `memory`, a folder.
+    """
 
     def __init__(self, folder: Path, memory: Path) -> None:
         self._folder = folder
         self._file = memory / f"tasks-{digest_of(str(folder.absolute()))[:16]}.json"
+        # What the names mean: it changes with any file there, with lm-eval, and with where relative paths begin.
+        self._state = digest_of([importlib.metadata.version("lm_eval"), str(Path.cwd()), _looks_of(folder)])
+        known = self._read()
+        self._known: dict[str, Any] = known.get("benchmarks", {}) if known.get("state") == self._state else {}
 
     def configs(self, benchmark: BenchmarkEntry) -> dict[str, str]:
         """Leaf task → digest of its definition, its code and its data, as `TaskIndex.configs` finds them now.
 
         Raises TaskUnknown.
         """
-        return self.all_configs([benchmark])[benchmark.name]
+        key = digest_of(list(benchmark.tasks))
+        if not _holds(self._known.get(key)):
+            files = {str(path.absolute()) for path in self._index.local_files(benchmark)}
+            looks = {file: _looks_of(Path(file)) for file in sorted(files)}
+            self._known[key] = {"configs": self._index.configs(benchmark), "files": looks}
+            self._write({"state": self._state, "benchmarks": self._known})
+        return self._known[key]["configs"]
 
-    def all_configs(self, benchmarks: Iterable[BenchmarkEntry]) -> dict[str, dict[str, str]]:
-        """By benchmark, what `configs` gives."""
-        benchmarks, state = list(benchmarks), self._state()
-        known = self._read()
-        if known.get("state") != state:
-            known = {"state": state, "benchmarks": {}}
-        tasks = {benchmark.name: digest_of(list(benchmark.tasks)) for benchmark in benchmarks}
-        entries = known["benchmarks"]
-        if stale := [b for b in benchmarks if not _holds(entries.get(tasks[b.name]))]:
-            from harness.tasks import TaskIndex
+    @cached_property
+    def _index(self) -> TaskIndex:
+        from harness.tasks import TaskIndex
 
-            index = TaskIndex(self._folder)
-            for benchmark in stale:
-                files = sorted(str(path.absolute()) for path in index.local_files(benchmark))
-                looks = {file: _looks_of(Path(file)) for file in files}
-                entries[tasks[benchmark.name]] = {"configs": index.configs(benchmark), "files": looks}
-            self._write(known)
-        return {name: entries[key]["configs"] for name, key in tasks.items()}
-
-    def _state(self) -> str:
-        """Changes with any file in the folder, with the version of lm-eval, and with what relative paths mean."""
-        return digest_of([importlib.metadata.version("lm_eval"), str(Path.cwd()), _looks_of(self._folder)])
+        return TaskIndex(self._folder)
 
     def _read(self) -> dict[str, Any]:
         try:

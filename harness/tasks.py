@@ -336,8 +336,10 @@ def _referred_paths(value: Any, key: str = "") -> Iterator[Path]:
         for item in value:
             yield from _referred_paths(item, key=key)
     elif isinstance(value, str) and "\n" not in value and len(value) <= 1000:
-        if key in ("dataset_path", "dataset_kwargs"):
-            yield from _data_files(value)
+        if key in ("dataset_path", "dataset_kwargs") and (found := _data_files(value)):
+            yield from (
+                found if found == [Path(value)] else {file.parent for file in found}
+            )  # of a pattern, new files too
         if (module := _module_file(value)) is not None:
             yield from [module, *_imported_beside(module)]
 

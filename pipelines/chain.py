@@ -10,9 +10,11 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
 from assets.accelerators import count_accelerators
+from assets.local_state import LocalState
 from assets.staleness import stale
 from assets.wanted import wanted
 from assets.workspace import Workspace
+from harness.entries import RegistryError
 from warehouse.publish import publish
 from warehouse.read import is_whole
 
@@ -40,16 +42,35 @@ class ChainResult:
     refreshed: bool
 
 
-def run_chain(settings: Settings, workspace: Workspace, console: Console, *, full: bool = False) -> ChainResult:
-    """Build the zoo where the registry asks for it, evaluate what is missing or failed, refresh what is out of date.
+@dataclass(frozen=True)
+class Again:
+    """A model to ask again, whatever it has answered and however little has changed; one benchmark or all of its."""
 
-    With `full`, expensive experiments are refreshed as well, however little the pool has changed.
+    model: str
+    benchmark: str | None = None
+
+
+def run_chain(
+    settings: Settings,
+    workspace: Workspace,
+    console: Console,
+    *,
+    full: bool = False,
+    check: bool = False,
+    again: Again | None = None,
+) -> ChainResult:
+    """Build the zoo where the registry asks for it, evaluate what is missing, changed or failed, refresh what is out of
+    date.
+
+    With `full`, expensive experiments are refreshed as well, however little the pool has changed. With `check`, the
+    hub is asked whether models and tasks there are what they were.
 
     Raises:
         HomeBusy: another command works on this home.
         ModelNotFound: all models to evaluate come from the hub, and it cannot be reached.
         TaskUnknown: a benchmark names a task, metric or filter that lm-eval does not have.
         ChainFailed: a stage failed; what earlier stages made stays and is not made again.
+        RegistryError: `again` names a model or a benchmark that the registry does not have, or does not have it asked.
     """
     workspace = replace(workspace, progress=console.progress)
     with exclusive(settings.home), dg.DagsterInstance.get() as instance:
@@ -58,35 +79,80 @@ def run_chain(settings: Settings, workspace: Workspace, console: Console, *, ful
         register_models(instance, (m.name for m in workspace.registry.models))
         if workspace.registry.made_by == "zoo" and (why := _stale(workspace, instance).get(ZOO_KEY)):
             run_job(workspace, instance, console, ZOO, tags={REASON: f"zoo: {why}"})
-        found = _collect(settings, workspace, instance, console)
+        work = _work(workspace, console, check=check, again=again)
+        found = _evaluate(work, settings, workspace, instance, console)
         refreshed = _refresh(workspace, instance, console, full=full)
-        if added := _collect(settings, workspace, instance, console, known=found):  # those that need an embedder first
-            found += added
+        tried = {outcome.model for outcome in found}
+        later = {model: todo for model, todo in _work(workspace, console).items() if model not in tried}
+        if later:  # those that need an embedder first
+            found += _evaluate(later, settings, workspace, instance, console)
             refreshed |= _refresh(workspace, instance, console, full=full)
     return ChainResult(len(found), tuple(o.model for o in found if not o.succeeded), refreshed)
 
 
-def _collect(
+@dataclass(frozen=True)
+class _Todo:
+    """What one model is to be asked, and why."""
+
+    benchmarks: list[str]
+    reason: str
+    again: bool = False
+
+
+def _work(
+    workspace: Workspace, console: Console, *, check: bool = False, again: Again | None = None
+) -> dict[str, _Todo]:
+    """By model, what is wanted of it, and what is to be asked again."""
+    local = LocalState(workspace, ask_hub=check)
+    work = {
+        model: _Todo([want.benchmark for want in wants], "; ".join(map(str, wants)))
+        for model, wants in wanted(workspace, local).items()
+    }
+    for sentence in local.unknown:
+        console.say(f"  [yellow]![/] cannot be compared: {sentence}")
+    if again:
+        work[again.model] = _todo_again(again, workspace)
+    return work
+
+
+def _todo_again(again: Again, workspace: Workspace) -> _Todo:
+    model = workspace.registry.model(again.model)
+    benchmarks = [benchmark.name for benchmark in workspace.registry.benchmarks_of(model)]
+    if again.benchmark:
+        name = workspace.registry.benchmark(again.benchmark).name
+        if name not in benchmarks:
+            raise RegistryError(
+                f"The entry of {model.name} leaves {name} out; change its `benchmarks` or `except` first."
+            )
+        benchmarks = [name]
+    if model.budget:  # its few answers are asked for as if there were none
+        for name in benchmarks:
+            workspace.lake.drop_onboarding(model.name, name)
+    return _Todo(benchmarks, "asked again, as was wished", again=True)
+
+
+def _evaluate(
+    work: Mapping[str, _Todo],
     settings: Settings,
     workspace: Workspace,
     instance: dg.DagsterInstance,
     console: Console,
-    known: Sequence[Outcome] = (),
 ) -> list[Outcome]:
-    """Ask every model what is wanted of it, but for those whose outcome is `known`."""
-    tried = {outcome.model for outcome in known}
-    wants = {model: found for model, found in wanted(workspace).items() if model not in tried}
-    if not wants:
+    if not work:
         return []
-    work = {model: [want.benchmark for want in found] for model, found in wants.items()}
-    reasons = {model: "; ".join(map(str, found)) for model, found in wants.items()}
-    _check_before_evaluating(workspace, work)
+    asked = {model: todo.benchmarks for model, todo in work.items()}
+    _check_before_evaluating(workspace, asked)
     gpus = count_accelerators() if settings.device is None else 0
     workers = settings.evaluation_workers or gpus or _cpu_workers(workspace)
-    outcomes = []
-    for outcome in evaluate_models(work, workspace, instance, workers=workers, reasons=reasons):
+    reasons = {model: todo.reason for model, todo in work.items()}
+    again = {model for model, todo in work.items() if todo.again}
+    outcomes, known = [], workspace.lake.not_applicable().to_pylist()
+    for outcome in evaluate_models(asked, workspace, instance, workers=workers, reasons=reasons, again=again):
         outcomes.append(outcome)
         console.progress(len(outcomes), len(work), "models evaluated")
+    for pair in workspace.lake.not_applicable().to_pylist():
+        if pair not in known:
+            console.say(f"  {pair['model']} is not asked {pair['benchmark']}: {pair['reason']}")
     return outcomes
 
 
@@ -135,7 +201,8 @@ def _reason(error: SerializableErrorInfo | None) -> str:
     if error is None:
         return "unknown reason"
     kind, _, sentence = error.message.strip().partition(": ")
-    return sentence if kind.split(".")[0] in OWN else f"{kind}: {sentence}"
+    is_sentence = kind.split(".")[0] in OWN or kind.endswith(".Failure")
+    return sentence if is_sentence else f"{kind}: {sentence}"
 
 
 def _mend(workspace: Workspace, console: Console) -> None:

@@ -35,6 +35,8 @@ from .terminal import CommandError, command, open_home, out, table_of
 if TYPE_CHECKING:
     from embedder.router import Choice, Router
 
+    from .chain import Again
+
 BATCH = 64  # questions that `route` encodes between two steps of its bar
 
 
@@ -122,12 +124,26 @@ def run(
     full: Annotated[
         bool, typer.Option("--full", help="Also the expensive experiments, which else wait for the week to end.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Also ask the hub whether models and data there are what they were.")
+    ] = False,
+    again: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Ask this model again, whatever it has answered.", show_default=False),
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="With --again: only this benchmark.", show_default=False)
+    ] = None,
 ) -> None:
-    """Evaluate what is registered and missing, then refresh what depends on it."""
-    _chain(full=full)
+    """Evaluate what is registered and missing or has changed, then refresh what depends on it."""
+    from .chain import Again
+
+    if benchmark and not again:
+        raise typer.BadParameter("--benchmark goes with --again MODEL")
+    _chain(full=full, check=check, again=Again(again, benchmark) if again else None)
 
 
-def _chain(*, full: bool = False, **overrides: Any) -> None:
+def _chain(*, full: bool = False, check: bool = False, again: Again | None = None, **overrides: Any) -> None:
     from .chain import run_chain
 
     settings, workspace = open_home(**overrides)
@@ -139,7 +155,7 @@ def _chain(*, full: bool = False, **overrides: Any) -> None:
     with Console() as console:
         models = f"registry {workspace.registry.folder}" if workspace.registry.models else "imported results only"
         console.say(f"embedllm: home {settings.home}, {models}")
-        result = run_chain(settings, workspace, console, full=full)
+        result = run_chain(settings, workspace, console, full=full, check=check, again=again)
         if not result.evaluated and not result.refreshed:
             console.say("Nothing changed: every answer is there and everything made of them is up to date.")
     _summary(workspace)

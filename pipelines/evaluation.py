@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ import dagster as dg
 
 from assets.partitions import responses_key
 from assets.processes import end_with_parent
-from assets.wanted import entry_digest
+from assets.responses import AGAIN
+from assets.wanted import attempt_digest
 from assets.workspace import Workspace
 
 from .definitions import build_definitions
@@ -41,10 +42,11 @@ def evaluate_models(
     *,
     workers: int,
     reasons: Mapping[str, str] | None = None,
+    again: Collection[str] = (),
 ) -> Iterator[Outcome]:
     """Evaluate `work` (model → benchmarks), yielding each model as it ends; one that kills its process is recorded.
 
-    `reasons` (by model) are kept with the runs.
+    `reasons` (by model) are kept with the runs; models in `again` are asked whatever they answered before.
     """
     why = reasons or {}
     left = dict(work)
@@ -52,7 +54,8 @@ def evaluate_models(
         try:
             with _pool(min(workers, len(left))) as pool:
                 futures = [
-                    pool.submit(evaluate_model, model, benchmarks, why.get(model)) for model, benchmarks in left.items()
+                    pool.submit(evaluate_model, model, benchmarks, why.get(model), again=model in again)
+                    for model, benchmarks in left.items()
                 ]
                 for future in as_completed(futures):
                     outcome = future.result()
@@ -70,7 +73,7 @@ def evaluate_models(
 
 def _record_kill(model: str, benchmark: str, workspace: Workspace) -> None:
     registry = workspace.registry
-    entry = entry_digest(registry.model(model), registry.benchmark(benchmark), workspace)
+    entry = attempt_digest(registry.model(model), registry.benchmark(benchmark), workspace)
     workspace.lake.record_failure(benchmark, model, "out_of_memory", f"{model} on {benchmark}: {KILLED}", entry=entry)
 
 
@@ -87,7 +90,7 @@ def _start_worker(workers: int) -> None:
     end_with_parent()
 
 
-def evaluate_model(model: str, benchmarks: Sequence[str], reason: str | None = None) -> Outcome:
+def evaluate_model(model: str, benchmarks: Sequence[str], reason: str | None = None, *, again: bool = False) -> Outcome:
     """One run of the job `evaluate`, in this process."""
     result = (
         _definitions()
@@ -98,7 +101,7 @@ def evaluate_model(model: str, benchmarks: Sequence[str], reason: str | None = N
             asset_selection=[responses_key(b) for b in benchmarks],
             run_config=QUIET,
             raise_on_error=False,
-            tags={**CLI_TAGS, **({REASON: reason} if reason else {})},
+            tags={**CLI_TAGS, **({REASON: reason} if reason else {}), **({AGAIN: "true"} if again else {})},
         )
     )
     return Outcome(model, result.success)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,14 @@ from warehouse.layout import file_of, pairs_in
 from warehouse.questions import EVALUATION
 
 __all__ = [
+    "EVALUATIONS",
     "FINGERPRINT",
     "RESPONSES",
     "RESPONSE_PART",
     "SOURCES",
     "Written",
     "accuracy_of",
+    "evaluation_table",
     "identified",
     "is_imported",
     "lasting",
@@ -52,6 +55,21 @@ RESPONSES = pa.schema(
         "score": pa.float64(),
     }
 )
+
+EVALUATIONS = pa.schema(
+    {
+        "benchmark": pa.string(),
+        "model": pa.string(),
+        "asked": pa.int64(),
+        "unanswered": pa.int64(),
+        "truncated": pa.int64(),
+        "commonest_choice": pa.float64(),
+        "equal_scores": pa.float64(),
+        "chance": pa.float64(),
+        "finished": pa.timestamp("us"),  # UTC
+    }
+)
+"""How far the answers of a pair can be trusted; null where its evaluation did not say, or does not know."""
 
 SOURCES = "sources"
 """Metadata key of a response file: JSON list of where its answers come from, EVALUATION or imports."""
@@ -113,6 +131,24 @@ def response_part_metadata(benchmark: str, model: str, rows: pa.Table, sources: 
         "accuracy": repr(accuracy_of(rows)),
         SOURCES: json.dumps(sorted(sources)),
     }
+
+
+def evaluation_table(evaluated: Iterable[tuple[str, str, Mapping[str, str]]]) -> pa.Table:
+    """EVALUATIONS from (benchmark, model, metadata) of files with answers; imported ones have no row."""
+    rows = [
+        {"benchmark": benchmark, "model": model, **_quality(known)}
+        for benchmark, model, known in evaluated
+        if FINGERPRINT in known
+    ]
+    return pa.Table.from_pylist(rows, schema=EVALUATIONS) if rows else pa.Table.from_batches([], EVALUATIONS)
+
+
+def _quality(known: Mapping[str, str]) -> dict[str, object]:
+    counts = {name: int(known[name]) for name in ("asked", "unanswered", "truncated") if name in known}
+    shares = {name: float(known[name]) for name in ("commonest_choice", "equal_scores", "chance") if name in known}
+    finished = known.get("finished")
+    at = datetime.fromisoformat(finished).astimezone(UTC).replace(tzinfo=None) if finished else None
+    return {**counts, **shares, "finished": at}
 
 
 def accuracy_of(rows: pa.Table) -> float:

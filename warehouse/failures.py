@@ -17,7 +17,17 @@ from warehouse.errors import CorruptFileError
 from warehouse.files import replacing
 from warehouse.layout import FAILURE, pair_of
 
-__all__ = ["FAILURES", "INTERRUPTED", "Failure", "failure_table", "next_failure", "read_failure", "write_failure"]
+__all__ = [
+    "FAILURES",
+    "INTERRUPTED",
+    "NOT_APPLICABLE",
+    "Failure",
+    "failure_table",
+    "next_failure",
+    "not_applicable_table",
+    "read_failure",
+    "write_failure",
+]
 
 FAILURES = pa.schema(
     {
@@ -33,6 +43,9 @@ FAILURES = pa.schema(
 
 INTERRUPTED = "interrupted"
 """Kind that is recorded before an evaluation starts: it stays where the evaluation kills its process."""
+NOT_APPLICABLE = "not_applicable"
+"""Kind of a pair that cannot be asked: recorded like a failure, and neither one nor tried again."""
+_NOT_APPLICABLE_COLUMNS = ("benchmark", "model", "reason")
 _FIRST_DELAY, _LONGEST_DELAY = timedelta(hours=12), timedelta(days=7)
 _INTERRUPTIONS = 4  # so many in a row are no accident: from the fourth on they wait as others do
 
@@ -90,9 +103,16 @@ def read_failure(path: Path) -> Failure | None:
         raise CorruptFileError(path, f"it is no record of a failure: {error}") from error
 
 
+def not_applicable_table(folder: Path) -> pa.Table:
+    """benchmark, model and reason of the pairs under `folder` (lake/responses) that cannot be asked, sorted."""
+    rows = [row for row in _rows(folder) if row["kind"] == NOT_APPLICABLE]
+    schema = pa.schema([FAILURES.field(name) for name in _NOT_APPLICABLE_COLUMNS])
+    return pa.Table.from_pylist(rows, schema=schema) if rows else pa.Table.from_batches([], schema)
+
+
 def failure_table(folder: Path) -> pa.Table:
     """FAILURES of all pairs under `folder` (lake/responses), sorted."""
-    rows = list(_rows(folder))
+    rows = [row for row in _rows(folder) if row["kind"] != NOT_APPLICABLE]
     # Most often nothing failed; from_pylist and empty_table load pandas, a quarter of a second.
     return pa.Table.from_pylist(rows, schema=FAILURES) if rows else pa.Table.from_batches([], FAILURES)
 

@@ -30,6 +30,7 @@ from warehouse.answers import (
     FINGERPRINT,
     Written,
     accuracy_of,
+    evaluation_table,
     identified,
     is_imported,
     lasting,
@@ -38,7 +39,15 @@ from warehouse.answers import (
     response_part_metadata,
 )
 from warehouse.damage import NO_QUESTIONS, Damage, find_damage, find_new_damage, move_aside
-from warehouse.failures import INTERRUPTED, Failure, failure_table, next_failure, read_failure, write_failure
+from warehouse.failures import (
+    INTERRUPTED,
+    Failure,
+    failure_table,
+    next_failure,
+    not_applicable_table,
+    read_failure,
+    write_failure,
+)
 from warehouse.files import content_digest, locked, metadata_of, read_metadata, read_parquet, write_parquet
 from warehouse.layout import FAILURE, decoded, encoded, file_of, pairs_in, questions_file
 from warehouse.questions import EVALUATION, described, merge_questions, read_questions
@@ -280,6 +289,14 @@ class Lake:
     def failures(self) -> pa.Table:
         """The pairs whose last evaluation failed (FAILURES)."""
         return failure_table(self.root / "responses")
+
+    def not_applicable(self) -> pa.Table:
+        """benchmark, model and reason of the pairs that were found not to be askable."""
+        return not_applicable_table(self.root / "responses")
+
+    def evaluations(self) -> pa.Table:
+        """How far the answers of each pair can be trusted (EVALUATIONS), as its evaluation noted it."""
+        return evaluation_table((*pair, self.response_metadata(*pair) or {}) for pair in self.pairs())
 
     # --- answers to a chosen few questions, which nothing trains on
 

@@ -156,6 +156,10 @@ def _load_failures(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str)
     _insert(connection, name, lake.failures())
 
 
+def _load_evaluations(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
+    _insert(connection, name, lake.evaluations())
+
+
 def _load_superseded(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
     _insert(connection, name, lake.superseded())
 
@@ -201,12 +205,14 @@ _LOADERS: dict[str, Callable[[duckdb.DuckDBPyConnection, Lake, str], None]] = {
     "questions": _load_questions,
     "responses": _load_responses,
     "onboarding_responses": _load_onboarding_responses,
+    "evaluations": _load_evaluations,
     "failures": _load_failures,
     "superseded": _load_superseded,
 }
 
 TABLES = (
     *_LOADERS,
+    "not_applicable",
     "question_embeddings",
     "embedders",
     "model_embeddings",

@@ -112,7 +112,9 @@ class FakeHarness:
 
         evaluate = SimpleNamespace(LoadedModel=LoadedModel, fingerprint=self.fingerprint, evaluate=self.evaluate)
         patch.setitem(sys.modules, "harness.evaluate", evaluate)  # pyright: ignore[reportArgumentType]
-        patch.setitem(sys.modules, "harness.tasks", SimpleNamespace(TaskIndex=lambda _: None))  # pyright: ignore[reportArgumentType]
+        patch.setitem(
+            sys.modules, "harness.tasks", SimpleNamespace(TaskIndex=lambda _: SimpleNamespace(questions=lambda _: None))
+        )  # pyright: ignore[reportArgumentType]
 
     def fingerprint(self, model: Any, benchmark: Any, _: object) -> str:
         if {model.entry.name, f"{model.entry.name} {benchmark.name}"} & self.faulty:

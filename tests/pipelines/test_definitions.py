@@ -51,6 +51,16 @@ CHECKS = {
     "question_embeddings:embeddings_are_finite",
     "embedder:model_embeddings_are_finite",
 }
+OF_ANSWERS = {
+    "every_question_is_answered",
+    "prompts_are_whole",
+    "answers_differ",
+    "accuracy_is_not_below_chance",
+}
+
+
+def _checks_of(*benchmarks: str) -> set[str]:
+    return CHECKS | {f"responses/{benchmark}:{check}" for benchmark in benchmarks for check in OF_ANSWERS}
 
 
 def _definitions(home: Path, registry: Path | None = None) -> dg.Definitions:
@@ -77,7 +87,7 @@ def test_the_demo_has_the_zoo_an_asset_a_skill_and_the_stages(tmp_path):
     answers = {f"responses/{skill}": "collection" for skill in SKILLS}
     assert _groups(definitions) == {"zoo": "collection", **answers, **STAGES}
     assert _jobs(definitions) == {"train_zoo", "evaluate", "refresh"}
-    assert _checks(definitions) == CHECKS
+    assert _checks(definitions) == _checks_of(*SKILLS)
 
 
 def test_the_paper_has_ten_benchmarks_by_112_models(tmp_path):
@@ -86,7 +96,7 @@ def test_the_paper_has_ten_benchmarks_by_112_models(tmp_path):
     answers = {f"responses/{benchmark}": "collection" for benchmark in PAPER}
     assert _groups(definitions) == {**answers, **STAGES}
     assert _jobs(definitions) == {"evaluate", "refresh"}
-    assert _checks(definitions) == CHECKS
+    assert _checks(definitions) == _checks_of(*PAPER)
     graph = definitions.resolve_asset_graph()
     with dg.DagsterInstance.ephemeral() as instance:
         register_models(instance, (model.name for model in load_registry(PAPER_REGISTRY, tmp_path).models))

@@ -59,6 +59,26 @@ CREATE TABLE IF NOT EXISTS failures (
     PRIMARY KEY (benchmark, model)
 );
 
+CREATE TABLE IF NOT EXISTS not_applicable (
+    benchmark VARCHAR,
+    model VARCHAR,
+    reason VARCHAR NOT NULL,
+    PRIMARY KEY (benchmark, model)
+);
+
+CREATE TABLE IF NOT EXISTS evaluations (
+    benchmark VARCHAR,
+    model VARCHAR,
+    asked BIGINT CHECK (asked >= 0),
+    unanswered BIGINT CHECK (unanswered >= 0),
+    truncated BIGINT CHECK (truncated >= 0),
+    commonest_choice DOUBLE CHECK (commonest_choice BETWEEN 0 AND 1),
+    equal_scores DOUBLE CHECK (equal_scores BETWEEN 0 AND 1),
+    chance DOUBLE CHECK (chance BETWEEN 0 AND 1),
+    finished TIMESTAMP,
+    PRIMARY KEY (benchmark, model)
+);
+
 CREATE TABLE IF NOT EXISTS superseded (
     benchmark VARCHAR NOT NULL,
     model VARCHAR NOT NULL,

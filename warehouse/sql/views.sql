@@ -40,16 +40,23 @@ WITH answered AS (
 SELECT model, benchmark,
     CASE
         WHEN kind IS NOT NULL THEN 'failed'
-        WHEN n > 0 THEN 'done'
+        WHEN answered.n > 0 THEN 'done'
+        WHEN not_applicable.reason IS NOT NULL THEN 'not_applicable'
         WHEN chosen > 0 THEN 'onboarded'
         WHEN superseded > 0 THEN 'superseded'
         ELSE 'missing'
     END AS status,
-    coalesce(n, chosen, 0) AS n, coalesce(asked_of, 0) AS asked_of,
-    kind, reason, attempts, retry_at, coalesce(superseded, 0) AS superseded
+    coalesce(answered.n, chosen, 0) AS n, coalesce(asked_of, 0) AS asked_of,
+    kind, coalesce(failures.reason, not_applicable.reason) AS reason, attempts, retry_at,
+    coalesce(superseded, 0) AS superseded,
+    accuracy, ci_low, ci_high, chance, unanswered, truncated, commonest_choice
 FROM models
 CROSS JOIN benchmarks
 LEFT JOIN answered USING (model, benchmark)
+LEFT JOIN (SELECT model, benchmark, accuracy, ci_low, ci_high FROM leaderboard WHERE NOT estimated)
+    USING (model, benchmark)
+LEFT JOIN evaluations USING (model, benchmark)
+LEFT JOIN not_applicable USING (model, benchmark)
 LEFT JOIN chosen USING (model, benchmark)
 LEFT JOIN earlier USING (model, benchmark)
 LEFT JOIN asked USING (benchmark)

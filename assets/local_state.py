@@ -1,0 +1,76 @@
+"""What decides answers, as it is now: weights, task definitions, their code and their data."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from harness.definitions import LocalTasks
+from harness.digests import digest_of, remember_digests
+from harness.entries import BenchmarkEntry, ModelEntry
+from harness.errors import HarnessError
+from harness.fingerprints import find_change, fingerprint_of
+from harness.identity import local_versions
+
+from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from harness.tasks import TaskIndex
+
+__all__ = ["LocalState"]
+
+log = logging.getLogger(__name__)
+
+
+class LocalState:
+    """Looks at what lies on this machine; files that have not changed since another process looked are not read.
+
+    With `ask_hub`, also at what else an answer depends on: the hub's branches and the version of lm-eval. What could
+    not be found out is told in `unknown`, a sentence a model or benchmark.
+    """
+
+    def __init__(self, workspace: Workspace, *, ask_hub: bool = False) -> None:
+        self._seed = workspace.seed
+        self._ask_hub = ask_hub
+        self.unknown: list[str] = []
+        remember_digests(workspace.cache / "digests.jsonl")
+        folder = workspace.registry.tasks_dir
+        self._tasks = LocalTasks(folder, workspace.cache) if folder is not None and folder.is_dir() else None
+
+    def change(self, known: Mapping[str, str], model: ModelEntry, benchmark: BenchmarkEntry) -> str | None:
+        """What has changed since the answers described by `known` (their metadata) were given; None: nothing."""
+        what = find_change(known, model, benchmark, self._configs(benchmark), self._seed)
+        return self._change_elsewhere(known, model, benchmark) if what is None and self._ask_hub else what
+
+    def _change_elsewhere(self, known: Mapping[str, str], model: ModelEntry, benchmark: BenchmarkEntry) -> str | None:
+        before = known.get("fingerprint")  # imported answers have none
+        try:
+            configs = self._configs(benchmark) or self._own_tasks.configs(benchmark)
+            now = fingerprint_of(model, benchmark, configs, self._seed, importlib.metadata.version("lm_eval"))
+        except HarnessError as error:
+            if (sentence := str(error)) not in self.unknown:
+                self.unknown.append(sentence)
+            return None
+        return None if before in (None, now) else "its branch on the hub, its task or lm-eval's version"
+
+    @cached_property
+    def _own_tasks(self) -> TaskIndex:
+        from harness.tasks import TaskIndex
+
+        return TaskIndex(None)
+
+    def digest(self, model: ModelEntry, benchmark: BenchmarkEntry) -> str:
+        """Digest of all that an evaluation of this pair would read here; empty where that is nothing."""
+        found = [local_versions(model), self._configs(benchmark) or {}]
+        return digest_of(found)[:8] if any(found) else ""
+
+    def _configs(self, benchmark: BenchmarkEntry) -> dict[str, str] | None:
+        """None where they cannot be told: lm-eval's own, or a task that is not there, as its evaluation will say."""
+        try:
+            return self._tasks.configs(benchmark) if self._tasks else None
+        except HarnessError as error:
+            log.info("%s", error)
+            return None

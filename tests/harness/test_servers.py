@@ -1,0 +1,284 @@
+"""Servers that answer, and with something else than was asked for: nothing of that becomes a row."""
+
+import json
+import math
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.entries import BenchmarkEntry, ModelEntry
+from harness.errors import (
+    HarnessError,
+    ImplausibleAnswers,
+    NoLogProbabilities,
+    NotApplicable,
+    NotNumbers,
+    PromptTooLong,
+    ServerRefused,
+    TooFewAnswered,
+)
+from harness.evaluate import LoadedModel, TaskIndex, evaluate
+
+CAPITALS = BenchmarkEntry(name="capitals", tasks=("capitals",), metric="acc")
+SUMS = BenchmarkEntry(name="sums", tasks=("sums",), metric="exact_match", filter="flexible")
+FRANCE = "What is the capital of France?\nAnswer:"
+
+Reply = Callable[[dict[str, Any]], Any]
+Serve = Callable[[Reply], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(reply: Reply) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = json.dumps(reply(request)).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self) -> None:
+                self.send_error(404)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}/v1"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(params=[1, 2], ids=["one at a time", "two at a time"])
+def completions(
+    request: pytest.FixtureRequest, serve: Serve, model_dir: Path, tmp_path: Path
+) -> Callable[..., LoadedModel]:
+    def connect(reply: Reply, **fields: Any) -> LoadedModel:
+        args = {"base_url": f"{serve(reply)}/completions", "model": "tiny", "tokenizer": str(model_dir)}
+        args |= {"max_retries": 1, "num_concurrent": request.param} | fields.pop("args", {})
+        entry = ModelEntry(name="served", backend="local-completions", args=args, **fields)
+        return LoadedModel(entry, cache_dir=tmp_path / "cache")
+
+    return connect
+
+
+@pytest.fixture
+def chat(serve: Serve, tmp_path: Path) -> Callable[..., LoadedModel]:
+    def connect(reply: Reply, **args: Any) -> LoadedModel:
+        args |= {"base_url": f"{serve(reply)}/chat/completions", "model": "tiny", "max_retries": 1}
+        entry = ModelEntry(name="chat", backend="local-chat-completions", args=args, apply_chat_template=True)
+        return LoadedModel(entry, cache_dir=tmp_path / "cache")
+
+    return connect
+
+
+def scored(logprobs: Callable[[list[int]], Any]) -> Reply:
+    return lambda request: {"choices": [{"index": i, "logprobs": logprobs(p)} for i, p in enumerate(request["prompt"])]}
+
+
+def echoed(scores: Callable[[list[int]], list[Any]], generated: int = 1) -> Reply:
+    """As it should be: a score a prompt token (none of the first), and one for the token that was generated."""
+
+    def logprobs(prompt: list[int]) -> dict[str, Any]:
+        all_scores = [None, *scores(prompt)[1:], *[-0.1] * generated]
+        return {"token_logprobs": all_scores, "top_logprobs": [None, *[{"x": -0.01}] * (len(all_scores) - 1)]}
+
+    return scored(logprobs)
+
+
+def by_token(prompt: list[int]) -> list[float]:
+    """The later a word stands in the vocabulary, the likelier: Rome before Paris, Oslo before Lima."""
+    return [-30.0 + token for token in prompt]
+
+
+def said(text: Any, finish: str = "stop", **message: Any) -> Reply:
+    return lambda _: {"choices": [{"index": 0, "finish_reason": finish, "message": {"content": text, **message}}]}
+
+
+def evaluated(model: LoadedModel, tasks_dir: Path, benchmark: BenchmarkEntry = CAPITALS) -> Any:
+    return evaluate(model, benchmark, TaskIndex(tasks_dir))
+
+
+@pytest.mark.parametrize("generated", [0, 1])
+def test_log_probabilities_of_the_prompt_are_read_whether_or_not_a_token_was_generated(
+    completions: Callable[..., LoadedModel], tasks_dir: Path, generated: int
+) -> None:
+    done = evaluated(completions(echoed(by_token, generated)), tasks_dir)
+
+    assert done.answers["correct"].to_pylist() == [False, True, True, False]  # Rome, Rome, Oslo, Oslo
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "problem"),
+    [
+        (  # echo is ignored
+            {"token_logprobs": [-0.5], "top_logprobs": [{"42": -0.5}]},
+            "its reply has 1 log probabilities to a prompt of 10 tokens",
+        ),
+        (None, "its reply has no logprobs"),
+        ({"content": [{"token": "4", "logprob": -0.5}]}, r"logprobs in another form \(content\)"),
+        ({"token_logprobs": [None] * 11, "top_logprobs": [None] * 11}, "has none for some tokens of the prompt"),
+        ({"token_logprobs": [None, *[-1] * 10], "top_logprobs": None}, "another form"),
+        ({"token_logprobs": [None, *["-1"] * 10], "top_logprobs": [None, *[{"x": -1}] * 10]}, "has none for some"),
+        ({"token_logprobs": [None, *[-1] * 12], "top_logprobs": [None, *[{"x": -1}] * 12]}, "13 log probabilities"),
+    ],
+)
+def test_a_server_without_log_probabilities_of_the_prompt_is_refused_at_the_first_answer(
+    completions: Callable[..., LoadedModel], tasks_dir: Path, logprobs: Any, problem: str
+) -> None:
+    asked: list[Any] = []
+
+    def reply(request: dict[str, Any]) -> Any:
+        asked.append(request)
+        return scored(lambda _: logprobs)(request)
+
+    with pytest.raises(NoLogProbabilities, match=rf"{problem}.*This server gives no log probabilities of the prompt"):
+        evaluated(completions(reply), tasks_dir)
+    assert len(asked) <= 2  # as many as were under way
+
+
+def test_scores_that_are_not_finite(completions: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    with pytest.raises(NotNumbers, match=r"on benchmark 'capitals': document \d of task 'capitals' .*is nan.*dtype"):
+        evaluated(completions(echoed(lambda prompt: [math.nan] * len(prompt))), tasks_dir)
+
+
+def test_scores_that_do_not_depend_on_the_choice(completions: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    with pytest.raises(ImplausibleAnswers, match="in each of the first 4 questions all choices have the same log prob"):
+        evaluated(completions(echoed(lambda prompt: [-1.0] * len(prompt))), tasks_dir)
+
+
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        ({"error": {"message": "engine overloaded"}}, r"no choices: \{'error': .*engine overloaded"),
+        ({"choices": []}, "no choices"),
+        ({"choices": None}, "no choices"),
+        ([], "no choices"),
+        ("busy", "no choices: 'busy'"),
+        ({"choices": ["42"]}, "no choices"),
+    ],
+)
+@pytest.mark.parametrize("benchmark", [CAPITALS, SUMS])
+def test_a_reply_without_choices(
+    completions: Callable[..., LoadedModel], tasks_dir: Path, benchmark: BenchmarkEntry, reply: Any, problem: str
+) -> None:
+    with pytest.raises(ServerRefused, match=problem):
+        evaluated(completions(lambda _: reply), tasks_dir, benchmark)
+
+
+def test_fewer_choices_than_prompts(completions: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    def one_only(request: dict[str, Any]) -> Any:
+        return {"choices": echoed(by_token)(request)["choices"][:1]}
+
+    with pytest.raises(ServerRefused, match="answered 1 of 2 prompts that it was sent together; set batch_size: 1"):
+        evaluated(completions(one_only, batch_size=2), tasks_dir)
+
+
+@pytest.mark.parametrize("indexes", [[0], [1], [0, 0], ["a", "b"]])
+def test_texts_are_not_taken_for_answers_to_other_prompts(
+    completions: Callable[..., LoadedModel], tasks_dir: Path, tmp_path: Path, indexes: list[Any]
+) -> None:
+    def some(_: dict[str, Any]) -> Any:
+        return {"choices": [{"index": index, "text": "42"} for index in indexes]}
+
+    with pytest.raises(ServerRefused, match="set batch_size: 1"):
+        evaluated(completions(some, batch_size=2), tasks_dir, SUMS)
+
+
+def test_choices_may_come_in_any_order(completions: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    def backwards(request: dict[str, Any]) -> Any:
+        return {"choices": echoed(by_token)(request)["choices"][::-1]}
+
+    done = evaluated(completions(backwards, batch_size=2), tasks_dir)
+    assert done.answers["correct"].to_pylist() == [False, True, True, False]
+
+
+def test_prompts_that_are_cut_are_counted_or_refused(completions: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    short = {"max_length": 10}  # one of which is the token generated: 9 of 10 tokens
+    done = evaluated(completions(echoed(by_token), args=short), tasks_dir)
+    assert (done.answers.num_rows, done.metadata["truncated"]) == (4, "4")
+    assert evaluated(completions(echoed(by_token)), tasks_dir).metadata["truncated"] == "0"
+
+    with pytest.raises(PromptTooLong, match=r"has 10 tokens and the model takes 9 \('What is the capital of"):
+        evaluated(completions(echoed(by_token), args=short, truncation="refuse"), tasks_dir)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        said(None),
+        said(None, "length", reasoning_content="Let me think"),
+        said("", "length"),
+        said("", "content_filter"),
+        said([{"type": "thinking", "thinking": "Let me"}]),
+        lambda _: {"choices": [{"index": 0, "finish_reason": "content_filter"}]},
+        lambda _: {"choices": [{"index": 0, "message": None}]},
+    ],
+)
+def test_a_chat_reply_without_content_is_never_a_wrong_answer(
+    chat: Callable[..., LoadedModel], tasks_dir: Path, reply: Reply
+) -> None:
+    with pytest.raises(TooFewAnswered, match=r"2 of 2 questions got no answer.*raise max_gen_toks"):
+        evaluated(chat(reply), tasks_dir, SUMS)
+
+
+def test_reasoning_that_was_cut_off_is_no_answer(chat: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    with pytest.raises(TooFewAnswered):
+        evaluated(chat(said("it may be 42, or", "length"), think_end_token="</think>"), tasks_dir, SUMS)
+    done = evaluated(chat(said("or 7?</think> 42", "length"), think_end_token="</think>"), tasks_dir, SUMS)
+    assert done.answers["correct"].to_pylist() == [True, False]
+
+
+@pytest.mark.parametrize("content", ["42", [{"type": "text", "text": "4"}, {"type": "text", "text": "2"}]])
+def test_content_is_an_answer_in_one_piece_or_in_parts(
+    chat: Callable[..., LoadedModel], tasks_dir: Path, content: Any
+) -> None:
+    assert evaluated(chat(said(content)), tasks_dir, SUMS).answers["correct"].to_pylist() == [True, False]
+
+
+def test_only_empty_texts_stop_the_model(chat: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    with pytest.raises(ImplausibleAnswers, match="the first 2 answers are all empty"):
+        evaluated(chat(said("")), tasks_dir, SUMS)
+
+
+def test_now_and_then_no_content_leaves_a_question_without_a_row(
+    chat: Callable[..., LoadedModel], tmp_path: Path, write_task: Callable[..., None], tasks_dir: Path
+) -> None:
+    from tests.harness.conftest import SUM
+
+    write_task(tasks_dir, "many", [{"sum": f"{i} + 1", "answer": f"#### {i + 1}"} for i in range(20)], SUM)
+    many = BenchmarkEntry(name="many", tasks=("many",), metric="exact_match", filter="flexible")
+
+    def reply(request: dict[str, Any]) -> Any:
+        number = int(request["messages"][-1]["content"].split()[2])
+        return said(None if number == 13 else str(number + 1))(request)
+
+    done = evaluated(chat(reply), tasks_dir, many)
+    assert done.answers["doc_id"].to_pylist() == [i for i in range(20) if i != 13]
+    assert set(done.answers["correct"].to_pylist()) == {True}
+    assert (done.metadata["asked"], done.metadata["unanswered"]) == ("20", "1")
+
+
+def test_a_chat_server_is_not_asked_what_it_cannot_be(chat: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    def never(_: Any) -> Any:
+        raise AssertionError
+
+    with pytest.raises(
+        NotApplicable, match=r"no log probabilities, which task 'capitals' \(multiple_choice\)"
+    ) as caught:
+        evaluated(chat(never), tasks_dir)
+    assert isinstance(caught.value, HarnessError)
