@@ -156,6 +156,8 @@ def _diagnosis(error: Exception, stage: Stage) -> tuple[type[HarnessError], str]
         return OutOfMemory, (
             f"memory ran out while {stage.value} ({said}); set a smaller batch_size or dtype, or use a larger device"
         )
+    if stage is Stage.MODEL and _is_damaged_file(error):
+        return ModelIncomplete, f"a file of its weights is damaged or incomplete ({said}); download or export it again"
     if isinstance(error, ImportError):
         return (
             EvaluationFailed,
@@ -196,6 +198,13 @@ def _is_out_of_memory(error: Exception) -> bool:
     return bool(names & {"OutOfMemoryError", "MemoryError"}) or (
         isinstance(error, RuntimeError)
         and re.search(r"can't allocate memory|out of memory", str(error), re.IGNORECASE) is not None
+    )
+
+
+def _is_damaged_file(error: Exception) -> bool:
+    """What safetensors, and torch of older files, say of a file that ends too early or is another kind of file."""
+    return type(error).__name__ in ("SafetensorError", "UnpicklingError") or (
+        isinstance(error, RuntimeError) and "PytorchStreamReader" in str(error)
     )
 
 
