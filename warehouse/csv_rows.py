@@ -1,6 +1,6 @@
 """CSV files as people write them: any line ends, and the row and the cause where one is not whole.
 
-DuckDB reads a file fast where all its rows end alike. Other files are copied row by row to Parquet first.
+DuckDB reads a regular file, in which all rows end alike, fast. Others are copied row by row to Parquet first.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import mmap
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from warehouse.errors import ImportRefused
 
-__all__ = ["LONGEST_LINE", "copy_rows", "read_header", "rows_end_alike"]
+__all__ = ["LONGEST_LINE", "copy_rows", "is_regular", "read_header"]
 
 LONGEST_LINE = 8 * 2**20  # bytes for DuckDB, whose own limit is 2 MB; characters for Python
 
@@ -34,12 +35,17 @@ _CAUSES = {
 """What Python's reader says, and what it means."""
 
 
-def rows_end_alike(path: Path) -> bool:
-    """Whether every row of a CSV file ends in LF, or every one in CRLF; quoted fields may hold any line breaks."""
+def is_regular(path: Path) -> bool:
+    """Whether a CSV file begins with its header and every row ends in LF, or every one in CRLF.
+
+    Quoted fields may hold any line breaks.
+    """
     if path.stat().st_size == 0:
         return True
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if mapped[:4].removeprefix(BOM_UTF8).startswith((b"\n", b"\r")):
+        return False
     if mapped.find(b"\r") < 0:
         return True
     content = np.frombuffer(mapped, np.uint8)
@@ -94,6 +100,8 @@ def _read_rows(path: Path) -> Iterator[list[str]]:
                 if not row and width != 1:  # a blank line
                     continue
                 width = width or len(row)
+                if len(row) == width + 1 and not row[-1]:  # a comma at the end, which DuckDB takes as well
+                    row.pop()
                 if len(row or [""]) != width:
                     raise csv.Error(_explain_width(len(row), width, lines))
                 yield row or [""]

@@ -22,7 +22,7 @@ from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.files import read_parquet, write_parquet
 from warehouse.labels import read_labels
 from warehouse.lake import Lake
-from warehouse.published import Answers, NameFault, Published, find_case_twins, open_scratch, read_published
+from warehouse.published import Answers, NameFault, Published, open_scratch, read_published
 from warehouse.questions import QUESTION_PART, merge_questions, question_ids, split_of
 from warehouse.sources import Source, digest_of, find_source
 from warehouse.staging import Staging
@@ -139,7 +139,10 @@ class _Incoming:
         self.contradictions: list[str] = []
 
     def refuse_case_twins(self) -> None:
-        """Raises ImportRefused where names differ in letter case only from names that the lake has and will keep."""
+        """Raises ImportRefused where new names differ in letter case only from names that the lake has and will keep.
+
+        File systems exist on which they would share a folder.
+        """
         pairs = self.lake.pairs()
         known = {
             "benchmark": ({benchmark for benchmark, _ in pairs}, self.published.benchmarks),
@@ -147,8 +150,10 @@ class _Incoming:
         }
         problems = []
         for place, (kind, (stored, brought)) in enumerate(known.items()):
-            for old, new in find_case_twins(brought, stored - set(brought)):
-                if any(pair[place] == old and not self._is_only_ours(*pair) for pair in pairs):
+            new_names = {name.casefold(): name for name in set(brought) - stored}
+            for old in sorted(stored - set(brought)):
+                new = new_names.get(old.casefold())
+                if new and any(pair[place] == old and not self._is_only_ours(*pair) for pair in pairs):
                     problems.append(
                         f"the {kind} name {new!r} differs from {old!r}, which the lake has, in letter case only; "
                         "write it alike"

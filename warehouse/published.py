@@ -5,7 +5,7 @@ Prompts, most of what a file holds, are read twice but not kept: first a hash a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from warehouse.questions import SPLITS
 from warehouse.sources import Source
 from warehouse.tables import EXAMPLES, NEEDED, ImportedTable
 
-__all__ = ["MODEL_NAME", "Answers", "NameFault", "Published", "find_case_twins", "open_scratch", "read_published"]
+__all__ = ["MODEL_NAME", "Answers", "NameFault", "Published", "open_scratch", "read_published"]
 
 MEMORY = "500MB"  # of DuckDB's buffers; the process with all its libraries stays under 1 GB
 NAMES_SHOWN = 20  # of those that are refused
@@ -147,10 +147,14 @@ class _Reader:
         self.files = source.files
         self.tables = [ImportedTable(connection, file.path, scratch) for file in source.files]
         by_file = source.files[0].split is not None
+        with_split = [table.path.name for table in self.tables if "split" in table.columns]
         self.split_by_file = by_file and not split_table
-        self.split_by_column = (
-            any("split" in table.columns for table in self.tables) and not by_file and not split_table
-        )
+        self.split_by_column = bool(with_split) and not by_file and not split_table
+        without_split = [table.path.name for table in self.tables if table.path.name not in with_split]
+        if self.split_by_column and without_split:
+            shown = ", ".join(without_split[:EXAMPLES])
+            problem = f"{with_split[0]} has a column split, but {len(without_split)} of its files have none ({shown})"
+            raise ImportRefused(source.name, [f"{problem}; a split table can be given with --split"])
         self.checked = (*NEEDED, "split") if self.split_by_column else NEEDED
         for table in self.tables:
             table.require(self.checked)
@@ -244,8 +248,8 @@ class _Reader:
         rows = "SELECT benchmark AS name, spot FROM raw JOIN covered USING (category)"
         if self._note_names("benchmark", names, fault_of, rows):
             self.problems.append(
-                "a category has its own name as a benchmark unless an entry of the registry's benchmarks.yaml lists it "
-                "in `covers`, which puts it under the name of that entry"
+                "to have a category under another benchmark name, list it in `covers` of an entry of the registry's "
+                "benchmarks.yaml"
             )
 
     def load_texts(self) -> None:
@@ -278,7 +282,8 @@ class _Reader:
     def _note_names(self, kind: str, names: Collection[str], fault_of: NameFault, rows: str) -> bool:
         """Notes the names that cannot be used, with the rows that have them; `rows` is SQL for name and spot."""
         faults = {name: fault for name in names if (fault := fault_of(name))}
-        twins = find_case_twins(names)
+        first_with: dict[str, str] = {}
+        twins = [(first, name) for name in names if (first := first_with.setdefault(name.casefold(), name)) != name]
         places = self._find_names([*faults, *(name for pair in twins for name in pair)], rows)
         told = [f"the {kind} name {fault} ({places[name]})" for name, fault in faults.items()]
         told += [
@@ -308,14 +313,3 @@ class _Reader:
             rows = " and ".join(str(spot % _FILE) for spot in spots)
             return f"row{'s' if len(spots) > 1 else ''} {rows}"
         return " and ".join(f"{self.files[spot // _FILE].path.name} row {spot % _FILE}" for spot in spots)
-
-
-def find_case_twins(names: Iterable[str], others: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """Pairs of names that differ in letter case only: file systems exist on which they would share a folder."""
-    seen: dict[str, str] = {}
-    twins = []
-    for name in [*others, *names]:
-        first = seen.setdefault(name.casefold(), name)
-        if first != name:
-            twins.append((first, name))
-    return twins

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.csv_rows import LONGEST_LINE, copy_rows, read_header, rows_end_alike
+from warehouse.csv_rows import LONGEST_LINE, copy_rows, is_regular, read_header
 from warehouse.database import identifier, literal
 from warehouse.errors import ImportRefused, first_line
 
@@ -30,6 +30,7 @@ _NESTED = {
     "variant": "a variant",
 }
 _ROW_NUMBER = "file_row_number"
+_NO_HIVE = "hive_partitioning = false"  # else a folder like model=m would be a column
 
 
 def checked_file(path: Path) -> Path:
@@ -109,7 +110,7 @@ class ImportedTable:
     def _open_csv(self) -> list[str]:
         try:
             header = read_header(self.path)
-            alike = rows_end_alike(self.path)
+            regular = is_regular(self.path)
         except OSError as error:
             raise ImportRefused(self.path, [_unreadable(error)]) from error
         # Columns go by their place: names may be missing, and DuckDB does not tell upper from lower case.
@@ -120,7 +121,7 @@ class ImportedTable:
         self._relation = f"""read_csv({literal(self.path)}, auto_detect = false, header = true, delim = ',',
             quote = '"', escape = '"', max_line_size = {LONGEST_LINE}, buffer_size = {_BUFFER},
             columns = {{{types}}})"""
-        if not alike:
+        if not regular:
             self._copy_csv()
         return [name for name in header if name.strip()]
 
@@ -135,7 +136,7 @@ class ImportedTable:
 
     def _open_parquet(self) -> list[str]:
         try:
-            found = self._connection.sql(f"FROM read_parquet({literal(self.path)}) LIMIT 0")
+            found = self._connection.sql(f"FROM read_parquet({literal(self.path)}, {_NO_HIVE}) LIMIT 0")
             names = pq.read_schema(self.path).names
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise ImportRefused(self.path, [_unreadable(error)]) from error
@@ -147,13 +148,13 @@ class ImportedTable:
                 shown = str(kind) if len(str(kind)) <= 60 else f"{str(kind)[:57]}..."
                 self._kinds[name] = f"{_NESTED[kind.id]} ({shown})"
         if _ROW_NUMBER in found.columns:
-            self._relation = f"read_parquet({literal(self.path)})"
+            self._relation = f"read_parquet({literal(self.path)}, {_NO_HIVE})"
         else:
             self._read_from_parquet(self.path)
         return names
 
     def _read_from_parquet(self, path: Path) -> None:
-        self._relation = f"read_parquet({literal(path)}, {_ROW_NUMBER} = true)"
+        self._relation = f"read_parquet({literal(path)}, {_NO_HIVE}, {_ROW_NUMBER} = true)"
         self._row = f"{_ROW_NUMBER} + 1"
 
     def _find_faults(self, wanted: Iterable[str]) -> list[str]:
