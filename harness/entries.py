@@ -75,6 +75,7 @@ SECRET_VALUE = re.compile(
 SECRET_REMEDY = "remove it and set the environment variable instead (HF_TOKEN for the hub, OPENAI_API_KEY for a server)"
 
 UNKNOWN_FIELD = ("extra_forbidden", "invalid_key")  # pydantic's names for it
+JOINED_EMOJI = re.compile(r"(?<=[^\w\s])\u200d(?=[^\w\s])")  # joins two emoji to one
 LONGEST_FILE_NAME = 240  # bytes; the lake has a folder a model, and file systems stop at 255
 
 
@@ -87,7 +88,7 @@ def model_name_fault(name: str, *, example: str = "Qwen/Qwen1.5-7B-Chat") -> str
 
     A name becomes a folder of the lake, a partition of Dagster and a value in SQL.
     """
-    if not name.isprintable():
+    if not JOINED_EMOJI.sub("", name).isprintable():
         return f"{name!r} holds a line break, a tab or another invisible character; leave it out"
     if name != name.strip() or name in ("", ".", ".."):
         return f"{name!r} is empty, a dot or has a space at an end; write a name like {example}"

@@ -152,9 +152,9 @@ class _Reader:
         self.split_by_column = bool(with_split) and not by_file and not split_table
         without_split = [table.path.name for table in self.tables if table.path.name not in with_split]
         if self.split_by_column and without_split:
-            shown = ", ".join(without_split[:EXAMPLES])
-            problem = f"{with_split[0]} has a column split, but {len(without_split)} of its files have none ({shown})"
-            raise ImportRefused(source.name, [f"{problem}; a split table can be given with --split"])
+            more = f" and {len(without_split) - 1} more files" if len(without_split) > 1 else ""
+            problem = f"{with_split[0]} has a column split, but not {without_split[0]}{more}"
+            raise ImportRefused(source.name, [f"{problem}; add it, or give a split table with --split"])
         self.checked = (*NEEDED, "split") if self.split_by_column else NEEDED
         for table in self.tables:
             table.require(self.checked)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from warehouse.csv_rows import is_regular
 from warehouse.errors import ImportRefused
 from warehouse.ingest import import_results
+from warehouse.labels import read_labels
 from warehouse.lake import Lake
 
 HEADER = "prompt_id,label,model_name,category,prompt"
@@ -105,7 +106,7 @@ def test_whole_rows_are_read_whatever_ends_them(lake: Lake, tmp_path: Path, befo
          "row 1: 4 fields instead of 5; a carriage return (CR) ends a row unless its field is quoted"),
         (b"1,1,m,law,x\r\n2,1,m,law\n", "row 2: 4 fields instead of 5; a field that holds a line break must be quoted"),
         (b"1,1,m,law,x\n2,1,m,la\nw,y\n", "row 2: 4 fields instead of 5; a field that holds a line break must be"),
-        (b"1,1,m,law,x\n2,1,m,law,yes, sir\n", "row 2: 6 fields instead of 5; a field that holds a comma must be quoted"),
+        (b"1,1,m,law,x\n2,1,m,law,yes, sir\n", "row 2: 6 fields instead of 5; a field that holds a comma must"),
         (b'1,1,m,law,"x"\n2,1,m,law,"the "best" one"\n', "row 2: a quote within a quoted field must be doubled"),
         (b'1,1,m,law,"a\nb"\n2,1,m,law,"the \\" one"\n', "row 2: a quote within a quoted field must be doubled"),
         (b'1,1,m,law,"a\nb"\n2,1,m,law,"x\n3,1,m,law,y\n', "row 2: unterminated quote"),
@@ -133,6 +134,23 @@ def test_rows_are_numbered_alike_whichever_reader_reads_them(lake: Lake, tmp_pat
         path.write_bytes(HEADER.encode() + b'\n1,1,m,law,"two\r\nlines"\n\n2,1,m,law,y\n3,maybe,m,law,z' + end)
         with pytest.raises(ImportRefused, match=r"neither 0 nor 1 in 1 rows \(row 3: 'maybe'\)"):
             import_results(lake, str(path), benchmark_of=str)
+
+
+def test_split_tables_and_tables_of_models_may_mix_line_ends(lake: Lake, tmp_path: Path):
+    (tmp_path / "r.csv").write_text(f"{HEADER}\n1,1,m,law,x\n2,1,n,law,y\n")
+    (tmp_path / "split.csv").write_bytes(b"prompt_id,split\n1,val\r\n2,test\r")
+    (tmp_path / "models.csv").write_bytes(b"model,family\r\nm,llama\nn,qwen\r")
+    options = {"split": tmp_path / "split.csv", "models": tmp_path / "models.csv"}
+    import_results(lake, str(tmp_path / "r.csv"), benchmark_of=str, **options)
+    assert {row["doc_id"]: row["split"] for row in lake.questions().to_pylist()} == {1: "val", 2: "test"}
+    labels = read_labels(tmp_path / "models.csv")
+    assert dict(zip(labels["model"].to_pylist(), labels["family"].to_pylist(), strict=True)) == {
+        "m": "llama", "n": "qwen",
+    }  # fmt: skip
+    for table, content in (("split", b"prompt_id,split\n1,val\n2\n"), ("models", b"model,family\nm,llama\nn\n")):
+        (tmp_path / f"{table}.csv").write_bytes(content)
+        with pytest.raises(ImportRefused, match=rf"{table}\.csv was not imported: .* \(row 2: 1 field instead of 2;"):
+            import_results(lake, str(tmp_path / "r.csv"), benchmark_of=str, **{table: tmp_path / f"{table}.csv"})
 
 
 def test_the_limit_of_other_readers_stays(tmp_path: Path, lake: Lake):
