@@ -67,21 +67,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
         table.require([column for column in (name, *others) if column != "communities"])
         texts = [f"coalesce({identifier(c)}, '') AS {identifier(c)}" for c in others]
         texts = ", ".join(["_row", f"{identifier(name)} AS model_name", *texts])
-        return (
-            table.execute(
-                [name, *others],
-                lambda rows: (
-                    f"""
-                    CREATE TABLE label AS
-                    SELECT coalesce({MODEL_NAME}, '') AS model, *
-                    FROM (SELECT {texts} FROM {rows})
-                """
-                ),
-            )
-            .sql("FROM label ORDER BY _row")
-            .to_arrow_table()
-            .to_pylist()
-        )
+        table.execute([name, *others], lambda rows: f"CREATE TABLE label AS SELECT {texts} FROM {rows}")
+        found = connection.sql(f"SELECT coalesce({MODEL_NAME}, '') AS model, * FROM label ORDER BY _row")
+        return found.to_arrow_table().to_pylist()
 
 
 def _label(row: Mapping[str, str]) -> dict[str, Any]:
