@@ -32,8 +32,10 @@ __all__ = [
     "Price",
     "Registry",
     "RegistryError",
+    "benchmark_name_fault",
     "load_registry",
     "model_entry",
+    "model_name_fault",
     "read_text",
 ]
 
@@ -73,6 +75,7 @@ SECRET_VALUE = re.compile(
 SECRET_REMEDY = "remove it and set the environment variable instead (HF_TOKEN for the hub, OPENAI_API_KEY for a server)"
 
 UNKNOWN_FIELD = ("extra_forbidden", "invalid_key")  # pydantic's names for it
+JOINED_EMOJI = re.compile(r"(?<=[^\w\s])\u200d(?=[^\w\s])")  # joins two emoji to one
 LONGEST_FILE_NAME = 240  # bytes; the lake has a folder a model, and file systems stop at 255
 
 
@@ -80,25 +83,44 @@ class RegistryError(ValueError):
     """A registry that cannot be used: one sentence with file, entry, what was found and the remedy."""
 
 
-def _usable_name(name: str) -> str:
-    """A name becomes a folder of the lake, a partition of Dagster and a value in SQL."""
-    if not name.isprintable():
-        raise ValueError(f"{name!r} holds a line break, a tab or another invisible character; leave it out")
+def model_name_fault(name: str, *, example: str = "Qwen/Qwen1.5-7B-Chat") -> str | None:
+    """Why no model can have the name, with the remedy; None where one can. The sentence begins with the name, quoted.
+
+    A name becomes a folder of the lake, a partition of Dagster and a value in SQL.
+    """
+    if not JOINED_EMOJI.sub("", name).isprintable():
+        return f"{name!r} holds a line break, a tab or another invisible character; leave it out"
     if name != name.strip() or name in ("", ".", ".."):
-        raise ValueError(f"{name!r} is empty, a dot or has a space at an end; write a name like Qwen/Qwen1.5-7B-Chat")
+        return f"{name!r} is empty, a dot or has a space at an end; write a name like {example}"
     if "..." in name:
-        raise ValueError(f"{name!r} holds '...', which Dagster reads as a range of partitions; leave it out")
-    if len(quote(name, safe="")) > LONGEST_FILE_NAME:
-        raise ValueError(f"{name[:40]!r}... is too long for a file name; shorten it to {LONGEST_FILE_NAME} bytes")
+        return f"{name!r} holds '...', which Dagster reads as a range of partitions; leave it out"
+    encoded = quote(name, safe="")
+    if len(encoded) > LONGEST_FILE_NAME:
+        unit = "bytes" if encoded == name else "bytes, percent-encoded"
+        return f"{name[:40]!r}... is too long for a file name; shorten it to {LONGEST_FILE_NAME} {unit}"
+    return None
+
+
+def benchmark_name_fault(name: str) -> str | None:
+    """The same for a benchmark that answers were imported to: unlike one of the registry it may hold any characters
+    that can be printed."""
+    if name == "all":
+        return "'all' stands for all benchmarks together in the result tables; choose another name"
+    return model_name_fault(name, example="mmlu")
+
+
+def _usable_model_name(name: str) -> str:
+    if fault := model_name_fault(name):
+        raise ValueError(fault)
     return name
 
 
 def _usable_benchmark_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name in (".", ".."):
         raise ValueError(f"{name!r} is no benchmark name; use letters, digits, '_', '.' and '-' only")
-    if name == "all":
-        raise ValueError("'all' stands for all benchmarks together in the result tables; choose another name")
-    return _usable_name(name)
+    if fault := benchmark_name_fault(name):
+        raise ValueError(fault)
+    return name
 
 
 def _without_repeats(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -127,7 +149,7 @@ class Price(_Entry):
 class ModelEntry(_Entry):
     """A model, and how lm-eval reaches it."""
 
-    name: Annotated[str, AfterValidator(_usable_name)] = Field(
+    name: Annotated[str, AfterValidator(_usable_model_name)] = Field(
         description="the name users will see, e.g. Qwen/Qwen1.5-7B-Chat"
     )
     backend: Backend = Field(default="hf", description=f"one of {', '.join(get_args(Backend))}")

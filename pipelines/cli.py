@@ -19,7 +19,7 @@ from rich.table import Column, Table
 from typer.core import TyperGroup
 
 from assets.workspace import Workspace
-from harness.entries import RegistryError
+from harness.entries import RegistryError, benchmark_name_fault, model_name_fault
 from harness.errors import HarnessError
 from warehouse.ingest import ImportRefused, import_results
 from warehouse.read import WarehouseError, query
@@ -193,7 +193,9 @@ def _summary(workspace: Workspace) -> None:
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="CSV or Parquet file, folder with train/val/test, or hub data set id.")],
+    source: Annotated[
+        str, typer.Argument(help="CSV or Parquet file, folder of parts or of train/val/test, or hub data set id.")
+    ],
     split: Annotated[Path | None, typer.Option(help="Table prompt_id, split (CSV or Parquet).")] = None,
     models: Annotated[Path | None, typer.Option(help="Table of model labels: model_name, family, size_b, …")] = None,
 ) -> None:
@@ -206,6 +208,8 @@ def import_(
             split=split,
             models=models,
             benchmark_of=workspace.registry.benchmark_of,
+            model_fault=model_name_fault,
+            benchmark_fault=benchmark_name_fault,
             progress=console.progress,
         )
     verb = "Imported" if summary.changed else "Nothing new in"

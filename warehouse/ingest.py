@@ -22,10 +22,11 @@ from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.files import read_parquet, write_parquet
 from warehouse.labels import read_labels
 from warehouse.lake import Lake
-from warehouse.published import Answers, Published, open_scratch, read_published
+from warehouse.published import Answers, NameFault, Published, open_scratch, read_published
 from warehouse.questions import QUESTION_PART, merge_questions, question_ids, split_of
-from warehouse.sources import Source, checked_file, digest_of, find_source
+from warehouse.sources import Source, digest_of, find_source
 from warehouse.staging import Staging
+from warehouse.tables import checked_file
 
 __all__ = ["IMPORTS", "ImportRefused", "ImportSummary", "import_results"]
 
@@ -67,12 +68,15 @@ def import_results(
     split: Path | None = None,
     models: Path | None = None,
     benchmark_of: Callable[[str], str],
+    model_fault: NameFault = lambda name: None,
+    benchmark_fault: NameFault = lambda name: None,
     progress: Progress | None = None,
 ) -> ImportSummary:
     """Brings the published results at `source` (see `find_source`) into the lake.
 
     `split`: a table prompt_id, split, which holds over what `source` says of splits. `models`: a table of
     model labels (see `read_labels`). `benchmark_of` tells the benchmark of a published category.
+    `model_fault` and `benchmark_fault` tell why a name of either cannot be used; None where it can.
 
     What only this source brought before is replaced; to a pair of benchmark and model that others brought too,
     answers are added. Raises ImportRefused, with the lake untouched, where the data are not as they must be or
@@ -81,15 +85,24 @@ def import_results(
     tell = progress or (lambda done, total, what: None)
     tell(0, 1, "import: finding the files")
     found = find_source(source)
-    labels = read_labels(models) if models else None
+    labels = read_labels(models, model_fault) if models else None
     inputs = [file.path for file in found.files] + [checked_file(path) for path in (split, models) if path]
     digest = digest_of(inputs)
     with lake.staging() as staging, open_scratch(staging.folder / "scratch") as scratch:
         tell(0, 1, "import: reading and checking")
-        published = read_published(scratch, found, split)
-        benchmarks = published.assign(benchmark_of)
+        published = read_published(
+            scratch,
+            staging.folder / "scratch",
+            found,
+            split,
+            benchmark_of=benchmark_of,
+            model_fault=model_fault,
+            benchmark_fault=benchmark_fault,
+        )
+        benchmarks = published.benchmarks
         with lake.exclusively():
             incoming = _Incoming(lake, staging, found, published)
+            incoming.refuse_case_twins()
             for number, benchmark in enumerate(benchmarks):
                 tell(number, len(benchmarks), "benchmarks imported")
                 incoming.stage_benchmark(benchmark)
@@ -124,6 +137,34 @@ class _Incoming:
         self.changed = False
         self.brought: set[tuple[str, str]] = set()
         self.contradictions: list[str] = []
+
+    def refuse_case_twins(self) -> None:
+        """Raises ImportRefused where new names differ in letter case only from names that the lake has and will keep.
+
+        File systems exist on which they would share a folder.
+        """
+        pairs = self.lake.pairs()
+        known = {
+            "benchmark": ({benchmark for benchmark, _ in pairs}, self.published.benchmarks),
+            "model": ({model for _, model in pairs}, self.published.model_names()),
+        }
+        problems = []
+        for place, (kind, (stored, brought)) in enumerate(known.items()):
+            new_names = {name.casefold(): name for name in set(brought) - stored}
+            for old in sorted(stored - set(brought)):
+                new = new_names.get(old.casefold())
+                if new and any(pair[place] == old and not self._is_only_ours(*pair) for pair in pairs):
+                    problems.append(
+                        f"the {kind} name {new!r} differs from {old!r}, which the lake has, in letter case only; "
+                        "write it alike"
+                    )
+        if problems:
+            raise ImportRefused(self.source, problems)
+
+    def _is_only_ours(self, benchmark: str, model: str) -> bool:
+        """Whether this source alone brought the answers of the pair."""
+        known = self.lake.response_metadata(benchmark, model) or {}
+        return json.loads(known[SOURCES]) == [self.source]
 
     def stage_benchmark(self, benchmark: str) -> None:
         described = self._described(benchmark)
@@ -200,8 +241,7 @@ class _Incoming:
         has another name since the registry groups categories otherwise."""
         left = set()
         for benchmark, model in set(self.lake.pairs()) - self.brought:
-            known = self.lake.response_metadata(benchmark, model) or {}
-            if json.loads(known[SOURCES]) == [self.source]:
+            if self._is_only_ours(benchmark, model):
                 self._remove(self.lake.responses_path(benchmark, model))
             else:
                 left.add(benchmark)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from warehouse.database import identifier, open_database
-from warehouse.errors import ImportRefused, first_line
-from warehouse.published import MODEL_NAME
-from warehouse.sources import checked_file, columns_of, scan
+from warehouse.errors import ImportRefused
+from warehouse.published import MODEL_NAME, NameFault
+from warehouse.tables import ImportedTable
 
 __all__ = ["LABELS", "read_labels"]
 
@@ -31,12 +31,12 @@ _COLUMNS = ("family", "size_b", "communities")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
-def read_labels(path: Path) -> pa.Table:
+def read_labels(path: Path, name_fault: NameFault = lambda name: None) -> pa.Table:
     """LABELS from a CSV or Parquet table; its columns are model_name (or model) and, each where present, family,
     size_b, communities (a list, or text with commas or semicolons), is_<community> (true or false).
 
-    Raises ImportRefused for a model that is missing or stands twice, a size that is no positive number, or a
-    flag that is neither true nor false.
+    Raises ImportRefused for a model that is missing, stands twice or has a name that cannot be used, a size that is
+    no positive number, or a flag that is neither true nor false.
     """
     problems: list[str] = []
     labels: dict[str, dict[str, Any]] = {}
@@ -46,6 +46,8 @@ def read_labels(path: Path) -> pa.Table:
         except ValueError as error:
             problems.append(f"row {number}: {error}")
             continue
+        if fault := name_fault(label["model"]):
+            problems.append(f"row {number}: the model name {fault}")
         if label["model"] in labels:
             problems.append(f"row {number}: {label['model']} stands there twice")
         labels[label["model"]] = label
@@ -56,23 +58,18 @@ def read_labels(path: Path) -> pa.Table:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """The columns that matter, as text ('' for null), with the published name restored as `model`."""
-    with open_database() as connection:
-        columns = columns_of(connection, checked_file(path), ())
-        name = next((name for name in ("model_name", "model") if name in columns), None)
+    with open_database() as connection, tempfile.TemporaryDirectory() as scratch:
+        table = ImportedTable(connection, path, Path(scratch))
+        name = next((name for name in ("model_name", "model") if name in table.columns), None)
         if name is None:
-            raise ImportRefused(path, [f"it has no column model_name, only {', '.join(columns)}"])
-        others = [c for c in columns if c in _COLUMNS or c.startswith("is_")]
+            raise ImportRefused(path, [f"it has no column model_name, only {', '.join(table.columns)}"])
+        others = [c for c in table.columns if c in _COLUMNS or c.startswith("is_")]
+        table.require([column for column in (name, *others) if column != "communities"])
         texts = [f"coalesce({identifier(c)}, '') AS {identifier(c)}" for c in others]
         texts = ", ".join(["_row", f"{identifier(name)} AS model_name", *texts])
-        rows = f"SELECT {texts} FROM {scan(path, columns, [name, *others])}"
-        try:
-            return (
-                connection.sql(f"SELECT coalesce({MODEL_NAME}, '') AS model, * FROM ({rows}) ORDER BY _row")
-                .to_arrow_table()
-                .to_pylist()
-            )
-        except duckdb.Error as error:
-            raise ImportRefused(path, [f"it cannot be read ({first_line(error)})"]) from error
+        table.execute([name, *others], lambda rows: f"CREATE TABLE label AS SELECT {texts} FROM {rows}")
+        found = connection.sql(f"SELECT coalesce({MODEL_NAME}, '') AS model, * FROM label ORDER BY _row")
+        return found.to_arrow_table().to_pylist()
 
 
 def _label(row: Mapping[str, str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Prompts, most of what a file holds, are read twice but not kept: first a hash a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,18 +15,29 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from warehouse.database import literal, open_database, script
-from warehouse.errors import ImportRefused, first_line
+from warehouse.errors import ImportRefused
 from warehouse.questions import SPLITS
-from warehouse.sources import Source, checked_file, columns_of, scan
+from warehouse.sources import Source
+from warehouse.tables import EXAMPLES, NEEDED, ImportedTable
 
-__all__ = ["MODEL_NAME", "Answers", "Published", "open_scratch", "read_published"]
+__all__ = ["MODEL_NAME", "Answers", "NameFault", "Published", "open_scratch", "read_published"]
 
-NEEDED = ("prompt_id", "label", "model_name", "category", "prompt")
 MEMORY = "500MB"  # of DuckDB's buffers; the process with all its libraries stays under 1 GB
-EXAMPLES = 3
+NAMES_SHOWN = 20  # of those that are refused
+
+NameFault = Callable[[str], str | None]
+"""Tells in a sentence that begins with the name, quoted, why it cannot be used; None where it can."""
 
 MODEL_NAME = "CASE WHEN contains(model_name, '/') THEN model_name ELSE regexp_replace(model_name, '__', '/') END"
 """SQL: published names write `/` as `__`; the first is restored, and none in a name that has a `/`."""
+
+CORRECT = """
+    CASE
+        WHEN TRY_CAST(label AS DOUBLE) = 1 OR lower(trim(label)) = 'true' THEN true
+        WHEN TRY_CAST(label AS DOUBLE) = 0 OR lower(trim(label)) = 'false' THEN false
+    END
+"""
+"""SQL: what a published label says; null where it is no label."""
 
 _FILE = 10**12  # `spot` = file number * _FILE + row: where a row stands, in one number
 
@@ -50,20 +61,14 @@ class Published:
                 count(*), sum(copies - 1)::BIGINT
             FROM graded
         """).fetchall()[0]
-
-    def assign(self, benchmark_of: Callable[[str], str]) -> list[str]:
-        """Puts every category into its benchmark; returns the benchmarks."""
-        categories = self._connection.sql("SELECT DISTINCT category FROM prompt ORDER BY ALL").fetchall()
-        pairs = [(category, benchmark_of(category)) for (category,) in categories]
-        self._connection.execute("CREATE TABLE covered (category VARCHAR, benchmark VARCHAR)")
-        self._connection.executemany("INSERT INTO covered VALUES (?, ?)", pairs)
-        self._connection.execute("""
+        benchmarks = connection.sql("SELECT DISTINCT benchmark FROM covered ORDER BY ALL").fetchall()
+        self.benchmarks: list[str] = [benchmark for (benchmark,) in benchmarks]
+        connection.execute("""
             CREATE TABLE place AS
             SELECT prompt, benchmark, row_number() OVER (PARTITION BY benchmark ORDER BY prompt) - 1 AS place
             FROM prompt
             JOIN covered USING (category)
         """)
-        return sorted({benchmark for _, benchmark in pairs})
 
     def questions_of(self, benchmark: str) -> pa.Table:
         """category, doc_id, text, split (null: not given); ordered by prompt_id."""
@@ -85,25 +90,37 @@ class Published:
             WHERE benchmark = {literal(benchmark)}
             ORDER BY model, place
         """).fetchnumpy()
-        models = self._connection.sql("SELECT model_name FROM model ORDER BY model").fetchall()
+        models = self.model_names()
         starts = np.flatnonzero(np.diff(rows["model"], prepend=-1))
         for start, end in zip(starts, [*starts[1:], len(rows["model"])], strict=True):
-            (name,) = models[rows["model"][start]]
-            yield Answers(name, rows["place"][start:end], rows["correct"][start:end])
+            yield Answers(models[rows["model"][start]], rows["place"][start:end], rows["correct"][start:end])
+
+    def model_names(self) -> list[str]:
+        return [name for (name,) in self._connection.sql("SELECT model_name FROM model ORDER BY model").fetchall()]
 
 
 def open_scratch(folder: Path) -> duckdb.DuckDBPyConnection:
-    """A database on disk, for what does not fit into memory."""
+    """A database on disk, for what does not fit into memory, in a new folder."""
     folder.mkdir(parents=True)
     return open_database(folder / "scratch.duckdb", memory_limit=MEMORY, temp_directory=str(folder / "spill"))
 
 
-def read_published(connection: duckdb.DuckDBPyConnection, source: Source, split_table: Path | None = None) -> Published:
-    """Reads and checks `source`. `split_table` holds over what files, by name or column, say of splits.
+def read_published(
+    connection: duckdb.DuckDBPyConnection,
+    scratch: Path,
+    source: Source,
+    split_table: Path | None = None,
+    *,
+    benchmark_of: Callable[[str], str],
+    model_fault: NameFault,
+    benchmark_fault: NameFault,
+) -> Published:
+    """Reads and checks `source`, and puts every category into its benchmark; `scratch` is a folder for copies.
 
-    Raises ImportRefused with everything that is wrong.
+    `split_table` holds over what files, by name or column, say of splits. Raises ImportRefused with everything that
+    is wrong.
     """
-    reader = _Reader(connection, source, split_table)
+    reader = _Reader(connection, scratch, source, split_table)
     reader.load_rows()
     reader.check_rows()
     reader.number_prompts()
@@ -111,6 +128,8 @@ def read_published(connection: duckdb.DuckDBPyConnection, source: Source, split_
     if split_table:
         reader.take_splits(split_table)
     reader.grade()
+    reader.check_models(model_fault)
+    reader.assign_benchmarks(benchmark_of, benchmark_fault)
     if reader.problems:
         raise ImportRefused(source.name, reader.problems)
     reader.load_texts()
@@ -120,38 +139,47 @@ def read_published(connection: duckdb.DuckDBPyConnection, source: Source, split_
 class _Reader:
     """The steps of `read_published`; each fills tables of the scratch database or notes what is wrong."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, source: Source, split_table: Path | None) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, scratch: Path, source: Source, split_table: Path | None
+    ) -> None:
         self.connection = connection
+        self.scratch = scratch
         self.files = source.files
-        self.columns = [columns_of(connection, file.path, NEEDED) for file in source.files]
+        self.tables = [ImportedTable(connection, file.path, scratch) for file in source.files]
         by_file = source.files[0].split is not None
+        with_split = [table.path.name for table in self.tables if "split" in table.columns]
         self.split_by_file = by_file and not split_table
-        self.split_by_column = "split" in self.columns[0] and not by_file and not split_table
+        self.split_by_column = bool(with_split) and not by_file and not split_table
+        without_split = [table.path.name for table in self.tables if table.path.name not in with_split]
+        if self.split_by_column and without_split:
+            more = f" and {len(without_split) - 1} more files" if len(without_split) > 1 else ""
+            problem = f"{with_split[0]} has a column split, but not {without_split[0]}{more}"
+            raise ImportRefused(source.name, [f"{problem}; add it, or give a split table with --split"])
         self.checked = (*NEEDED, "split") if self.split_by_column else NEEDED
+        for table in self.tables:
+            table.require(self.checked)
         self.problems: list[str] = []
 
     def load_rows(self) -> None:
         self.connection.execute(script("import_raw"))
-        for number, (file, columns) in enumerate(zip(self.files, self.columns, strict=True)):
+        for number, (file, table) in enumerate(zip(self.files, self.tables, strict=True)):
             split = "nullif(split, '')" if self.split_by_column else "NULL"
             if self.split_by_file:
                 split = literal(file.split)
             insert = f"""
                 INSERT INTO raw
-                SELECT {number} * {_FILE} + _row, nullif(prompt_id, ''), nullif(label, ''),
+                SELECT {number} * {_FILE} + _row, nullif(prompt_id, ''), nullif(label, ''), {CORRECT},
                     nullif({MODEL_NAME}, ''), nullif(category, ''),
                     CASE WHEN prompt <> '' THEN hash(prompt) END, {split}
-                FROM {scan(file.path, columns, self.checked)}
             """
-            self._read(file.path, insert)
+            table.execute(self.checked, f"{insert} FROM {{}}".format)
         if self._rows("SELECT count(*) FROM raw") == [(0,)]:
             self.problems.append("it has no rows")
 
     def check_rows(self) -> None:
         for column in self.checked:
             self._note_rows(f"{column} is missing", f"{column} IS NULL")
-        is_label = "coalesce(TRY_CAST(label AS DOUBLE) IN (0, 1), false)"
-        self._note_rows("the label is neither 0 nor 1", f"label IS NOT NULL AND NOT {is_label}", "label")
+        self._note_rows("the label is neither 0 nor 1", "label IS NOT NULL AND correct IS NULL", "label")
         if self.split_by_column:
             self._note_rows(f"the split is none of {', '.join(SPLITS)}", f"split NOT IN {SPLITS}", "split")
 
@@ -178,8 +206,9 @@ class _Reader:
     def take_splits(self, table: Path) -> None:
         """Fills prompt.split from a table of prompt_id and split."""
         needed = ("prompt_id", "split")
-        columns = columns_of(self.connection, checked_file(table), needed)
-        self._read(table, f"CREATE TABLE given AS FROM {scan(table, columns, needed)}")
+        splits = ImportedTable(self.connection, table, self.scratch)
+        splits.require(needed)
+        splits.execute(needed, "CREATE TABLE given AS FROM {}".format)
         repeated = "SELECT prompt_id FROM given GROUP BY prompt_id HAVING count(*) > 1"
         for what, condition in (
             ("without prompt_id", "coalesce(prompt_id, '') = ''"),
@@ -204,27 +233,40 @@ class _Reader:
             examples = [f"{prompt_id} and {model} in {self._where(spots)}" for prompt_id, model, spots in found]
             self._note(f"{count} pairs of prompt_id and model_name with both labels", count, examples)
 
+    def check_models(self, fault_of: NameFault) -> None:
+        names = [name for (name,) in self._rows("SELECT model_name FROM model ORDER BY model")]
+        self._note_names("model", names, fault_of, "SELECT model_name AS name, spot FROM raw")
+
+    def assign_benchmarks(self, benchmark_of: Callable[[str], str], fault_of: NameFault) -> None:
+        """Fills the table covered: a row a category, with its benchmark."""
+        categories = self._rows("SELECT DISTINCT category FROM prompt WHERE category IS NOT NULL ORDER BY ALL")
+        pairs = [(category, benchmark_of(category)) for (category,) in categories]
+        self.connection.execute("CREATE TABLE covered (category VARCHAR, benchmark VARCHAR)")
+        if pairs:
+            self.connection.executemany("INSERT INTO covered VALUES (?, ?)", pairs)
+        names = sorted({benchmark for _, benchmark in pairs})
+        rows = "SELECT benchmark AS name, spot FROM raw JOIN covered USING (category)"
+        if self._note_names("benchmark", names, fault_of, rows):
+            self.problems.append(
+                "to have a category under another benchmark name, list it in `covers` of an entry of the registry's "
+                "benchmarks.yaml"
+            )
+
     def load_texts(self) -> None:
         self.connection.execute("CREATE TABLE text (prompt BIGINT, text VARCHAR)")
-        for number, (file, columns) in enumerate(zip(self.files, self.columns, strict=True)):
+        for number, table in enumerate(self.tables):
             insert = f"""
                 INSERT INTO text
                 SELECT prompt.prompt, rows.prompt
-                FROM {scan(file.path, columns, ["prompt"])} rows
+                FROM {{}} rows
                 JOIN prompt ON first = {number} * {_FILE} + _row
             """
-            self._read(file.path, insert)
+            table.execute(["prompt"], insert.format)
 
     # --- helpers
 
     def _rows(self, sql: str) -> list[tuple]:
         return self.connection.sql(sql).fetchall()
-
-    def _read(self, path: Path, sql: str) -> None:
-        try:
-            self.connection.execute(sql)
-        except duckdb.Error as error:
-            raise ImportRefused(path, [f"it cannot be read ({_reason(error)})"]) from error
 
     def _note_rows(self, what: str, condition: str, shown: str = "NULL") -> None:
         ((count,),) = self._rows(f"SELECT count(*) FROM raw WHERE {condition}")
@@ -237,15 +279,37 @@ class _Reader:
             more = ", …" if count > len(examples) else ""
             self.problems.append(f"{what} ({', '.join(examples)}{more})")
 
+    def _note_names(self, kind: str, names: Collection[str], fault_of: NameFault, rows: str) -> bool:
+        """Notes the names that cannot be used, with the rows that have them; `rows` is SQL for name and spot."""
+        faults = {name: fault for name in names if (fault := fault_of(name))}
+        first_with: dict[str, str] = {}
+        twins = [(first, name) for name in names if (first := first_with.setdefault(name.casefold(), name)) != name]
+        places = self._find_names([*faults, *(name for pair in twins for name in pair)], rows)
+        told = [f"the {kind} name {fault} ({places[name]})" for name, fault in faults.items()]
+        told += [
+            f"the {kind} names {first!r} ({places[first]}) and {second!r} ({places[second]}) differ in letter case "
+            "only; write them alike"
+            for first, second in twins
+        ]
+        self.problems += told[:NAMES_SHOWN]
+        if len(told) > NAMES_SHOWN:
+            self.problems.append(f"{len(told) - NAMES_SHOWN} more {kind} names cannot be used")
+        return bool(told)
+
+    def _find_names(self, names: Collection[str], rows: str) -> Mapping[str, str]:
+        """Where each name stands: how many rows, and the first."""
+        if not names:
+            return {}
+        wanted = ", ".join(map(literal, names))
+        found = self._rows(f"SELECT name, count(*), min(spot) FROM ({rows}) WHERE name IN ({wanted}) GROUP BY name")
+        return {
+            name: f"{count} row{'s' if count > 1 else ''}, the first is {self._where([spot])}"
+            for name, count, spot in found
+        }
+
     def _where(self, spots: list[int]) -> str:
         """Rows as a user counts them: 1 is the first below the header."""
         if len(self.files) == 1:
             rows = " and ".join(str(spot % _FILE) for spot in spots)
             return f"row{'s' if len(spots) > 1 else ''} {rows}"
         return " and ".join(f"{self.files[spot // _FILE].path.name} row {spot % _FILE}" for spot in spots)
-
-
-def _reason(error: duckdb.Error) -> str:
-    """DuckDB's message without its advice, which is about options of DuckDB."""
-    said = str(error).split("Possible ")[0]
-    return " ".join(said.split()) or first_line(error)

@@ -1,26 +1,27 @@
-"""Where published results come from: a file, a folder with train/val/test, or a data set of the hub."""
+"""Where published results come from: a file, a folder of parts or splits, or a data set of the hub."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
-
-from warehouse.database import identifier, literal
 from warehouse.errors import ImportRefused, first_line
 from warehouse.questions import SPLITS
+from warehouse.tables import SUFFIXES, checked_file, holds_results
 
-__all__ = ["ResultFile", "Source", "columns_of", "digest_of", "find_source", "scan"]
+__all__ = ["ResultFile", "Source", "digest_of", "find_source"]
 
-SUFFIXES = (".csv", ".parquet")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_LONGEST_LINE = 8 * 2**20  # bytes; DuckDB's own limit is 2 MB
-_BUFFER = 2 * _LONGEST_LINE  # DuckDB's own choice, 16 lines of the longest kind, would take more than its memory
+_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_SPLIT_FILE = re.compile(
+    rf"(?P<word>{'|'.join(_WORDS)})([-_.](?P<number>\d+)(-of-(?P<total>\d+)(-[0-9a-f]+)?)?)?", re.IGNORECASE
+)
+"""The name, without its ending, of a file with all or a part of a split: train, validation-00000-of-00004."""
+
+_ONE_OF_MANY = re.compile(r"(?P<name>.*)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]+)?")
 
 
 @dataclass(frozen=True)
@@ -39,37 +40,83 @@ def find_source(source: str) -> Source:
     """The files of `source`, which are downloaded where it is a hub data set id. Raises ImportRefused."""
     path = Path(source).expanduser()
     if path.is_dir():
-        return Source(str(path.resolve()), _split_files(path, source))
+        return Source(str(path.resolve()), _files_in(path, source))
     if path.is_file():
         return Source(str(path.resolve()), (ResultFile(checked_file(path)),))
-    if _HUB_ID.fullmatch(source) and path.suffix not in SUFFIXES:
-        return Source(source, _split_files(_download(source), source))
+    if _HUB_ID.fullmatch(source) and path.suffix.lower() not in SUFFIXES:
+        return Source(source, _files_in(_download(source), source))
     raise ImportRefused(source, ["there is no such file or folder, and it is no hub data set id (owner/name)"])
 
 
-def checked_file(path: Path) -> Path:
-    """`path`, if it is a CSV or Parquet file that is not empty."""
-    if not path.is_file():
-        raise ImportRefused(path, ["there is no such file"])
-    if path.suffix not in SUFFIXES:
-        raise ImportRefused(path, [f"it ends in {path.suffix or 'nothing'}; it must be a .csv or .parquet file"])
-    if path.stat().st_size == 0:
-        raise ImportRefused(path, ["it is empty"])
-    return path
+def _files_in(folder: Path, source: str) -> tuple[ResultFile, ...]:
+    """The tables of a folder: of each split in turn where their names say splits, else all; by name."""
+    tables = [*_tables_in(folder), *_tables_in(folder / "data")]
+    if not tables:
+        raise ImportRefused(source, ["it has no .csv or .parquet file, neither directly nor in its folder data"])
+    names = {path: match for path in tables if (match := _SPLIT_FILE.fullmatch(path.stem))}
+    if names:
+        _refuse_odd_tables([path for path in tables if path not in names], next(iter(names)), folder, source)
+        files = _order_by_split(names, folder, source)
+    else:
+        if tables[0].parent != tables[-1].parent:
+            places = f"{tables[0].relative_to(folder)} and {tables[-1].relative_to(folder)}"
+            raise ImportRefused(source, [f"it has tables in two places ({places}); import one folder by its own path"])
+        files = [ResultFile(path) for path in tables]
+    _refuse_missing_parts([file.path for file in files], source)
+    return tuple(ResultFile(checked_file(file.path), file.split) for file in files)
 
 
-def _split_files(folder: Path, source: str) -> tuple[ResultFile, ...]:
+def _tables_in(folder: Path) -> list[Path]:
+    """The CSV and Parquet files of a folder by name, without hidden ones (a dot, or an underline as in Spark)."""
+    if not folder.is_dir():
+        return []
+    found = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in found if not path.name.startswith((".", "_")))
+
+
+def _refuse_odd_tables(others: Iterable[Path], named: Path, folder: Path, source: str) -> None:
+    odd = [str(path.relative_to(folder)) for path in others if holds_results(path)]
+    if odd:
+        problem = f"the names of its files say splits ({named.name}), but not those of {', '.join(odd)}"
+        raise ImportRefused(source, [f"{problem}; rename them, or import them by their own path"])
+
+
+def _order_by_split(names: Mapping[Path, re.Match[str]], folder: Path, source: str) -> list[ResultFile]:
     files, problems = [], []
     for split in SPLITS:
-        found = [path for suffix in SUFFIXES if (path := folder / f"{split}{suffix}").is_file()]
-        if len(found) == 1:
-            files.append(ResultFile(checked_file(found[0]), split))
-        else:
-            problems.append(f"it has {'two files' if found else 'no file'} {split}.csv or {split}.parquet")
+        forms: dict[tuple[object, ...], Path] = {}  # the first file of each
+        for path, match in names.items():
+            word, is_part = match["word"].lower(), match["number"] is not None
+            if _WORDS[word] == split:
+                forms.setdefault((path.parent, path.suffix.lower(), word, is_part, match["total"]), path)
+                files.append(ResultFile(path, split))
+        if not forms:
+            problems.append(f"it has no file {split}.csv or {split}.parquet")
+        elif len(forms) > 1:
+            first, second = (str(path.relative_to(folder)) for path in list(forms.values())[:2])
+            problems.append(f"it has two files {first} or {second}")
     if problems:
-        problems.append("a folder needs one of each; a single file can be imported by its own path")
+        problems.append(
+            "a folder with splits needs one file of each, or parts of it such as train-00000-of-00002.parquet; "
+            "a single file can be imported by its own path"
+        )
         raise ImportRefused(source, problems)
-    return tuple(files)
+    return files
+
+
+def _refuse_missing_parts(paths: Iterable[Path], source: str) -> None:
+    """Raises ImportRefused where names such as train-00001-of-00004 tell of files that are not there."""
+    found: dict[tuple[str, str], set[int]] = {}
+    for path in paths:
+        if match := _ONE_OF_MANY.fullmatch(path.stem):
+            found.setdefault((match["name"], match["total"]), set()).add(int(match["number"]))
+    problems = [
+        f"of the {total} parts of {name} only {len(numbers)} are there"
+        for (name, total), numbers in found.items()
+        if len(numbers) < int(total)
+    ]
+    if problems:
+        raise ImportRefused(source, problems)
 
 
 def _download(hub_id: str) -> Path:
@@ -77,7 +124,9 @@ def _download(hub_id: str) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    wanted = [f"{split}{suffix}" for split in SPLITS for suffix in SUFFIXES]
+    stems = [*_WORDS, *(f"{word}-*" for word in _WORDS), "part-*"]
+    endings = [*SUFFIXES, *map(str.upper, SUFFIXES)]
+    wanted = [f"{place}{stem}{ending}" for place in ("", "data/") for stem in stems for ending in endings]
     try:
         return Path(snapshot_download(hub_id, repo_type="dataset", allow_patterns=wanted))
     except (OSError, HTTPError, HFValidationError) as error:
@@ -87,41 +136,6 @@ def _download(hub_id: str) -> Path:
             f"private data set, HF_TOKEN"
         )
         raise ImportRefused(hub_id, [problem]) from error
-
-
-def columns_of(connection: duckdb.DuckDBPyConnection, path: Path, needed: Collection[str]) -> list[str]:
-    """The file's columns. Raises ImportRefused where it cannot be read or lacks some of `needed`."""
-    try:
-        if path.suffix == ".csv":
-            with path.open("rb") as file:
-                columns = next(csv.reader([file.readline(_LONGEST_LINE).decode("utf-8-sig")]), [])
-        else:
-            columns = connection.sql(f"FROM read_parquet({literal(path)}) LIMIT 0").columns
-    except (duckdb.Error, OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ImportRefused(path, [f"it cannot be read ({first_line(error)})"]) from error
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise ImportRefused(
-            path,
-            [f"the columns {', '.join(missing)} are missing; it has {', '.join(columns) or 'no columns'}"],
-        )
-    if len(set(columns)) < len(columns):
-        raise ImportRefused(path, [f"a column stands twice: {', '.join(columns)}"])
-    return columns
-
-
-def scan(path: Path, columns: Iterable[str], wanted: Iterable[str]) -> str:
-    """A SQL relation: `_row`, 1 for the first row of data, and the `wanted` of the file's columns as text."""
-    texts = ", ".join(f"{identifier(name)}::VARCHAR AS {identifier(name)}" for name in wanted)
-    if path.suffix == ".parquet":
-        rows = f"read_parquet({literal(path)}, file_row_number = true)"
-        return f"(SELECT file_row_number + 1 AS _row, {texts} FROM {rows})"
-    # The format is said, not guessed: a guess would depend on what stands in the first rows.
-    types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
-    rows = f"""read_csv({literal(path)}, auto_detect = false, header = true, delim = ',', quote = '"',
-        escape = '"', max_line_size = {_LONGEST_LINE}, buffer_size = {_BUFFER},
-        columns = {{{types}}})"""
-    return f"(SELECT row_number() OVER () AS _row, {texts} FROM {rows})"
 
 
 def digest_of(paths: Iterable[Path]) -> str:

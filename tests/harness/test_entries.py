@@ -11,7 +11,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.entries import BenchmarkEntry, ModelEntry, Price, Registry, RegistryError, load_registry
+from harness.entries import (
+    BenchmarkEntry,
+    ModelEntry,
+    Price,
+    Registry,
+    RegistryError,
+    benchmark_name_fault,
+    load_registry,
+)
 
 MODELS = """
     models:
@@ -418,6 +426,10 @@ def test_arguments_that_only_sound_like_a_secret_are_read(tmp_path: Path, harmle
             "x" * 300,
             f"name '{'x' * 40}'... is too long for a file name; shorten it to 240 bytes.",
         ),
+        (
+            "法" * 30,
+            f"name '{'法' * 30}'... is too long for a file name; shorten it to 240 bytes, percent-encoded.",
+        ),
         ("7", "name is 7, but must be the name users will see, e.g. Qwen/Qwen1.5-7B-Chat."),
     ],
 )
@@ -491,6 +503,29 @@ def test_a_benchmark_out_of_shape_is_refused(tmp_path: Path, fields: str, expect
 def test_a_benchmark_name_that_cannot_be_used_is_refused(tmp_path: Path, name: str, expected: str) -> None:
     said = refusal(tmp_path, benchmarks=benchmark(f"name: '{name}', tasks: [b], metric: acc"))
     assert said == f"benchmarks.yaml, line 2, benchmark '{name}': {expected}"
+
+
+@pytest.mark.parametrize(
+    "name", ["mmlu_pro/computer science", "法律", "🤖", "🧑\u200d🔬", "❤\ufe0f\u200d🔥", "../../etc", "<script>", "All"]
+)
+def test_an_imported_benchmark_may_hold_any_printable_characters(name: str) -> None:
+    assert benchmark_name_fault(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("all", "'all' stands for all benchmarks together in the result tables; choose another name"),
+        ("law ", "'law ' is empty, a dot or has a space at an end; write a name like mmlu"),
+        ("..", "'..' is empty, a dot or has a space at an end; write a name like mmlu"),
+        ("a...b", "'a...b' holds '...', which Dagster reads as a range of partitions; leave it out"),
+        ("a\u200db", "'a\\u200db' holds a line break, a tab or another invisible character; leave it out"),
+        ("a\u200bb", "'a\\u200bb' holds a line break, a tab or another invisible character; leave it out"),
+        ("x" * 241, f"'{'x' * 40}'... is too long for a file name; shorten it to 240 bytes"),
+    ],
+)
+def test_what_no_benchmark_may_be_called(name: str, expected: str) -> None:
+    assert benchmark_name_fault(name) == expected
 
 
 def test_a_pattern_that_two_benchmarks_claim_is_refused(tmp_path: Path) -> None:

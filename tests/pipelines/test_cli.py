@@ -281,6 +281,26 @@ def test_import_says_what_it_brought_and_the_same_again_changes_nothing(
     assert listing(used_home) == before
 
 
+def test_import_refuses_the_names_that_the_registry_refuses(used_home: Path, invoke: Invoke, tmp_path: Path) -> None:
+    before = listing(used_home)
+    names = (("m", "all"), ("a...b", "law"), ("x" * 241, "law"), ("n ", "law"), ("Elm", "法律/<b>"), ("elm", "law"))
+    rows = [f"{number},1,{model},{category},q{number}" for number, (model, category) in enumerate(names)]
+    results = tmp_path / "names.csv"
+    results.write_text("\n".join(["prompt_id,label,model_name,category,prompt", *rows, ""]), encoding="utf-8")
+    said = invoke("import", results)
+    assert_refused(said, "the benchmark name 'all' stands for all benchmarks together in the result tables")
+    for part in (
+        "in `covers` of an entry of the registry's benchmarks.yaml",
+        "the model name 'a...b' holds '...'",
+        "shorten it to 240 bytes (1 row, the first is row 3)",
+        "the model name 'n ' is empty, a dot or has a space at an end",
+        "the model names 'Elm' (1 row, the first is row 5) and 'elm' (1 row, the first is row 6) differ",
+    ):
+        assert part in " ".join(said.stderr.split())
+    assert "法律" not in said.stderr
+    assert listing(used_home) == before
+
+
 @pytest.fixture
 def published_home(used_home: Path) -> Path:
     from warehouse.lake import Lake

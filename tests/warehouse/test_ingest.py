@@ -137,8 +137,8 @@ def bad(**changes: object) -> list[tuple]:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (bad(row1_label="true", row3_label=0.5, row4_label=2),
-         "the label is neither 0 nor 1 in 3 rows (row 1: 'true', row 3: '0.5', row 4: '2')"),
+        (bad(row1_label="yes", row3_label=0.5, row4_label=2),
+         "the label is neither 0 nor 1 in 3 rows (row 1: 'yes', row 3: '0.5', row 4: '2')"),
         (bad(row2_label=""), "label is missing in 1 rows (row 2)"),
         (bad(row2_prompt="", row3_prompt=""), "prompt is missing in 2 rows (row 2, row 3)"),
         (bad(row4_model=""), "model_name is missing in 1 rows (row 4)"),
@@ -208,9 +208,9 @@ def test_a_split_table_must_cover_the_results(lake: Lake, published, tmp_path: P
         ),
         ("r.csv", b"prompt_id;label;model_name;category;prompt\n", "are missing; it has prompt_id;label"),
         ("r.csv", b"prompt_id,label,model_name,category,prompt,label\n", "a column stands twice"),
-        ("r.csv", b"prompt_id,label,model_name,category,prompt\n1,1,m\n", "CSV Error on Line: 2"),
+        ("r.csv", b"prompt_id,label,model_name,category,prompt\n1,1,m\n", "row 1: 3 fields instead of 5"),
         ("r.csv", b'prompt_id,label,model_name,category,prompt\n1,1,m,c,"open\n', "unterminated quote"),
-        ("r.csv", b"prompt_id,label,model_name,category,prompt\n1,1,m,c,\xff\xfe\n", "CSV Error on Line: 2"),
+        ("r.csv", b"prompt_id,label,model_name,category,prompt\n1,1,m,c,\xff\xfe\n", "row 1: it is not UTF-8"),
         ("r.csv", b"\xff\xfe\x00prompt", "it cannot be read"),
         ("r.parquet", b"PAR1 and more that is no Parquet", "it cannot be read"),
         ("r.parquet", b"", "it is empty"),

@@ -9,8 +9,8 @@ WITH contradicting AS (
     LIMIT 3
 )
 SELECT prompt_id, model_name, list_sort([
-    min(spot) FILTER (TRY_CAST(label AS DOUBLE) = 0),
-    min(spot) FILTER (TRY_CAST(label AS DOUBLE) = 1)
+    min(spot) FILTER (NOT correct),
+    min(spot) FILTER (correct)
 ]) AS spots
 FROM raw
 JOIN contradicting USING (prompt_id, model_name)

@@ -5,13 +5,9 @@ FROM (SELECT DISTINCT model_name FROM raw WHERE model_name IS NOT NULL);
 
 -- graded: a row a prompt and model; `copies` rows of the files say so, and agree if lowest = highest.
 CREATE TABLE graded AS
-WITH labelled AS (
-    SELECT prompt.prompt, model.model, TRY_CAST(label AS DOUBLE) AS label
-    FROM raw
-    JOIN prompt USING (prompt_id)
-    JOIN model USING (model_name)
-)
-SELECT prompt, model, min(label)::TINYINT AS lowest, max(label)::TINYINT AS highest, count(*) AS copies
-FROM labelled
-WHERE label IN (0, 1)
-GROUP BY prompt, model;
+SELECT prompt.prompt, model.model, min(correct::TINYINT) AS lowest, max(correct::TINYINT) AS highest, count(*) AS copies
+FROM raw
+JOIN prompt USING (prompt_id)
+JOIN model USING (model_name)
+WHERE correct IS NOT NULL
+GROUP BY prompt.prompt, model.model;

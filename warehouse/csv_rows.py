@@ -1,0 +1,154 @@
+"""CSV files as people write them: any line ends, and the row and the cause where one is not whole.
+
+DuckDB reads a regular file, in which all rows end alike, fast. Others are copied row by row to Parquet first.
+"""
+
+from __future__ import annotations
+
+import csv
+import mmap
+import re
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.errors import ImportRefused
+
+__all__ = ["LONGEST_LINE", "copy_rows", "is_regular", "read_header"]
+
+LONGEST_LINE = 8 * 2**20  # bytes for DuckDB, whose own limit is 2 MB; characters for Python
+
+_SLICE = 4 * 2**20  # bytes looked at together
+_BATCH = 4 * 2**20  # characters that are copied together
+_QUOTE, _CR, _LF = b'"\r\n'
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what the error handler surrogateescape puts in the place of such bytes
+_CAUSES = {
+    "expected after": "a quote within a quoted field must be doubled",
+    "unexpected end of data": "unterminated quote",
+    "field larger": f"a field of more than {LONGEST_LINE:,} characters, perhaps because of an unterminated quote",
+}
+"""What Python's reader says, and what it means."""
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a CSV file begins with its header and every row ends in LF, or every one in CRLF.
+
+    Quoted fields may hold any line breaks.
+    """
+    if path.stat().st_size == 0:
+        return True
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if mapped[:4].removeprefix(BOM_UTF8).startswith((b"\n", b"\r")):
+        return False
+    if mapped.find(b"\r") < 0:
+        return True
+    content = np.frombuffer(mapped, np.uint8)
+    quotes_before = 0
+    lf = crlf = False
+    for start in range(0, len(content), _SLICE):
+        piece = content[start : start + _SLICE]
+        quotes = np.flatnonzero(piece == _QUOTE)
+        breaks = np.flatnonzero((piece == _CR) | (piece == _LF))
+        # A position is outside quotes where an even number of them stands before it; "" counts twice.
+        outside = breaks[(np.searchsorted(quotes, breaks) + quotes_before) % 2 == 0] + start
+        quotes_before += len(quotes)
+        carriage_returns = outside[content[outside] == _CR]
+        if (content[np.minimum(carriage_returns + 1, len(content) - 1)] != _LF).any():
+            return False
+        line_feeds = outside[content[outside] == _LF]
+        after_cr = content[np.maximum(line_feeds - 1, 0)] == _CR
+        crlf = crlf or bool(after_cr.any())
+        lf = lf or not after_cr.all()
+        if lf and crlf:
+            return False
+    return True
+
+
+def read_header(path: Path) -> list[str]:
+    """The first row of a CSV file; empty where there is none. Raises ImportRefused."""
+    return next(_read_rows(path), [])
+
+
+def copy_rows(path: Path, target: Path) -> None:
+    """Writes the rows of a CSV file to a Parquet file with text columns c0, c1, …
+
+    Raises ImportRefused with the first row that is not whole (1 is the first below the header) and the cause.
+    """
+    rows = _read_rows(path)
+    schema = pa.schema([(f"c{number}", pa.large_string()) for number in range(len(next(rows, [])))])
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        for batch in _batches(rows):
+            columns = [pa.array(column, pa.large_string()) for column in zip(*batch, strict=True)]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def _read_rows(path: Path) -> Iterator[list[str]]:
+    """The header, then the rows of data; each ends in LF, CRLF or CR. Raises ImportRefused."""
+    number = 0  # of the row that is being read; 0 is the header
+    width = 0
+    limit = csv.field_size_limit(LONGEST_LINE)
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            lines = _Lines(file)
+            for row in csv.reader(lines, strict=True):
+                if not row and width != 1:  # a blank line
+                    continue
+                width = width or len(row)
+                if len(row) == width + 1 and not row[-1]:  # a comma at the end, which DuckDB takes as well
+                    row.pop()
+                if len(row or [""]) != width:
+                    raise csv.Error(_explain_width(len(row), width, lines))
+                yield row or [""]
+                number += 1
+    except csv.Error as error:
+        cause = next((cause for said, cause in _CAUSES.items() if said in str(error)), str(error))
+        where = f"row {number}" if number else "the header"
+        raise ImportRefused(path, [f"it cannot be read ({where}: {cause})"]) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+class _Lines:
+    """The lines of a file that was opened with newline="", each with its line end."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self.last = self.one_before = ""
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._file.readline(LONGEST_LINE):
+            if len(line) == LONGEST_LINE:
+                raise csv.Error(f"a line of more than {LONGEST_LINE:,} characters")
+            if not line.isascii() and _NOT_UTF8.search(line):
+                raise csv.Error("it is not UTF-8")
+            self.one_before, self.last = self.last, line
+            yield line
+
+
+def _explain_width(found: int, expected: int, lines: _Lines) -> str:
+    fields = f"{found} field{'s' if found > 1 else ''} instead of {expected}"
+    if found > expected:
+        return f"{fields}; a field that holds a comma must be quoted"
+    if any(line.endswith("\r") for line in (lines.last, lines.one_before)):
+        return f"{fields}; a carriage return (CR) ends a row unless its field is quoted"
+    return f"{fields}; a field that holds a line break must be quoted"
+
+
+def _batches(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
+    """The rows in lists that hold little enough for memory."""
+    batch: list[list[str]] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += 50 * len(row) + sum(map(len, row))  # an empty text takes about 50 bytes, too
+        if size > _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
