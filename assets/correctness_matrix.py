@@ -66,7 +66,7 @@ def _retire_unregistered(workspace: Workspace) -> None:
     asked = {(benchmark.name, model.name) for model in registry.models for benchmark in registry.benchmarks_of(model)}
     workspace.lake.retire(
         lambda benchmark, model: (benchmark, model) in asked,
-        "its model or its benchmark is no longer in the registry, or the model's entry leaves the benchmark out",
+        "its model or its benchmark is no longer in the registry, or the model's entry leaves it out",
     )
 
 

@@ -26,7 +26,10 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import ClassVar
 
+from jinja2 import TemplateError
+
 __all__ = [
+    "UNEXPLAINED",
     "DataUnreachable",
     "EvaluationFailed",
     "HarnessError",
@@ -125,7 +128,16 @@ class EvaluationFailed(HarnessError):
 
 
 # Exceptions whose message names neither the culprit nor the remedy: where they were raised says more.
-UNEXPLAINED = (ArithmeticError, AssertionError, AttributeError, LookupError, StopIteration, TypeError, ValueError)
+UNEXPLAINED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    StopIteration,
+    TemplateError,
+    TypeError,
+    ValueError,
+)
 
 
 class Stage(Enum):

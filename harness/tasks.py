@@ -19,7 +19,16 @@ from lm_eval.tasks import TaskManager
 from harness.checks import shortened
 from harness.digests import digest_of, file_digest
 from harness.entries import BenchmarkEntry
-from harness.errors import DataUnreachable, HarnessError, Stage, TaskFaulty, TaskUnknown, explained, first_sentence
+from harness.errors import (
+    UNEXPLAINED,
+    DataUnreachable,
+    HarnessError,
+    Stage,
+    TaskFaulty,
+    TaskUnknown,
+    explained,
+    first_sentence,
+)
 
 __all__ = ["QUESTIONS", "TaskIndex"]
 
@@ -31,6 +40,9 @@ QUESTIONS = pa.schema(
         ("category", pa.string()),
     ]
 )
+
+
+FIELDS = ("doc_to_text", "doc_to_choice", "doc_to_target")
 
 
 class TaskIndex:
@@ -98,11 +110,23 @@ class TaskIndex:
         return self._questions[benchmark]
 
     def _load(self, benchmark: BenchmarkEntry) -> dict[str, Task]:
+        """lm-eval loads the data, and tries the definition on the first document."""
         try:
             return self._index().load(list(benchmark.tasks))["tasks"]
-        except (IndexError, StopIteration) as error:  # how lm-eval and datasets say that there is nothing
-            names = ", ".join(benchmark.tasks)
-            raise DataUnreachable(f"the data of {names} hold no document; see that the file is not empty") from error
+        except UNEXPLAINED as error:
+            files = ", ".join(sorted(str(path) for path in self.local_files(benchmark)))
+            if isinstance(error, StopIteration) or "corresponds to no data" in str(error):
+                where = f" ({files})" if files else ""
+                names = ", ".join(benchmark.tasks)
+                raise DataUnreachable(
+                    f"the data of {names}{where} hold no document; see that no file is empty"
+                ) from error
+            fields = "; ".join(_described_fields(name, config) for name, config in self._leaves(benchmark))
+            raise TaskFaulty(
+                f"the first document does not fit the task's definition ({type(error).__name__}: "
+                f"{first_sentence(error)}); compare what it names with the columns of the data: "
+                f"{shortened(fields, 300)}"
+            ) from error
 
     def _index(self) -> TaskManager:
         if self._manager is None:
@@ -209,6 +233,12 @@ def _rerun_module(function: Callable[..., Any]) -> None:
     module = sys.modules.get(getattr(inspect.unwrap(function), "__module__", ""))
     if module is not None and hasattr(module, "__mtime__") and module.__spec__ and module.__spec__.loader:
         module.__spec__.loader.exec_module(module)
+
+
+def _described_fields(name: str, config: dict[str, Any]) -> str:
+    """`t: doc_to_text 'q', doc_to_choice 'choices', doc_to_target 'label'`."""
+    fields = [f"{field} {config[field]!r}" for field in FIELDS if field in config]
+    return f"{name}: {', '.join(fields)}"
 
 
 def _check_columns(task: Task) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from assets.interview import Asked, CannotOnboard
 from assets.partitions import MODELS_PARTITION, responses_key
-from assets.responses import build_responses
+from assets.responses import AGAIN, build_responses
 from assets.wanted import ENTRY, entry_digest
 from assets.workspace import Workspace
 from harness.entries import Registry
@@ -42,7 +42,9 @@ def workspace(workspace: Workspace) -> Workspace:
 
 @pytest.fixture
 def run(workspace: Workspace, harness: FakeHarness) -> Callable[..., Done]:
-    def run(model: str = "elm", benchmarks: tuple[str, ...] = BOTH, registry: Registry | None = None) -> Done:
+    def run(
+        model: str = "elm", benchmarks: tuple[str, ...] = BOTH, registry: Registry | None = None, *, again: bool = False
+    ) -> Done:
         at = replace(workspace, registry=registry or workspace.registry)
         with dg.DagsterInstance.ephemeral() as instance:
             instance.add_dynamic_partitions(MODELS_PARTITION, [model])
@@ -52,6 +54,7 @@ def run(workspace: Workspace, harness: FakeHarness) -> Callable[..., Done]:
                 partition_key=model,
                 resources={"workspace": at},
                 selection=[responses_key(benchmark) for benchmark in benchmarks],
+                tags={AGAIN: "true"} if again else None,
                 raise_on_error=False,
             )
             made = {event.asset_key.path[-1]: event for event in _materializations(done)}
@@ -160,6 +163,58 @@ def test_imported_answers_that_are_asked_for_make_place(
     assert run(benchmarks=("sums",)).made["sums"]["dagster/partition_row_count"] == 4
     assert harness.asked == ["elm sums"]
     assert [row["n"] for row in workspace.lake.superseded().to_pylist()] == [7]
+
+
+def test_asked_again_whatever_holds(run: Callable[..., Done], workspace: Workspace, harness: FakeHarness) -> None:
+    run()
+    done = run(benchmarks=("sums",), again=True)
+    assert done.success
+    assert not done.made["sums"]["reused"]
+    assert harness.asked == ["elm sums", "elm trees", "elm sums"]
+    assert len(workspace.lake.superseded()) == 0  # they were the same answers
+
+
+def test_answers_stay_in_force_where_asking_again_fails(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    run()
+    harness.broken = {"elm"}
+    assert not run(again=True).success
+    assert len(workspace.lake.pairs()) == 2
+
+
+def test_answers_stay_in_force_where_the_questions_cannot_be_read(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    run()
+    harness.weights["elm"] = "other"
+    harness.unreadable = {"sums"}
+    assert set(run().made) == {"trees"}
+    assert failures(workspace)["elm sums"][0] == "data_unreachable"
+    assert ("sums", "elm") in workspace.lake.pairs()
+
+
+def test_what_an_entry_leaves_out_is_not_asked(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    done = run(registry=changed(workspace.registry, except_=("sums",)))
+    assert (done.success, set(done.made)) == (True, {"trees"})
+    assert harness.asked == ["elm trees"]
+
+
+def test_what_cannot_be_asked_is_no_failure(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    harness.cannot = {"elm sums"}
+    done = run()
+    assert (done.success, set(done.made)) == (True, {"trees"})
+    assert failures(workspace) == {}
+    assert workspace.lake.not_applicable().to_pylist() == [
+        {"benchmark": "sums", "model": "elm", "reason": "a chat server cannot"}
+    ]
+    harness.cannot = set()
+    assert run().success  # asked for by hand
+    assert workspace.lake.not_applicable().num_rows == 0
 
 
 # --- failures

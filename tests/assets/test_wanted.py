@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 
 from assets.versions import record
-from assets.wanted import ENTRY, entry_digest, wanted, wanted_now
+from assets.wanted import ENTRY, attempt_digest, entry_digest, wanted, wanted_now
 from assets.workspace import Workspace
 from harness.entries import ModelEntry, Registry
+from harness.identity import weights_of
 from warehouse.failures import Failure, write_failure
 
 NOON = datetime(2026, 3, 5, 12, 0, tzinfo=UTC)
@@ -127,6 +128,59 @@ def test_a_failure_to_answer_anew_waits_as_well(complete: Workspace) -> None:
     fail(now, "sums", "elm", "failed", 1)
     assert whys(now) == {"elm": ["sums: failed"], "org/oak": ["sums: changed"]}
     assert whys(complete) == {}  # the former entry's answers are still there
+
+
+def test_what_an_entry_leaves_out_is_not_wanted(workspace: Workspace) -> None:
+    assert wanted_now(changed(workspace, "models", "elm", benchmarks=("trees",))) == {
+        "elm": ["trees"],
+        "org/oak": ["sums", "trees"],
+    }
+    assert wanted_now(changed(workspace, "models", "org/oak", except_=("sums", "trees"))) == {"elm": ["sums", "trees"]}
+
+
+def test_what_is_not_applicable_is_not_wanted_until_its_entry_changes(workspace: Workspace) -> None:
+    fail(workspace, "sums", "elm", "not_applicable", 1)
+    assert wanted_now(workspace)["elm"] == ["trees"]
+    assert whys(workspace)["elm"] == ["trees: new"]
+    assert whys(changed(workspace, "models", "elm", backend="vllm"))["elm"] == ["sums: new", "trees: new"]
+
+
+def test_prompts_that_may_not_be_cut_are_asked_about_again(complete: Workspace) -> None:
+    assert whys(changed(complete, "models", "elm", truncation="refuse")) == {"elm": ["sums: changed", "trees: changed"]}
+    assert whys(changed(complete, "models", "elm", implausible_answers="accept")) == {}
+
+
+def put_weights(workspace: Workspace, content: str) -> None:
+    folder = workspace.home / "zoo" / "elm"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(content)
+
+
+def test_other_files_in_a_models_folder_are_asked_about(workspace: Workspace, answer: Callable[..., None]) -> None:
+    put_weights(workspace, "first")
+    elm = workspace.registry.model("elm")
+    for benchmark in workspace.registry.benchmarks:
+        known = {ENTRY: entry_digest(elm, benchmark, workspace), "weights": weights_of(elm), "fingerprint": "f"}
+        answer(benchmark.name, "elm", "10", **known)
+    assert "elm" not in wanted(workspace)
+    put_weights(workspace, "second")
+    assert [str(want) for want in wanted(workspace)["elm"]] == [
+        "sums: changed (args.pretrained holds other files)",
+        "trees: changed (args.pretrained holds other files)",
+    ]
+    assert wanted_now(workspace)["elm"] == ["sums", "trees"]
+    put_weights(workspace, "first")
+    assert "elm" not in wanted(workspace)
+
+
+def test_a_failure_is_tried_again_at_once_where_files_were_put_right(workspace: Workspace) -> None:
+    put_weights(workspace, "spoilt")
+    elm, sums = workspace.registry.model("elm"), workspace.registry.benchmark("sums")
+    entry = attempt_digest(elm, sums, workspace)
+    write_failure(Failure("model_incomplete", "so it is", 1, entry, NOON), workspace.lake.failure_path("sums", "elm"))
+    assert wanted_now(workspace)["elm"] == ["trees"]
+    put_weights(workspace, "mended")
+    assert wanted_now(workspace)["elm"] == ["sums", "trees"]
 
 
 def test_what_was_interrupted_is_asked_again_three_times(workspace: Workspace) -> None:

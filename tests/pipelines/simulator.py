@@ -38,7 +38,7 @@ from assets.staleness import READ, described, pool, stale
 from assets.versions import record, serve, versions
 from assets.wanted import ENTRY, entry_digest
 from assets.workspace import Workspace
-from harness.errors import EvaluationFailed
+from harness.errors import DataUnreachable, EvaluationFailed, NotApplicable
 from pipelines.definitions import build_definitions
 from pipelines.settings import Settings, open_workspace
 from warehouse.lake import Lake
@@ -88,6 +88,8 @@ class FakeHarness:
     def __init__(self) -> None:
         self.broken: set[str] = set()  # "model" or "model benchmark": raises HarnessError
         self.faulty: set[str] = set()  # the same: raises what nobody expected, before anything was asked
+        self.cannot: set[str] = set()  # the same: raises NotApplicable
+        self.unreadable: set[str] = set()  # benchmarks whose questions cannot be read
         self.killing: set[str] = set()  # the same: the process dies while the model answers
         self.weights: dict[str, str] = {}  # of a model, where they are not those it had at first
         self.asked: list[str] = []  # "model benchmark", each time answers were given
@@ -113,7 +115,7 @@ class FakeHarness:
         evaluate = SimpleNamespace(LoadedModel=LoadedModel, fingerprint=self.fingerprint, evaluate=self.evaluate)
         patch.setitem(sys.modules, "harness.evaluate", evaluate)  # pyright: ignore[reportArgumentType]
         patch.setitem(
-            sys.modules, "harness.tasks", SimpleNamespace(TaskIndex=lambda _: SimpleNamespace(questions=lambda _: None))
+            sys.modules, "harness.tasks", SimpleNamespace(TaskIndex=lambda _: SimpleNamespace(questions=self.questions))
         )  # pyright: ignore[reportArgumentType]
 
     def fingerprint(self, model: Any, benchmark: Any, _: object) -> str:
@@ -121,6 +123,10 @@ class FakeHarness:
             raise TypeError("a fault in the program")
         weights = self.weights.get(model.entry.name, "first")
         return f"{model.entry.args} {weights} {benchmark.tasks} {benchmark.num_fewshot}"
+
+    def questions(self, benchmark: Any) -> None:
+        if benchmark.name in self.unreadable:
+            raise DataUnreachable("the questions cannot be read")
 
     def evaluate(
         self, model: Any, benchmark: Any, tasks: object, *, subset: Mapping[str, list[int]] | None = None
@@ -130,6 +136,8 @@ class FakeHarness:
             raise Killed(pair)
         if {name, pair} & self.broken:
             raise EvaluationFailed("it is broken", model=name, benchmark=benchmark.name)
+        if {name, pair} & self.cannot:
+            raise NotApplicable("a chat server cannot", model=name, benchmark=benchmark.name)
         fingerprint = self.fingerprint(model, benchmark, tasks)
         self.asked.append(pair)
         self.fingerprints.append(f"{pair} {fingerprint}")

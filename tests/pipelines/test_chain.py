@@ -91,7 +91,7 @@ def test_a_model_that_leaves_and_comes_back(second: Any, write_registry: Callabl
     write_registry(second.registry, ("tiny/a", "tiny/b", "tiny/c"))
     assert second("run").returncode == 0
     aside = "SELECT benchmark, model, n, why FROM superseded ORDER BY benchmark"
-    why = "its model or its benchmark is no longer in the registry"
+    why = "its model or its benchmark is no longer in the registry, or the model's entry leaves it out"
     assert second.rows(aside) == [
         {"benchmark": name, "model": "tiny/d", "n": 40, "why": why} for name in ("fruit", "sums", "towns")
     ]

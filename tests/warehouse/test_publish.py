@@ -168,6 +168,29 @@ def test_measured_accuracies_hold_over_estimates(lake: Lake, database: Path, eva
     ]  # fmt: skip
 
 
+def test_coverage_tells_how_far_answers_can_be_trusted(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "full", "1101")
+    noted = {"asked": "4", "unanswered": "1", "truncated": "2", "commonest_choice": "0.5", "chance": "0.25"}
+    lake.annotate("b", "full", noted)
+    lake.write_table("not_applicable", pa.table({"benchmark": ["b"], "model": ["chat"], "reason": ["it chats"]}))
+    for name, column in (("models", "model"), ("benchmarks", "benchmark")):
+        values = ["chat", "full", "late"] if name == "models" else ["b"]
+        lake.write_table(name, pa.table({column: values, "source": ["registry"] * len(values)}))
+    publish(lake, database)
+    coverage = (
+        "SELECT model, status, n, reason, accuracy, chance, unanswered, truncated, commonest_choice FROM coverage"
+    )
+    rows = [tuple(row.values()) for row in query(database, f"{coverage} ORDER BY model").to_pylist()]
+    assert rows == [
+        ("chat", "not_applicable", 0, "it chats", None, None, None, None, None),
+        ("full", "done", 4, None, 0.75, 0.25, 1, 2, 0.5),
+        ("late", "missing", 0, None, None, None, None, None, None),
+    ]
+    assert query(database, "SELECT ci_low < accuracy AND accuracy < ci_high AS inside FROM coverage WHERE n > 0")[
+        "inside"
+    ].to_pylist() == [True]
+
+
 def communities(lake: Lake, *embedders: str) -> None:
     for embedder in embedders:
         table = pa.table({"embedder": [embedder], "kind": ["size"], "label": [f"of {embedder}"]})

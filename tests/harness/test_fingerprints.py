@@ -1,0 +1,86 @@
+"""What has changed on this machine since answers were given."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.entries import BenchmarkEntry, ModelEntry
+from harness.evaluate import LoadedModel, TaskIndex, evaluate, fingerprint
+from harness.fingerprints import find_change
+
+CAPITALS = BenchmarkEntry(name="capitals", tasks=("capitals",), metric="acc")
+TASK = "its task definition, its code or its data"
+
+
+@pytest.fixture
+def folder(model_dir: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(model_dir, tmp_path / "model")
+
+
+@pytest.fixture
+def entry(folder: Path) -> ModelEntry:
+    return ModelEntry(name="tiny", args={"pretrained": str(folder)})
+
+
+@pytest.fixture
+def known(entry: ModelEntry, tasks_dir: Path, tmp_path: Path) -> dict[str, str]:
+    return evaluate(LoadedModel(entry, device="cpu", cache_dir=tmp_path), CAPITALS, TaskIndex(tasks_dir)).metadata
+
+
+@pytest.fixture(params=["now", "before"])
+def noted(request: pytest.FixtureRequest, known: dict[str, str]) -> dict[str, str]:
+    """The metadata of answers, as they are written now, and as a version before wrote them."""
+    if request.param == "now":
+        return known
+    return {name: value for name, value in known.items() if name not in ("inputs", "tasks", "asked", "unanswered")}
+
+
+def test_nothing_has_changed(noted: dict[str, str], entry: ModelEntry, tasks_dir: Path) -> None:
+    configs = TaskIndex(tasks_dir).configs(CAPITALS)
+    assert find_change(noted, entry, CAPITALS, configs, 0) is None
+    assert noted["fingerprint"] == fingerprint(entry, CAPITALS, TaskIndex(tasks_dir))
+
+
+def test_other_weights_in_the_same_folder(
+    noted: dict[str, str], entry: ModelEntry, folder: Path, tasks_dir: Path, save_model: Callable[..., None]
+) -> None:
+    save_model(folder, seed=3)
+    configs = TaskIndex(tasks_dir).configs(CAPITALS)
+    assert find_change(noted, entry, CAPITALS, configs, 0) == "args.pretrained holds other files"
+    assert find_change(noted, entry, CAPITALS, None, 0) == "args.pretrained holds other files"
+
+
+def test_another_task(noted: dict[str, str], entry: ModelEntry, tasks_dir: Path) -> None:
+    (tasks_dir / "capitals.jsonl").write_text((tasks_dir / "capitals.jsonl").read_text() * 2)
+    assert find_change(noted, entry, CAPITALS, TaskIndex(tasks_dir).configs(CAPITALS), 0) == TASK
+    assert find_change(noted, entry, CAPITALS, None, 0) is None  # not to be compared
+
+
+def test_a_tokenizer_of_its_own_counts(folder: Path, model_dir: Path, tasks_dir: Path, tmp_path: Path) -> None:
+    entry = ModelEntry(name="tiny", args={"pretrained": str(model_dir), "tokenizer": str(folder)})
+    model = LoadedModel(entry, device="cpu", cache_dir=tmp_path)
+    known = evaluate(model, CAPITALS, TaskIndex(tasks_dir)).metadata
+    tokenizer = folder / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace('"Rome"', '"Roma"'))
+    assert find_change(known, entry, CAPITALS, None, 0) == "args.tokenizer holds other files"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"args": {"pretrained": "org/on-the-hub"}},
+        {"args": {"base_url": "http://localhost:8000/v1/completions", "model": "m"}, "backend": "local-completions"},
+    ],
+)
+def test_what_lies_elsewhere_is_not_looked_at(fields: dict[str, Any], tasks_dir: Path) -> None:
+    entry = ModelEntry(name="m", **fields)
+    known = {"fingerprint": "f", "weights": "hub org/on-the-hub@c0ffee", "harness_version": "lm_eval 0.4.13"}
+    assert find_change(known, entry, CAPITALS, {"capitals": "another"}, 0) is None
+    assert find_change({**known, "tasks": "what they were"}, entry, CAPITALS, {"capitals": "another"}, 0) == TASK
+
+
+def test_imported_answers_hold(entry: ModelEntry, tasks_dir: Path) -> None:
+    assert find_change({"rows": "2"}, entry, CAPITALS, TaskIndex(tasks_dir).configs(CAPITALS), 0) is None
