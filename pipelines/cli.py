@@ -410,7 +410,9 @@ def list_models() -> None:
             parameters(model.size_b) if model.size_b else "",
             ", ".join(model.communities),
             model.backend,
-            f"{questions} questions" if onboarded else f"{benchmarks} of {len(registry.benchmarks)} benchmarks",
+            f"{questions} questions"
+            if onboarded
+            else f"{benchmarks} of {len(registry.benchmarks_of(model))} benchmarks",
         )
     out.print(table)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -38,6 +38,18 @@ REMOTE_CODE = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let Python code from the model's repository run here.")
 ]
 DESCRIPTION = Annotated[str | None, typer.Option(help="For readers.")]
+BENCHMARKS = Annotated[
+    list[str] | None, typer.Option("--benchmark", help="Ask it this benchmark and no others; again for each.")
+]
+EXCEPT = Annotated[
+    list[str] | None, typer.Option("--except", metavar="BENCHMARK", help="Do not ask it this one; again for each.")
+]
+TRUNCATION = Annotated[
+    Literal["count", "refuse"], typer.Option(help="Of prompts that are too long for it: cut and count them, or refuse.")
+]
+IMPLAUSIBLE = Annotated[
+    Literal["refuse", "accept"], typer.Option(help="Whether its answers may all be empty or all be the same.")
+]
 BUDGET = Annotated[
     int | None,
     typer.Option(help="Onboard it from about this many answers, instead of evaluating it in full.", show_default=False),
@@ -58,6 +70,10 @@ def add(
     price_input: PRICE_INPUT = None,
     price_output: PRICE_OUTPUT = None,
     budget: BUDGET = None,
+    benchmark: BENCHMARKS = None,
+    except_: EXCEPT = None,
+    truncation: TRUNCATION = "count",
+    implausible_answers: IMPLAUSIBLE = "refuse",
     chat_template: CHAT_TEMPLATE = False,
     trust_remote_code: REMOTE_CODE = False,
     batch_size: BATCH_SIZE = None,
@@ -75,6 +91,10 @@ def add(
         price_input=price_input,
         price_output=price_output,
         budget=budget,
+        benchmark=benchmark,
+        except_=except_,
+        truncation=truncation,
+        implausible_answers=implausible_answers,
         chat_template=chat_template,
         trust_remote_code=trust_remote_code,
         batch_size=batch_size,
@@ -135,6 +155,10 @@ def entry_of(
     price_input: float | None = None,
     price_output: float | None = None,
     budget: int | None = None,
+    benchmark: list[str] | None = None,
+    except_: list[str] | None = None,
+    truncation: str = "count",
+    implausible_answers: str = "refuse",
     chat_template: bool = False,
     trust_remote_code: bool = False,
     batch_size: str | None = None,
@@ -157,6 +181,10 @@ def entry_of(
         "apply_chat_template": chat_template or None,
         "batch_size": int(batch_size) if batch_size and batch_size.isdecimal() else batch_size,
         "budget": budget,
+        "benchmarks": list(benchmark) if benchmark else None,
+        "except": list(except_) if except_ else None,
+        "truncation": truncation if truncation != "count" else None,
+        "implausible_answers": implausible_answers if implausible_answers != "refuse" else None,
         "description": description,
     }
     return {field: value for field, value in said.items() if value is not None}

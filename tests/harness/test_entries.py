@@ -5,6 +5,7 @@ import sys
 import tempfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -391,6 +392,41 @@ SECRET = (
 )
 def test_a_model_out_of_shape_is_refused(tmp_path: Path, fields: str, expected: str) -> None:
     assert refusal(tmp_path, model(fields)) == PLACE + expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("benchmarks: [b], except: [b]", "has both 'benchmarks' and 'except'; keep one."),
+        (
+            "benchmarks: []",
+            "benchmarks is an empty list, but must be a list of benchmarks, the only ones that it is asked.",
+        ),
+        ("except: b", "except is 'b', but must be a list of benchmarks that it is not asked."),
+        ("except: [b, b]", "except 'b' stands twice; keep one."),
+        ("truncation: cut", "truncation is 'cut', but must be count or refuse: whether prompts that are too long"),
+        ("implausible_answers: yes", "implausible_answers is True, but must be refuse or accept: whether"),
+    ],
+)
+def test_who_is_asked_what_is_said_in_one_way(tmp_path: Path, fields: str, expected: str) -> None:
+    assert refusal(tmp_path, model(f"name: a, {ARGS}, {fields}")).startswith(PLACE + expected)
+
+
+def test_benchmarks_that_an_entry_names_must_be_there(tmp_path: Path) -> None:
+    said = refusal(tmp_path, model(f"name: a, {ARGS}, benchmarks: [nowhere]"))
+    assert "model 'a': benchmarks names 'nowhere', which is not in benchmarks.yaml; it has" in said
+    assert "except names 'nowhere'" in refusal(tmp_path, model(f"name: a, {ARGS}, except: [nowhere]"))
+
+
+def test_a_model_is_asked_what_its_entry_names() -> None:
+    benchmarks = tuple(BenchmarkEntry(name=name, tasks=(name,), metric="acc") for name in "xyz")
+    registry = Registry(folder=Path(), models=(), benchmarks=benchmarks)
+
+    def asked(**fields: Any) -> str:
+        entry = ModelEntry(name="a", args={"pretrained": "b"}, **fields)
+        return "".join(benchmark.name for benchmark in registry.benchmarks_of(entry))
+
+    assert (asked(), asked(benchmarks=["z", "x"]), asked(**{"except": ["x"]})) == ("xyz", "xz", "yz")
 
 
 def test_a_secret_is_never_repeated(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def test_every_option_is_a_field(embedllm: Any) -> None:
     options = (
         "--backend vllm --arg tensor_parallel_size=2 --arg gpu_memory_utilization=0.9 --arg enforce_eager=true "
         "--arg revision=0123456 --tag coding --tag 7b --family llama-2 --size-b 6.7 --price-input 0.1 "
-        "--price-output 2 --budget 128 --chat-template --trust-remote-code --batch-size 8 --description ours"
+        "--price-output 2 --budget 128 --benchmark fruit --benchmark sums --truncation refuse "
+        "--implausible-answers accept --chat-template --trust-remote-code --batch-size 8 --description ours"
     )
     assert added(embedllm, *options.split()) == {
         "name": "org/new",
@@ -71,6 +72,9 @@ def test_every_option_is_a_field(embedllm: Any) -> None:
         "apply_chat_template": True,
         "batch_size": 8,
         "budget": 128,
+        "benchmarks": ["fruit", "sums"],
+        "truncation": "refuse",
+        "implausible_answers": "accept",
         "description": "ours",
     }
 
