@@ -1,6 +1,5 @@
 -- Tables of warehouse.duckdb. A change here makes the next publish start the file anew.
 -- `embedding` columns become FLOAT[n] when they are filled: n is the data's.
--- Long tables that name the same few things again and again say how to compress them: to try everything takes longer.
 
 CREATE TABLE IF NOT EXISTS warehouse_info (
     schema_digest VARCHAR NOT NULL,
@@ -42,9 +41,9 @@ CREATE TABLE IF NOT EXISTS questions (
 -- No key: an index over millions of rows costs more than the table. The lake has one file a pair, and the
 -- publisher checks that every response has its question.
 CREATE TABLE IF NOT EXISTS responses (
-    question_id VARCHAR NOT NULL USING COMPRESSION dictionary,
-    model VARCHAR NOT NULL USING COMPRESSION dictionary,
-    benchmark VARCHAR NOT NULL USING COMPRESSION dictionary,
+    question_id VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
+    benchmark VARCHAR NOT NULL,
     correct BOOLEAN NOT NULL,
     score DOUBLE
 );
@@ -167,10 +166,10 @@ CREATE TABLE IF NOT EXISTS forecast_curve (
 
 -- No key, as with responses.
 CREATE TABLE IF NOT EXISTS predictions (
-    embedder VARCHAR NOT NULL USING COMPRESSION dictionary,
-    method VARCHAR NOT NULL USING COMPRESSION dictionary,
-    question_id VARCHAR NOT NULL USING COMPRESSION dictionary,
-    model VARCHAR NOT NULL USING COMPRESSION dictionary,
+    embedder VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    question_id VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
     probability FLOAT NOT NULL,
     low FLOAT,
     high FLOAT
@@ -263,11 +262,11 @@ CREATE TABLE IF NOT EXISTS benchmark_predictions (
 
 -- No key, as with responses.
 CREATE TABLE IF NOT EXISTS predicted_accuracies (
-    embedder VARCHAR NOT NULL USING COMPRESSION dictionary,
-    benchmark VARCHAR NOT NULL USING COMPRESSION dictionary,
-    method VARCHAR NOT NULL USING COMPRESSION dictionary,
+    embedder VARCHAR NOT NULL,
+    benchmark VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
     split INTEGER NOT NULL,
-    model VARCHAR NOT NULL USING COMPRESSION dictionary,
+    model VARCHAR NOT NULL,
     predicted DOUBLE NOT NULL,
     observed DOUBLE NOT NULL
 );
