@@ -29,6 +29,7 @@ from .cli_embedders import embedders_app
 from .cli_onboard import onboard
 from .console import Console
 from .instance import HomeBusy, exclusive, register_models, use_home
+from .interrupts import KEPT, leave_if_unread, stops_at_once
 from .settings import DEMO_REGISTRY
 from .terminal import CommandError, command, open_home, out, table_of
 
@@ -44,6 +45,16 @@ USER_ERRORS = (CommandError, RegistryError, HarnessError, ImportRefused, Warehou
 class _Commands(TyperGroup):
     """Errors a user can mend end in one sentence, not in a traceback."""
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        os.environ["PYTHONSAFEPATH"] = "1"  # worker processes, too, import nothing that lies where the user stands
+        try:
+            return super().main(*arguments, **options)
+        finally:
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError:
+                leave_if_unread()
+
     def invoke(self, ctx: Any) -> Any:
         from sqlalchemy.exc import DatabaseError
 
@@ -52,6 +63,9 @@ class _Commands(TyperGroup):
 
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            leave_if_unread()
+            raise
         except DatabaseError as error:
             typer.secho(f"embedllm: {_about_dagster(error)}", err=True, fg=typer.colors.RED)
         except (*USER_ERRORS, ChainFailed, ServicesFailed) as error:
@@ -100,6 +114,7 @@ app.add_typer(benchmarks_app, name="benchmarks")
 
 
 @app.command()
+@stops_at_once(KEPT)
 def demo() -> None:
     """Train the zoo, run the whole chain on it, and say what to do next: minutes the first time, then seconds."""
     _chain(registry=DEMO_REGISTRY)
@@ -118,6 +133,7 @@ def demo() -> None:
 
 
 @app.command()
+@stops_at_once(KEPT)
 def run(
     full: Annotated[
         bool, typer.Option("--full", help="Also the expensive experiments, which else wait for the week to end.")
@@ -176,6 +192,7 @@ def _summary(workspace: Workspace) -> None:
 
 
 @app.command("import")
+@stops_at_once("an import is all or nothing, the same command does what is missing")
 def import_(
     source: Annotated[str, typer.Argument(help="CSV or Parquet file, folder with train/val/test, or hub data set id.")],
     split: Annotated[Path | None, typer.Option(help="Table prompt_id, split (CSV or Parquet).")] = None,
@@ -229,6 +246,7 @@ def sql(
 
 
 @app.command()
+@stops_at_once()
 def route(
     question: Annotated[str | None, typer.Argument(help="The question, in quotes.", show_default=False)] = None,
     file: Annotated[
