@@ -36,6 +36,7 @@ from .terminal import CommandError, command, open_home, out, table_of
 if TYPE_CHECKING:
     from embedder.router import Choice, Router
 
+SCORE = "Sorted by score: probability and the model's rate on such questions, averaged as log-odds{cost}."
 BATCH = 64  # questions that `route` encodes between two steps of its bar
 
 
@@ -287,6 +288,7 @@ def route(
     except (NoEmbedder, EncoderError, StoreError, UnknownModel) as error:
         raise CommandError(str(error)) from error
     out.print(_routes(questions, ranked) if file else _choices(ranked[0]))
+    out.print(SCORE.format(cost=f", less {cost_weight:g} times its cost" if cost_weight else ""), soft_wrap=True)
 
 
 def _questions(question: str | None, file: TextIO | None) -> list[str]:
@@ -316,21 +318,21 @@ def _ranked(router: Router, questions: list[str], wanted: dict[str, Any]) -> lis
 
 def _choices(choices: list[Choice]) -> Table:
     """A row a model."""
-    table = Table(Column("model", no_wrap=True), "probability of a correct answer", "95% interval")
+    table = Table(Column("model", no_wrap=True), "score", "probability of a correct answer", "95% interval")
     for choice in choices:
-        table.add_row(choice.model, f"{choice.probability:.3f}", _interval(choice))
+        table.add_row(choice.model, f"{choice.score:.3f}", f"{choice.probability:.3f}", _interval(choice))
     return table
 
 
 def _routes(questions: list[str], ranked: list[list[Choice]]) -> Table:
     """A row a question: the model to ask and, where more are wanted, those that come next."""
-    table = Table("question", "model", "probability of a correct answer", "95% interval")
+    table = Table("question", "model", "score", "probability of a correct answer", "95% interval")
     if several := any(len(choices) > 1 for choices in ranked):
-        table.add_column("then")
+        table.add_column("then, with score")
     for question, (first, *others) in zip(questions, ranked, strict=True):
         shown = question if len(question) <= 60 else f"{question[:59]}…"
-        then = ", ".join(f"{choice.model} {choice.probability:.3f}" for choice in others)
-        row = [shown, first.model, f"{first.probability:.3f}", _interval(first)]
+        then = ", ".join(f"{choice.model} {choice.score:.3f}" for choice in others)
+        row = [shown, first.model, f"{first.score:.3f}", f"{first.probability:.3f}", _interval(first)]
         table.add_row(*row, *([then] if several else []))
     return table
 
