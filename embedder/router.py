@@ -21,11 +21,12 @@ class TextEncoder(Protocol):
 
 
 class Choice(NamedTuple):
-    """A model, the probability that it answers the question correctly, and the 95% interval of that probability (None
-    where the embedder does not know how sure it is)."""
+    """A model, the probability that it answers the question correctly, the score it was ranked by, and the 95% interval
+    of the probability (None where the embedder does not know how sure it is)."""
 
     model: str
     probability: float
+    score: float
     low: float | None = None
     high: float | None = None
 
@@ -72,8 +73,8 @@ class Router:
         scores = forecast.routing_scores[:, columns]
         if cost_weight:
             scores = scores - cost_weight * self._costs(columns)
-        best = columns[np.argsort(-scores, axis=1, kind="stable")[:, :top]]
-        return self._choices(forecast, best)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+        return self._choices(forecast, columns[best], scores[np.arange(len(best))[:, None], best])
 
     def _described(self, questions: Sequence[str]) -> Questions:
         texts = np.array(questions, object)
@@ -100,17 +101,17 @@ class Router:
             )
         return np.array([self.costs[name] for name in names])
 
-    def _choices(self, forecast: Forecast, best: np.ndarray) -> list[list[Choice]]:
-        """`best` (n, top) are columns."""
+    def _choices(self, forecast: Forecast, best: np.ndarray, scores: np.ndarray) -> list[list[Choice]]:
+        """`best` (n, top) are columns, `scores` theirs."""
         interval = forecast.interval() or (np.full_like(forecast.probabilities, np.nan),) * 2
         rows = np.arange(len(best))[:, None]
         values = [array[rows, best].tolist() for array in (forecast.probabilities, *interval)]
         return [
             [
-                Choice(self.embedder.models[column], p, *_ends(low, high))
-                for column, p, low, high in zip(*row, strict=True)
+                Choice(self.embedder.models[column], p, score, *_ends(low, high))
+                for column, score, p, low, high in zip(*row, strict=True)
             ]
-            for row in zip(best.tolist(), *values, strict=True)
+            for row in zip(best.tolist(), scores.tolist(), *values, strict=True)
         ]
 
 

@@ -219,9 +219,8 @@ def _stale(workspace: Workspace, instance: dg.DagsterInstance, *, full: bool = F
 def _refresh(workspace: Workspace, instance: dg.DagsterInstance, console: Console, *, full: bool) -> bool:
     reasons = _stale(workspace, instance, full=full)
     if workspace.database.exists() and not is_whole(workspace.database):
-        console.say(
-            f"  [yellow]![/] {workspace.database} is damaged, or of another version: it is made anew from the lake"
-        )
+        why = "is damaged or of another version of embedllm"
+        console.say(f"  [yellow]![/] {workspace.database} {why}: it is made anew from the lake")
         publish(workspace.lake, workspace.database)
     if not reasons:
         return False

@@ -29,6 +29,7 @@ from .cli_embedders import embedders_app
 from .cli_onboard import onboard
 from .console import Console
 from .instance import HomeBusy, exclusive, register_models, use_home
+from .interrupts import KEPT, leave_if_unread, stops_at_once
 from .settings import DEMO_REGISTRY
 from .terminal import CommandError, command, open_home, out, table_of
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from .chain import Again
 
+SCORE = "Sorted by score: probability and the model's rate on such questions, averaged as log-odds{cost}."
 BATCH = 64  # questions that `route` encodes between two steps of its bar
 
 
@@ -46,6 +48,16 @@ USER_ERRORS = (CommandError, RegistryError, HarnessError, ImportRefused, Warehou
 class _Commands(TyperGroup):
     """Errors a user can mend end in one sentence, not in a traceback."""
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        os.environ["PYTHONSAFEPATH"] = "1"  # worker processes, too, import nothing that lies where the user stands
+        try:
+            return super().main(*arguments, **options)
+        finally:
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError:
+                leave_if_unread()
+
     def invoke(self, ctx: Any) -> Any:
         from sqlalchemy.exc import DatabaseError
 
@@ -54,6 +66,9 @@ class _Commands(TyperGroup):
 
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            leave_if_unread()
+            raise
         except DatabaseError as error:
             typer.secho(f"embedllm: {_about_dagster(error)}", err=True, fg=typer.colors.RED)
         except (*USER_ERRORS, ChainFailed, ServicesFailed) as error:
@@ -102,6 +117,7 @@ app.add_typer(benchmarks_app, name="benchmarks")
 
 
 @app.command()
+@stops_at_once(KEPT)
 def demo() -> None:
     """Train the zoo, run the whole chain on it, and say what to do next: minutes the first time, then seconds."""
     _chain(registry=DEMO_REGISTRY)
@@ -120,6 +136,7 @@ def demo() -> None:
 
 
 @app.command()
+@stops_at_once(KEPT)
 def run(
     full: Annotated[
         bool, typer.Option("--full", help="Also the expensive experiments, which else wait for the week to end.")
@@ -192,6 +209,7 @@ def _summary(workspace: Workspace) -> None:
 
 
 @app.command("import")
+@stops_at_once("an import is all or nothing, the same command does what is missing")
 def import_(
     source: Annotated[
         str, typer.Argument(help="CSV or Parquet file, folder of parts or of train/val/test, or hub data set id.")
@@ -249,6 +267,7 @@ def sql(
 
 
 @app.command()
+@stops_at_once()
 def route(
     question: Annotated[str | None, typer.Argument(help="The question, in quotes.", show_default=False)] = None,
     file: Annotated[
@@ -289,6 +308,7 @@ def route(
     except (NoEmbedder, EncoderError, StoreError, UnknownModel) as error:
         raise CommandError(str(error)) from error
     out.print(_routes(questions, ranked) if file else _choices(ranked[0]))
+    out.print(SCORE.format(cost=f", less {cost_weight:g} times its cost" if cost_weight else ""), soft_wrap=True)
 
 
 def _questions(question: str | None, file: TextIO | None) -> list[str]:
@@ -318,21 +338,21 @@ def _ranked(router: Router, questions: list[str], wanted: dict[str, Any]) -> lis
 
 def _choices(choices: list[Choice]) -> Table:
     """A row a model."""
-    table = Table(Column("model", no_wrap=True), "probability of a correct answer", "95% interval")
+    table = Table(Column("model", no_wrap=True), "score", "probability of a correct answer", "95% interval")
     for choice in choices:
-        table.add_row(choice.model, f"{choice.probability:.3f}", _interval(choice))
+        table.add_row(choice.model, f"{choice.score:.3f}", f"{choice.probability:.3f}", _interval(choice))
     return table
 
 
 def _routes(questions: list[str], ranked: list[list[Choice]]) -> Table:
     """A row a question: the model to ask and, where more are wanted, those that come next."""
-    table = Table("question", "model", "probability of a correct answer", "95% interval")
+    table = Table("question", "model", "score", "probability of a correct answer", "95% interval")
     if several := any(len(choices) > 1 for choices in ranked):
-        table.add_column("then")
+        table.add_column("then, with score")
     for question, (first, *others) in zip(questions, ranked, strict=True):
         shown = question if len(question) <= 60 else f"{question[:59]}…"
-        then = ", ".join(f"{choice.model} {choice.probability:.3f}" for choice in others)
-        row = [shown, first.model, f"{first.probability:.3f}", _interval(first)]
+        then = ", ".join(f"{choice.model} {choice.score:.3f}" for choice in others)
+        row = [shown, first.model, f"{first.score:.3f}", f"{first.probability:.3f}", _interval(first)]
         table.add_row(*row, *([then] if several else []))
     return table
 

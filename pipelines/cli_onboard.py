@@ -35,6 +35,7 @@ from .cli_models import (
 )
 from .console import Console
 from .instance import end_dead_runs, exclusive, register_models, use_home
+from .interrupts import KEPT, stops_at_once
 from .jobs import REASON, REFRESH
 from .settings import Settings
 from .terminal import CommandError, command, open_home, out, table_of
@@ -48,6 +49,7 @@ NEAREST = 5
 MADE = [dg.AssetKey("coverage"), dg.AssetKey("onboarded")]
 
 
+@stops_at_once(KEPT)
 def onboard(
     name: NAME,
     budget: BUDGET = None,

@@ -23,6 +23,13 @@ from rich.progress import (
 STEP = 4  # without a terminal, a long step reports this many times
 
 
+class _Terminal(rich.console.Console):
+    """Goes on in silence where nobody reads it any more: the work is worth more than the news of it."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Console:
     """Bars on a terminal, a few plain lines elsewhere.
 
@@ -31,7 +38,7 @@ class Console:
 
     def __init__(self) -> None:
         self._file = os.fdopen(os.dup(2), "w", encoding="utf-8")
-        self._console = rich.console.Console(file=self._file)
+        self._console = _Terminal(file=self._file)
         self._bars = Progress(
             TextColumn("{task.description:<22}"),
             BarColumn(),

@@ -34,7 +34,7 @@ from warehouse.files import locked
 
 from .instance import LOCATION, UI_LOCK, HomeBusy, end_dead_runs_of_ui
 from .launcher import end_lost_runs
-from .settings import Settings, registry_in_force
+from .settings import PROJECT, Settings, registry_in_force
 
 __all__ = ["ServicesFailed", "serve"]
 
@@ -122,7 +122,8 @@ class _Services:
         self.web = self._service("web server", ["dagster_webserver", *workspace, *address])
 
     def _code_server(self) -> _Service:
-        where = ["--socket", str(self._socket), "--location-name", LOCATION, "-m", LOCATION]
+        # Without -d, Dagster would look in the folder where the command was given first, whatever packages lie there.
+        where = ["--socket", str(self._socket), "--location-name", LOCATION, "-m", LOCATION, "-d", str(PROJECT)]
         return self._service("code server", ["dagster", "api", "grpc", *where, "--log-level", "warning"])
 
     def _service(self, name: str, arguments: Sequence[str]) -> _Service:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from typing import Any
 
@@ -13,7 +15,15 @@ from assets.workspace import Workspace
 
 from .settings import Settings, open_workspace
 
-out = Console(highlight=False, markup=False)  # names and questions are shown as they are
+
+class _Output(Console):
+    """Standard output."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))  # `embedllm` ends in its own way
+
+
+out = _Output(highlight=False, markup=False)  # names and questions are shown as they are
 
 
 class CommandError(RuntimeError):

@@ -56,8 +56,8 @@ def names(choices):
 
 def test_likeliest_first_equals_by_name(router):
     assert router.rank(["a sum", "a poem"]) == [
-        [Choice("calculator", 1.0), Choice("polymath", 1.0), Choice("poet", 0.0)],
-        [Choice("poet", 1.0), Choice("polymath", 1.0), Choice("calculator", 0.0)],
+        [Choice("calculator", 1.0, 1.0), Choice("polymath", 1.0, 1.0), Choice("poet", 0.0, 0.0)],
+        [Choice("poet", 1.0, 1.0), Choice("polymath", 1.0, 1.0), Choice("calculator", 0.0, 0.0)],
     ]
 
 
@@ -65,17 +65,31 @@ def test_equals_by_name_whatever_the_embedders_order():
     assert names(Router(Foretold(("b", "c", "a"), [0.5, 0.5, 0.5]), Words()).rank(["a sum"])) == [["a", "b", "c"]]
 
 
-def test_by_routing_score_but_told_are_probabilities():
-    router = Router(Foretold(("a", "b"), [0.75, 0.5], scores=[0.1, 0.2]), Words())
-    assert router.rank(["a sum"]) == [[Choice("b", 0.5), Choice("a", 0.75)]]
+def test_by_routing_score_and_told_with_the_probability():
+    router = Router(Foretold(("a", "b"), [0.75, 0.5], scores=[0.125, 0.25]), Words())
+    assert router.rank(["a sum"]) == [[Choice("b", 0.5, 0.25), Choice("a", 0.75, 0.125)]]
+
+
+def test_the_score_told_is_less_what_the_model_costs():
+    router = Router(Foretold(("a", "b"), [0.75, 0.5], scores=[0.75, 0.5]), Words(), {"a": 3, "b": 1})
+    assert router.rank(["a sum"], cost_weight=0.25) == [[Choice("b", 0.5, 0.25), Choice("a", 0.75, 0.0)]]
+
+
+@given(scores=st.lists(st.floats(0, 1, width=32), min_size=5, max_size=5), cost_weight=st.sampled_from([0, 0.5]))
+def test_the_order_is_that_of_the_scores_told(scores, cost_weight):
+    models = tuple("abcde")
+    costs = dict(zip(models, (1, 0, 2, 0, 1), strict=True))
+    router = Router(Foretold(models, [0.5, 0.1, 0.9, 0.3, 0.7], scores=scores), Words(), costs)
+    told = [choice.score for choice in router.rank(["a sum"], top=3, cost_weight=cost_weight)[0]]
+    assert told == sorted(told, reverse=True)
 
 
 def test_top(router):
-    assert router.rank(["a poem"], top=1) == [[Choice("poet", 1.0)]]
+    assert router.rank(["a poem"], top=1) == [[Choice("poet", 1.0, 1.0)]]
 
 
 def test_out_of_some_models_whatever_their_order(router):
-    expected = [[Choice("poet", 1.0), Choice("calculator", 0.0)]]
+    expected = [[Choice("poet", 1.0, 1.0), Choice("calculator", 0.0, 0.0)]]
     assert router.rank(["a poem"], models=["poet", "calculator"]) == expected
     assert router.rank(["a poem"], models=["calculator", "poet", "poet"]) == expected
 

@@ -411,11 +411,22 @@ def test_route_shows_the_best_model_first_with_its_interval(route: Invoke) -> No
     rows = cells(route(SUM))
     assert rows[0][0] == "adder"
     assert {row[0] for row in rows} == {"adder", "gardener", "novice"}
-    for _, probability, interval in rows:
+    for _, _, probability, interval in rows:
         low, high = map(float, interval.split(" to "))
         assert 0 <= low <= float(probability) <= high <= 1
-    assert float(rows[0][1]) > 0.5 > float(rows[1][1])
+    assert float(rows[0][2]) > 0.5 > float(rows[1][2])
     assert cells(route(TREE, "--top", 1))[0][0] == "gardener"
+
+
+def test_route_shows_and_explains_the_score_it_sorts_by(route: Invoke) -> None:
+    scores = [float(row[1]) for row in cells(route(SUM))]
+    assert scores == sorted(scores, reverse=True)
+    explained = "Sorted by score: probability and the model's rate on such questions, averaged as log-odds"
+    assert f"{explained}.\n" in route(SUM).stdout
+    priced = ("--without", "novice", "--cost-weight", 100)
+    assert f"{explained}, less 100 times its cost.\n" in route(SUM, *priced).stdout
+    scores = [float(row[1]) for row in cells(route(SUM, *priced))]
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_route_leaves_out_what_is_down_or_not_asked_for(route: Invoke) -> None:
@@ -438,7 +449,7 @@ def test_route_answers_a_file_of_questions_row_by_row(route: Invoke, tmp_path: P
     (tmp_path / "questions.txt").write_text(f"\ufeff{SUM}\r\n\n  {TREE}\n{long}", encoding="utf-8")
     rows = cells(route("--file", tmp_path / "questions.txt"))
     assert [row[:2] for row in rows] == [[SUM, "adder"], [TREE, "gardener"], [f"{long[:59]}…", "gardener"]]
-    assert [len(row) for row in rows] == [4, 4, 4]
+    assert [len(row) for row in rows] == [5, 5, 5]
     alone = cells(route(TREE, "--top", 1))[0]
     assert rows[1][1:] == alone
     (first, *_) = cells(route("--file", tmp_path / "questions.txt", "--top", 2))

@@ -336,10 +336,10 @@ def test_publishing_again_and_again_does_not_grow_the_file(lake: Lake, database:
     )
     publish(lake, database)
     sizes = []
-    for _ in range(5):
+    for _ in range(8):
         publish(lake, database, ["question_embeddings"])
         sizes.append(database.stat().st_size)
-    assert max(sizes) == sizes[0]
+    assert max(sizes[4:]) <= max(sizes[:4])  # it goes up and down by the blocks that were freed
 
 
 def test_a_table_nobody_knows_is_refused(lake: Lake, database: Path):
@@ -349,6 +349,24 @@ def test_a_table_nobody_knows_is_refused(lake: Lake, database: Path):
     with pytest.raises(ValueError, match=r"lake/embedders has columns .* not: colour"):
         publish(lake, database)
     assert not database.exists()
+
+
+def file_format(database: Path) -> int:
+    """The version in the header of a DuckDB file."""
+    return int.from_bytes(database.read_bytes()[12:20], "little")
+
+
+def test_a_file_that_only_newer_clients_open_is_made_anew(
+    lake: Lake, database: Path, evaluated: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+):
+    evaluated(lake, "b", "m", "10")
+    with monkeypatch.context() as earlier:
+        earlier.setattr("warehouse.database.OLDEST_CLIENT", "v1.2.0")
+        publish(lake, database)
+        assert file_format(database) == 65
+    publish(lake, database, ["forecasts"])
+    assert file_format(database) == 64  # DuckDB 0.9 to 1.1
+    assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 2}]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "of another schema"])
