@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
 
+from harness.checks import FIRST, check_share_unanswered
 from harness.entries import BenchmarkEntry
 from harness.errors import HarnessError
 from warehouse.questions import question_ids
@@ -48,7 +49,7 @@ def check_onboarding(name: str, budget: int, workspace: Workspace) -> None:
         CannotOnboard: the model has been evaluated, or there are fewer training questions.
     """
     serving_version(workspace)
-    registered = [benchmark.name for benchmark in workspace.registry.benchmarks]
+    registered = [benchmark.name for benchmark in _benchmarks_of(name, workspace)]
     evaluated = [benchmark for benchmark, model in workspace.lake.pairs() if model == name]
     if evaluated and set(registered) <= set(evaluated):
         raise CannotOnboard(
@@ -87,7 +88,14 @@ def ask(workspace: Workspace, model: LoadedModel, budget: int, tasks: TaskIndex)
     if interview.failed and not interview.answered:
         raise next(iter(interview.failed.values()))
     workspace.progress(interview.answered, budget, label)
-    return Asked(interview.asked, interview.failed)
+    return Asked(interview.given, interview.failed)
+
+
+def _benchmarks_of(name: str, workspace: Workspace) -> Sequence[BenchmarkEntry]:
+    """Those that the model is asked; all, where it is not registered yet."""
+    registry = workspace.registry
+    entry = next((model for model in registry.models if model.name == name), None)
+    return registry.benchmarks_of(entry) if entry else registry.benchmarks
 
 
 def _check_budget(budget: int, questions: int) -> None:
@@ -117,7 +125,8 @@ class _Interview:
     answers: np.ndarray  # (Q,): 1, 0, or NaN where not asked
     is_open: np.ndarray  # (Q,) bool: may be asked
     places: dict[int, _Place] = field(default_factory=dict)  # by row of the pool: training questions
-    asked: dict[str, int] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)  # by benchmark
+    given: dict[str, int] = field(default_factory=dict)  # answers, by benchmark
     failed: dict[str, HarnessError] = field(default_factory=dict)
 
     @classmethod
@@ -185,7 +194,10 @@ class _Interview:
         for answer in done.answers.select(["task", "doc_id", "correct"]).to_pylist():
             self.answers[row_of[answer["task"], answer["doc_id"]]] = answer["correct"]
         self.is_open[rows] = False
-        self.asked[benchmark.name] = self.asked.get(benchmark.name, 0) + len(rows)
+        asked = self.asked[benchmark.name] = self.asked.get(benchmark.name, 0) + len(rows)
+        answered = self.given[benchmark.name] = self.given.get(benchmark.name, 0) + done.answers.num_rows
+        if asked >= FIRST:
+            check_share_unanswered(asked - answered, asked)
 
     def _fail(self, benchmark: BenchmarkEntry, error: HarnessError) -> None:
         """Nothing more of this benchmark is asked."""

@@ -157,7 +157,7 @@ def answers_that_hold(workspace: Workspace) -> dict[str, dict[str, bool]]:
     holds = {
         (model.name, benchmark.name)
         for model in registry.models
-        for benchmark in registry.benchmarks
+        for benchmark in registry.benchmarks_of(model)
         if model.name in onboarded_models
         and (lake.onboarding_metadata(benchmark.name, model.name) or {}).get(ENTRY)
         == entry_digest(model, benchmark, workspace)
@@ -171,10 +171,12 @@ def answers_that_hold(workspace: Workspace) -> dict[str, dict[str, bool]]:
 
 def _drop_evaluated(workspace: Workspace) -> None:
     """A full evaluation takes the place of the few answers."""
-    registered = {benchmark.name for benchmark in workspace.registry.benchmarks}
-    pairs = set(workspace.lake.pairs())
+    registry, pairs = workspace.registry, set(workspace.lake.pairs())
+    asked = {model.name: [benchmark.name for benchmark in registry.benchmarks_of(model)] for model in registry.models}
+    everything = [benchmark.name for benchmark in registry.benchmarks]
     for model in workspace.lake.onboarded_models():
-        if registered and all((benchmark, model) in pairs for benchmark in registered):
+        wanted = asked.get(model, everything)
+        if wanted and all((benchmark, model) in pairs for benchmark in wanted):
             workspace.lake.drop_onboarding(model)
 
 

@@ -87,7 +87,7 @@ def _wants(model: ModelEntry, workspace: Workspace, local: LocalState) -> Iterat
                 continue
         failure = workspace.lake.failure(benchmark.name, model.name)
         why = Why.NEW if known is None else Why.CHANGED
-        if failure is None or failure.entry not in ("", entry, attempt_digest(model, benchmark, workspace, local)):
+        if failure is None or failure.entry not in ("", attempt_digest(model, benchmark, workspace, local)):
             yield Want(benchmark.name, why, what=what)
         elif failure.kind != NOT_APPLICABLE:
             interrupted = failure.retry_at <= failure.failed_at  # a kill or two may be an accident
@@ -123,7 +123,8 @@ def attempt_digest(
     Once one of them changes, what failed is worth trying at once.
     """
     files = (local or LocalState(workspace)).digest(model, benchmark)
-    return f"{entry_digest(model, benchmark, workspace)}{f'-{files}' if files else ''}"
+    accepted = "accept" if model.implausible_answers == "accept" else ""
+    return "-".join(filter(None, [entry_digest(model, benchmark, workspace), files, accepted]))
 
 
 def entry_digest(model: ModelEntry, benchmark: BenchmarkEntry, workspace: Workspace) -> str:

@@ -27,14 +27,18 @@ class CheckedLM(LM):
 
     Every answer is checked when it comes, so that a faulty model is stopped at its first answer, and the first few
     together, before thousands are asked. `accept_implausible`: these few may look as if nobody had read the questions.
+    `whole`: all questions of a benchmark are asked together, so that even a few answers can be judged.
     """
 
-    def __init__(self, lm: LM, answers: AnswerFile, *, accept_implausible: bool, progress: bool) -> None:
+    def __init__(
+        self, lm: LM, answers: AnswerFile, *, accept_implausible: bool, whole: bool = True, progress: bool = False
+    ) -> None:
         super().__init__()
         self._lm = lm
         self._answers = answers
         self._options = {} if progress else {"disable_tqdm": True}
         self._accept_implausible = accept_implausible
+        self._whole = whole
         self._requests: list[Instance] = []
         self._first = _FirstAnswers([], accept_implausible=True)
         lm.set_cache_hook(self)  # pyright: ignore[reportArgumentType]  lm-eval duck-types it, too
@@ -80,7 +84,8 @@ class CheckedLM(LM):
             for i, answer in zip(missing, new, strict=True):
                 answers[i] = self._checked(attr, requests[i].args, answer)
                 self._first.see(requests[i].args, answers[i])
-        self._first.end()
+        if self._whole:
+            self._first.end()
         return answers
 
     def _checked(self, attr: str, args: tuple[Any, ...], answer: Any) -> Any:

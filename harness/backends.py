@@ -72,7 +72,8 @@ class _CutPrompts(_Template):
     refuses_cut = False
 
     def _loglikelihood_tokens(self, requests: Sequence[Any], **kwargs: Any) -> list[tuple[float, bool]]:
-        longest = self.max_length + self.SPARE
+        reads_apart = self.backend == "seq2seq"  # the prompt by the encoder, the choice by the decoder
+        longest = self.max_length if reads_apart else self.max_length + self.SPARE
         for args, context, continuation in requests:
             _check_tokens(args, context, continuation)
             if len(continuation) >= longest:
@@ -81,8 +82,9 @@ class _CutPrompts(_Template):
                     f"('{shortened(str(args and args[1]))}'), which leaves none for the question; leave this benchmark "
                     "out of the entry's `benchmarks`, or raise args.max_length if the model takes more"
                 )
-            if args is not None and len(context) + len(continuation) > longest:
-                self._see_cut("loglikelihood", args, len(context) + len(continuation), longest)
+            length = len(context) if reads_apart else len(context) + len(continuation)
+            if args is not None and length > longest:
+                self._see_cut("loglikelihood", args, length, longest)
         return super()._loglikelihood_tokens(requests, **kwargs)
 
     def generate_until(self, requests: Sequence[Any], **kwargs: Any) -> list[str]:
@@ -90,7 +92,7 @@ class _CutPrompts(_Template):
             prompt, options = request.args[:2]
             if isinstance(prompt, str) and self.tokenizer is not None and getattr(self, "tokenized_requests", True):
                 generated = normalize_gen_kwargs(options, self._most_generated()).get("max_gen_toks", 0)
-                room = self.max_length - generated
+                room = self.max_length - (0 if self.backend == "seq2seq" else generated)
                 if room < 1:
                     raise PromptTooLong(
                         f"{generated} tokens are to be generated, and prompt and answer together may have "

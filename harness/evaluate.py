@@ -69,7 +69,8 @@ def evaluate(
     with explained(Stage.ANSWERS, model=model.name, benchmark=benchmark.name):
         samples, answers_file = _samples(model, benchmark, asked, subset)
         answers = grade(samples, asked, benchmark)
-        quality = assess(samples, asked, benchmark, answers_file.is_cut)
+        # What a chat server makes of a prompt that is too long cannot be seen from here.
+        quality = assess(samples, asked, benchmark, None if model.entry.backend == CHAT else answers_file.is_cut)
         if subset is None:
             check_share_unanswered(quality.unanswered, quality.asked)
             if not answers.num_rows:
@@ -110,7 +111,7 @@ def _samples(
     asked: dict[str, Task],
     subset: Mapping[str, Sequence[int]] | None,
 ) -> tuple[Mapping[str, Sequence[Mapping[str, Any]]], AnswerFile]:
-    lm, answers = model.asking(benchmark.name)
+    lm, answers = model.asking(benchmark.name, whole=subset is None)
     _seed(model.seed, asked)
     try:
         # `simple_evaluate` is this call after what `_seed` and TaskIndex.load do, and before a description of

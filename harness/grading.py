@@ -36,7 +36,7 @@ class Quality:
 
     asked: int
     unanswered: int  # questions whose answer never came, and that have no row
-    truncated: int  # questions whose prompt was cut to fit the model's context
+    truncated: int | None  # questions whose prompt was cut to fit the model's context; None where that is not known
     commonest_choice: float | None  # share of the commonest choice or text; None where each question has its own
     equal_scores: float | None  # share of questions all of whose choices have the same score
     chance: float | None  # expected accuracy of a guess; None for free text
@@ -50,7 +50,7 @@ def assess(
     samples: Mapping[str, Sequence[Mapping[str, Any]]],
     tasks: Mapping[str, Task],
     benchmark: BenchmarkEntry,
-    is_cut: Callable[[str, tuple[Any, ...]], bool],
+    is_cut: Callable[[str, tuple[Any, ...]], bool] | None,
 ) -> Quality:
     """The quality of the answers in `samples`; `is_cut` tells of a request (method, arguments) whether its prompt was.
 
@@ -63,7 +63,7 @@ def assess(
         method = "generate_until" if kind == "generate_until" else "loglikelihood"
         for sample in (sample for sample in samples[name] if sample["filter"] == benchmark.filter):
             asked += 1
-            truncated += any(is_cut(method, tuple(args)) for args in sample["arguments"])
+            truncated += is_cut is not None and any(is_cut(method, tuple(args)) for args in sample["arguments"])
             if _is_unanswered(sample):
                 unanswered += 1
             elif kind == "multiple_choice":
@@ -76,7 +76,7 @@ def assess(
     return Quality(
         asked=asked,
         unanswered=unanswered,
-        truncated=truncated,
+        truncated=None if is_cut is None else truncated,
         commonest_choice=Counter(chosen).most_common(1)[0][1] / len(chosen) if chosen else None,
         equal_scores=sum(equal) / len(equal) if equal else None,
         chance=sum(chances) / len(chances) if chances else None,

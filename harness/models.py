@@ -60,12 +60,13 @@ class LoadedModel:
                 self._lm = _load(self.entry, self.device)
         return self._lm
 
-    def asking(self, benchmark: str) -> tuple[CheckedLM, AnswerFile]:
-        """The model as it is asked `benchmark`, and the file that holds what it has answered."""
+    def asking(self, benchmark: str, *, whole: bool) -> tuple[CheckedLM, AnswerFile]:
+        """The model as it is asked `benchmark`, all of it or a part, and the file that holds what it has answered."""
         answers = AnswerFile(self._answer_path(benchmark))
         watch_cut_prompts(self.lm, answers.note_cut, refuse=self.entry.truncation == "refuse")
         accept = self.entry.implausible_answers == "accept"
-        return CheckedLM(self.lm, answers, accept_implausible=accept, progress=sys.stderr.isatty()), answers
+        progress = sys.stderr.isatty()
+        return CheckedLM(self.lm, answers, accept_implausible=accept, whole=whole, progress=progress), answers
 
     def forget(self, benchmark: str) -> None:
         """Drop the kept answers to `benchmark`; call it once they are durably stored."""

@@ -78,10 +78,13 @@ def _weekly(workspace: Workspace, context: dg.ScheduleEvaluationContext) -> Requ
     busy, now = under_way(context.instance), context.scheduled_execution_time
     reasons = stale(workspace, context.instance, _graph(context), full=True)
     later = {model: {w.benchmark for w in wants if not w.is_due(now)} for model, wants in wanted(workspace).items()}
-    for model in () if ZOO in reasons else (model.name for model in workspace.registry.models):
-        benchmarks = [b.name for b in workspace.registry.benchmarks if b.name not in later.get(model, ())]
-        if benchmarks and model not in busy:
-            yield _request(f"{model} asked", [responses_key(b) for b in benchmarks], CHECK, context, model)
+    cannot = {(pair["benchmark"], pair["model"]) for pair in workspace.lake.not_applicable().to_pylist()}
+    for model in () if ZOO in reasons else workspace.registry.models:
+        asked = [benchmark.name for benchmark in workspace.registry.benchmarks_of(model)]
+        waiting = later.get(model.name, ())
+        benchmarks = [name for name in asked if name not in waiting and (name, model.name) not in cannot]
+        if benchmarks and model.name not in busy:
+            yield _request(f"{model.name} asked", [responses_key(b) for b in benchmarks], CHECK, context, model.name)
     if reasons and workspace.lake.pairs():
         yield _refresh(reasons, context)
 

@@ -150,6 +150,13 @@ def test_prompts_that_may_not_be_cut_are_asked_about_again(complete: Workspace) 
     assert whys(changed(complete, "models", "elm", implausible_answers="accept")) == {}
 
 
+def test_answers_that_are_accepted_now_are_asked_for_at_once(workspace: Workspace) -> None:
+    fail(workspace, "sums", "elm", "implausible_answers", 1)
+    assert wanted_now(workspace)["elm"] == ["trees"]
+    accepting = changed(workspace, "models", "elm", implausible_answers="accept")
+    assert wanted_now(accepting)["elm"] == ["sums", "trees"]
+
+
 def put_weights(workspace: Workspace, content: str) -> None:
     folder = workspace.home / "zoo" / "elm"
     folder.mkdir(parents=True, exist_ok=True)
