@@ -116,6 +116,34 @@ def test_the_answers_are_those_of_a_full_evaluation(home: Home) -> None:
                 assert given.get(question, row["correct"]) == row["correct"]
 
 
+def test_questions_without_an_answer_do_not_count_and_give_a_benchmark_up(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness import evaluate as harness
+
+    evaluate, tried = harness.evaluate, []
+
+    def half_silent(model: Any, benchmark: BenchmarkEntry, *arguments: Any, **options: Any) -> Any:
+        done = evaluate(model, benchmark, *arguments, **options)
+        if benchmark.name != "towns":
+            return done
+        tried.append(done.answers.num_rows)
+        return replace(done, answers=done.answers.slice(0, done.answers.num_rows // 2))
+
+    monkeypatch.setattr(harness, "evaluate", half_silent)
+    asked = home.ask(60)
+    assert asked.failed["towns"].kind == "too_few_answered"
+    assert 10 <= sum(tried) < 26  # a batch more than are needed to see it, at most
+    benchmarks = [home.questions()[question]["benchmark"] for question in home.answered()]
+    assert len(benchmarks) == 60 == sum(asked.answers.values())
+    assert benchmarks.count("towns") == asked.answers["towns"] < sum(tried)
+    assert home.lake.failure("towns", "new").kind == "too_few_answered"
+
+
+def test_what_its_entry_leaves_out_is_not_asked(home: Home) -> None:
+    assert set(home.ask(24, home.with_entry(except_=("towns",))).answers) == {"fruit", "sums"}
+
+
 def test_what_was_killed_goes_on_where_it_was(home: Home) -> None:
     class Killed(BaseException):
         pass
