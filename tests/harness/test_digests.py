@@ -53,3 +53,7 @@ def test_a_file_that_was_replaced_is_read_again_even_if_it_looks_as_old(tmp_path
     os.utime(other, ns=(at.st_atime_ns, at.st_mtime_ns))  # as `cp -p` or rsync leave it
     other.replace(weights)
     assert file_digest(weights) == sha(b"9876543210")
+
+    weights.write_bytes(b"abcdefghij")  # in its place
+    os.utime(weights, ns=(at.st_atime_ns, at.st_mtime_ns))
+    assert file_digest(weights) == sha(b"abcdefghij")
