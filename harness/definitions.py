@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.digests import digest_of
 from harness.entries import BenchmarkEntry
+from harness.files import write_text
 
 if TYPE_CHECKING:
     from harness.tasks import TaskIndex
@@ -47,7 +46,8 @@ class LocalTasks:
             files = {str(path.absolute()) for path in self._index.local_files(benchmark)}
             looks = {file: _looks_of(Path(file)) for file in sorted(files)}
             self._known[key] = {"configs": self._index.configs(benchmark), "files": looks}
-            self._write({"state": self._state, "benchmarks": self._known})
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_text(self._file, json.dumps({"state": self._state, "benchmarks": self._known}))
         return self._known[key]["configs"]
 
     @cached_property
@@ -61,12 +61,6 @@ class LocalTasks:
             return json.loads(self._file.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return {}
-
-    def _write(self, known: dict[str, Any]) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self._file.parent, delete=False, encoding="utf-8") as file:
-            json.dump(known, file)
-        os.replace(file.name, self._file)  # noqa: PTH105  several processes may write at once
 
 
 def _holds(entry: dict[str, Any] | None) -> bool:

@@ -1,12 +1,10 @@
 """From the task names of a benchmark to its questions: names are checked, data loaded, texts put together."""
 
-import ast
 import difflib
 import inspect
 import random
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.tasks import TaskManager
 
 from harness.checks import shortened
-from harness.digests import digest_of, file_digest
+from harness.digests import digest_of
 from harness.entries import BenchmarkEntry
 from harness.errors import (
     UNEXPLAINED,
@@ -29,6 +27,8 @@ from harness.errors import (
     explained,
     first_sentence,
 )
+from harness.task_checks import check_columns, check_target, describe_fields
+from harness.task_files import portable, referred_paths
 
 __all__ = ["QUESTIONS", "TaskIndex"]
 
@@ -40,9 +40,6 @@ QUESTIONS = pa.schema(
         ("category", pa.string()),
     ]
 )
-
-
-FIELDS = ("doc_to_text", "doc_to_choice", "doc_to_target")
 
 
 class TaskIndex:
@@ -71,11 +68,11 @@ class TaskIndex:
 
     def configs(self, benchmark: BenchmarkEntry) -> dict[str, Any]:
         """Leaf task → digest of its definition, the code and the local files it refers to. Loads no data."""
-        return {name: digest_of(_portable(config)) for name, config in self._leaves(benchmark)}
+        return {name: digest_of(portable(config)) for name, config in self._leaves(benchmark)}
 
     def local_files(self, benchmark: BenchmarkEntry) -> set[Path]:
         """The files and folders on this machine that the definitions of the benchmark's tasks refer to."""
-        return {path for _, config in self._leaves(benchmark) for path in _referred_paths(config)}
+        return {path for _, config in self._leaves(benchmark) for path in referred_paths(config)}
 
     def load(self, benchmark: BenchmarkEntry) -> dict[str, Task]:
         """Leaf tasks by name in the benchmark's order, with their data.
@@ -93,7 +90,7 @@ class TaskIndex:
                 for task in tasks.values():
                     _set_num_fewshot(task, benchmark.num_fewshot)
                     _settle_docs(task)
-                    _check_columns(task)
+                    check_columns(task)
                 self._loaded[benchmark] = tasks
         return self._loaded[benchmark]
 
@@ -121,9 +118,9 @@ class TaskIndex:
                 raise DataUnreachable(
                     f"the data of {names}{where} hold no document; see that no file is empty"
                 ) from error
-            fields = "; ".join(_described_fields(name, config) for name, config in self._leaves(benchmark))
+            fields = "; ".join(describe_fields(name, config) for name, config in self._leaves(benchmark))
             raise TaskFaulty(
-                f"the first document does not fit the task's definition ({type(error).__name__}: "
+                f"the task's definition and its data do not fit together ({type(error).__name__}: "
                 f"{first_sentence(error)}); compare what it names with the columns of the data: "
                 f"{shortened(fields, 300)}"
             ) from error
@@ -235,44 +232,10 @@ def _rerun_module(function: Callable[..., Any]) -> None:
         module.__spec__.loader.exec_module(module)
 
 
-def _described_fields(name: str, config: dict[str, Any]) -> str:
-    """`t: doc_to_text 'q', doc_to_choice 'choices', doc_to_target 'label'`."""
-    fields = [f"{field} {config[field]!r}" for field in FIELDS if field in config]
-    return f"{name}: {', '.join(fields)}"
-
-
-def _check_columns(task: Task) -> None:
-    """Raise TaskFaulty where a field of the definition is neither a column of the data nor a template.
-
-    lm-eval would take the word itself for the prompt, or for the right answer, of every document.
-    """
-    if not isinstance(task, ConfigurableTask) or task.prompt is not None:
-        return
-    fields = {"doc_to_text": task.config.doc_to_text, "doc_to_choice": task.config.doc_to_choice}
-    if task.config.process_results is None:  # else the task's own code knows the right answer
-        fields["doc_to_target"] = task.config.doc_to_target
-    for field, value in fields.items():
-        if isinstance(value, str) and value not in task.features and _is_constant(field, value, task):
-            near = difflib.get_close_matches(str(value), task.features, n=1)
-            remedy = f"perhaps '{near[0]}' is meant" if near else "name a column"
-            raise TaskFaulty(
-                f"{field} of task '{task.config.task}' is '{shortened(value)}', which is no column of its data "
-                f"(they have {', '.join(task.features)}); {remedy}, or write a template with {{{{ }}}}"
-            )
-
-
-def _is_constant(field: str, value: str, task: ConfigurableTask) -> bool:
-    """Whether the field would be the same for every document where they must differ."""
-    if re.fullmatch(r"[^\W\d][\w.-]*", value):  # a word: the name of a column that is not there
-        return True
-    differ = isinstance(task.config.doc_to_choice, (str, Callable))  # the choices, of which each document has its own
-    return field == "doc_to_text" and bool(value) and not differ and "{{" not in value and "{%" not in value
-
-
 def _rows(name: str, task: Task) -> Iterator[dict[str, Any]]:
     for doc_id, doc in enumerate(task.eval_docs):
         try:
-            _check_target(task, doc)
+            check_target(task, doc)
             text = _question_text(task, doc)
         except HarnessError as error:
             raise TaskFaulty(f"document {doc_id} of task '{name}' {error.problem}") from error
@@ -283,32 +246,6 @@ def _rows(name: str, task: Task) -> Iterator[dict[str, Any]]:
                 f"{first_sentence(error)}); it has {columns}"
             ) from error
         yield {"task": name, "doc_id": doc_id, "text": text, "category": name}
-
-
-def _check_target(task: Task, doc: Any) -> None:
-    """Raise TaskFaulty where the right answer of a document is missing, or is none of its choices."""
-    if not isinstance(task, ConfigurableTask) or task.config.process_results is not None:
-        return
-    target = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
-    if target is None:
-        raise TaskFaulty("has no right answer (doc_to_target gives nothing); correct the data or doc_to_target")
-    if task.OUTPUT_TYPE != "multiple_choice":
-        return
-    choices = task.doc_to_choice(doc)
-    targets = target if isinstance(target, list) else [target]
-    if not targets or not all(_is_choice(one, choices) for one in targets):
-        shown = ", ".join(repr(choice) for choice in choices[:6])
-        raise TaskFaulty(
-            f"has {target!r} for its right answer, which is none of its {len(choices)} choices ({shown}): give the "
-            "number of the right choice, the first being 0, as a number and not as text, or the choice's own text"
-        )
-
-
-def _is_choice(target: Any, choices: Sequence[Any]) -> bool:
-    """As lm-eval understands it: a number is a position, a text one of the choices."""
-    if isinstance(target, str):
-        return target in choices
-    return isinstance(target, (int, float)) and 0 <= target < len(choices) and target == int(target)
 
 
 def _question_text(task: Task, doc: Any) -> str:
@@ -340,99 +277,3 @@ def _shows(prompt: str, choice: str) -> bool:
             return True
         at = prompt.find(choice, at + 1)
     return False
-
-
-def _portable(value: Any, key: str = "") -> Any:
-    """A definition with paths replaced by what they point at, so that it reads alike on every machine."""
-    if isinstance(value, dict):
-        return {str(k): _portable(v, key=key if key == "dataset_kwargs" else str(k)) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_portable(item, key=key) for item in value]
-    if not isinstance(value, str) or "\n" in value or len(value) > 1000:
-        return value
-    if key in ("dataset_path", "dataset_kwargs") and (found := _data_files(value)):
-        return _content(found[0]) if found == [Path(value)] else [_content(path) for path in found]
-    if (module := _module_file(value)) is not None:
-        return f"{value.rpartition('.')[2]} of sha256:{_code_digest(module)}"
-    return value
-
-
-def _referred_paths(value: Any, key: str = "") -> Iterator[Path]:
-    """Files and folders on this machine that a definition refers to, as `_portable` finds them."""
-    if isinstance(value, dict):
-        for k, item in value.items():
-            yield from _referred_paths(item, key=key if key == "dataset_kwargs" else str(k))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _referred_paths(item, key=key)
-    elif isinstance(value, str) and "\n" not in value and len(value) <= 1000:
-        if key in ("dataset_path", "dataset_kwargs") and (found := _data_files(value)):
-            yield from (
-                found if found == [Path(value)] else {file.parent for file in found}
-            )  # of a pattern, new files too
-        if (module := _module_file(value)) is not None:
-            yield from [module, *_imported_beside(module)]
-
-
-def _data_files(value: str) -> list[Path]:
-    """What a path or pattern means to `datasets`: from the current folder, if it is relative.
-
-    A bare word is a file only with a suffix: `json` names a kind of data set, whatever lies next to it.
-    """
-    path = Path(value)
-    if not ("/" in value or path.suffix) or "://" in value:
-        return []
-    if any(sign in value for sign in "*?["):
-        root = Path("/") if path.is_absolute() else Path()
-        return sorted(file for file in root.glob(value.lstrip("/")) if file.is_file())
-    return [path] if path.exists() else []
-
-
-def _content(path: Path) -> Any:
-    if path.is_dir():
-        files = (file for file in path.rglob("*") if file.is_file())
-        return {file.relative_to(path).as_posix(): file_digest(file) for file in files}
-    return f"sha256:{file_digest(path)}"
-
-
-def _module_file(value: str) -> Path | None:
-    """The file of a function that lm-eval's index names as /folder/module.function."""
-    module = Path(f"{value.rpartition('.')[0]}.py")
-    return module if value.startswith("/") and module.is_file() else None
-
-
-def _code_digest(module: Path) -> str:
-    """Of a module, and of those in its folder that it imports."""
-    others = _imported_beside(module)
-    if not others:
-        return file_digest(module)
-    return digest_of({file.name: file_digest(file) for file in (module, *others)})
-
-
-def _imported_beside(module: Path) -> list[Path]:
-    """Files in the folder of `module` that it imports, or that these import, sorted."""
-    found: set[Path] = set()
-    waiting = [module]
-    while waiting:
-        for name in _imported_names(waiting.pop()):
-            file = module.parent / f"{name}.py"
-            if file != module and file not in found and file.is_file():
-                found.add(file)
-                waiting.append(file)
-    return sorted(found)
-
-
-def _imported_names(module: Path) -> set[str]:
-    """First parts of the names that a module imports; none where it is no Python."""
-    try:
-        tree = ast.parse(module.read_bytes())
-    except (SyntaxError, ValueError):
-        return set()
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            named = [node.module] if node.module else [alias.name for alias in node.names]
-            names |= {name.split(".")[0] for name in named}
-    return names

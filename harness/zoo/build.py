@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from harness.files import move_folder, write_text
 from harness.zoo.families import RECIPE, Recipe
-from harness.zoo.files import move_folder, write_text
 from harness.zoo.tasks import tasks_are_current, write_tasks
 
 MANIFEST: Final = "manifest.json"

@@ -7,7 +7,7 @@ from typing import Final
 
 import yaml
 
-from harness.zoo.files import write_text
+from harness.files import write_text
 from harness.zoo.skills import ANSWER_CUE, SKILLS, Question, make_benchmark
 
 TASK_PREFIX: Final = "zoo_"

@@ -1,0 +1,75 @@
+"""Does a task's definition fit its data? lm-eval takes much for granted that no model could then answer right."""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lm_eval.api.task import ConfigurableTask, Task
+
+from harness.checks import shortened
+from harness.errors import TaskFaulty
+
+__all__ = ["check_columns", "check_target", "describe_fields"]
+
+FIELDS = ("doc_to_text", "doc_to_choice", "doc_to_target")
+
+
+def describe_fields(name: str, config: dict[str, Any]) -> str:
+    """`t: doc_to_text 'q', doc_to_choice 'choices', doc_to_target 'label'`."""
+    fields = [f"{field} {config[field]!r}" for field in FIELDS if field in config]
+    return f"{name}: {', '.join(fields)}"
+
+
+def check_columns(task: Task) -> None:
+    """Raise TaskFaulty where a field of the definition is neither a column of the data nor a template.
+
+    lm-eval would take the word itself for the prompt, or for the right answer, of every document.
+    """
+    if not isinstance(task, ConfigurableTask) or task.prompt is not None:
+        return
+    fields = {"doc_to_text": task.config.doc_to_text, "doc_to_choice": task.config.doc_to_choice}
+    if task.config.process_results is None:  # else the task's own code knows the right answer
+        fields["doc_to_target"] = task.config.doc_to_target
+    for field, value in fields.items():
+        if isinstance(value, str) and value not in task.features and _is_constant(field, value, task):
+            near = difflib.get_close_matches(str(value), task.features, n=1)
+            remedy = f"perhaps '{near[0]}' is meant" if near else "name a column"
+            raise TaskFaulty(
+                f"{field} of task '{task.config.task}' is '{shortened(value)}', which is no column of its data "
+                f"(they have {', '.join(task.features)}); {remedy}, or write a template with {{{{ }}}}"
+            )
+
+
+def _is_constant(field: str, value: str, task: ConfigurableTask) -> bool:
+    """Whether the field would be the same for every document where they must differ."""
+    if re.fullmatch(r"[^\W\d][\w.-]*", value):  # a word: the name of a column that is not there
+        return True
+    differ = isinstance(task.config.doc_to_choice, (str, Callable))  # the choices, of which each document has its own
+    return field == "doc_to_text" and bool(value) and not differ and "{{" not in value and "{%" not in value
+
+
+def check_target(task: Task, doc: Any) -> None:
+    """Raise TaskFaulty where the right answer of a document is missing, or is none of its choices."""
+    if not isinstance(task, ConfigurableTask) or task.config.process_results is not None:
+        return
+    target = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
+    if target is None:
+        raise TaskFaulty("has no right answer (doc_to_target gives nothing); correct the data or doc_to_target")
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return
+    choices = task.doc_to_choice(doc)
+    targets = target if isinstance(target, list) else [target]
+    if not targets or not all(_is_choice(one, choices) for one in targets):
+        shown = ", ".join(repr(choice) for choice in choices[:6])
+        raise TaskFaulty(
+            f"has {target!r} for its right answer, which is none of its {len(choices)} choices ({shown}): give the "
+            "number of the right choice, the first being 0, as a number and not as text, or the choice's own text"
+        )
+
+
+def _is_choice(target: Any, choices: Sequence[Any]) -> bool:
+    """As lm-eval understands it: a number is a position, a text one of the choices."""
+    if isinstance(target, str):
+        return target in choices
+    return isinstance(target, (int, float)) and 0 <= target < len(choices) and target == int(target)

@@ -1,0 +1,106 @@
+"""What a task definition refers to on this machine: data, code, and what they say."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.digests import digest_of, file_digest
+
+__all__ = ["portable", "referred_paths"]
+
+
+def portable(value: Any, key: str = "") -> Any:
+    """A definition with paths replaced by what they point at, so that it reads alike on every machine."""
+    if isinstance(value, dict):
+        return {str(k): portable(v, key=key if key == "dataset_kwargs" else str(k)) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [portable(item, key=key) for item in value]
+    if not isinstance(value, str) or "\n" in value or len(value) > 1000:
+        return value
+    if key in ("dataset_path", "dataset_kwargs") and (found := _data_files(value)):
+        return _content(found[0]) if found == [Path(value)] else [_content(path) for path in found]
+    if (module := _module_file(value)) is not None:
+        return f"{value.rpartition('.')[2]} of sha256:{_code_digest(module)}"
+    return value
+
+
+def referred_paths(value: Any, key: str = "") -> Iterator[Path]:
+    """Files and folders on this machine that a definition refers to, as `portable` finds them."""
+    if isinstance(value, dict):
+        for k, item in value.items():
+            yield from referred_paths(item, key=key if key == "dataset_kwargs" else str(k))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from referred_paths(item, key=key)
+    elif isinstance(value, str) and "\n" not in value and len(value) <= 1000:
+        if key in ("dataset_path", "dataset_kwargs") and (found := _data_files(value)):
+            yield from (
+                found if found == [Path(value)] else {file.parent for file in found}
+            )  # of a pattern, new files too
+        if (module := _module_file(value)) is not None:
+            yield from [module, *_imported_beside(module)]
+
+
+def _data_files(value: str) -> list[Path]:
+    """What a path or pattern means to `datasets`: from the current folder, if it is relative.
+
+    A bare word is a file only with a suffix: `json` names a kind of data set, whatever lies next to it.
+    """
+    path = Path(value)
+    if not ("/" in value or path.suffix) or "://" in value:
+        return []
+    if any(sign in value for sign in "*?["):
+        root = Path("/") if path.is_absolute() else Path()
+        return sorted(file for file in root.glob(value.lstrip("/")) if file.is_file())
+    return [path] if path.exists() else []
+
+
+def _content(path: Path) -> Any:
+    if path.is_dir():
+        files = (file for file in path.rglob("*") if file.is_file())
+        return {file.relative_to(path).as_posix(): file_digest(file) for file in files}
+    return f"sha256:{file_digest(path)}"
+
+
+def _module_file(value: str) -> Path | None:
+    """The file of a function that lm-eval's index names as /folder/module.function."""
+    module = Path(f"{value.rpartition('.')[0]}.py")
+    return module if value.startswith("/") and module.is_file() else None
+
+
+def _code_digest(module: Path) -> str:
+    """Of a module, and of those in its folder that it imports."""
+    others = _imported_beside(module)
+    if not others:
+        return file_digest(module)
+    return digest_of({file.name: file_digest(file) for file in (module, *others)})
+
+
+def _imported_beside(module: Path) -> list[Path]:
+    """Files in the folder of `module` that it imports, or that these import, sorted."""
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        for name in _imported_names(waiting.pop()):
+            file = module.parent / f"{name}.py"
+            if file != module and file not in found and file.is_file():
+                found.add(file)
+                waiting.append(file)
+    return sorted(found)
+
+
+def _imported_names(module: Path) -> set[str]:
+    """First parts of the names that a module imports; none where it is no Python."""
+    try:
+        tree = ast.parse(module.read_bytes())
+    except (SyntaxError, ValueError):
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            named = [node.module] if node.module else [alias.name for alias in node.names]
+            names |= {name.split(".")[0] for name in named}
+    return names
