@@ -179,7 +179,7 @@ def serve(words: list[str]) -> Iterator[Serve]:
         handler = type("Handler", (_Completions,), {"status": status, "words": words})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return f"http://127.0.0.1:{server.server_port}"
 
     yield start
