@@ -182,7 +182,9 @@ def _evaluate(
     stamp = {ENTRY: entry_digest(model.entry, benchmark, workspace)}
     known = lake.response_metadata(benchmark.name, name)
     if known and known.get("fingerprint") not in (None, wanted):
-        tasks.questions(benchmark)  # data that cannot be read now are no reason to give up the answers to them
+        # Data or weights that cannot be read now are no reason to give up the answers that there are.
+        tasks.questions(benchmark)
+        model.load()
         lake.supersede(benchmark.name, name, "its registry entry, its weights or its task have changed")
         known = None
     held = bool(known and known.get("fingerprint"))

@@ -123,8 +123,9 @@ def attempt_digest(
     Once one of them changes, what failed is worth trying at once.
     """
     files = (local or LocalState(workspace)).digest(model, benchmark)
-    accepted = "accept" if model.implausible_answers == "accept" else ""
-    return "-".join(filter(None, [entry_digest(model, benchmark, workspace), files, accepted]))
+    accepts = "accept" if model.implausible_answers == "accept" else ""
+    batch = "" if model.batch_size == "auto" else f"batch {model.batch_size}"  # memory may suffice for a smaller one
+    return "-".join(filter(None, [entry_digest(model, benchmark, workspace), files, accepts, batch]))
 
 
 def entry_digest(model: ModelEntry, benchmark: BenchmarkEntry, workspace: Workspace) -> str:

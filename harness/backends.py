@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar
@@ -39,6 +40,7 @@ __all__ = ["CHAT", "HFBackend", "backend_class", "watch_cut_prompts"]
 
 KEPT_TEXTS = 50_000  # encoded texts kept for reuse; a long one takes about 10 kB
 CHAT = "local-chat-completions"
+FEW = 5  # tokens of a prompt that may by chance be equally likely
 
 log = logging.getLogger(__name__)
 
@@ -294,14 +296,21 @@ class _ChatCompletions(_Concurrent):
     think_end_token: str | None
 
     def parse_generations(self, outputs: Any, **_: Any) -> list[str]:
-        texts = []
-        for choice in _choices_of(outputs):
-            text = _text_of(choice, (choice.get("message") or {}).get("content"))
-            end = self.think_end_token
-            if end and end not in text and choice.get("finish_reason") == "length":
-                text = NO_ANSWER  # cut off while it still reasoned
-            texts.append(postprocess_generated_text(text, stop=None, think_end_token=end))
-        return texts
+        return [self._answer_of(choice) for choice in _choices_of(outputs)]
+
+    def _answer_of(self, choice: Mapping[str, Any]) -> str:
+        """What was said when the reasoning was over; NO_ANSWER where that never came."""
+        message, finish = choice.get("message") or {}, choice.get("finish_reason")
+        if not isinstance(message, Mapping):
+            raise ServerRefused(
+                f"the server's reply has {shortened(repr(message))} where a message is due; see its log"
+            )
+        text, end = _text_of(choice, message.get("content")), self.think_end_token
+        if end and end not in text and finish != "stop":
+            return NO_ANSWER
+        answer = postprocess_generated_text(text, stop=None, think_end_token=end)
+        reasoned = any(message.get(name) for name in ("reasoning_content", "reasoning"))
+        return NO_ANSWER if not answer.strip() and (reasoned or finish not in ("stop", None)) else answer
 
     def loglikelihood(self, requests: Any, **_: Any) -> Any:
         raise NotApplicable("a chat server gives no log probabilities of a prompt")
@@ -314,6 +323,8 @@ def _choices_of(outputs: Any, expected: int | None = None) -> list[Mapping[str, 
         found = output.get("choices") if isinstance(output, Mapping) else None
         if not isinstance(found, list) or not found or not all(isinstance(choice, Mapping) for choice in found):
             raise ServerRefused(f"the server's reply has no choices: {shortened(repr(output), 200)}; see its log")
+        if len(found) > 1 and any(choice.get("index") is None for choice in found):
+            raise ServerRefused("the choices of the server's reply are not numbered; set batch_size: 1")
         places = [place if choice.get("index") is None else choice["index"] for place, choice in enumerate(found)]
         if not all(isinstance(place, int) for place in places) or sorted(places) != list(range(len(found))):
             raise ServerRefused(f"the choices of the server's reply are numbered {places}; set batch_size: 1")
@@ -332,10 +343,11 @@ def _check_count(answered: int, asked: int) -> None:
 
 def _text_of(choice: Mapping[str, Any], text: Any) -> str:
     """NO_ANSWER where there is none: left out, withheld by a filter, or cut off before it began."""
+    finish = choice.get("finish_reason")
     if isinstance(text, list):  # content in parts, as servers of reasoning models send it
-        parts = [part.get("text") for part in text if isinstance(part, Mapping) and part.get("type") == "text"]
+        parts = [part.get("text") if isinstance(part, Mapping) else part for part in text]
         text = "".join(part for part in parts if isinstance(part, str)) or None
-    if text is None or (text == "" and choice.get("finish_reason") in ("length", "content_filter")):
+    if text is None or finish == "content_filter" or (text == "" and finish not in ("stop", None)):
         return NO_ANSWER
     if not isinstance(text, str):
         raise ServerRefused(f"the server's reply holds {shortened(repr(text))} where a text is due; see its log")
@@ -343,7 +355,8 @@ def _text_of(choice: Mapping[str, Any], text: Any) -> str:
 
 
 def _score(choice: Mapping[str, Any], tokens: Sequence[int], context: int) -> tuple[float, bool]:
-    found = choice.get("logprobs") or {}
+    found = choice.get("logprobs")
+    found = found if isinstance(found, Mapping) else {}
     logprobs, best = found.get("token_logprobs"), found.get("top_logprobs")
     if not isinstance(logprobs, list) or not isinstance(best, list):
         raise NoLogProbabilities(f"its reply has {_described(found)}{_NO_LOGPROBS}")
@@ -355,6 +368,9 @@ def _score(choice: Mapping[str, Any], tokens: Sequence[int], context: int) -> tu
     scores, tops = logprobs[context : len(tokens)], best[context : len(tokens)]
     if not all(map(_is_number, scores)) or not all(map(_has_numbers, tops)):
         raise NoLogProbabilities(f"its reply has none for some tokens of the prompt{_NO_LOGPROBS}")
+    known = {repr(score) for score in logprobs[1 : len(tokens)]}
+    if len(tokens) > FEW and len(known) == 1 and math.isfinite(scores[0]):
+        raise NoLogProbabilities(f"its reply has the same number for every token of the prompt{_NO_LOGPROBS}")
     is_greedy = all(score == max(top.values()) for score, top in zip(scores, tops, strict=True))
     return sum(scores), is_greedy
 

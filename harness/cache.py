@@ -68,6 +68,12 @@ class AnswerFile:
             self._unsaved.clear()
         self._saved_at = time.monotonic()
 
+    def discard(self) -> None:
+        """Forget all answers, kept or not: they turned out not to be any."""
+        self._found.clear()
+        self._unsaved.clear()
+        self.path.unlink(missing_ok=True)
+
     def _line(self, key: str, answer: Any) -> str:
         return json.dumps([key, answer, True] if key in self._cut else [key, answer])
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from harness.errors import EvaluationFailed, ImplausibleAnswers, NotNumbers, TooFewAnswered
+from harness.errors import EvaluationFailed, ImplausibleAnswers, NoLogProbabilities, NotNumbers, TooFewAnswered
 
 __all__ = [
     "FIRST",
@@ -24,32 +24,40 @@ __all__ = [
     "check_answer",
     "check_first_answers",
     "check_share_unanswered",
+    "equal_scores_problem",
     "shortened",
 ]
 
-NO_ANSWER = "\0no answer\0"
+NO_ANSWER = "\0no_answer\0"
 """In place of a generated text: the model was asked and said nothing that could be graded."""
 
 FIRST = 10  # questions looked at for what no working model does
 MANY = 20  # and for what only a very weak model does
 MOST_UNANSWERED = 0.1  # share of a benchmark's questions
+ROUNDING = 1e-3  # by which a log probability may exceed 0
 
 
 def check_answer(method: str, answer: Any) -> Any:
     """`answer` as lm-eval's `method` (loglikelihood, loglikelihood_rolling, generate_until) must return it.
 
-    Raises NotNumbers, EvaluationFailed for what is none.
+    Raises NotNumbers, NoLogProbabilities, EvaluationFailed for what is none.
     """
     if method == "generate_until":
         return _checked_text(answer)
     score = answer[0] if isinstance(answer, (tuple, list)) and len(answer) == 2 else answer
     if isinstance(score, bool) or not isinstance(score, Real):
         raise EvaluationFailed(f"the backend returned {shortened(repr(answer))} where a log probability was due")
+    score = float(score)
     if not math.isfinite(score):
         raise NotNumbers(
-            f"the log probability of an answer is {float(score)}; the weights hold such values, or numbers became too "
+            f"the log probability of an answer is {score}; the weights hold such values, or numbers became too "
             "large for their type: load the model in another dtype (float32, or bfloat16 instead of float16; of a "
             "server, start it so), or replace the weights"
+        )
+    if score > ROUNDING:
+        raise NoLogProbabilities(
+            f"the log probability of an answer is {score}, and that of a probability is at most 0: this is something "
+            "else; see what the server returns in token_logprobs"
         )
     return answer
 
@@ -103,12 +111,17 @@ def check_first_answers(answers: Sequence[FirstAnswer], *, every: bool, accept_i
             f"(apply_chat_template), and whether a stop sequence of the task ends every answer at once. {_REMEDY}"
         )
     if all(len(set(answer.choices)) > 1 and len(set(answer.scores)) == 1 for answer in answers):
-        raise ImplausibleAnswers(
-            f"in each of the first {len(answers)} questions all choices have the same log probability: they do not "
-            f"depend on the choice, so that the first one would always be taken. {_REMEDY}"
-        )
+        raise ImplausibleAnswers(equal_scores_problem(f"each of the first {len(answers)} questions"))
     if len(answers) >= MANY and len({answer.choices for answer in answers}) == 1:
         _check_letters_differ(answers)
+
+
+def equal_scores_problem(where: str) -> str:
+    """What is wrong where all choices of a question have the same score."""
+    return (
+        f"in {where} all choices have the same log probability: they do not depend on the choice, so that the first "
+        f"one would always be taken. {_REMEDY}"
+    )
 
 
 def _check_letters_differ(answers: Sequence[FirstAnswer]) -> None:

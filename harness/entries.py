@@ -33,6 +33,7 @@ __all__ = [
     "Registry",
     "RegistryError",
     "benchmark_name_fault",
+    "check_benchmarks_named",
     "load_registry",
     "model_entry",
     "model_name_fault",
@@ -319,7 +320,7 @@ def load_registry(folder: Path, home: Path, *, models_text: str | None = None) -
     models_file, models = _load(folder / "models.yaml", _ModelsFile, ModelEntry, home, models_text)
     benchmarks_file, benchmarks = _load(folder / "benchmarks.yaml", _BenchmarksFile, BenchmarkEntry, home)
     _refuse_shared_patterns(folder / "benchmarks.yaml", benchmarks)
-    _refuse_unknown_benchmarks(folder / "models.yaml", models, benchmarks)
+    check_benchmarks_named(folder / "models.yaml", models, benchmarks)
     tasks_dir = benchmarks_file.tasks_dir
     return Registry(
         folder=folder,
@@ -474,7 +475,8 @@ def _refuse_shared_patterns(path: Path, benchmarks: Iterable[BenchmarkEntry]) ->
             owner[pattern] = benchmark.name
 
 
-def _refuse_unknown_benchmarks(path: Path, models: Iterable[ModelEntry], benchmarks: Iterable[BenchmarkEntry]) -> None:
+def check_benchmarks_named(path: Path, models: Iterable[ModelEntry], benchmarks: Iterable[BenchmarkEntry]) -> None:
+    """Raise RegistryError where a model's entry (of the file `path`) names a benchmark that there is not."""
     known = [benchmark.name for benchmark in benchmarks]
     for model in models:
         for field, names in (("benchmarks", model.benchmarks or ()), ("except", model.except_)):

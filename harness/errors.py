@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
+from json import JSONDecodeError
 from typing import ClassVar
 
 from jinja2 import TemplateError
@@ -190,7 +191,7 @@ def _diagnosis(error: Exception, stage: Stage) -> tuple[type[HarnessError], str]
             f"the model cannot be found ({said}); check its name or folder in the registry (for a server: "
             "args.tokenizer), the network, and HF_TOKEN for a gated model"
         )
-    if stage is Stage.ANSWERS and _comes_from_server(error):
+    if stage is Stage.ANSWERS and (_comes_from_server(error) or isinstance(error, JSONDecodeError)):
         return ServerRefused, (
             f"the server refused ({said}); check that it runs at base_url, serves this model name, "
             "and accepts OPENAI_API_KEY"

@@ -18,10 +18,18 @@ from lm_eval.evaluator import evaluate as lm_eval_evaluate
 
 from harness.backends import CHAT
 from harness.cache import AnswerFile
-from harness.checks import check_share_unanswered
+from harness.checks import MOST_UNANSWERED, check_share_unanswered, equal_scores_problem
 from harness.digests import digest_of
 from harness.entries import BenchmarkEntry, ModelEntry
-from harness.errors import EvaluationFailed, NotApplicable, Stage, explained
+from harness.errors import (
+    EvaluationFailed,
+    ImplausibleAnswers,
+    NoLogProbabilities,
+    NotApplicable,
+    NotNumbers,
+    Stage,
+    explained,
+)
 from harness.fingerprints import fingerprint_of
 from harness.grading import assess, grade
 from harness.identity import input_versions, weights_of
@@ -68,10 +76,17 @@ def evaluate(
     asked = loaded if subset is None else {name: loaded[name] for name in _checked(subset, questions)}
     with explained(Stage.ANSWERS, model=model.name, benchmark=benchmark.name):
         samples, answers_file = _samples(model, benchmark, asked, subset)
-        answers = grade(samples, asked, benchmark)
+        accepts_ties = model.entry.implausible_answers == "accept"
+        answers = grade(samples, asked, benchmark, accept_ties=accepts_ties)
         # What a chat server makes of a prompt that is too long cannot be seen from here.
-        quality = assess(samples, asked, benchmark, None if model.entry.backend == CHAT else answers_file.is_cut)
+        is_cut = None if model.entry.backend == CHAT else answers_file.is_cut
+        quality = assess(samples, asked, benchmark, is_cut, accept_ties=accepts_ties)
         if subset is None:
+            if not accepts_ties and quality.equal_scores and quality.equal_scores > MOST_UNANSWERED:
+                answers_file.discard()
+                raise ImplausibleAnswers(
+                    equal_scores_problem(f"{quality.equal_scores:.0%} of {quality.asked} questions")
+                )
             check_share_unanswered(quality.unanswered, quality.asked)
             if not answers.num_rows:
                 raise EvaluationFailed(
@@ -125,6 +140,9 @@ def _samples(
             apply_chat_template=model.entry.apply_chat_template,
             fewshot_as_multiturn=model.entry.apply_chat_template,
         )
+    except (ImplausibleAnswers, NoLogProbabilities, NotNumbers):
+        answers.discard()  # those before were no better
+        raise
     except BaseException:
         answers.save()
         raise

@@ -35,7 +35,7 @@ class Quality:
     """What tells whether the answers of a model to a benchmark can be trusted; shares are of the questions asked."""
 
     asked: int
-    unanswered: int  # questions whose answer never came, and that have no row
+    unanswered: int  # questions without an answer, which have no row
     truncated: int | None  # questions whose prompt was cut to fit the model's context; None where that is not known
     commonest_choice: float | None  # share of the commonest choice or text; None where each question has its own
     equal_scores: float | None  # share of questions all of whose choices have the same score
@@ -51,25 +51,29 @@ def assess(
     tasks: Mapping[str, Task],
     benchmark: BenchmarkEntry,
     is_cut: Callable[[str, tuple[Any, ...]], bool] | None,
+    *,
+    accept_ties: bool = False,
 ) -> Quality:
     """The quality of the answers in `samples`; `is_cut` tells of a request (method, arguments) whether its prompt was.
 
     The choices of a multiple-choice question are compared by position.
     """
     chosen: list[str | int] = []
-    equal, chances, asked, unanswered, truncated = [], [], 0, 0, 0
+    chances, asked, unanswered, truncated, ties, has_choices = [], 0, 0, 0, 0, False
     for name in samples:
         kind = tasks[name].OUTPUT_TYPE
+        has_choices |= kind == "multiple_choice"
         method = "generate_until" if kind == "generate_until" else "loglikelihood"
         for sample in (sample for sample in samples[name] if sample["filter"] == benchmark.filter):
             asked += 1
             truncated += is_cut is not None and any(is_cut(method, tuple(args)) for args in sample["arguments"])
-            if _is_unanswered(sample):
+            if is_tie := kind == "multiple_choice" and _is_tie(sample):
+                ties += 1
+            if _is_unanswered(sample) or (is_tie and not accept_ties):
                 unanswered += 1
             elif kind == "multiple_choice":
                 scores = _scores(sample)
                 chosen.append(scores.index(max(scores)))
-                equal.append(len(scores) > 1 and len(set(scores)) == 1)
                 chances.append(_right_choices(sample["target"]) / len(scores))
             elif kind == "generate_until":
                 chosen.append(str(sample["filtered_resps"][0]))
@@ -78,13 +82,20 @@ def assess(
         unanswered=unanswered,
         truncated=None if is_cut is None else truncated,
         commonest_choice=Counter(chosen).most_common(1)[0][1] / len(chosen) if chosen else None,
-        equal_scores=sum(equal) / len(equal) if equal else None,
+        equal_scores=ties / asked if has_choices and asked else None,
         chance=sum(chances) / len(chances) if chances else None,
     )
 
 
 def _is_unanswered(sample: Mapping[str, Any]) -> bool:
     return any(answer == NO_ANSWER for tries in sample.get("resps", ()) for answer in tries)
+
+
+def _is_tie(sample: Mapping[str, Any]) -> bool:
+    """Whether choices that differ all have the same score: none was preferred."""
+    scores = _scores(sample)
+    differ = len({tuple(args)[1] for args in sample["arguments"][: len(scores)]}) > 1
+    return differ and len(set(scores)) == 1
 
 
 def _scores(sample: Mapping[str, Any]) -> list[float]:
@@ -98,21 +109,26 @@ def _right_choices(target: Any) -> int:
 
 
 def grade(
-    samples: Mapping[str, Sequence[Mapping[str, Any]]], tasks: Mapping[str, Task], benchmark: BenchmarkEntry
+    samples: Mapping[str, Sequence[Mapping[str, Any]]],
+    tasks: Mapping[str, Task],
+    benchmark: BenchmarkEntry,
+    *,
+    accept_ties: bool = False,
 ) -> pa.Table:
     """One row a question (schema ANSWERS).
 
     `score` is the metric; `correct`, whether it is at least CORRECT_FROM (at most, where lower is better). A
     task with several filters logs a sample for each; only the benchmark's filter counts. A question without an answer
-    (NO_ANSWER), or whose score is not a number, has no row: missing is never wrong. Raises TaskUnknown for a metric or
-    filter that the samples do not have.
+    (NO_ANSWER), whose choices all have the same score (unless `accept_ties`), or whose score is not a number, has no
+    row: missing is never wrong. Raises TaskUnknown for a metric or filter that the samples do not have, or that grades
+    on another scale than 0 to 1.
     """
-    rows = [row for name in samples for row in _graded(samples[name], name, tasks[name], benchmark)]
+    rows = [row for name in samples for row in _graded(samples[name], name, tasks[name], benchmark, accept_ties)]
     return pa.Table.from_pylist(rows, schema=ANSWERS)
 
 
 def _graded(
-    samples: Sequence[Mapping[str, Any]], name: str, task: Task, benchmark: BenchmarkEntry
+    samples: Sequence[Mapping[str, Any]], name: str, task: Task, benchmark: BenchmarkEntry, accept_ties: bool
 ) -> Iterable[dict[str, Any]]:
     chosen = [sample for sample in samples if sample["filter"] == benchmark.filter]
     if not chosen:
@@ -121,14 +137,25 @@ def _graded(
     for sample in sorted(chosen, key=lambda sample: sample["doc_id"]):
         if benchmark.metric not in sample["metrics"]:
             _refuse(name, "metric", benchmark.metric, sample["metrics"])
-        if _is_unanswered(sample):
+        is_tie = task.OUTPUT_TYPE == "multiple_choice" and not accept_ties and _is_tie(sample)
+        if _is_unanswered(sample) or is_tie:
             continue
         score = _number(sample[benchmark.metric], name, benchmark.metric)
         if math.isnan(score):
             logger.warning("%s: question %d of %s has no score; left out", benchmark.name, sample["doc_id"], name)
             continue
+        _check_scale(score, higher_is_better, name, benchmark.metric)
         correct = score >= CORRECT_FROM if higher_is_better else score <= CORRECT_FROM
         yield {"task": name, "doc_id": sample["doc_id"], "correct": correct, "score": score}
+
+
+def _check_scale(score: float, higher_is_better: bool, task: str, metric: str) -> None:
+    """Raise TaskUnknown where half the mark would say nothing: error rates may exceed 1, nothing else may."""
+    if score < 0 or (higher_is_better and score > 1 + 1e-6):
+        raise TaskUnknown(
+            f"metric '{metric}' of task '{task}' gave a question {score:g}, and only metrics from 0 to 1 can be taken "
+            "for right or wrong; choose one such as acc or exact_match"
+        )
 
 
 def _number(value: Any, task: str, metric: str) -> float:

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # lm-eval's arguments that name a folder or hub repository
-WEIGHT_ARGS = ("pretrained", "tokenizer", "peft", "delta")
+WEIGHT_ARGS = ("pretrained", "tokenizer", "peft", "delta", "lora_local_path")
 MODEL_FILES = (
     ".safetensors", ".bin", ".pt", ".pth", ".gguf", ".json", ".txt", ".model", ".tiktoken", ".jinja", ".py"
 )  # fmt: skip
@@ -62,9 +62,8 @@ def determining_args(entry: ModelEntry) -> dict[str, Any]:
 
     Raises ModelNotFound where a folder or hub repository cannot be found.
     """
-    args: dict[str, Any] = dict(entry.args)
+    args = {**entry.args, **input_versions(entry)}
     if not is_server(entry):
-        args |= {name: _weights(entry, name) for name in WEIGHT_ARGS if name in args}
         args.pop("revision", None)  # the commit says it
     return {
         "backend": entry.backend,
@@ -78,17 +77,18 @@ def determining_args(entry: ModelEntry) -> dict[str, Any]:
 def input_versions(entry: ModelEntry) -> dict[str, str]:
     """By argument that names weights, a tokenizer or an adapter: which version of it that is now.
 
+    Of a model behind a server, only a tokenizer in a folder can be told: the prompts are its tokens.
     Raises ModelNotFound where a folder or hub repository cannot be found.
     """
-    return {} if is_server(entry) else {name: _weights(entry, name) for name in WEIGHT_ARGS if name in entry.args}
+    if is_server(entry):
+        return local_versions(entry)
+    return {name: _weights(entry, name) for name in WEIGHT_ARGS if name in entry.args}
 
 
 def local_versions(entry: ModelEntry) -> dict[str, str]:
     """`input_versions` of what lies on this machine; what cannot be found is left out. Asks no hub."""
-    if is_server(entry):
-        return {}
     found = {}
-    for name in WEIGHT_ARGS:
+    for name in ("tokenizer",) if is_server(entry) else WEIGHT_ARGS:
         if name in entry.args and (folder := _subfolder(entry, name)) and _holds_model(folder):
             found[name] = _weights(entry, name)
     return found

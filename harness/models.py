@@ -60,6 +60,10 @@ class LoadedModel:
                 self._lm = _load(self.entry, self.device)
         return self._lm
 
+    def load(self) -> None:
+        """Load the model now, if it was not. Raises as `lm`."""
+        _ = self.lm
+
     def asking(self, benchmark: str, *, whole: bool) -> tuple[CheckedLM, AnswerFile]:
         """The model as it is asked `benchmark`, all of it or a part, and the file that holds what it has answered."""
         answers = AnswerFile(self._answer_path(benchmark))

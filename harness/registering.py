@@ -11,7 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.entries import ModelEntry, Registry, RegistryError, load_registry, model_entry, read_text
+from harness.entries import (
+    ModelEntry,
+    Registry,
+    RegistryError,
+    check_benchmarks_named,
+    load_registry,
+    model_entry,
+    read_text,
+)
 from harness.yaml_text import Uneditable, YamlList
 
 __all__ = ["add_model", "remove_model"]
@@ -29,6 +37,7 @@ def add_model(folder: Path, home: Path, entry: Mapping[str, Any]) -> ModelEntry:
     with _locked(folder, home):
         text = read_text(folder / MODELS_FILE)
         registry = load_registry(folder, home, models_text=text)
+        check_benchmarks_named(folder / MODELS_FILE, [added], registry.benchmarks)
         with _edited(folder):
             models = YamlList(text, "models")
             for model, line in zip(registry.models, models.lines, strict=True):

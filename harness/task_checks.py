@@ -2,15 +2,18 @@
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
+from jinja2 import Environment
+from jinja2.meta import find_undeclared_variables
 from lm_eval.api.task import ConfigurableTask, Task
 
 from harness.checks import shortened
 from harness.errors import TaskFaulty
 
-__all__ = ["check_columns", "check_target", "describe_fields"]
+__all__ = ["check_columns", "check_nothing_is_none", "check_target", "describe_fields"]
 
 FIELDS = ("doc_to_text", "doc_to_choice", "doc_to_target")
 
@@ -49,27 +52,53 @@ def _is_constant(field: str, value: str, task: ConfigurableTask) -> bool:
     return field == "doc_to_text" and bool(value) and not differ and "{{" not in value and "{%" not in value
 
 
-def check_target(task: Task, doc: Any) -> None:
-    """Raise TaskFaulty where the right answer of a document is missing, or is none of its choices."""
+def check_target(task: Task, doc: Any) -> bool:
+    """Whether a document has a right answer that is not empty.
+
+    Raises TaskFaulty where it has none at all, or one that is none of its choices.
+    """
     if not isinstance(task, ConfigurableTask) or task.config.process_results is not None:
-        return
+        return True  # its own code knows
     target = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
     if target is None:
         raise TaskFaulty("has no right answer (doc_to_target gives nothing); correct the data or doc_to_target")
-    if task.OUTPUT_TYPE != "multiple_choice":
-        return
-    choices = task.doc_to_choice(doc)
+    if task.config.doc_to_choice is not None:
+        _check_choices(target, task.doc_to_choice(doc), texts=task.OUTPUT_TYPE == "multiple_choice")
+    elif task.OUTPUT_TYPE in ("generate_until", "loglikelihood") and task.config.doc_to_target != "":
+        return target != [] and str(target).strip() != ""
+    return True
+
+
+def _check_choices(target: Any, choices: Any, *, texts: bool) -> None:
+    """`texts`: a choice may be named by its own text."""
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, str) for choice in choices):
+        raise TaskFaulty(
+            f"has {choices!r} for its choices, which must be a list of texts; correct the data or doc_to_choice"
+        )
     targets = target if isinstance(target, list) else [target]
-    if not targets or not all(_is_choice(one, choices) for one in targets):
+    named = texts and isinstance(target, str)
+    if not targets or not all(_is_position(one, choices) or (named and one in choices) for one in targets):
         shown = ", ".join(repr(choice) for choice in choices[:6])
         raise TaskFaulty(
             f"has {target!r} for its right answer, which is none of its {len(choices)} choices ({shown}): give the "
-            "number of the right choice, the first being 0, as a number and not as text, or the choice's own text"
+            "number of the right choice, the first being 0, as a whole number and not as text, or the choice's own text"
         )
 
 
-def _is_choice(target: Any, choices: Sequence[Any]) -> bool:
-    """As lm-eval understands it: a number is a position, a text one of the choices."""
-    if isinstance(target, str):
-        return target in choices
-    return isinstance(target, (int, float)) and 0 <= target < len(choices) and target == int(target)
+def _is_position(target: Any, choices: Sequence[Any]) -> bool:
+    return isinstance(target, Integral) and 0 <= int(target) < len(choices)
+
+
+def check_nothing_is_none(task: Task, doc: Any) -> None:
+    """Raise TaskFaulty where a template writes `None` for a value that the document lacks."""
+    if not isinstance(task, ConfigurableTask) or task.prompt is not None or not isinstance(doc, Mapping):
+        return
+    absent = {name for name, value in doc.items() if value is None}
+    if not absent:
+        return
+    for field, render in (("doc_to_text", task.doc_to_text), ("doc_to_target", task.doc_to_target)):
+        template = getattr(task.config, field)
+        if isinstance(template, str) and "{{" in template and "None" in str(render(doc)):
+            used = sorted(find_undeclared_variables(Environment().parse(template)) & absent)
+            if used:
+                raise TaskFaulty(f"has no {', '.join(used)}, for which {field} would write 'None'; correct the data")

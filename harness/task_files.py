@@ -1,13 +1,18 @@
 """What a task definition refers to on this machine: data, code, and what they say."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.digests import digest_of, file_digest
 
-__all__ = ["portable", "referred_paths"]
+__all__ = ["included_files", "portable", "referred_paths"]
+
+PATTERN = re.compile(r"[*?\[]")
+KINDS = ("arrow", "audiofolder", "csv", "imagefolder", "json", "pandas", "parquet", "text", "webdataset", "xml")
+INCLUDE = re.compile(r"^include\s*:\s*['\"]?(.+?)['\"]?\s*(#.*)?$", re.MULTILINE)
 
 
 def portable(value: Any, key: str = "") -> Any:
@@ -34,26 +39,49 @@ def referred_paths(value: Any, key: str = "") -> Iterator[Path]:
         for item in value:
             yield from referred_paths(item, key=key)
     elif isinstance(value, str) and "\n" not in value and len(value) <= 1000:
-        if key in ("dataset_path", "dataset_kwargs") and (found := _data_files(value)):
-            yield from (
-                found if found == [Path(value)] else {file.parent for file in found}
-            )  # of a pattern, new files too
+        if key in ("dataset_path", "dataset_kwargs"):
+            yield from _data_places(value)
         if (module := _module_file(value)) is not None:
-            yield from [module, *_imported_beside(module)]
+            yield from (module, *_imported_beside(module))
+
+
+def included_files(definition: Path) -> Iterator[Path]:
+    """The files that the YAML of a task includes, and those that they include."""
+    waiting, found = [definition], {definition}
+    while waiting:
+        file = waiting.pop()
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        for match in INCLUDE.finditer(text):
+            other = file.parent / match[1]
+            if other not in found:
+                found.add(other)
+                waiting.append(other)
+                yield other
 
 
 def _data_files(value: str) -> list[Path]:
-    """What a path or pattern means to `datasets`: from the current folder, if it is relative.
-
-    A bare word is a file only with a suffix: `json` names a kind of data set, whatever lies next to it.
-    """
-    path = Path(value)
-    if not ("/" in value or path.suffix) or "://" in value:
+    """The files or the folder that a path or pattern means to `datasets`; relative ones begin where the process is."""
+    if not _names_data(value):
         return []
-    if any(sign in value for sign in "*?["):
+    path = Path(value)
+    if PATTERN.search(value):
         root = Path("/") if path.is_absolute() else Path()
         return sorted(file for file in root.glob(value.lstrip("/")) if file.is_file())
     return [path] if path.exists() else []
+
+
+def _data_places(value: str) -> list[Path]:
+    """Where to look whether the data have changed: also what is not there now, and the folder of a pattern."""
+    if not _names_data(value):
+        return []
+    before, *_ = PATTERN.split(value)
+    return [Path(before.rpartition("/")[0] or ".") if before != value else Path(value)]
+
+
+def _names_data(value: str) -> bool:
+    """A bare word is a folder of that name, unless it is one of the kinds of data set that `datasets` knows."""
+    path = Path(value)
+    return "://" not in value and ("/" in value or bool(path.suffix) or (value not in KINDS and path.is_dir()))
 
 
 def _content(path: Path) -> Any:
@@ -74,7 +102,7 @@ def _code_digest(module: Path) -> str:
     others = _imported_beside(module)
     if not others:
         return file_digest(module)
-    return digest_of({file.name: file_digest(file) for file in (module, *others)})
+    return digest_of({file.relative_to(module.parent).as_posix(): file_digest(file) for file in (module, *others)})
 
 
 def _imported_beside(module: Path) -> list[Path]:
@@ -83,15 +111,18 @@ def _imported_beside(module: Path) -> list[Path]:
     waiting = [module]
     while waiting:
         for name in _imported_names(waiting.pop()):
-            file = module.parent / f"{name}.py"
-            if file != module and file not in found and file.is_file():
-                found.add(file)
-                waiting.append(file)
+            parts = name.split(".")
+            for depth in range(1, len(parts) + 1):  # a.b is a.py, a/__init__.py, a/b.py or a/b/__init__.py
+                place = module.parent.joinpath(*parts[:depth])
+                for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+                    if file != module and file not in found and file.is_file():
+                        found.add(file)
+                        waiting.append(file)
     return sorted(found)
 
 
 def _imported_names(module: Path) -> set[str]:
-    """First parts of the names that a module imports; none where it is no Python."""
+    """Names that a module imports, or that may be modules; none where it is no Python."""
     try:
         tree = ast.parse(module.read_bytes())
     except (SyntaxError, ValueError):
@@ -99,8 +130,7 @@ def _imported_names(module: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            named = [node.module] if node.module else [alias.name for alias in node.names]
-            names |= {name.split(".")[0] for name in named}
+            names |= {f"{node.module}.{alias.name}" if node.module else alias.name for alias in node.names}
     return names

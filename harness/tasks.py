@@ -27,8 +27,8 @@ from harness.errors import (
     explained,
     first_sentence,
 )
-from harness.task_checks import check_columns, check_target, describe_fields
-from harness.task_files import portable, referred_paths
+from harness.task_checks import check_columns, check_nothing_is_none, check_target, describe_fields
+from harness.task_files import included_files, portable, referred_paths
 
 __all__ = ["QUESTIONS", "TaskIndex"]
 
@@ -72,7 +72,13 @@ class TaskIndex:
 
     def local_files(self, benchmark: BenchmarkEntry) -> set[Path]:
         """The files and folders on this machine that the definitions of the benchmark's tasks refer to."""
-        return {path for _, config in self._leaves(benchmark) for path in referred_paths(config)}
+        found: set[Path] = set()
+        for name, config in self._leaves(benchmark):
+            found |= set(referred_paths(config))
+            entry = self._index().task_index.get(name)  # a task that is defined within a group has none
+            if entry is not None and entry.yaml_path is not None:
+                found |= set(included_files(Path(entry.yaml_path)))
+        return found
 
     def load(self, benchmark: BenchmarkEntry) -> dict[str, Task]:
         """Leaf tasks by name in the benchmark's order, with their data.
@@ -233,9 +239,12 @@ def _rerun_module(function: Callable[..., Any]) -> None:
 
 
 def _rows(name: str, task: Task) -> Iterator[dict[str, Any]]:
+    blank = 0
+    doc_id = -1
     for doc_id, doc in enumerate(task.eval_docs):
         try:
-            check_target(task, doc)
+            blank += not check_target(task, doc)
+            check_nothing_is_none(task, doc)
             text = _question_text(task, doc)
         except HarnessError as error:
             raise TaskFaulty(f"document {doc_id} of task '{name}' {error.problem}") from error
@@ -246,6 +255,11 @@ def _rows(name: str, task: Task) -> Iterator[dict[str, Any]]:
                 f"{first_sentence(error)}); it has {columns}"
             ) from error
         yield {"task": name, "doc_id": doc_id, "text": text, "category": name}
+    if blank and blank == doc_id + 1:
+        raise TaskFaulty(
+            f"none of the {blank} documents of task '{name}' has a right answer (doc_to_target is empty in each, as "
+            "where the labels of a test split are kept back); take another split, or correct doc_to_target"
+        )
 
 
 def _question_text(task: Task, doc: Any) -> str:

@@ -150,10 +150,16 @@ def _evaluate(
     for outcome in evaluate_models(asked, workspace, instance, workers=workers, reasons=reasons, again=again):
         outcomes.append(outcome)
         console.progress(len(outcomes), len(work), "models evaluated")
-    for pair in workspace.lake.not_applicable().to_pylist():
-        if pair not in known:
-            console.say(f"  {pair['model']} is not asked {pair['benchmark']}: {pair['reason']}")
+    _say_not_applicable([pair for pair in workspace.lake.not_applicable().to_pylist() if pair not in known], console)
     return outcomes
+
+
+def _say_not_applicable(pairs: Sequence[Mapping[str, str]], console: Console) -> None:
+    """Once, when it was found out."""
+    for model in dict.fromkeys(pair["model"] for pair in pairs):
+        of_model = [pair for pair in pairs if pair["model"] == model]
+        names = ", ".join(pair["benchmark"] for pair in of_model)
+        console.say(f"  {model} is not asked {names}: {of_model[0]['reason']}")
 
 
 def _check_before_evaluating(workspace: Workspace, work: Mapping[str, Sequence[str]]) -> None:

@@ -31,7 +31,7 @@ from .console import Console
 from .instance import HomeBusy, exclusive, register_models, use_home
 from .interrupts import KEPT, leave_if_unread, stops_at_once
 from .settings import DEMO_REGISTRY
-from .terminal import CommandError, command, open_home, out, table_of
+from .terminal import CommandError, command, open_home, out, table_of, write_csv
 
 if TYPE_CHECKING:
     from embedder.router import Choice, Router
@@ -248,6 +248,7 @@ class Format(StrEnum):
 
 
 @app.command()
+@stops_at_once()
 def sql(
     statement: Annotated[str, typer.Argument(help="One DuckDB query, in quotes.")],
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print the rows.")] = Format.table,
@@ -261,7 +262,7 @@ def sql(
     if output is Format.table:
         out.print(table_of(rows))
     elif output is Format.csv:
-        rows.to_pandas().to_csv(sys.stdout, index=False)
+        write_csv(rows, sys.stdout)
     else:
         sys.stdout.write(json.dumps(rows.to_pylist(), default=str, ensure_ascii=False, indent=1) + "\n")
 
@@ -373,11 +374,9 @@ def check() -> None:
     for damage in damages:
         out.print(str(damage), soft_wrap=True)
     if not whole:
-        out.print(f"{workspace.database} cannot be read: it is made anew from the lake", soft_wrap=True)
+        out.print(f"{workspace.database} is damaged or of another version of embedllm", soft_wrap=True)
     if damages or not whole:
-        raise CommandError(
-            f"{len(damages) + (not whole)} files are damaged; `{command()} run` mends what is said above."
-        )
+        raise CommandError(f"What is said above ({len(damages) + (not whole)} in all) is mended by `{command()} run`.")
     out.print(f"Every file of {workspace.home} is whole.", soft_wrap=True)
 
 

@@ -98,6 +98,7 @@ def _stop(number: int, terminal: int, sentence: str) -> None:
     with suppress(OSError):  # nobody may be there to read it
         below_the_bars = "\x1b[?25h\n" if os.isatty(terminal) else ""  # where the cursor is hidden
         os.write(terminal, f"{below_the_bars}{sentence}\n".encode())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # for what other threads say while they end
     with suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):

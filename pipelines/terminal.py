@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import json
 import os
 import shutil
-from typing import Any
+import sys
+from typing import Any, TextIO
 
 import pyarrow as pa
 from rich.console import Console
@@ -23,7 +26,13 @@ class _Output(Console):
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))  # `embedllm` ends in its own way
 
 
-out = _Output(highlight=False, markup=False)  # names and questions are shown as they are
+WIDE = 10_000  # columns, where no terminal cuts what is printed
+# Names and questions are shown as they are.
+out = _Output(
+    highlight=False,
+    markup=False,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE,
+)
 
 
 class CommandError(RuntimeError):
@@ -51,6 +60,18 @@ def table_of(rows: pa.Table, title: str | None = None) -> Table:
     for row in rows.to_pylist():
         table.add_row(*(cell(value) for value in row.values()))
     return table
+
+
+def write_csv(rows: pa.Table, file: TextIO) -> None:
+    """Rows as CSV with a header: null is empty, a list or a struct is JSON."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(rows.column_names)
+    for batch in rows.to_batches(max_chunksize=10_000):
+        writer.writerows([_csv_cell(value) for value in row.values()] for row in batch.to_pylist())
+
+
+def _csv_cell(value: object) -> object:
+    return json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
 def cell(value: object) -> str:

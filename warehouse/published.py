@@ -179,7 +179,7 @@ class _Reader:
     def check_rows(self) -> None:
         for column in self.checked:
             self._note_rows(f"{column} is missing", f"{column} IS NULL")
-        self._note_rows("the label is neither 0 nor 1", "label IS NOT NULL AND correct IS NULL", "label")
+        self._note_rows("the label is none of 0, 1, true, false", "label IS NOT NULL AND correct IS NULL", "label")
         if self.split_by_column:
             self._note_rows(f"the split is none of {', '.join(SPLITS)}", f"split NOT IN {SPLITS}", "split")
 

@@ -34,9 +34,13 @@ def connect(database: Path) -> duckdb.DuckDBPyConnection:
 
 
 def query(database: Path, sql: str) -> pa.Table:
-    """The rows of one query. Raises WarehouseError as `connect` does, and duckdb.Error for a faulty query."""
+    """The rows of one query. Raises WarehouseError as `connect` does or where there is no query, and duckdb.Error for a
+    faulty one."""
     with connect(database) as connection:
-        return connection.sql(sql).to_arrow_table()
+        rows = connection.sql(sql)
+        if rows is None:
+            raise WarehouseError('the statement has no rows to show; write a query, e.g. "FROM leaderboard"')
+        return rows.to_arrow_table()
 
 
 def is_whole(database: Path) -> bool:

@@ -38,6 +38,8 @@ class Source:
 
 def find_source(source: str) -> Source:
     """The files of `source`, which are downloaded where it is a hub data set id. Raises ImportRefused."""
+    if not source.strip():
+        raise ImportRefused("The empty name", ["give a file, a folder or a hub data set id"])
     path = Path(source).expanduser()
     if path.is_dir():
         return Source(str(path.resolve()), _files_in(path, source))
@@ -70,8 +72,13 @@ def _tables_in(folder: Path) -> list[Path]:
     """The CSV and Parquet files of a folder by name, without hidden ones (a dot, or an underline as in Spark)."""
     if not folder.is_dir():
         return []
-    found = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in found if not path.name.startswith((".", "_")))
+    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    tables = sorted(path for path in found if not path.name.startswith((".", "_")))
+    if lost := [path.name for path in tables if not path.exists()]:
+        raise ImportRefused(
+            folder, [f"{', '.join(lost)} leads to a file that is not there; restore or remove the link"]
+        )
+    return tables
 
 
 def _refuse_odd_tables(others: Iterable[Path], named: Path, folder: Path, source: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -80,7 +81,10 @@ class ImportedTable:
         missing = [name for name in needed if name not in self._texts]
         if missing:
             has = ", ".join(self._texts) or "no columns"
-            raise ImportRefused(self.path, [f"the columns {', '.join(missing)} are missing; it has {has}"])
+            hint = (
+                "; columns must be separated by commas" if len(self._texts) == 1 and re.search(r"[;\t|]", has) else ""
+            )
+            raise ImportRefused(self.path, [f"the columns {', '.join(missing)} are missing; it has {has}{hint}"])
         nested = [
             f"the column {name} is {self._kinds[name]}, but must hold text" for name in needed if self._kinds.get(name)
         ]
@@ -174,6 +178,9 @@ class ImportedTable:
 def _as_text(column: str, kind: str) -> str:
     if kind == "BLOB":
         return f"decode({column})"
+    if kind in ("DOUBLE", "FLOAT"):  # pandas makes floats of whole numbers where some are missing
+        whole = f"isfinite({column}) AND {column} = trunc({column}) AND abs({column}) < 1e15"
+        return f"CASE WHEN {whole} THEN {column}::BIGINT::VARCHAR ELSE {column}::VARCHAR END"
     if kind == "BLOB[]":
         return f"list_transform({column}, lambda value: decode(value))::VARCHAR"
     return f"{column}::VARCHAR"

@@ -194,6 +194,20 @@ def test_answers_stay_in_force_where_the_questions_cannot_be_read(
     assert ("sums", "elm") in workspace.lake.pairs()
 
 
+def test_answers_stay_in_force_where_the_model_cannot_be_loaded(
+    run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
+) -> None:
+    run()
+    harness.weights["elm"] = "other"
+    harness.gone = {"elm"}
+    assert run().made == {}
+    assert {pair: kind for pair, (kind, *_) in failures(workspace).items()} == {
+        "elm sums": "model_not_found",
+        "elm trees": "model_not_found",
+    }
+    assert len(workspace.lake.pairs()) == 2
+
+
 def test_what_an_entry_leaves_out_is_not_asked(
     run: Callable[..., Done], workspace: Workspace, harness: FakeHarness
 ) -> None:

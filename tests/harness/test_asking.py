@@ -110,13 +110,15 @@ def test_a_choice_is_graded_only_where_every_score_is_one(
     try:
         done = evaluate(asking(backend, tmp_path_factory.mktemp("cache")), CHOICE, tasks)
     except HarnessError:
-        all_equal = are_answers and all(a[0] == b[0] for a, b in scores)
-        assert not are_answers or drops or all_equal or all(a[0] == b[0] for a, b in scores[:10])
+        ties = sum(a[0] == b[0] for a, b in scores) if are_answers else 0
+        assert not are_answers or drops or ties > 0.1 * QUESTIONS or all(a[0] == b[0] for a, b in scores[:10])
         return
     assert are_answers
     assert not drops
+    scores = [pair if pair[0][0] != pair[1][0] else [] for pair in scores]  # a tie is no answer
     rows = [(row["doc_id"], row["correct"]) for row in done.answers.to_pylist()]
-    assert rows == [(i, (b[0] > a[0]) == (i % 2 == 1)) for i, (a, b) in enumerate(scores)]
+    assert rows == [(i, (pair[1][0] > pair[0][0]) == (i % 2 == 1)) for i, pair in enumerate(scores) if pair]
+    assert done.metadata["unanswered"] == str(QUESTIONS - len(rows))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -168,6 +170,19 @@ def test_a_faulty_model_is_stopped_before_the_bulk_is_asked(tasks: TaskIndex, tm
 @pytest.fixture
 def kept_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.cache.FLUSH_SECONDS", -1.0)
+
+
+def test_a_model_that_turns_faulty_later_is_found_at_the_end(tasks: TaskIndex, tmp_path: Path) -> None:
+    many = BenchmarkEntry(name="many", tasks=("many",), metric="acc")
+
+    def late(doc: int, choice: int) -> tuple[float, bool]:
+        return (-1.0 - (doc + choice) % 2 if doc < 150 else -2.0, False)
+
+    with pytest.raises(ImplausibleAnswers, match="in 25% of 200 questions all choices have the same log probability"):
+        evaluate(asking(FakeBackend(late, tells=True), tmp_path / "a"), many, tasks)
+    once = FakeBackend(lambda doc, choice: (-1.0 - (doc + choice) % 2 if doc != 7 else -2.0, False), tells=True)
+    done = evaluate(asking(once, tmp_path / "b"), many, tasks)
+    assert (done.answers.num_rows, done.metadata["unanswered"], done.metadata["equal_scores"]) == (199, "1", "0.005")
 
 
 @pytest.mark.usefixtures("kept_at_once")

@@ -86,6 +86,33 @@ def test_data_outside_the_folder_are_looked_at_too(
     assert len(loads) == 3
 
 
+def test_data_that_were_gone_and_are_back_are_what_they_were(write_task: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    data = tmp_path / "data.jsonl"
+    data.write_text(json.dumps(CAPITALS[0]) + "\n")
+    files = {"data_files": {"train": str(data), "test": str(data)}}
+    write_task(tmp_path / "tasks", "capitals", CAPITALS, CHOICE | {"dataset_kwargs": files})
+
+    def digest() -> str:
+        return LocalTasks(tmp_path / "tasks", tmp_path / "memory").configs(BENCHMARK)["capitals"]
+
+    before = digest()
+    data.rename(tmp_path / "away")
+    assert digest() != before
+    (tmp_path / "away").rename(data)
+    assert digest() == before
+
+
+def test_what_a_definition_includes_from_elsewhere_counts(tasks_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("include: further.yaml\n")
+    (tmp_path / "further.yaml").write_text("description: one\n")
+    path = tasks_dir / "capitals.yaml"
+    path.write_text(path.read_text() + "include: ../base.yaml  # common to all\n")
+    before = LocalTasks(tasks_dir, tmp_path / "memory").configs(BENCHMARK)
+    (tmp_path / "further.yaml").write_text("description: two\n")
+    assert LocalTasks(tasks_dir, tmp_path / "memory").configs(BENCHMARK) != before
+
+
 def test_an_unknown_task_is_said_and_a_spoilt_memory_forgotten(tasks_dir: Path, tmp_path: Path) -> None:
     known = LocalTasks(tasks_dir, tmp_path / "memory").configs(BENCHMARK)
     (memory,) = (tmp_path / "memory").iterdir()

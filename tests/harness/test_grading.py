@@ -32,6 +32,12 @@ def test_of_an_error_rate_less_is_correct() -> None:
     assert [row["correct"] for row in rows] == [True, False]
 
 
+@pytest.mark.parametrize(("score", "higher_is_better"), [(37.5, True), (-12.0, True), (-12.0, False)])
+def test_a_metric_on_another_scale_is_no_grade(score: float, higher_is_better: bool) -> None:
+    with pytest.raises(TaskUnknown, match=f"metric 'm' of task 't' gave a question {score:g}, and only metrics from 0"):
+        graded([sample(0, m=score)], "m", higher_is_better)
+
+
 def test_rows_come_in_dataset_order_whatever_the_order_of_samples() -> None:
     assert [row["doc_id"] for row in graded([sample(2, acc=1), sample(0, acc=0)], "acc")] == [0, 2]
 

@@ -105,7 +105,7 @@ def by_token(prompt: list[int]) -> list[float]:
     return [-30.0 + token for token in prompt]
 
 
-def said(text: Any, finish: str = "stop", **message: Any) -> Reply:
+def said(text: Any, finish: str | None = "stop", **message: Any) -> Reply:
     return lambda _: {"choices": [{"index": 0, "finish_reason": finish, "message": {"content": text, **message}}]}
 
 
@@ -130,6 +130,8 @@ def test_log_probabilities_of_the_prompt_are_read_whether_or_not_a_token_was_gen
             "its reply has 1 log probabilities to a prompt of 10 tokens",
         ),
         (None, "its reply has no logprobs"),
+        ([-1.0], "its reply has no logprobs"),
+        (True, "its reply has no logprobs"),
         ({"content": [{"token": "4", "logprob": -0.5}]}, r"logprobs in another form \(content\)"),
         ({"token_logprobs": [None] * 11, "top_logprobs": [None] * 11}, "has none for some tokens of the prompt"),
         ({"token_logprobs": [None, *[-1] * 10], "top_logprobs": None}, "another form"),
@@ -157,8 +159,27 @@ def test_scores_that_are_not_finite(completions: Callable[..., LoadedModel], tas
 
 
 def test_scores_that_do_not_depend_on_the_choice(completions: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    def by_place(prompt: list[int]) -> list[float]:
+        return [-1.0 - place for place in range(len(prompt))]
+
     with pytest.raises(ImplausibleAnswers, match="in each of the first 4 questions all choices have the same log prob"):
+        evaluated(completions(echoed(by_place)), tasks_dir)
+    with pytest.raises(NoLogProbabilities, match="the same number for every token of the prompt"):
         evaluated(completions(echoed(lambda prompt: [-1.0] * len(prompt))), tasks_dir)
+    with pytest.raises(NoLogProbabilities, match=r"the log probability of an answer is .*, and that of a probability"):
+        evaluated(completions(echoed(lambda prompt: [token / 100 for token in prompt])), tasks_dir)
+
+
+def test_a_server_that_is_put_right_is_asked_from_the_start(
+    completions: Callable[..., LoadedModel], tasks_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.cache.FLUSH_SECONDS", -1.0)
+    answers = [lambda prompt: [-1.0 - place for place in range(len(prompt))], by_token]
+    model = completions(lambda request: echoed(answers[0])(request))
+    with pytest.raises(ImplausibleAnswers):
+        evaluated(model, tasks_dir)
+    del answers[0]
+    assert evaluated(model, tasks_dir).answers["correct"].to_pylist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +209,7 @@ def test_fewer_choices_than_prompts(completions: Callable[..., LoadedModel], tas
         evaluated(completions(one_only, batch_size=2), tasks_dir)
 
 
-@pytest.mark.parametrize("indexes", [[0], [1], [0, 0], ["a", "b"]])
+@pytest.mark.parametrize("indexes", [[0], [1], [0, 0], ["a", "b"], [None, None]])
 def test_texts_are_not_taken_for_answers_to_other_prompts(
     completions: Callable[..., LoadedModel], tasks_dir: Path, tmp_path: Path, indexes: list[Any]
 ) -> None:
@@ -225,6 +246,11 @@ def test_prompts_that_are_cut_are_counted_or_refused(completions: Callable[..., 
         said("", "length"),
         said("", "content_filter"),
         said([{"type": "thinking", "thinking": "Let me"}]),
+        said("\n\n", "length"),
+        said("The answer", "content_filter"),
+        said("", "tool_calls"),
+        said("", "error"),
+        said("", reasoning_content="It is 42."),
         lambda _: {"choices": [{"index": 0, "finish_reason": "content_filter"}]},
         lambda _: {"choices": [{"index": 0, "message": None}]},
     ],
@@ -237,13 +263,18 @@ def test_a_chat_reply_without_content_is_never_a_wrong_answer(
 
 
 def test_reasoning_that_was_cut_off_is_no_answer(chat: Callable[..., LoadedModel], tasks_dir: Path) -> None:
-    with pytest.raises(TooFewAnswered):
-        evaluated(chat(said("it may be 42, or", "length"), think_end_token="</think>"), tasks_dir, SUMS)
+    for unfinished in (
+        said("it may be 42, or", "length"),
+        said("it may be 42, or", None),
+        said("or 7?</think>\n", "length"),
+    ):
+        with pytest.raises(TooFewAnswered):
+            evaluated(chat(unfinished, think_end_token="</think>"), tasks_dir, SUMS)
     done = evaluated(chat(said("or 7?</think> 42", "length"), think_end_token="</think>"), tasks_dir, SUMS)
     assert done.answers["correct"].to_pylist() == [True, False]
 
 
-@pytest.mark.parametrize("content", ["42", [{"type": "text", "text": "4"}, {"type": "text", "text": "2"}]])
+@pytest.mark.parametrize("content", ["42", [{"type": "text", "text": "4"}, {"type": "text", "text": "2"}], ["4", "2"]])
 def test_content_is_an_answer_in_one_piece_or_in_parts(
     chat: Callable[..., LoadedModel], tasks_dir: Path, content: Any
 ) -> None:

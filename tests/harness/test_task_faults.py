@@ -44,7 +44,7 @@ def questions(tmp_path: Path, write_task: Callable[..., None]) -> Questions:
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong"), [("3", "2"), ("3", "zero"), (0, -1), (0, 2), (0, None), (0.0, 0.5), ([0], [0, 7]), ([0], [])]
+    ("right", "wrong"), [("3", "2"), ("3", "zero"), (0, -1), (0, 2), (0, None), ([0], [0, 7]), ([0], [])]
 )
 def test_a_label_that_is_no_choice_names_document_and_choices(questions: Questions, right: Any, wrong: Any) -> None:
     with pytest.raises(TaskFaulty, match=r"document 1 of task 't' has .*right answer"):
@@ -57,12 +57,12 @@ def test_labels_that_are_numbers_as_text_say_what_to_do(questions: Questions) ->
         questions(rows, CHOICE)
     assert str(caught.value) == (
         "benchmark 'b': document 0 of task 't' has '0' for its right answer, which is none of its 4 choices "
-        "('9', '7', '4', '8'): give the number of the right choice, the first being 0, as a number and not as text, or "
-        "the choice's own text"
+        "('9', '7', '4', '8'): give the number of the right choice, the first being 0, as a whole number and not as "
+        "text, or the choice's own text"
     )
 
 
-@pytest.mark.parametrize("label", [0, 1, 1.0, "3", [0], [0, 1]])
+@pytest.mark.parametrize("label", [0, 1, "3", [0], [0, 1]])
 def test_a_label_is_a_number_a_choice_or_a_list_of_numbers(questions: Questions, label: Any) -> None:
     assert questions([{**RIGHT, "label": label}], CHOICE) == ["Odd?\n- 3\n- 4"]
 
@@ -130,6 +130,47 @@ def test_an_empty_data_file_is_named(tmp_path: Path, write_task: Callable[..., N
         TaskIndex(tmp_path).questions(T)
 
 
+@pytest.mark.parametrize(
+    ("row", "config", "problem"),
+    [
+        ({"a": None}, {"doc_to_target": "{{a}}"}, "has no a, for which doc_to_target would write 'None'"),
+        ({"a": None}, {"output_type": "loglikelihood", "doc_to_target": " {{a}}"}, "has no a, for which doc_to_target"),
+        ({"q": None}, {"doc_to_text": "Q: {{q}}"}, "has no q, for which doc_to_text would write 'None'"),
+        ({"label": -1}, {"doc_to_choice": "choices", "doc_to_target": "label"}, "has -1 for its right answer"),
+        ({"label": 2}, {"doc_to_choice": "choices", "doc_to_target": "label"}, "has 2 for its right answer"),
+        (
+            {"choices": ["3", None]},
+            {"doc_to_choice": "choices", "doc_to_target": "label"},
+            r"has \['3', None\] for its choices, which must be a list of texts",
+        ),
+    ],
+)
+def test_an_answer_that_could_only_be_wrong(
+    questions: Questions, row: dict[str, Any], config: dict[str, Any], problem: str
+) -> None:
+    right = {"q": "Odd?", "a": "3", "choices": ["3", "4"], "label": 0}
+    with pytest.raises(TaskFaulty, match=f"document 1 of task 't' {problem}"):
+        questions([right, {**right, **row}], FREE | {"doc_to_target": "a"} | config)
+
+
+@pytest.mark.parametrize("hidden", ["", " ", []])
+def test_labels_that_are_kept_back(questions: Questions, hidden: Any) -> None:
+    rows = [{**RIGHT, "answer": hidden}] * 2
+    with pytest.raises(TaskFaulty, match="none of the 2 documents of task 't' has a right answer"):
+        questions(rows, FREE)
+    if hidden == "":  # one of several may be empty
+        assert len(questions([RIGHT, {**RIGHT, "answer": ""}], FREE)) == 2
+
+
+def test_labels_may_be_numbers_of_numpy(tmp_path: Path, write_task: Callable[..., None]) -> None:
+    write_task(tmp_path, "t", [RIGHT], CHOICE)
+    config = yaml.safe_load((tmp_path / "t.yaml").read_text())
+    del config["doc_to_target"]
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(config) + "doc_to_target: !function labels.label\n")
+    (tmp_path / "labels.py").write_text("import numpy as np\ndef label(doc):\n    return np.int32(doc['label'])\n")
+    assert TaskIndex(tmp_path).questions(T).num_rows == 1
+
+
 def _digest(folder: Path) -> str:
     return TaskIndex(folder).configs(T)["t"]
 
@@ -156,6 +197,7 @@ def test_code_that_a_task_imports_from_its_folder_counts(tmp_path: Path, write_t
     (tmp_path / "helper.py").write_text("import other\ndef shout(text):\n    return text\n")
     (tmp_path / "other.py").write_text("")
     digests = {_digest(tmp_path)}
+    (tmp_path / "package").mkdir()
     for name, code in (
         ("utils", "def ask(doc):\n    return doc['q']\nimport helper"),
         ("helper", "import other"),

@@ -38,7 +38,7 @@ from assets.staleness import READ, described, pool, stale
 from assets.versions import record, serve, versions
 from assets.wanted import ENTRY, entry_digest
 from assets.workspace import Workspace
-from harness.errors import DataUnreachable, EvaluationFailed, NotApplicable
+from harness.errors import DataUnreachable, EvaluationFailed, ModelNotFound, NotApplicable
 from pipelines.definitions import build_definitions
 from pipelines.settings import Settings, open_workspace
 from warehouse.lake import Lake
@@ -90,6 +90,7 @@ class FakeHarness:
         self.faulty: set[str] = set()  # the same: raises what nobody expected, before anything was asked
         self.cannot: set[str] = set()  # the same: raises NotApplicable
         self.unreadable: set[str] = set()  # benchmarks whose questions cannot be read
+        self.gone: set[str] = set()  # models that cannot be loaded
         self.killing: set[str] = set()  # the same: the process dies while the model answers
         self.weights: dict[str, str] = {}  # of a model, where they are not those it had at first
         self.asked: list[str] = []  # "model benchmark", each time answers were given
@@ -108,6 +109,10 @@ class FakeHarness:
 
             def __exit__(self, *_: object) -> None:
                 pass
+
+            def load(self) -> None:
+                if self.entry.name in harness.gone:
+                    raise ModelNotFound("its folder is gone", model=self.entry.name)
 
             def forget(self, benchmark: str) -> None:
                 harness.when_answered()

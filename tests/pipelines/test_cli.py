@@ -89,7 +89,7 @@ def changed(**values: object) -> pd.DataFrame:
 
 IMPORTS = {
     "column": (GOOD.drop(columns="label"), "label"),
-    "label of 2": (changed(label=2), "the label is neither 0 nor 1 in 1 rows (row 3: '2')"),
+    "label of 2": (changed(label=2), "the label is none of 0, 1, true, false in 1 rows (row 3: '2')"),
     "null": (changed(model_name=None), "model_name is missing in 1 rows (row 3)"),
     "both labels": (
         pd.concat([GOOD, GOOD.iloc[[0]].assign(label=1 - GOOD.label[0])]),

@@ -132,7 +132,7 @@ def test_rows_are_numbered_alike_whichever_reader_reads_them(lake: Lake, tmp_pat
     path = tmp_path / "r.csv"
     for end in (b"\n", b"\r\n"):
         path.write_bytes(HEADER.encode() + b'\n1,1,m,law,"two\r\nlines"\n\n2,1,m,law,y\n3,maybe,m,law,z' + end)
-        with pytest.raises(ImportRefused, match=r"neither 0 nor 1 in 1 rows \(row 3: 'maybe'\)"):
+        with pytest.raises(ImportRefused, match=r"none of 0, 1, true, false in 1 rows \(row 3: 'maybe'\)"):
             import_results(lake, str(path), benchmark_of=str)
 
 

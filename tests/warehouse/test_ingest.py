@@ -138,7 +138,7 @@ def bad(**changes: object) -> list[tuple]:
     ("rows", "message"),
     [
         (bad(row1_label="yes", row3_label=0.5, row4_label=2),
-         "the label is neither 0 nor 1 in 3 rows (row 1: 'yes', row 3: '0.5', row 4: '2')"),
+         "the label is none of 0, 1, true, false in 3 rows (row 1: 'yes', row 3: '0.5', row 4: '2')"),
         (bad(row2_label=""), "label is missing in 1 rows (row 2)"),
         (bad(row2_prompt="", row3_prompt=""), "prompt is missing in 2 rows (row 2, row 3)"),
         (bad(row4_model=""), "model_name is missing in 1 rows (row 4)"),

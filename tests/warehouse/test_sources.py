@@ -181,7 +181,7 @@ def test_what_is_wrong_in_a_part_is_told_with_its_file(lake: Lake, tmp_path: Pat
     with pytest.raises(ImportRefused) as refused:
         bring(lake, tmp_path / "f")
     assert refused.value.problems == (
-        "the label is neither 0 nor 1 in 1 rows (part-1.csv row 2: 'no')",
+        "the label is none of 0, 1, true, false in 1 rows (part-1.csv row 2: 'no')",
         "1 prompt_id with two texts (1 in part-0.csv row 1 and part-1.csv row 3)",
     )
     put(tmp_path / "f", "part-2.csv", content="prompt_id,label\n")

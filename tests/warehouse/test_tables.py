@@ -189,7 +189,7 @@ def test_labels_of_any_type(lake: Lake, tmp_path: Path, answers_of, labels: list
 
 def test_what_is_no_label_is_told_next_to_true_and_false(lake: Lake, published):
     rows = [(1, "m", "True", "law", "x"), (1, "n", "t", "law", "x"), (1, "o", "yes", "law", "x")]
-    with pytest.raises(ImportRefused, match=r"neither 0 nor 1 in 2 rows \(row 2: 't', row 3: 'yes'\)"):
+    with pytest.raises(ImportRefused, match=r"none of 0, 1, true, false in 2 rows \(row 2: 't', row 3: 'yes'\)"):
         bring(lake, published(rows))
 
 
