@@ -323,6 +323,18 @@ def test_sql_prints_tables_csv_and_json(published_home: Path, invoke: Invoke) ->
     ]
 
 
+def test_csv_keeps_whole_numbers_whole_and_lists_readable(published_home: Path, invoke: Invoke) -> None:
+    rows = "SELECT * FROM (VALUES (9007199254740993, ['a', 'b'], 0.1::DOUBLE), (NULL, NULL, NULL)) t(n, list, share)"
+    assert invoke("sql", rows, "-f", "csv").stdout == 'n,list,share\n9007199254740993,"[""a"", ""b""]",0.1\n,,\n'
+
+
+@pytest.mark.parametrize("statement", ["", ";", "/* nothing */"])
+def test_a_statement_without_rows_is_said(statement: str, published_home: Path, invoke: Invoke) -> None:
+    done = invoke("sql", statement)
+    assert done.exit_code == 1
+    assert "the statement has no rows to show" in done.stderr
+
+
 def test_sql_prints_text_as_it_is(published_home: Path, invoke: Invoke) -> None:
     """What stands in brackets is no markup, a null is no text."""
     shown = invoke("sql", "SELECT '[red]x[/red] [/]' AS a, NULL AS b").stdout

@@ -43,6 +43,14 @@ def test_a_model_is_added_and_listed_and_removed(embedllm: Any) -> None:
     assert file.read_bytes() == before
 
 
+def test_a_benchmark_that_there_is_not_is_named(embedllm: Any) -> None:
+    for option, field in (("--except", "except"), ("--benchmark", "benchmarks")):
+        said = refusal(embedllm, *ADD, option, "frut")
+        assert (
+            f"model 'org/new': {field} names 'frut', which is not in benchmarks.yaml; perhaps 'fruit' is meant" in said
+        )
+
+
 def test_what_is_not_said_is_not_written(embedllm: Any) -> None:
     assert added(embedllm) == {"name": "org/new", "args": {"pretrained": "org/new"}}
 

@@ -136,3 +136,26 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     publish(Lake(home / "lake"), home / "warehouse.duckdb")
     return home
+
+
+LOADING = """
+import sys, time, types
+
+def load():
+    print("it loads", flush=True)
+    time.sleep(100)
+
+sys.modules["pipelines.cli"] = types.SimpleNamespace(app=load)
+from pipelines.main import main
+
+main()
+"""
+
+
+def test_a_command_that_still_loads_ends_without_a_word():
+    process = start([sys.executable, "-c", LOADING])
+    assert process.stdout is not None
+    assert process.stdout.readline() == "it loads\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=30) == ("", "")
+    assert process.returncode == -signal.SIGINT

@@ -319,3 +319,16 @@ def test_an_unknown_data_set_and_an_absent_hub_say_so(hub, lake: Lake, tmp_path:
     absent = python(IMPORT, lake.root, DATA_SET, HF_ENDPOINT="http://127.0.0.1:9", **environment).stdout
     assert "could not be downloaded from http://127.0.0.1:9" in absent
     assert lake.pairs() == []
+
+
+def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path: Path):
+    (tmp_path / "part-0.csv").write_text("x")
+    (tmp_path / "part-1.csv").symlink_to(tmp_path / "pruned")
+    with pytest.raises(ImportRefused, match=r"part-1.csv leads to a file that is not there"):
+        find_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("source", ["", " "])
+def test_an_empty_name_is_not_the_current_folder(source: str):
+    with pytest.raises(ImportRefused, match="The empty name was not imported: give a file"):
+        find_source(source)

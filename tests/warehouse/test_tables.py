@@ -208,3 +208,17 @@ def test_endings_in_capitals(lake: Lake, published, tmp_path: Path, answers_of):
     assert answers_of(lake) == ANSWERS
     bring(lake, published([(7, "o", 1, "law", "z")], "O.Csv"))
     assert ("law", "z", "o", True) in answers_of(lake)
+
+
+def test_ids_that_pandas_made_floats_are_whole_numbers(lake: Lake, tmp_path: Path, answers_of):
+    write(tmp_path / "d" / "part-0.parquet", ROWS | {"prompt_id": [1, 2]})
+    write(tmp_path / "d" / "part-1.parquet", ROWS | {"prompt_id": [1.0, 2.0], "model_name": ["o", "o"]})
+    bring(lake, tmp_path / "d")
+    assert answers_of(lake) == ANSWERS | {("law", TEXT, "o", True), ("law", "y", "o", False)}
+    assert lake.count_questions() == 2
+
+
+def test_a_file_with_other_separators_is_told_so(lake: Lake, tmp_path: Path):
+    (tmp_path / "r.csv").write_text("prompt_id;label;model_name;category;prompt\n1;1;m;law;x\n")
+    with pytest.raises(ImportRefused, match="columns must be separated by commas"):
+        bring(lake, tmp_path / "r.csv")
