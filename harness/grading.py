@@ -67,9 +67,8 @@ def assess(
         for sample in (sample for sample in samples[name] if sample["filter"] == benchmark.filter):
             asked += 1
             truncated += is_cut is not None and any(is_cut(method, tuple(args)) for args in sample["arguments"])
-            if is_tie := kind == "multiple_choice" and _is_tie(sample):
-                ties += 1
-            if _is_unanswered(sample) or (is_tie and not accept_ties):
+            ties += kind == "multiple_choice" and _is_tie(sample)
+            if _has_no_answer(sample, kind, accept_ties):
                 unanswered += 1
             elif kind == "multiple_choice":
                 scores = _scores(sample)
@@ -87,8 +86,11 @@ def assess(
     )
 
 
-def _is_unanswered(sample: Mapping[str, Any]) -> bool:
-    return any(answer == NO_ANSWER for tries in sample.get("resps", ()) for answer in tries)
+def _has_no_answer(sample: Mapping[str, Any], kind: str, accept_ties: bool) -> bool:
+    """Whether the model said nothing, or preferred none of the choices of a task of this `kind` (output type)."""
+    if any(answer == NO_ANSWER for tries in sample.get("resps", ()) for answer in tries):
+        return True
+    return kind == "multiple_choice" and not accept_ties and _is_tie(sample)
 
 
 def _is_tie(sample: Mapping[str, Any]) -> bool:
@@ -137,8 +139,7 @@ def _graded(
     for sample in sorted(chosen, key=lambda sample: sample["doc_id"]):
         if benchmark.metric not in sample["metrics"]:
             _refuse(name, "metric", benchmark.metric, sample["metrics"])
-        is_tie = task.OUTPUT_TYPE == "multiple_choice" and not accept_ties and _is_tie(sample)
-        if _is_unanswered(sample) or is_tie:
+        if _has_no_answer(sample, str(task.OUTPUT_TYPE), accept_ties):
             continue
         score = _number(sample[benchmark.metric], name, benchmark.metric)
         if math.isnan(score):
