@@ -61,7 +61,7 @@ def assess(
     chosen: list[str | int] = []
     chances, asked, unanswered, truncated, ties, has_choices = [], 0, 0, 0, 0, False
     for name in samples:
-        kind = tasks[name].OUTPUT_TYPE
+        kind = str(tasks[name].OUTPUT_TYPE)
         has_choices |= kind == "multiple_choice"
         method = "generate_until" if kind == "generate_until" else "loglikelihood"
         for sample in (sample for sample in samples[name] if sample["filter"] == benchmark.filter):
