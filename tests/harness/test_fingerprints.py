@@ -1,5 +1,6 @@
 """What has changed on this machine since answers were given."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from harness.entries import BenchmarkEntry, ModelEntry
 from harness.evaluate import LoadedModel, TaskIndex, evaluate, fingerprint
 from harness.fingerprints import find_change
+from harness.identity import determining_args, input_versions, weights_of
 
 CAPITALS = BenchmarkEntry(name="capitals", tasks=("capitals",), metric="acc")
 TASK = "its task definition, its code or its data"
@@ -66,6 +68,19 @@ def test_a_tokenizer_of_its_own_counts(folder: Path, model_dir: Path, tasks_dir:
     tokenizer = folder / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text().replace('"Rome"', '"Roma"'))
     assert find_change(known, entry, CAPITALS, None, 0) == "args.tokenizer holds other files"
+
+
+def test_the_tokenizer_of_a_served_model_counts(folder: Path) -> None:
+    args = {"base_url": "http://localhost:8000/v1/completions", "model": "m", "tokenizer": str(folder)}
+    entry = ModelEntry(name="m", backend="local-completions", args=args)
+    known = {"inputs": json.dumps(input_versions(entry)), "weights": weights_of(entry), "fingerprint": "f"}
+    before = determining_args(entry)
+    assert find_change(known, entry, CAPITALS, None, 0) is None
+    assert find_change({"weights": weights_of(entry)}, entry, CAPITALS, None, 0) is None  # as a version before wrote it
+    tokenizer = folder / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace('"Rome"', '"Roma"'))
+    assert find_change(known, entry, CAPITALS, None, 0) == "args.tokenizer holds other files"
+    assert determining_args(entry) != before
 
 
 @pytest.mark.parametrize(

@@ -196,15 +196,18 @@ def test_code_that_a_task_imports_from_its_folder_counts(tmp_path: Path, write_t
     (tmp_path / "utils.py").write_text("from helper import shout\ndef ask(doc):\n    return shout(doc['q'])\n")
     (tmp_path / "helper.py").write_text("import other\ndef shout(text):\n    return text\n")
     (tmp_path / "other.py").write_text("")
-    digests = {_digest(tmp_path)}
     (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "part.py").write_text("")
+    digests = {_digest(tmp_path)}
     for name, code in (
         ("utils", "def ask(doc):\n    return doc['q']\nimport helper"),
-        ("helper", "import other"),
+        ("helper", "import other\nfrom package import part"),
         ("other", "x = 1"),
+        ("package/part", "x = 1"),
+        ("package/__init__", "x = 1"),
     ):
         (tmp_path / f"{name}.py").write_text(code)
         digests.add(_digest(tmp_path))
-    assert len(digests) == 4
+    assert len(digests) == 6
     (tmp_path / "stranger.py").write_text("x = 1")
     assert _digest(tmp_path) in digests
