@@ -1,48 +1,39 @@
 """lm-eval's backends as they are used here: what they would pass over in silence is counted or refused.
 
 hf                       a checkpoint without all its tensors, or a tokenizer that is not the model's; NaN
-local-completions        a server that does not return the log probabilities of what it was sent
-local-chat-completions   replies without content
+local-completions        a server that does not return the log probabilities of what it was sent (served.py)
+local-chat-completions   replies without content (served.py)
 all of them              prompts that are longer than the model's context, which lm-eval cuts from the left
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
 from lm_eval.api.model import LM, TemplateLM
 from lm_eval.api.registry import get_model
 from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
+from lm_eval.models.utils import normalize_gen_kwargs
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from harness.checks import NO_ANSWER, shortened
+from harness.checks import shortened
 from harness.digests import digest_of
 from harness.errors import (
     ModelIncomplete,
-    NoLogProbabilities,
-    NotApplicable,
     NotNumbers,
     PromptTooLong,
-    ServerRefused,
     TaskFaulty,
     first_sentence,
 )
 from harness.identity import local_folder
+from harness.served import ChatCompletions, Completions
 
 __all__ = ["CHAT", "HFBackend", "backend_class", "watch_cut_prompts"]
 
 KEPT_TEXTS = 50_000  # encoded texts kept for reuse; a long one takes about 10 kB
 CHAT = "local-chat-completions"
-FEW = 5  # tokens of a prompt that may by chance be equally likely
-
-log = logging.getLogger(__name__)
 
 NoteCut = Callable[[str, tuple[Any, ...]], None]
 
@@ -52,7 +43,7 @@ def backend_class(name: str) -> Any:
     if name == "hf":
         return HFBackend
     base = get_model(name)
-    mixins: tuple[type, ...] = {"local-completions": (_Completions,), CHAT: (_ChatCompletions,)}.get(name, ())
+    mixins: tuple[type, ...] = {"local-completions": (Completions,), CHAT: (ChatCompletions,)}.get(name, ())
     members = {"SPARE": -1} if name == "vllm" else {}  # vLLM always generates one token more
     return type(f"Checked{base.__name__}", (*mixins, _CutPrompts, base), members)
 
@@ -257,138 +248,3 @@ def _count_embeddings(model: Any) -> int | None:
     """How many tokens the model knows; None where its kind of embedding does not say."""
     weight = getattr(model.get_input_embeddings(), "weight", None)
     return int(weight.shape[0]) if weight is not None and weight.ndim == 2 else None
-
-
-# --- servers
-
-
-class _Concurrent(_Template):
-    """Of many requests at once, the first failure is the failure; how the others end is noise."""
-
-    async def get_batched_requests(self, *args: Any, **kwargs: Any) -> Any:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: log.debug("%s", context))
-        return await super().get_batched_requests(*args, **kwargs)
-
-    async def amodel_call(self, *, messages: Sequence[Any], **kwargs: Any) -> Any:
-        answers = await super().amodel_call(messages=messages, **kwargs)
-        _check_count(len(answers), len(messages))
-        return answers
-
-
-class _Completions(_Concurrent):
-    """Reads the replies of a server that speaks OpenAI's completions protocol."""
-
-    @staticmethod
-    def parse_logprobs(outputs: Any, tokens: Sequence[Sequence[int]], ctxlens: Sequence[int], **_: Any) -> list[Any]:
-        """(log probability of the continuation, whether greedy) of each of `tokens`, whose context has `ctxlens`."""
-        choices = _choices_of(outputs, len(tokens))
-        return [_score(*asked) for asked in zip(choices, tokens, ctxlens, strict=True)]
-
-    @staticmethod
-    def parse_generations(outputs: Any, contexts: Sequence[Any] | None = None, **_: Any) -> list[str]:
-        choices = _choices_of(outputs, None if contexts is None else len(contexts))
-        return [_text_of(choice, choice.get("text")) for choice in choices]
-
-
-class _ChatCompletions(_Concurrent):
-    """Reads the replies of a server that speaks OpenAI's chat protocol."""
-
-    think_end_token: str | None
-
-    def parse_generations(self, outputs: Any, **_: Any) -> list[str]:
-        return [self._answer_of(choice) for choice in _choices_of(outputs)]
-
-    def _answer_of(self, choice: Mapping[str, Any]) -> str:
-        """What was said when the reasoning was over; NO_ANSWER where that never came."""
-        message, finish = choice.get("message") or {}, choice.get("finish_reason")
-        if not isinstance(message, Mapping):
-            raise ServerRefused(
-                f"the server's reply has {shortened(repr(message))} where a message is due; see its log"
-            )
-        text, end = _text_of(choice, message.get("content")), self.think_end_token
-        if end and end not in text and finish != "stop":
-            return NO_ANSWER
-        answer = postprocess_generated_text(text, stop=None, think_end_token=end)
-        reasoned = any(message.get(name) for name in ("reasoning_content", "reasoning"))
-        return NO_ANSWER if not answer.strip() and (reasoned or finish not in ("stop", None)) else answer
-
-    def loglikelihood(self, requests: Any, **_: Any) -> Any:
-        raise NotApplicable("a chat server gives no log probabilities of a prompt")
-
-
-def _choices_of(outputs: Any, expected: int | None = None) -> list[Mapping[str, Any]]:
-    """The `choices` of a reply (or of several), in the order of the prompts."""
-    choices: list[Mapping[str, Any]] = []
-    for output in outputs if isinstance(outputs, list) and outputs else [outputs]:
-        found = output.get("choices") if isinstance(output, Mapping) else None
-        if not isinstance(found, list) or not found or not all(isinstance(choice, Mapping) for choice in found):
-            raise ServerRefused(f"the server's reply has no choices: {shortened(repr(output), 200)}; see its log")
-        if len(found) > 1 and any(choice.get("index") is None for choice in found):
-            raise ServerRefused("the choices of the server's reply are not numbered; set batch_size: 1")
-        places = [place if choice.get("index") is None else choice["index"] for place, choice in enumerate(found)]
-        if not all(isinstance(place, int) for place in places) or sorted(places) != list(range(len(found))):
-            raise ServerRefused(f"the choices of the server's reply are numbered {places}; set batch_size: 1")
-        choices += [choice for _, choice in sorted(zip(places, found, strict=True), key=lambda placed: placed[0])]
-    if expected is not None:
-        _check_count(len(choices), expected)
-    return choices
-
-
-def _check_count(answered: int, asked: int) -> None:
-    if answered != asked:
-        raise ServerRefused(
-            f"the server answered {answered} of {asked} prompts that it was sent together; set batch_size: 1"
-        )
-
-
-def _text_of(choice: Mapping[str, Any], text: Any) -> str:
-    """NO_ANSWER where there is none: left out, withheld by a filter, or cut off before it began."""
-    finish = choice.get("finish_reason")
-    if isinstance(text, list):  # content in parts, as servers of reasoning models send it
-        parts = [part.get("text") if isinstance(part, Mapping) else part for part in text]
-        text = "".join(part for part in parts if isinstance(part, str)) or None
-    if text is None or finish == "content_filter" or (text == "" and finish not in ("stop", None)):
-        return NO_ANSWER
-    if not isinstance(text, str):
-        raise ServerRefused(f"the server's reply holds {shortened(repr(text))} where a text is due; see its log")
-    return text
-
-
-def _score(choice: Mapping[str, Any], tokens: Sequence[int], context: int) -> tuple[float, bool]:
-    found = choice.get("logprobs")
-    found = found if isinstance(found, Mapping) else {}
-    logprobs, best = found.get("token_logprobs"), found.get("top_logprobs")
-    if not isinstance(logprobs, list) or not isinstance(best, list):
-        raise NoLogProbabilities(f"its reply has {_described(found)}{_NO_LOGPROBS}")
-    # The prompt's tokens and, as a rule, one that was generated.
-    if len(logprobs) not in (len(tokens), len(tokens) + 1) or len(best) != len(logprobs):
-        raise NoLogProbabilities(
-            f"its reply has {len(logprobs)} log probabilities to a prompt of {len(tokens)} tokens{_NO_LOGPROBS}"
-        )
-    scores, tops = logprobs[context : len(tokens)], best[context : len(tokens)]
-    if not all(map(_is_number, scores)) or not all(map(_has_numbers, tops)):
-        raise NoLogProbabilities(f"its reply has none for some tokens of the prompt{_NO_LOGPROBS}")
-    known = {repr(score) for score in logprobs[1 : len(tokens)]}
-    if len(tokens) > FEW and len(known) == 1 and math.isfinite(scores[0]):
-        raise NoLogProbabilities(f"its reply has the same number for every token of the prompt{_NO_LOGPROBS}")
-    is_greedy = all(score == max(top.values()) for score, top in zip(scores, tops, strict=True))
-    return sum(scores), is_greedy
-
-
-def _described(found: Mapping[str, Any]) -> str:
-    return f"logprobs in another form ({', '.join(found)})" if found else "no logprobs"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _has_numbers(top: Any) -> bool:
-    return isinstance(top, Mapping) and bool(top) and all(map(_is_number, top.values()))
-
-
-_NO_LOGPROBS = (
-    ". This server gives no log probabilities of the prompt (`echo` with `logprobs`), without which it cannot be asked "
-    "multiple-choice questions: use one that does (docs/registry.md), and in args.tokenizer the served model's "
-    "tokenizer; or list the benchmarks that it can take in the entry's `benchmarks`"
-)
