@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -326,6 +328,15 @@ def test_sql_prints_tables_csv_and_json(published_home: Path, invoke: Invoke) ->
 def test_csv_keeps_whole_numbers_whole_and_lists_readable(published_home: Path, invoke: Invoke) -> None:
     rows = "SELECT * FROM (VALUES (9007199254740993, ['a', 'b'], 0.1::DOUBLE), (NULL, NULL, NULL)) t(n, list, share)"
     assert invoke("sql", rows, "-f", "csv").stdout == 'n,list,share\n9007199254740993,"[""a"", ""b""]",0.1\n,,\n'
+
+
+def test_nothing_is_cut_where_there_is_no_terminal(published_home: Path) -> None:
+    command = [Path(sys.executable).with_name("embedllm"), "sql", "SELECT repeat('x', 300) AS a, repeat('y', 300) AS b"]
+    settings = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    done = subprocess.run(
+        command, env={**settings, "EMBEDLLM_HOME": str(published_home)}, capture_output=True, text=True, check=True
+    )
+    assert "x" * 300 + " │ " + "y" * 300 in done.stdout
 
 
 @pytest.mark.parametrize("statement", ["", ";", "/* nothing */"])
