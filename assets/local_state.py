@@ -36,13 +36,15 @@ class LocalState:
         self._seed = workspace.seed
         self._ask_hub = ask_hub
         self.unknown: list[str] = []
+        self._versions: dict[str, dict[str, str]] = {}  # by model
         remember_digests(workspace.cache / "digests.jsonl")
         folder = workspace.registry.tasks_dir
         self._tasks = LocalTasks(folder, workspace.cache) if folder is not None and folder.is_dir() else None
 
     def change(self, known: Mapping[str, str], model: ModelEntry, benchmark: BenchmarkEntry) -> str | None:
         """What has changed since the answers described by `known` (their metadata) were given; None: nothing."""
-        what = find_change(known, model, benchmark, self._configs(benchmark), self._seed)
+        configs = self._configs(benchmark)
+        what = find_change(known, model, benchmark, versions=self._versions_of(model), configs=configs, seed=self._seed)
         return self._change_elsewhere(known, model, benchmark) if what is None and self._ask_hub else what
 
     def _change_elsewhere(self, known: Mapping[str, str], model: ModelEntry, benchmark: BenchmarkEntry) -> str | None:
@@ -64,8 +66,13 @@ class LocalState:
 
     def digest(self, model: ModelEntry, benchmark: BenchmarkEntry) -> str:
         """Digest of all that an evaluation of this pair would read here; empty where that is nothing."""
-        found = [local_versions(model), self._configs(benchmark) or {}]
+        found = [self._versions_of(model), self._configs(benchmark) or {}]
         return digest_of(found)[:8] if any(found) else ""
+
+    def _versions_of(self, model: ModelEntry) -> dict[str, str]:
+        if model.name not in self._versions:
+            self._versions[model.name] = local_versions(model)
+        return self._versions[model.name]
 
     def _configs(self, benchmark: BenchmarkEntry) -> dict[str, str] | None:
         """None where they cannot be told: lm-eval's own, or a task that is not there, as its evaluation will say."""

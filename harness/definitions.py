@@ -33,6 +33,7 @@ class LocalTasks:
         self._file = memory / f"tasks-{digest_of(str(folder.absolute()))[:16]}.json"
         # What the names mean: it changes with any file there, with lm-eval, and with where relative paths begin.
         self._state = digest_of([importlib.metadata.version("lm_eval"), str(Path.cwd()), _looks_of(folder)])
+        self._looked_at: set[str] = set()
         known = self._read()
         self._known: dict[str, Any] = known.get("benchmarks", {}) if known.get("state") == self._state else {}
 
@@ -42,12 +43,13 @@ class LocalTasks:
         Raises TaskUnknown.
         """
         key = digest_of(list(benchmark.tasks))
-        if not _holds(self._known.get(key)):
+        if key not in self._looked_at and not _holds(self._known.get(key)):
             files = {str(path.absolute()) for path in self._index.local_files(benchmark)}
             looks = {file: _looks_of(Path(file)) for file in sorted(files)}
             self._known[key] = {"configs": self._index.configs(benchmark), "files": looks}
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_text(self._file, json.dumps({"state": self._state, "benchmarks": self._known}))
+        self._looked_at.add(key)
         return self._known[key]["configs"]
 
     @cached_property

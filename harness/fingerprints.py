@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.digests import digest_of
 from harness.entries import BenchmarkEntry, ModelEntry
-from harness.identity import determining_args, is_local, local_versions
+from harness.identity import determining_args, is_local
 
 __all__ = ["find_change", "fingerprint_of"]
 
@@ -37,16 +37,19 @@ def find_change(
     known: Mapping[str, str],
     entry: ModelEntry,
     benchmark: BenchmarkEntry,
+    *,
+    versions: Mapping[str, str],
     configs: Mapping[str, Any] | None,
     seed: int,
 ) -> str | None:
     """What has changed on this machine since the answers described by `known` (Evaluation.metadata) were given.
 
-    Weights, tokenizers and adapters in folders, and the task definitions, their code and their data (`configs`; None:
-    not to be compared). A phrase, or None where nothing has, as far as can be seen without a hub.
+    `versions` are those of weights, tokenizers and adapters in folders now (identity.local_versions), `configs` the
+    digests of the task definitions with their code and data (TaskIndex.configs; None: not to be compared). A phrase, or
+    None where nothing has, as far as can be seen without a hub.
     """
     before = json.loads(known.get("inputs", "{}")) or {"pretrained": known.get("weights")}
-    for name, version in local_versions(entry).items():
+    for name, version in versions.items():
         if before.get(name) not in (None, version):
             return f"args.{name} holds other files"
     if configs is None or known.get("tasks") == digest_of(configs):

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,14 @@ import pytest
 from harness.entries import BenchmarkEntry, ModelEntry
 from harness.evaluate import LoadedModel, TaskIndex, evaluate, fingerprint
 from harness.fingerprints import find_change
-from harness.identity import determining_args, input_versions, weights_of
+from harness.identity import determining_args, input_versions, local_versions, weights_of
 
 CAPITALS = BenchmarkEntry(name="capitals", tasks=("capitals",), metric="acc")
 TASK = "its task definition, its code or its data"
+
+
+def change(known: Mapping[str, str], entry: ModelEntry, configs: Mapping[str, Any] | None) -> str | None:
+    return find_change(known, entry, CAPITALS, versions=local_versions(entry), configs=configs, seed=0)
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def noted(request: pytest.FixtureRequest, known: dict[str, str]) -> dict[str, st
 
 def test_nothing_has_changed(noted: dict[str, str], entry: ModelEntry, tasks_dir: Path) -> None:
     configs = TaskIndex(tasks_dir).configs(CAPITALS)
-    assert find_change(noted, entry, CAPITALS, configs, 0) is None
+    assert change(noted, entry, configs) is None
     assert noted["fingerprint"] == fingerprint(entry, CAPITALS, TaskIndex(tasks_dir))
 
 
@@ -51,14 +55,14 @@ def test_other_weights_in_the_same_folder(
 ) -> None:
     save_model(folder, seed=3)
     configs = TaskIndex(tasks_dir).configs(CAPITALS)
-    assert find_change(noted, entry, CAPITALS, configs, 0) == "args.pretrained holds other files"
-    assert find_change(noted, entry, CAPITALS, None, 0) == "args.pretrained holds other files"
+    assert change(noted, entry, configs) == "args.pretrained holds other files"
+    assert change(noted, entry, None) == "args.pretrained holds other files"
 
 
 def test_another_task(noted: dict[str, str], entry: ModelEntry, tasks_dir: Path) -> None:
     (tasks_dir / "capitals.jsonl").write_text((tasks_dir / "capitals.jsonl").read_text() * 2)
-    assert find_change(noted, entry, CAPITALS, TaskIndex(tasks_dir).configs(CAPITALS), 0) == TASK
-    assert find_change(noted, entry, CAPITALS, None, 0) is None  # not to be compared
+    assert change(noted, entry, TaskIndex(tasks_dir).configs(CAPITALS)) == TASK
+    assert change(noted, entry, None) is None  # not to be compared
 
 
 def test_a_tokenizer_of_its_own_counts(folder: Path, model_dir: Path, tasks_dir: Path, tmp_path: Path) -> None:
@@ -67,7 +71,7 @@ def test_a_tokenizer_of_its_own_counts(folder: Path, model_dir: Path, tasks_dir:
     known = evaluate(model, CAPITALS, TaskIndex(tasks_dir)).metadata
     tokenizer = folder / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text().replace('"Rome"', '"Roma"'))
-    assert find_change(known, entry, CAPITALS, None, 0) == "args.tokenizer holds other files"
+    assert change(known, entry, None) == "args.tokenizer holds other files"
 
 
 def test_the_tokenizer_of_a_served_model_counts(folder: Path) -> None:
@@ -75,11 +79,11 @@ def test_the_tokenizer_of_a_served_model_counts(folder: Path) -> None:
     entry = ModelEntry(name="m", backend="local-completions", args=args)
     known = {"inputs": json.dumps(input_versions(entry)), "weights": weights_of(entry), "fingerprint": "f"}
     before = determining_args(entry)
-    assert find_change(known, entry, CAPITALS, None, 0) is None
-    assert find_change({"weights": weights_of(entry)}, entry, CAPITALS, None, 0) is None  # as a version before wrote it
+    assert change(known, entry, None) is None
+    assert change({"weights": weights_of(entry)}, entry, None) is None  # as a version before wrote it
     tokenizer = folder / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text().replace('"Rome"', '"Roma"'))
-    assert find_change(known, entry, CAPITALS, None, 0) == "args.tokenizer holds other files"
+    assert change(known, entry, None) == "args.tokenizer holds other files"
     assert determining_args(entry) != before
 
 
@@ -93,9 +97,9 @@ def test_the_tokenizer_of_a_served_model_counts(folder: Path) -> None:
 def test_what_lies_elsewhere_is_not_looked_at(fields: dict[str, Any], tasks_dir: Path) -> None:
     entry = ModelEntry(name="m", **fields)
     known = {"fingerprint": "f", "weights": "hub org/on-the-hub@c0ffee", "harness_version": "lm_eval 0.4.13"}
-    assert find_change(known, entry, CAPITALS, {"capitals": "another"}, 0) is None
-    assert find_change({**known, "tasks": "what they were"}, entry, CAPITALS, {"capitals": "another"}, 0) == TASK
+    assert change(known, entry, {"capitals": "another"}) is None
+    assert change({**known, "tasks": "what they were"}, entry, {"capitals": "another"}) == TASK
 
 
 def test_imported_answers_hold(entry: ModelEntry, tasks_dir: Path) -> None:
-    assert find_change({"rows": "2"}, entry, CAPITALS, TaskIndex(tasks_dir).configs(CAPITALS), 0) is None
+    assert change({"rows": "2"}, entry, TaskIndex(tasks_dir).configs(CAPITALS)) is None
