@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,12 @@ def own_environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+def hear_signals() -> None:
+    """In a new process, before its program starts: as on a terminal, also where the tests run in the background."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Command:
     """`embedllm`, as users call it, on one home."""
@@ -71,6 +78,7 @@ class Command:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=hear_signals,
         )
 
     def with_settings(self, **settings: str) -> "Command":

@@ -7,7 +7,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +65,6 @@ EVALUATIONS = pa.schema(
         "commonest_choice": pa.float64(),
         "equal_scores": pa.float64(),
         "chance": pa.float64(),
-        "finished": pa.timestamp("us"),  # UTC
     }
 )
 """How far the answers of a pair can be trusted; null where its evaluation did not say, or does not know."""
@@ -146,9 +144,7 @@ def evaluation_table(evaluated: Iterable[tuple[str, str, Mapping[str, str]]]) ->
 def _quality(known: Mapping[str, str]) -> dict[str, object]:
     counts = {name: int(known[name]) for name in ("asked", "unanswered", "truncated") if name in known}
     shares = {name: float(known[name]) for name in ("commonest_choice", "equal_scores", "chance") if name in known}
-    finished = known.get("finished")
-    at = datetime.fromisoformat(finished).astimezone(UTC).replace(tzinfo=None) if finished else None
-    return {**counts, **shares, "finished": at}
+    return {**counts, **shares}
 
 
 def accuracy_of(rows: pa.Table) -> float:

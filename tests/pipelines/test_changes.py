@@ -92,7 +92,7 @@ def test_a_chat_server_next_to_multiple_choice_is_no_failure(own: Any, write_reg
     (own.registry / "models.yaml").write_text(yaml.safe_dump({"models": [*models, chat]}))
     first = own("run")
     assert first.returncode == 0, first.stderr
-    assert "chat is not asked sums: a chat server gives no log probabilities" in first.stderr
+    assert "chat is not asked fruit, sums: a chat server gives no log probabilities" in first.stderr
     coverage = "SELECT model, benchmark, status, reason FROM coverage WHERE status <> 'done' ORDER BY ALL"
     rows = own.rows(coverage)
     assert [(row["model"], row["benchmark"], row["status"]) for row in rows] == [

@@ -11,6 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.conftest import hear_signals
+
 REPOSITORY = Path(__file__).parents[2]
 EMBEDLLM = str(Path(sys.executable).with_name("embedllm"))
 
@@ -61,6 +63,7 @@ def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_signals,
     )
 
 

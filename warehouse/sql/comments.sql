@@ -53,7 +53,6 @@ COMMENT ON COLUMN evaluations.truncated IS 'Questions whose prompt was cut to fi
 COMMENT ON COLUMN evaluations.commonest_choice IS 'Share of the commonest choice (by position) or text among the answers; null where each question has its own answer.';
 COMMENT ON COLUMN evaluations.equal_scores IS 'Share of questions all of whose choices have the same score; null for free text.';
 COMMENT ON COLUMN evaluations.chance IS 'Expected accuracy of a guess among the choices; null for free text.';
-COMMENT ON COLUMN evaluations.finished IS 'When it ended (UTC).';
 COMMENT ON TABLE failures IS 'One row a (benchmark, model) whose last evaluation failed.';
 COMMENT ON COLUMN failures.benchmark IS 'Benchmark.';
 COMMENT ON COLUMN failures.model IS 'Model.';

@@ -75,7 +75,6 @@ CREATE TABLE IF NOT EXISTS evaluations (
     commonest_choice DOUBLE CHECK (commonest_choice BETWEEN 0 AND 1),
     equal_scores DOUBLE CHECK (equal_scores BETWEEN 0 AND 1),
     chance DOUBLE CHECK (chance BETWEEN 0 AND 1),
-    finished TIMESTAMP,
     PRIMARY KEY (benchmark, model)
 );
 
