@@ -5,6 +5,7 @@ None of it stops anything: what cannot be an answer never gets here (harness/che
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import dagster as dg
 
 from harness.entries import Registry
 
-from .partitions import responses_key
+from .partitions import MODELS, responses_key
 from .workspace import Workspace
 
 __all__ = ["check_specs", "described_quality", "evaluate_checks"]
@@ -29,12 +30,13 @@ CHECKS = {
 
 
 def check_specs(registry: Registry) -> list[dg.AssetCheckSpec]:
-    """The checks of every benchmark's answers."""
-    return [
-        dg.AssetCheckSpec(name, asset=responses_key(benchmark.name), description=description)
-        for benchmark in registry.benchmarks
-        for name, description in CHECKS.items()
-    ]
+    """The checks of every benchmark's answers, a result a model."""
+    with warnings.catch_warnings(action="ignore", category=dg.PreviewWarning):  # partitions of checks are new
+        return [
+            dg.AssetCheckSpec(name, asset=responses_key(benchmark.name), description=description, partitions_def=MODELS)
+            for benchmark in registry.benchmarks
+            for name, description in CHECKS.items()
+        ]
 
 
 def described_quality(known: Mapping[str, str]) -> dict[str, Any]:
@@ -53,7 +55,11 @@ def evaluate_checks(
         if known and dg.AssetCheckKey(key, name) in selected:
             passed, metadata = _RULES[name](known)
             yield dg.AssetCheckResult(
-                passed=passed, check_name=name, asset_key=key, severity=dg.AssetCheckSeverity.WARN, metadata=metadata
+                passed=passed,
+                check_name=name,
+                asset_key=key,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata=metadata,
             )
 
 
