@@ -16,26 +16,27 @@ from harness.entries import Registry
 from .partitions import MODELS, responses_key
 from .workspace import Workspace
 
-__all__ = ["check_specs", "described_quality", "evaluate_checks"]
+__all__ = ["CHECK", "check_specs", "described_quality", "evaluate_checks", "find_doubts"]
 
 MOST_TRUNCATED = 0.01  # shares of the questions asked
 MOST_ALIKE = 0.9
 
-CHECKS = {
-    "every_question_is_answered": "No question asked has gone without an answer.",
-    "prompts_are_whole": f"At most {MOST_TRUNCATED:.0%} of the prompts were cut to fit the model's context.",
-    "answers_differ": f"At most {MOST_ALIKE:.0%} of the answers are the same choice; choices differ in their scores.",
-    "accuracy_is_not_below_chance": "The 95% interval of the accuracy does not lie below that of a guess.",
-}
+CHECK = "answers_can_be_trusted"
+DESCRIPTION = (
+    "Every question asked has an answer; few prompts were cut to fit the model's context "
+    f"(at most {MOST_TRUNCATED:.0%}); answers differ (at most {MOST_ALIKE:.0%} are the same choice, and choices have "
+    "different scores); the 95% interval of the accuracy does not lie below that of a guess."
+)
 
 
 def check_specs(registry: Registry) -> list[dg.AssetCheckSpec]:
-    """The checks of every benchmark's answers, a result a model."""
+    """The check of every benchmark's answers, a result a model; one, as each costs Dagster several milliseconds."""
     with warnings.catch_warnings(action="ignore", category=dg.PreviewWarning):  # partitions of checks are new
         return [
-            dg.AssetCheckSpec(name, asset=responses_key(benchmark.name), description=description, partitions_def=MODELS)
+            dg.AssetCheckSpec(
+                CHECK, asset=responses_key(benchmark.name), description=DESCRIPTION, partitions_def=MODELS
+            )
             for benchmark in registry.benchmarks
-            for name, description in CHECKS.items()
         ]
 
 
@@ -49,55 +50,46 @@ def described_quality(known: Mapping[str, str]) -> dict[str, Any]:
 def evaluate_checks(
     benchmark: str, model: str, selected: Collection[dg.AssetCheckKey], workspace: Workspace
 ) -> Iterator[dg.AssetCheckResult]:
-    """The selected checks of the answers of `model` to `benchmark`; none where it was not asked in full."""
+    """The check of the answers of `model` to `benchmark`, if it is selected; none where it was not asked in full."""
     known, key = workspace.lake.response_metadata(benchmark, model), responses_key(benchmark)
-    for name in CHECKS:
-        if known and dg.AssetCheckKey(key, name) in selected:
-            passed, metadata = _RULES[name](known)
-            yield dg.AssetCheckResult(
-                passed=passed,
-                check_name=name,
-                asset_key=key,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata=metadata,
-            )
+    if known and dg.AssetCheckKey(key, CHECK) in selected:
+        doubts, figures = find_doubts(known)
+        yield dg.AssetCheckResult(
+            passed=not doubts,
+            check_name=CHECK,
+            asset_key=key,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(doubts) or None,
+            metadata=figures,
+        )
 
 
-Outcome = tuple[bool, dict[str, Any]]
-
-
-def _every_question_is_answered(known: Mapping[str, str]) -> Outcome:
-    unanswered, asked = _count(known, "unanswered"), _count(known, "asked")
-    return unanswered == 0, {"unanswered": unanswered, "share": unanswered / asked}
-
-
-def _prompts_are_whole(known: Mapping[str, str]) -> Outcome:
-    truncated, asked = _count(known, "truncated"), _count(known, "asked")
-    return truncated <= MOST_TRUNCATED * asked, {"truncated": truncated, "share": truncated / asked}
-
-
-def _answers_differ(known: Mapping[str, str]) -> Outcome:
-    commonest, equal = float(known.get("commonest_choice", 0)), float(known.get("equal_scores", 0))
-    is_few = _count(known, "asked") < 2  # a single answer is always the commonest
-    return is_few or (commonest <= MOST_ALIKE and equal < 1), {"commonest_choice": commonest, "equal_scores": equal}
-
-
-def _accuracy_is_not_below_chance(known: Mapping[str, str]) -> Outcome:
+def find_doubts(known: Mapping[str, str]) -> tuple[list[str], dict[str, float]]:
+    """Why the answers described by `known` (their metadata) may not be trusted, and the figures that tell."""
     from embedder.metrics import wilson  # loads scipy
 
-    accuracy, n, chance = float(known["accuracy"]), int(known["rows"]), float(known.get("chance", 0))
-    low, high = wilson(round(accuracy * n), n)
-    return high >= chance, {"accuracy": accuracy, "ci_low": low, "ci_high": high, "chance": chance}
-
-
-_RULES = {
-    "every_question_is_answered": _every_question_is_answered,
-    "prompts_are_whole": _prompts_are_whole,
-    "answers_differ": _answers_differ,
-    "accuracy_is_not_below_chance": _accuracy_is_not_below_chance,
-}
-
-
-def _count(known: Mapping[str, str], name: str) -> int:
-    """Answers of a version that did not count have as many questions as rows."""
-    return int(known.get(name, known["rows"] if name == "asked" else 0))
+    rows, accuracy, chance = int(known["rows"]), float(known["accuracy"]), float(known.get("chance", 0))
+    asked = int(known.get("asked", rows))  # answers of a version that did not count have as many questions as rows
+    unanswered, truncated = int(known.get("unanswered", 0)), int(known.get("truncated", 0))
+    commonest, equal = float(known.get("commonest_choice", 0)), float(known.get("equal_scores", 0))
+    low, high = wilson(round(accuracy * rows), rows)
+    doubts = []
+    if unanswered:
+        doubts.append(f"{unanswered} of {asked} questions have no answer")
+    if truncated > MOST_TRUNCATED * asked:
+        doubts.append(f"{truncated} of {asked} prompts were cut to fit the model's context")
+    if asked > 1 and (commonest > MOST_ALIKE or equal == 1):  # a single answer is always the commonest
+        doubts.append(f"{commonest:.0%} of the answers are the same choice, {equal:.0%} have no preference")
+    if high < chance:
+        doubts.append(f"the accuracy, {accuracy:.1%} ({low:.1%} to {high:.1%}), is below that of a guess, {chance:.1%}")
+    figures = {
+        "share_unanswered": unanswered / asked,
+        "share_truncated": truncated / asked,
+        "commonest_choice": commonest,
+        "equal_scores": equal,
+        "accuracy": accuracy,
+        "ci_low": low,
+        "ci_high": high,
+        "chance": chance,
+    }
+    return doubts, figures
