@@ -48,7 +48,7 @@ COMMENT ON TABLE evaluations IS 'One row a (benchmark, model) that was evaluated
 COMMENT ON COLUMN evaluations.benchmark IS 'Benchmark.';
 COMMENT ON COLUMN evaluations.model IS 'Model.';
 COMMENT ON COLUMN evaluations.asked IS 'Number of questions asked.';
-COMMENT ON COLUMN evaluations.unanswered IS 'Questions asked whose answer never came; they have no row in responses.';
+COMMENT ON COLUMN evaluations.unanswered IS 'Questions asked that have no answer (none came, or no choice was preferred), and no row in responses.';
 COMMENT ON COLUMN evaluations.truncated IS 'Questions whose prompt was cut to fit the model''s context.';
 COMMENT ON COLUMN evaluations.commonest_choice IS 'Share of the commonest choice (by position) or text among the answers; null where each question has its own answer.';
 COMMENT ON COLUMN evaluations.equal_scores IS 'Share of questions all of whose choices have the same score; null for free text.';
@@ -361,7 +361,7 @@ COMMENT ON COLUMN coverage.accuracy IS 'Share of right answers.';
 COMMENT ON COLUMN coverage.ci_low IS 'Lower end of its 95% Wilson interval.';
 COMMENT ON COLUMN coverage.ci_high IS 'Upper end of its 95% Wilson interval.';
 COMMENT ON COLUMN coverage.chance IS 'Expected accuracy of a guess among the choices; null for free text and imported answers.';
-COMMENT ON COLUMN coverage.unanswered IS 'Questions asked whose answer never came; they have no row in responses. Null for imported answers.';
+COMMENT ON COLUMN coverage.unanswered IS 'Questions asked that have no answer (none came, or no choice was preferred), and no row in responses. Null for imported answers.';
 COMMENT ON COLUMN coverage.truncated IS 'Questions whose prompt was cut to fit the model''s context. Null for imported answers.';
 COMMENT ON COLUMN coverage.commonest_choice IS 'Share of the commonest choice (by position) or text among the answers. Null for imported answers.';
 
