@@ -46,6 +46,7 @@ def align(new: SpectralEmbedder, old: SpectralEmbedder) -> SpectralEmbedder:
     rotation = _rotation(new, old)
     turned = {
         "coordinates": arrays["coordinates"] @ rotation,
+        "category_coordinates": arrays["category_coordinates"] @ rotation,
         "embeddings": _but_the_bias(arrays["embeddings"], rotation),
         "embedding_variance": _but_the_bias(arrays["embedding_variance"], np.square(rotation)),
     }

@@ -1,60 +1,44 @@
 """What a question looks like, as numbers: length, digits, options, formulas, code, negation, what is asked for.
 
-A sentence embedding says what a question is about, and cuts long texts off; how hard it is for a model often shows
-in its form. All features are general properties of a text, in any format of question. They come unscaled: who uses them
-standardises them.
+A sentence embedding says what a question is about; how hard it is for a model often shows in its form. The form here is
+that of the question itself (`question_text.py`), not of the prompt around it, and nothing depends on capitals. Features
+come unscaled: who uses them standardises them.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
-from math import log1p
+from math import log1p, nan
 
 import numpy as np
 
+from .question_text import QuestionText, read_question
+
 __all__ = ["LEXICAL_FEATURES", "lexical_features"]
 
-# An option: "A. …", "(b) …", "3) …" or "- …" on a line of its own. One alone is no choice.
-_OPTION = re.compile(r"^[ \t]*(?:\(?(?:[A-Za-z]|\d{1,2})[.):]|[-*•])[ \t]+(\S.*)$", re.MULTILINE)
-_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_STARTS_WITH_NUMBER = re.compile(r"[-+$€£]?\.?\d")
-_COMPOUND = re.compile(r"\b[A-J] and [A-J]\b|\bI and II\b|\b[Bb]oth\b")
-_STATEMENTS = re.compile(r"[Ss]tatement (?:1|I)\b|(?<!\w)(?:II|ii)[.)]")
-_FORMULA = re.compile(r"\$[^$\n]+\$|\\[a-zA-Z]+|\\[(\[]")
-_NAME = re.compile(r"[a-z,] [A-Z][a-z]+")
-_QUANTITY = re.compile(r"\d\s?(?:%|°|(?:[kcm]?m|[km]?g|m?l|mol|k?J|k?Pa|atm|k?V|m?A|Hz|s|hours?|years?)\b)")
-
-_NEGATIONS = {"not", "no", "never", "except", "neither", "nor", "without", "least", "false", "incorrect", "cannot"}
-_BLANKS = ("__", "....")
-_CODE = ("def ", "    return", "\nimport ", "#include", "print(", "==", ";\n", "{\n")
-_CENTURIES = {"10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "20"}
-_AMOUNTS = {"many", "much", "long", "far", "fast", "old", "often"}
+_NEGATIONS = frozenset(("not", "no", "never", "except", "neither", "nor", "without", "least", "false", "incorrect", "cannot"))
+_AMOUNTS = frozenset(("many", "much", "long", "far", "fast", "old", "often"))
 _ASKS = {
-    "asks_which": {"which"},
-    "asks_what": {"what"},
-    "asks_who_when_where": {"who", "whom", "whose", "when", "where"},
-    "asks_why_how": {"why", "how"},
-    "asks_to_compute": {
-        "calculate",
-        "compute",
-        "determine",
-        "estimate",
-        "evaluate",
-        "find",
-        "prove",
-        "simplify",
-        "solve",
-    },
+    "asks_which": frozenset(("which",)),
+    "asks_what": frozenset(("what",)),
+    "asks_who_when_where": frozenset(("who", "whom", "whose", "when", "where")),
+    "asks_why_how": frozenset(("why", "how")),
+    "asks_to_compute": frozenset(
+        ("calculate", "compute", "determine", "estimate", "evaluate", "find", "prove", "simplify", "solve")
+    ),
 }
+_BETWEEN_WORDS = str.maketrans(dict.fromkeys(".,;:?!()\"", " "))
+_BLANKS = ("__", "....")
+_STATEMENTS = ("statement 1", "statement i ", "statement i:", " ii. ", " ii) ", "(ii)")
+_CODE = ("def ", "print(", "#include", "==", "):", ");", "{ ")
+_COMPOUND = (" and b", " and c", " and d", "i and ii", "both")
+_ENDINGS = "?.:!"  # people who type leave the mark out: then how the question ends is not known
+_NUMBER_STARTS = frozenset("0123456789-+$€£.")
 
-# Classes of characters, counted in one pass.
+# Classes of characters, counted for all texts in one pass.
 _CHARACTERS = {
     "digits": "0123456789",
-    "capitals": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    "newlines": "\n",
     "dollars": "$",
     "backslashes": "\\",
     "equation_signs": "=^_{}",
@@ -64,97 +48,108 @@ _CHARACTERS = {
     "stops": ".;:!",
     "commas": ",",
     "quotes": "\"'`",
-    "spaces": " \t\r",
+    "spaces": " ",
 }
 _CLASSES = (*_CHARACTERS, "other_ascii", "not_ascii")
 _CLASS_OF = np.full(129, _CLASSES.index("other_ascii"))  # the class of each ASCII character; the last is for all others
 _CLASS_OF[128] = _CLASSES.index("not_ascii")
 for _number, _members in enumerate(_CHARACTERS.values()):
     _CLASS_OF[[ord(member) for member in _members]] = _number
+_OF_STEM = ("digits", "dollars", "backslashes", "equation_signs", "operators", "parentheses", "question_marks", "stops", "commas", "quotes")
+_OF_OPTIONS = ("dollars", "backslashes", "equation_signs", "operators", "parentheses", "commas")
+
+_WORD_FEATURES = (
+    *("negations", "asks_amount", *_ASKS, "blank", "statements", "code", "ends_as_question", "ends_as_sentence"),
+)
+_OPTION_FEATURES = (
+    *("options", "numeric_options"),
+    *("none_of", "all_of", "compound_options", "repeated_options", "option_code"),
+)
+LEXICAL_FEATURES = (
+    *("characters", "words", "word_length", "digit_share", "not_ascii_share", "numbers", *_OF_STEM, *_WORD_FEATURES),
+    *(*_OPTION_FEATURES, "option_length", "option_length_spread", "option_digit_share", "option_not_ascii_share", *(f"option_{name}" for name in _OF_OPTIONS)),
+)
 
 
 def lexical_features(texts: Sequence[str] | np.ndarray) -> np.ndarray:
-    """(n, L) float32 features of `texts`, named by `LEXICAL_FEATURES`. Counts and lengths are log(1 + x)."""
-    rows = [list(_describe(text).values()) for text in texts]
-    return np.array(rows, np.float32).reshape(len(rows), len(LEXICAL_FEATURES))
+    """(n, L) float32 features of `texts`, named by `LEXICAL_FEATURES`. Counts and lengths are log(1 + x). What
+    a text does not show is NaN, not known rather than nothing: its options, or the mark at its end."""
+    questions = [read_question(text) for text in texts]
+    stems, stem_numbers = _count([question.stem for question in questions])
+    options, _ = _count([" ".join(question.options) for question in questions])
+    words = stems["spaces"] + 1
+    length = np.maximum(stems["characters"], 1)
+    option_length = np.maximum(options["characters"], 1)
+    shown = np.array([bool(question.options) for question in questions], bool)
+    columns = [
+        np.log1p(stems["characters"]),
+        np.log1p(words),
+        (stems["characters"] - stems["spaces"]) / words,
+        stems["digits"] / length,
+        stems["not_ascii"] / length,
+        np.log1p(stem_numbers),
+        *(np.log1p(stems[name]) for name in _OF_STEM),
+        *np.array([_describe_words(question.stem) for question in questions], float).reshape(-1, len(_WORD_FEATURES)).T,
+        *np.array([_describe_options(question) for question in questions], float).reshape(-1, len(_OPTION_FEATURES)).T,
+        *np.log1p(_option_lengths(questions)),
+        np.where(shown, options["digits"] / option_length, nan),
+        np.where(shown, options["not_ascii"] / option_length, nan),
+        *(np.where(shown, np.log1p(options[name]), nan) for name in _OF_OPTIONS),
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _describe(text: str) -> dict[str, float]:
-    text = text.replace("\r\n", "\n").replace("’", "'")  # a text is the same on every system and keyboard
-    found = list(_OPTION.finditer(text))
-    if len(found) < 2:
-        found = []
-    stem = text[: found[0].start()] if found else text
-    return _characters(text) | _words(text, stem) | _options([match[1] for match in found]) | _form(text, stem)
+def _count(texts: list[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """How many characters of each class every text has, and altogether; and how many numbers (runs of digits)."""
+    codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    row = np.repeat(np.arange(len(texts)), lengths)
+    classes = _CLASS_OF[np.minimum(codes, 128)]
+    counts = np.bincount(row * len(_CLASSES) + classes, minlength=len(texts) * len(_CLASSES))
+    found = dict(zip(_CLASSES, counts.reshape(len(texts), len(_CLASSES)).T, strict=True))
+    digit = classes == _CLASSES.index("digits")
+    starts = digit.copy()
+    starts[1:] &= ~(digit[:-1] & (row[1:] == row[:-1]))
+    return {"characters": lengths, **found}, np.bincount(row[starts], minlength=len(texts))
 
 
-def _characters(text: str) -> dict[str, float]:
-    """How long the text is, and of what characters."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    counts = np.bincount(_CLASS_OF[np.minimum(codes, 128)], minlength=len(_CLASSES)).tolist()
-    count = dict(zip(_CLASSES, counts, strict=True))
-    length = max(len(text), 1)
-    return {
-        "characters": log1p(len(text)),
-        "digit_share": count["digits"] / length,
-        "capital_share": count["capitals"] / length,
-        "not_ascii_share": count["not_ascii"] / length,
-        **{name: log1p(count[name]) for name in _CHARACTERS if name not in ("capitals", "spaces")},
-    }
+def _describe_words(stem: str) -> tuple[float, ...]:
+    text = stem.lower()
+    words = text.translate(_BETWEEN_WORDS).split()
+    distinct = set(words)
+    amount = "how" in distinct and any(a == "how" and b in _AMOUNTS for a, b in pairwise(words))
+    return (
+        log1p(sum(words.count(word) for word in distinct & _NEGATIONS) + text.count("n't")),
+        amount,
+        *(not distinct.isdisjoint(members) for members in _ASKS.values()),
+        any(blank in text for blank in _BLANKS),
+        any(mark in text for mark in _STATEMENTS),
+        log1p(sum(map(text.count, _CODE))),
+        *((text[-1] == "?", text[-1] in ".:") if text and text[-1] in _ENDINGS else (nan, nan)),
+    )
 
 
-def _words(text: str, stem: str) -> dict[str, float]:
-    """The words, and what they ask for."""
-    words = text.split()
-    asking = _WORD.findall(stem.lower())
-    distinct = set(asking)
-    amount = "how" in distinct and any(a == "how" and b in _AMOUNTS for a, b in pairwise(asking))
-    return {
-        "words": log1p(len(words)),
-        "word_length": sum(map(len, words)) / max(len(words), 1),
-        "distinct_word_share": len(set(words)) / max(len(words), 1),
-        "negations": log1p(sum(map(_NEGATIONS.__contains__, asking)) + stem.count("n't")),
-        "asks_amount": float(amount),
-        **{name: float(not distinct.isdisjoint(members)) for name, members in _ASKS.items()},
-    }
-
-
-def _options(options: list[str]) -> dict[str, float]:
-    lengths = [len(option) for option in options]
-    n = max(len(options), 1)
-    mean = sum(lengths) / n
-    spread = (sum((length - mean) ** 2 for length in lengths) / n) ** 0.5
+def _describe_options(question: QuestionText) -> tuple[float, ...]:
+    options = question.options
+    if not options:
+        return (nan,) * len(_OPTION_FEATURES)
     together = "\n".join(options).lower()
-    return {
-        "options": len(options) / 10,
-        "has_options": float(bool(options)),
-        "option_length": log1p(mean),
-        "option_length_spread": log1p(spread),
-        "numeric_options": sum(bool(_STARTS_WITH_NUMBER.match(option)) for option in options) / n,
-        "none_of": float("none of" in together),
-        "all_of": float("all of" in together),
-        "compound_options": float(any(map(_COMPOUND.search, options))),
-        "repeated_options": float(len(set(options)) < len(options)),
-    }
+    return (
+        len(options) / 10,
+        sum(option[:1] in _NUMBER_STARTS for option in options) / len(options),
+        "none of" in together,
+        "all of" in together,
+        any(mark in together for mark in _COMPOUND),
+        len(set(options)) < len(options),
+        log1p(sum(map(together.count, _CODE))),
+    )
 
 
-def _form(text: str, stem: str) -> dict[str, float]:
-    numbers = _NUMBER.findall(stem)
-    ending = stem.rstrip()[-1:]
-    return {
-        "stem_characters": log1p(len(stem)),
-        "numbers": log1p(len(numbers)),
-        "longest_number": log1p(max(map(len, numbers), default=0)),
-        "blank": float(any(blank in stem for blank in _BLANKS)),
-        "statements": float(bool(_STATEMENTS.search(stem))),
-        "code": log1p(sum(map(text.count, _CODE))),
-        "formulas": log1p(len(_FORMULA.findall(text))),
-        "names": log1p(len(_NAME.findall(stem))),
-        "years": log1p(sum(len(number) == 4 and number[:2] in _CENTURIES for number in numbers)),
-        "quantities": log1p(len(_QUANTITY.findall(text))),
-        "ends_as_question": float(ending == "?"),
-        "ends_as_sentence": float(ending in (".", ":")),
-    }
-
-
-LEXICAL_FEATURES = tuple(_describe(""))
+def _option_lengths(questions: list[QuestionText]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean length of each question's options and their standard deviation, NaN where there are none."""
+    lengths = np.array([len(option) for question in questions for option in question.options], float)
+    count = np.array([len(question.options) for question in questions], int)
+    row = np.repeat(np.arange(len(questions)), count)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(row, lengths, len(questions)) / count
+        return mean, np.sqrt(np.bincount(row, np.square(lengths - mean[row]), len(questions)) / count)

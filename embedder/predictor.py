@@ -29,12 +29,15 @@ class Forecast:
     """Everything a predictor says of n questions and M models, each (n, M) float32.
 
     `deviations` are standard deviations of the log-odds, None where the method does not know; `routing_scores` are
-    what to rank models by when one is to be asked.
+    what to rank models by when one is to be asked. `support` (n,), None where the method does not know, is from 1 for a
+    question like many of the training questions to 0 for one unlike all of them, of which no more can be said than of
+    the models on average.
     """
 
     probabilities: np.ndarray
     deviations: np.ndarray | None
     routing_scores: np.ndarray
+    support: np.ndarray | None = None
 
     def interval(self, *, z: float = 1.96) -> tuple[np.ndarray, np.ndarray] | None:
         """Lower and upper end of the probabilities, each (n, M); 95% of them for z = 1.96."""

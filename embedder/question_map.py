@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Self
@@ -10,14 +10,15 @@ from typing import Self
 import numpy as np
 import torch
 
-from .kernel import Kernel, NystromFeatures, fit_ridge, squared_distances
+from .kernel import NystromFeatures, fit_ridge, squared_distances
 from .questions import Questions
 
-__all__ = ["STRENGTHS", "Comparison", "QuestionMap"]
+__all__ = ["STRENGTHS", "Compared", "Comparison", "QuestionMap"]
 
 # Ridge strengths tried. Small ones must be among them, for what the features explain well.
 STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(-4, 11))
 _LEXICAL_LIMIT = 4.0  # standard deviations: one odd text shall not be far from all others
+_LEAST_SHOWN = 0.1  # share of the training questions that must show a feature for it to count
 _SHARPENINGS = (1.0, 1.5, 2.0, 3.0, 4.0)
 _LEAST_PROBABILITY = 1e-3
 _LEAST_DIVERSITY = 0.1  # of categories (Simpson's index), lest a rare category dominates all comparisons
@@ -47,12 +48,14 @@ class InputScales:
     @classmethod
     def fit(cls, questions: Questions, lexical_weight: float) -> Self:
         lexical = torch.from_numpy(questions.lexical) if lexical_weight else torch.empty(len(questions), 0)
-        deviation = _variances(lexical).sqrt()
-        deviation[deviation < 1e-6] = torch.inf
-        standardised = _standardised(lexical, lexical.mean(0), deviation)
+        mean = lexical.nanmean(0).nan_to_num()
+        deviation = (lexical - mean).square().nanmean(0).nan_to_num().sqrt()
+        rare = (~lexical.isnan()).float().mean(0) < _LEAST_SHOWN
+        deviation[rare | (deviation < 1e-6)] = torch.inf
+        standardised = _standardised(lexical, mean, deviation)
         vectors = torch.from_numpy(questions.vectors.astype(np.float32))
         lexical_scale = _scale(standardised, lexical_weight)
-        return cls(lexical.mean(0), deviation, lexical_scale, vectors.mean(0), _scale(vectors, 1.0))
+        return cls(mean, deviation, lexical_scale, vectors.mean(0), _scale(vectors, 1.0))
 
     def __call__(self, questions: Questions) -> torch.Tensor:
         """(n, D + L) inputs."""
@@ -65,9 +68,10 @@ class InputScales:
 
 @dataclass(frozen=True)
 class CategoryModel:
-    """The probability of each of C categories: ridge regression on one-hot categories, sharpened until it fits best."""
+    """The probability of each of C categories: ridge regression on one-hot categories, sharpened until it fits best. Far
+    from all landmarks it is the category's frequency."""
 
-    kernel: Kernel
+    gamma: torch.Tensor  # ()
     weights: torch.Tensor  # (m, C)
     frequency: torch.Tensor  # (C,)
     sharpening: torch.Tensor  # ()
@@ -84,14 +88,36 @@ class CategoryModel:
         ridge = fit_ridge(mapped, features.variances, one_hot - frequency, STRENGTHS)
         held_out = ridge.held_out + frequency
         rows = torch.arange(len(categories))
-        loss = {power: -_sharpened(held_out, power)[rows, categories].log().mean() for power in _SHARPENINGS}
+        loss = {power: -_sharpened(held_out, frequency, power)[rows, categories].log().mean() for power in _SHARPENINGS}
         sharpening = min(_SHARPENINGS, key=loss.__getitem__)
         weights = features.rotation @ ridge.coefficients
-        return cls(features.kernel, weights, frequency, torch.tensor(sharpening)), _sharpened(held_out, sharpening)
+        return cls(features.gamma, weights, frequency, torch.tensor(sharpening)), _sharpened(held_out, frequency, sharpening)
 
     def __call__(self, squared: torch.Tensor) -> torch.Tensor:
         """(n, C) probabilities."""
-        return _sharpened(self.kernel(squared) @ self.weights + self.frequency, self.sharpening.item())
+        kernel = torch.mul(squared, -self.gamma).exp_()
+        scores = torch.addmm(self.frequency, kernel, self.weights)
+        return _sharpened(scores, self.frequency, self.sharpening.item())
+
+
+@dataclass(frozen=True)
+class Compared:
+    """n questions beside m landmarks: `kernel` values (n, m), the `features` (n, r) made of them, how near a question is to
+    the mean of the training questions, `nearness` (n,), and the probabilities of `categories` (n, C)."""
+
+    kernel: torch.Tensor
+    features: torch.Tensor
+    nearness: torch.Tensor
+    categories: torch.Tensor
+    otherwise: torch.Tensor  # (n, C) or (C,): the categories' probabilities for all that the text says of them
+
+    @property
+    def support(self) -> torch.Tensor:
+        """(n,) share of a question's kernel that the features see: near 1 at a landmark, 0 far from all of them."""
+        return (self.features.square().sum(1) + self.nearness.square()).clamp_max(1)
+
+    def some(self, rows: torch.Tensor) -> Self:
+        return replace(self, kernel=self.kernel[rows], features=self.features[rows], nearness=self.nearness[rows], categories=self.categories[rows])
 
 
 @dataclass(frozen=True)
@@ -110,8 +136,9 @@ class QuestionMap:
     features: NystromFeatures
 
     @classmethod
-    def fit(cls, questions: Questions, categories: np.ndarray, comparison: Comparison) -> tuple[Self, torch.Tensor]:
-        """The map, and the features (n, r) of these questions, whose `categories` are numbered from 0."""
+    def fit(cls, questions: Questions, categories: np.ndarray, comparison: Comparison) -> tuple[Self, Compared]:
+        """The map, and how it sees these questions, whose `categories` are numbered from 0. A question's own category takes
+        no part in its probabilities, as it will not in use."""
         scales = InputScales.fit(questions, comparison.lexical_weight)
         inputs = scales(questions)
         chosen = _landmarks(questions, comparison.landmarks)
@@ -124,7 +151,9 @@ class QuestionMap:
         scale = (comparison.category_weight / apart).sqrt()
         squared += squared_distances(probabilities * scale, probabilities[chosen] * scale)
         features, mapped = NystromFeatures.fit(squared, squared[chosen], comparison.width)
-        return cls(scales, inputs[chosen], model, scale, probabilities[chosen], features), mapped
+        kernel = features.kernel(squared)
+        compared = Compared(kernel, mapped, features.nearness(kernel), probabilities, model.frequency)
+        return cls(scales, inputs[chosen], model, scale, probabilities[chosen], features), compared
 
     @cached_property
     def _landmark_norms(self) -> torch.Tensor:  # a quarter of the time of a single question
@@ -136,17 +165,29 @@ class QuestionMap:
         scaled = self.landmark_categories * self.category_scale
         return scaled, scaled.square().sum(1)
 
-    def kernel(self, questions: Questions) -> tuple[torch.Tensor, torch.Tensor]:
-        """Kernel values with the landmarks (n, m), centred, which `features.rotation` turns into features; and the
-        category probabilities (n, C) found on the way."""
+    def compare(self, questions: Questions, possible: torch.Tensor | None, trust: float) -> Compared:
+        """`questions` beside the landmarks. Where `possible` (n, C) says which categories a question may be of, the
+        probabilities of those are given that `trust` (0 to 1), and what the text alone says the rest."""
         squared = squared_distances(self.scales(questions), self.landmarks, self._landmark_norms)
-        probabilities = self.categories(squared)
-        squared += squared_distances(probabilities * self.category_scale, *self._scaled_categories)
-        return self.features.kernel(squared), probabilities
+        categories, otherwise = self.categories(squared), self.categories.frequency
+        if possible is not None:
+            categories = categories.lerp(_among(categories, possible), trust)
+            otherwise = _among(otherwise, possible)
+        squared += squared_distances(categories * self.category_scale, *self._scaled_categories)
+        kernel = self.features.kernel(squared)
+        features, nearness = kernel @ self.features.rotation, self.features.nearness(kernel)
+        return Compared(kernel, features, nearness, categories, otherwise)
+
+
+def _among(probabilities: torch.Tensor, possible: torch.Tensor) -> torch.Tensor:
+    """Of the categories that are `possible` (n, C) alone."""
+    among = probabilities * possible
+    return among / among.sum(1, keepdim=True)
 
 
 def _standardised(lexical: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
-    return ((lexical - mean) / deviation).clamp(-_LEXICAL_LIMIT, _LEXICAL_LIMIT)
+    """What is not known (NaN), such as the options of a question typed without them, is as in the average question."""
+    return ((lexical - mean) / deviation).clamp_(-_LEXICAL_LIMIT, _LEXICAL_LIMIT).nan_to_num_(0.0)
 
 
 def _scale(inputs: torch.Tensor, weight: float) -> torch.Tensor:
@@ -159,8 +200,9 @@ def _variances(inputs: torch.Tensor) -> torch.Tensor:
     return (inputs - inputs.mean(0)).square().mean(0)
 
 
-def _sharpened(scores: torch.Tensor, power: float) -> torch.Tensor:
-    powered = scores.clamp_min(_LEAST_PROBABILITY) ** power
+def _sharpened(scores: torch.Tensor, frequency: torch.Tensor, power: float) -> torch.Tensor:
+    """Probabilities from `scores` (n, C), further from the `frequency` of each category for a higher `power`."""
+    powered = frequency * (scores.clamp_min(_LEAST_PROBABILITY) / frequency) ** power
     return powered / powered.sum(1, keepdim=True)
 
 

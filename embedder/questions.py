@@ -14,7 +14,8 @@ __all__ = ["Questions"]
 
 @dataclass(frozen=True)
 class Questions:
-    """`texts` (n,), the encoder's `vectors` of them (n, D) float32 and, where known, their `benchmarks` (n,).
+    """`texts` (n,), the encoder's `vectors` of them (n, D) float32 and, where anything is known of them, their
+    `benchmarks` (n,): names of benchmarks or of categories, None for a question of which neither is known.
 
     Raises ValueError where these are not of the same length.
     """
@@ -36,6 +37,13 @@ class Questions:
     def lexical(self) -> np.ndarray:
         """(n, L) float32 features of the texts' form, computed when first asked for."""
         return lexical_features(self.texts)
+
+    def by_text_alone(self) -> Questions:
+        """The same questions, of whose benchmarks nothing is known."""
+        alone = Questions(self.texts, self.vectors)
+        if "lexical" in vars(self):
+            vars(alone)["lexical"] = self.lexical
+        return alone
 
     def rows(self, which: np.ndarray) -> Questions:
         """Some of the questions: a boolean mask or row numbers."""

@@ -4,7 +4,9 @@
 
 u(q) (d,) are a question's coordinates, of mean 0 and uncorrelated with variance 1 over the training questions; theta_m
 and b_m are the model's embedding. So the squared Euclidean distance of two models is the mean squared difference of
-their log-odds: models that are near answer alike. docs/embedder.md derives it and shows what each part is worth.
+their log-odds: models that are near answer alike. The probability allows for what is not known of the question
+(`moderation.py`); far from all training questions u is 0, and the probability the model's mean.
+docs/embedder.md derives it and shows what each part is worth.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import torch
 
 from .baselines import group_rates, model_rates
 from .basis import fill_missing, leading_directions
+from .categories import CategoryNames
 from .kernel import fit_ridge
 from .logistic import LogisticProblem
+from .moderation import moderate, scale_of_the_unknown
 from .predictor import Forecast, Predictor, Sample
-from .question_map import STRENGTHS, Comparison, QuestionMap
+from .question_map import STRENGTHS, Compared, Comparison, QuestionMap
 from .questions import Questions
 from .tensors import flattened, rebuilt
 
@@ -30,6 +34,11 @@ _NEGLIGIBLE = 1e-6  # share of the log-odds' variance below which a coordinate i
 _FORECAST_SHARE = 0.7  # of the routing score; the rest is that of the category's rates
 _CATEGORY_PRIOR_ANSWERS = 20.0  # a category's rate starts as that many answers at the model's overall rate
 _UNCERTAINTY_FEATURES = 256  # of the kernel: the others' coefficients are hardly surer after the fit than before
+_LEAST_SUPPORT = 1e-3
+_STRANGE_SHARE = 0.005  # of the training questions: texts with less support than all others are strange
+_CENTRING_CELLS = 2_000_000  # of the training answers, from which the biases of moderated probabilities are found
+_TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in a category that is known
+_UNVALIDATED_TRUST = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,10 @@ class Learnt:
 
     question_map: QuestionMap
     coordinates: torch.Tensor  # (m, d): kernel values → question coordinates u
+    category_coordinates: torch.Tensor  # (C, d): mean u of a category's training questions
+    unseen_scale: torch.Tensor  # (): of the prior variance, where probabilities allow for it
+    familiar: torch.Tensor  # (): support that all but a few training questions have
+    trust: torch.Tensor  # (): in a category that is known, against what the text says of it
     embeddings: torch.Tensor  # (M, d + 1): theta, then b
     directions: torch.Tensor  # (M, k)
     coefficient_variance: torch.Tensor  # (f, k): of the features' coefficients along each direction, a posteriori
@@ -56,7 +69,7 @@ class SpectralEmbedder(Predictor):
     method: ClassVar[str] = "spectral"
 
     landmarks: int = 1500
-    lexical_weight: float = 2.0
+    lexical_weight: float = 1.5
     category_weight: float = 3.0
     width: float = 2.0
     rank: int = 64  # directions in which models are told apart
@@ -71,44 +84,55 @@ class SpectralEmbedder(Predictor):
 
     def coordinates(self, questions: Questions) -> np.ndarray:
         """(n, d + 1) float32: u of each question, and a 1: inner products with `model_embeddings` are log-odds."""
-        self._check(questions)
-        return self._coordinates(self._learned.question_map.kernel(questions)[0]).numpy()
+        return self._coordinates(self._compared(questions)).numpy()
 
     def question_variance(self, questions: Questions) -> np.ndarray:
         """(n,) float32: what is not known of each question, as the mean variance of the models' log-odds."""
-        self._check(questions)
-        kernel = self._learned.question_map.kernel(questions)[0]
-        return (self._variances(kernel) @ self._learned.directions.square().mean(0)).numpy()
+        return (self._variances(self._compared(questions)) @ self._learned.directions.square().mean(0)).numpy()
+
+    def support(self, questions: Questions) -> np.ndarray:
+        """(n,) float32 from 0 to 1: how much the training questions say of each question, see `Forecast.support`."""
+        return self._compared(questions).support.numpy()
 
     @torch.inference_mode()
     def forecast(self, questions: Questions) -> Forecast:
-        """Probabilities, their standard deviations on the scale of log-odds, and routing scores.
+        """Probabilities, their standard deviations on the scale of log-odds, routing scores and support.
 
-        The deviations are of Laplace's approximation, NaN for models without training answers. They grow with the
-        distance from the training questions, and with the want of answers of a model.
+        The probabilities allow for what is not known of the question, not for what is not known of the model, which is
+        hardly ever much, and depends on the axes that embeddings are written in. The deviations are of Laplace's
+        approximation, NaN for models without training answers. They grow with the distance from the training questions,
+        and with the want of answers of a model.
         """
-        self._check(questions)
-        kernel, categories = self._learned.question_map.kernel(questions)
-        logits = self._logits(kernel)
+        compared = self._compared(questions)
+        coordinates = self._coordinates(compared)
+        logits = coordinates @ self._learned.embeddings.T
+        of_questions = self._of_questions(compared, self._learned.unseen_scale.item())
+        probabilities = moderate(logits, of_questions).sigmoid_()
+        variances = self._of_questions(compared).addmm_(coordinates.square(), self._learned.embedding_variance.T)
         return Forecast(
-            self._for_all(logits.sigmoid(), self.overall_rate),
-            self._for_all(self._deviations(kernel), np.nan),
-            self._for_all(self._scores(logits, categories), self.overall_rate),
+            self._for_all(probabilities, self.overall_rate),
+            self._for_all(variances.sqrt_(), np.nan),
+            self._for_all(self._scores(logits, self._categories(compared)), self.overall_rate),
+            compared.support.numpy(),
         )
 
+    @torch.inference_mode()
     def routing_scores(self, questions: Questions) -> np.ndarray:
         """(n, M) float32, between 0 and 1: the forecast's log-odds averaged with those of the model's rate on the
         category the question seems to be of. The forecast shrinks small differences between models, among which are
         those of the best; the rates do not."""
-        self._check(questions)
-        kernel, categories = self._learned.question_map.kernel(questions)
-        return self._for_all(self._scores(self._logits(kernel), categories), self.overall_rate)
+        compared = self._compared(questions)
+        logits = self._coordinates(compared) @ self._learned.embeddings.T
+        return self._for_all(self._scores(logits, self._categories(compared)), self.overall_rate)
+
+    def knows_category(self, name: str) -> bool:
+        """Whether some training question is of a benchmark or category of this name."""
+        return name in self._names
 
     def rates_by_category(self, questions: Questions, expected: np.ndarray) -> np.ndarray:
         """(C, K): of K further models, the rates on the training categories that routing weighs in, from what is
         `expected` (n, K) of their answers to `questions`, each counted to the category it most seems to be of."""
-        self._check(questions)
-        seems = self._learned.question_map.kernel(questions)[1].argmax(1).numpy()
+        seems = self._compared(questions).categories.argmax(1).numpy()
         right = np.zeros((len(self._learned.category_rates), expected.shape[1]))
         np.add.at(right, seems, expected)
         asked = np.bincount(seems, minlength=len(right))[:, None]
@@ -117,9 +141,10 @@ class SpectralEmbedder(Predictor):
     def _fit(self, train: Sample, val: Sample, seed: int) -> None:
         labels = train.matrix.labels[:, self.has_answers]
         rates = model_rates(train.matrix, prior_answers=self.prior_answers)[self.has_answers]
-        categories = np.unique(train.matrix.categories, return_inverse=True)[1]
+        self._names, categories = CategoryNames.of(train.matrix.categories, train.matrix.benchmarks)
         comparison = Comparison(self.landmarks, self.lexical_weight, self.category_weight, self.width)
-        question_map, features = QuestionMap.fit(train.questions, categories, comparison)
+        question_map, compared = QuestionMap.fit(train.questions, categories, comparison)
+        features = compared.features
         residuals = fill_missing(labels - rates.astype(np.float32))
         directions = torch.from_numpy(leading_directions(residuals, self.rank))
         targets = torch.from_numpy(residuals) @ directions
@@ -139,33 +164,91 @@ class SpectralEmbedder(Predictor):
         coefficients, bias = problem.solve(ridge.coefficients / slope, start)
         by_category = group_rates(labels, categories, rates, prior_answers=_CATEGORY_PRIOR_ANSWERS)
         category_rates = torch.from_numpy(by_category.astype(np.float32))
-        self._learned = _learnt(question_map, problem, coefficients, bias, category_rates)
+        learnt = _learnt(question_map, problem, coefficients, bias, categories, category_rates)
+        support = _held_out_support(train.questions, categories, comparison)
+        familiar = torch.quantile(support, _STRANGE_SHARE).clamp_min(_LEAST_SUPPORT)
+        self._learned = self._centred(replace(learnt, familiar=familiar), compared)
+        self._learned = replace(self._learned, trust=torch.tensor(self._chosen_trust(val)))
+
+    def _centred(self, learnt: Learnt, compared: Compared) -> Learnt:
+        """`learnt` with the biases, and the variance of what is unseen, at which moderated probabilities have the models'
+        means, over the training questions and far from them."""
+        self._learned = learnt
+        strongest = learnt.question_map.features.rotation.shape[1]
+        rows = torch.arange(0, len(compared.kernel), max(1, len(compared.kernel) * len(learnt.embeddings) // _CENTRING_CELLS))
+        some = replace(compared, features=compared.features[:, :strongest]).some(rows)
+        theta, bias = learnt.embeddings[:, :-1], learnt.embeddings[:, -1]
+        coordinates = self._coordinates(some)
+        signal = coordinates[:, :-1] @ theta.T
+        seen = self._of_questions(some, 0.0)
+        unseen = self._of_questions(some) - seen
+        prior = learnt.directions.square() @ learnt.prior_variance
+        scale, centre = scale_of_the_unknown(signal, bias, seen, unseen, prior)
+        return replace(
+            learnt,
+            embeddings=torch.cat([theta, centre[:, None]], 1),
+            unseen_scale=torch.tensor(scale),
+        )
+
+    def _chosen_trust(self, val: Sample) -> float:
+        """In known categories: that with which answers to val questions are forecast best, unless one half does as well
+        within the standard error of the difference."""
+        if val.questions.benchmarks is None or not val.matrix.observed.any():
+            return _UNVALIDATED_TRUST
+        losses = {}
+        for trust in _TRUSTS:
+            self._learned = replace(self._learned, trust=torch.tensor(trust))
+            probabilities = np.clip(self._probabilities(val.questions), 1e-6, 1 - 1e-6)
+            right = np.where(val.matrix.labels == 1, probabilities, 1 - probabilities)
+            losses[trust] = -np.nansum(np.where(val.matrix.observed, np.log(right), np.nan), axis=1)
+        best = min(losses, key=lambda trust: losses[trust].sum())
+        gained = losses[_UNVALIDATED_TRUST] - losses[best]
+        error = gained.std() * np.sqrt(len(gained))
+        return best if gained.sum() > error else _UNVALIDATED_TRUST
 
     def _probabilities(self, questions: Questions) -> np.ndarray:
-        kernel, _ = self._learned.question_map.kernel(questions)
-        return self._for_all(self._logits(kernel).sigmoid_(), self.overall_rate)
+        return self.forecast(questions).probabilities
 
-    def _logits(self, kernel: torch.Tensor) -> torch.Tensor:
-        return self._coordinates(kernel) @ self._learned.embeddings.T
+    def _compared(self, questions: Questions) -> Compared:
+        self._check(questions)
+        known = questions.benchmarks
+        possible = None if known is None else self._names.possible(known)
+        return self._learned.question_map.compare(questions, possible, self._learned.trust.item())
 
     def _scores(self, logits: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
         rates = (categories @ self._learned.category_rates).clamp(1e-6, 1 - 1e-6)
         by_category = (rates / (1 - rates)).log()  # torch.logit wakes all threads, even for a hundred numbers
         return torch.lerp(by_category, logits, _FORECAST_SHARE).sigmoid_()
 
-    def _deviations(self, kernel: torch.Tensor) -> torch.Tensor:
-        learnt = self._learned
-        of_questions = self._variances(kernel) @ learnt.directions.square().T
-        return (of_questions + self._coordinates(kernel).square() @ learnt.embedding_variance.T).sqrt()
+    def _of_questions(self, compared: Compared, unseen_scale: float = 1.0) -> torch.Tensor:
+        """(n, M) variance of the log-odds: what is not known of the questions."""
+        return self._variances(compared, unseen_scale) @ self._learned.directions.square().T
 
-    def _variances(self, kernel: torch.Tensor) -> torch.Tensor:
+    def _variances(self, compared: Compared, unseen_scale: float = 1.0) -> torch.Tensor:
         """(n, k): what is not known of a question along each direction, as a variance of log-odds."""
-        learnt, features = self._learned, self._learned.question_map.features
-        mapped = kernel @ features.rotation
-        return mapped.square() @ learnt.coefficient_variance + features.unseen(mapped)[:, None] * learnt.prior_variance
+        learnt = self._learned
+        amplitude = self._familiarity(compared).square()
+        seen = (compared.features.square() @ learnt.coefficient_variance).mul_(amplitude[:, None])
+        return seen.addr_(1 - amplitude * compared.support, learnt.prior_variance, alpha=unseen_scale)
 
-    def _coordinates(self, kernel: torch.Tensor) -> torch.Tensor:
-        return torch.cat([kernel @ self._learned.coordinates, torch.ones(len(kernel), 1)], 1)
+    def _coordinates(self, compared: Compared) -> torch.Tensor:
+        """(n, d + 1). As far as a question is strange, it counts as an average one of its category."""
+        typical = self._categories(compared) @ self._learned.category_coordinates
+        own = compared.kernel @ self._learned.coordinates
+        own = self._familiarity(compared)[:, None] * own + self._strangeness(compared)[:, None] * typical
+        return torch.cat([own, torch.ones(len(own), 1)], 1)
+
+    def _familiarity(self, compared: Compared) -> torch.Tensor:
+        """(n,) 1 for questions with as much support as nearly all training questions, and less with less."""
+        return (compared.support / self._learned.familiar).clamp_max(1).square()
+
+    def _strangeness(self, compared: Compared) -> torch.Tensor:
+        """(n,) how much to go by what holds of many questions instead of by what this one's text says."""
+        return 1 - self._familiarity(compared).square() * (1 - (1 - compared.support).square())
+
+    def _categories(self, compared: Compared) -> torch.Tensor:
+        """(n, C) probabilities: what the text says of its category, less as far as it is strange."""
+        return torch.lerp(compared.categories, compared.otherwise, self._strangeness(compared)[:, None])
 
     def _for_all(self, values: torch.Tensor, otherwise: float) -> np.ndarray:
         """(n, models with answers) → (n, M), `otherwise` for the models without."""
@@ -176,10 +259,24 @@ class SpectralEmbedder(Predictor):
         return spread
 
     def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        return flattened(self._learned), {}
+        return flattened(self._learned), self._names.stored()
 
     def _restore(self, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
         self._learned = rebuilt(Learnt, arrays)
+        self._names = CategoryNames.restored(rest)
+
+
+def _held_out_support(questions: Questions, categories: np.ndarray, comparison: Comparison) -> torch.Tensor:
+    """How much support questions have that a map was not fitted on: a fifth of some of the training questions, by the
+    rest of these. All of them would tell no more: what counts is how many landmarks there are."""
+    some = np.arange(len(questions))[: 2 * comparison.landmarks]
+    held_out = some % 5 == 4
+    if not held_out.any():
+        return torch.zeros(1)
+    numbers = np.unique(categories[some][~held_out], return_inverse=True)[1]
+    fitted, _ = QuestionMap.fit(questions.rows(some[~held_out]), numbers, comparison)
+    fitted = replace(fitted, features=fitted.features.strongest(_UNCERTAINTY_FEATURES))
+    return fitted.compare(questions.rows(some[held_out]), None, 0).support
 
 
 def _learnt(
@@ -187,6 +284,7 @@ def _learnt(
     problem: LogisticProblem,
     coefficients: torch.Tensor,
     bias: torch.Tensor,
+    categories: np.ndarray,
     category_rates: torch.Tensor,
 ) -> Learnt:
     """The optimum, turned to the principal axes of the log-odds over the training questions."""
@@ -199,9 +297,15 @@ def _learnt(
     by_direction = (problem.directions.square() * information[:, None]).sum(0) / len(problem.features)
     theta = problem.directions @ axes * deviation  # (M, d)
     uncertain = 1 / (information[:, None] + 1 / theta.square().mean(0))
+    turned = coefficients @ axes / deviation  # (r, d): features → coordinates
+    members = torch.eye(len(category_rates))[categories]
     return Learnt(
         question_map=replace(question_map, features=strongest),
-        coordinates=question_map.features.rotation @ (coefficients @ axes / deviation),
+        coordinates=question_map.features.rotation @ turned,
+        category_coordinates=(members / members.sum(0)).T @ problem.features @ turned,
+        unseen_scale=torch.tensor(1.0),
+        familiar=torch.tensor(0.0),
+        trust=torch.tensor(_UNVALIDATED_TRUST),
         embeddings=torch.cat([theta, bias[:, None]], 1),
         directions=problem.directions,
         coefficient_variance=1 / (strongest.variances[:, None] * by_direction + problem.strengths),

@@ -33,6 +33,7 @@ def turned(embedder: SpectralEmbedder, rotation: np.ndarray) -> SpectralEmbedder
     theta, bias = arrays["embeddings"][:, :-1], arrays["embeddings"][:, -1:]
     changed = {
         "coordinates": (arrays["coordinates"] @ rotation).astype(np.float32),
+        "category_coordinates": (arrays["category_coordinates"] @ rotation).astype(np.float32),
         "embeddings": np.concatenate([theta @ rotation, bias], 1).astype(np.float32),
     }
     return SpectralEmbedder.restored(embedder.settings(), {**arrays, **changed}, rest)
@@ -209,7 +210,7 @@ def test_without_test_questions_only_the_distance_is_known(new, old, world):
 def test_a_version_without_any_dimension(new, old, test):
     """No question tells its models apart: embeddings are a bias alone."""
     arrays, rest = new.state()
-    none = {name: arrays[name][:, :0] for name in ("coordinates",)}
+    none = {name: arrays[name][:, :0] for name in ("coordinates", "category_coordinates")}
     none |= {name: arrays[name][:, -1:] for name in ("embeddings", "embedding_variance")}
     alike = SpectralEmbedder.restored(new.settings(), {**arrays, **none}, rest)
     np.testing.assert_array_equal(align(alike, old).predict_proba(test), alike.predict_proba(test))

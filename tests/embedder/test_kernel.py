@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.kernel import Kernel, NystromFeatures, fit_ridge, squared_distances
+from embedder.kernel import NystromFeatures, fit_ridge, squared_distances
 
 WIDTH = 2.0
 
@@ -19,10 +19,11 @@ def fit(questions: torch.Tensor, landmarks: torch.Tensor) -> tuple[NystromFeatur
     )
 
 
-def centred_kernel(x: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:
-    """(n, n): that of the points' images, less the images' mean."""
-    kernel = torch.exp(-gamma * torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square())
-    return kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
+def kernel_without_its_mean(x: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:
+    """(n, n): that of the points' images, less their components along the images' mean."""
+    kernel = torch.exp(-gamma * torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square()).double()
+    along = kernel.mean(1) / kernel.mean().sqrt()
+    return (kernel - torch.outer(along, along)).float()
 
 
 def test_squared_distances_by_hand():
@@ -39,10 +40,11 @@ def test_squared_distances_are_never_negative(seed):
     assert (squared_distances(x, x) >= 0).all()
 
 
-def test_kernel_values_are_centred_and_the_distances_left_as_they_were():
+def test_kernel_values_by_hand_and_the_distances_left_as_they_were():
     squared = torch.tensor([[0.0, 2.0]])
-    values = Kernel(torch.tensor(0.5), torch.tensor([0.25, 0.125]))(squared)
-    torch.testing.assert_close(values, torch.tensor([[0.75, 0.36788 - 0.125]]), atol=1e-5, rtol=0)
+    ones = torch.ones(2)
+    values = NystromFeatures(torch.tensor(0.5), ones[:, None], ones, ones[:1]).kernel(squared)
+    torch.testing.assert_close(values, torch.tensor([[1.0, 0.36788]]), atol=1e-5, rtol=0)
     assert squared.tolist() == [[0.0, 2.0]]
 
 
@@ -50,20 +52,20 @@ def test_the_kernel_falls_to_1_over_e_at_the_mean_squared_distance_over_width():
     landmarks = torch.tensor([[0.0], [2.0]])  # 4 apart, squared
     features, _ = fit(landmarks, landmarks)
     at = squared_distances(torch.tensor([[2.0 + (4 / WIDTH) ** 0.5]]), landmarks)
-    assert (features.kernel(at) + features.kernel.mean)[0, 1] == pytest.approx(np.exp(-1))
+    assert features.kernel(at)[0, 1] == pytest.approx(np.exp(-1))
 
 
 @pytest.mark.parametrize("n", [2, 30])
-def test_with_all_points_as_landmarks_inner_products_are_the_centred_kernel(n):
+def test_with_all_points_as_landmarks_inner_products_are_the_kernel_without_its_mean(n):
     x = points(n)
     features, mapped = fit(x, x)
-    torch.testing.assert_close(mapped @ mapped.T, centred_kernel(x, features.kernel.gamma), atol=1e-3, rtol=0)
+    torch.testing.assert_close(mapped @ mapped.T, kernel_without_its_mean(x, features.gamma), atol=1e-3, rtol=0)
 
 
 def test_with_half_of_them_nearly():
     x = points(200, 2)
     features, mapped = fit(x, x[:100])
-    off = mapped @ mapped.T - centred_kernel(x, features.kernel.gamma)
+    off = mapped @ mapped.T - kernel_without_its_mean(x, features.gamma)
     assert off.square().mean().sqrt() < 0.02
 
 
@@ -100,7 +102,7 @@ def test_the_map_gives_new_questions_what_training_questions_got():
 def test_landmarks_that_come_twice():
     x = points(20).repeat_interleave(2, 0)
     features, mapped = fit(x, x)
-    torch.testing.assert_close(mapped @ mapped.T, centred_kernel(x, features.kernel.gamma), atol=1e-3, rtol=0)
+    torch.testing.assert_close(mapped @ mapped.T, kernel_without_its_mean(x, features.gamma), atol=1e-3, rtol=0)
     torch.testing.assert_close(mapped[::2], mapped[1::2])
 
 
@@ -122,18 +124,27 @@ def test_the_strongest_features_are_the_first():
     assert features.strongest(1000).rotation.shape == features.rotation.shape
 
 
-def test_unseen_is_nothing_at_a_landmark_and_all_far_away():
+def test_where_the_kernel_sees_nothing_features_are_nothing():
+    x = points(50)
+    features, _ = fit(x, x[:20])
+    far = features.kernel(squared_distances(x[:5] + 100, x[:20]))
+    assert (far @ features.rotation).abs().max() == 0
+    assert features.nearness(far).abs().max() == 0
+
+
+def test_features_and_nearness_together_see_all_of_a_landmark_and_nothing_of_what_is_far():
     x = points(400, 4)
     features, _ = fit(x, x[:40])
 
-    def unseen(questions: torch.Tensor) -> torch.Tensor:
-        return features.unseen(features.kernel(squared_distances(questions, x[:40])) @ features.rotation)
+    def seen(questions: torch.Tensor) -> torch.Tensor:
+        kernel = features.kernel(squared_distances(questions, x[:40]))
+        return (kernel @ features.rotation).square().sum(1) + features.nearness(kernel).square()
 
-    assert unseen(x[:40]).max() < 0.001
-    assert unseen(x[:40] + 100).min() == 1
-    away = unseen(x[:1] + torch.linspace(0, 10, 50)[:, None])
-    assert (away.diff() >= -0.05).all()
-    assert unseen(x).min() >= 0
+    torch.testing.assert_close(seen(x[:40]), torch.ones(40), atol=0.001, rtol=0)
+    assert seen(x[:40] + 100).max() == 0
+    away = seen(x[:1] + torch.linspace(0, 10, 50)[:, None])
+    assert (away.diff() <= 0.05).all()
+    assert seen(x).max() <= 1.001
 
 
 def uncorrelated(n: int, r: int, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -30,20 +30,21 @@ OPTION_STYLES = {
 @pytest.mark.parametrize("text", OPTION_STYLES.values(), ids=OPTION_STYLES)
 def test_options_of_every_style(text):
     found = features(text)
-    assert found["has_options"] == 1
     assert found["options"] == pytest.approx(0.3)
     assert np.expm1(found["option_length"]) == pytest.approx((len("apple") + len("pear") + len("fig")) / 3)
     assert np.expm1(found["option_length_spread"]) == pytest.approx(np.std([5, 4, 3]), rel=1e-6)
-    assert count("stem_characters", text) == len(text.splitlines()[0]) + 1
+    assert count("characters", text) == len("Pick a fruit.")
 
 
 @pytest.mark.parametrize(
     "text", ["What is the capital of France?", "Complete:\n- the sentence", "Plan A. Then plan B.", "The U.S. won."]
 )
 def test_no_options(text):
+    """What they are like is not known: they may have been left out."""
     found = features(text)
-    assert (found["has_options"], found["options"], found["option_length"]) == (0, 0, 0)
-    assert found["stem_characters"] == found["characters"]
+    of_options = [name for name in LEXICAL_FEATURES if "option" in name] + ["none_of", "all_of"]
+    assert len(of_options) == 17
+    assert np.isnan([found[name] for name in of_options]).all()
 
 
 def test_what_options_say():
@@ -92,23 +93,14 @@ def test_a_blank_to_fill_in(text, blank):
 @pytest.mark.parametrize(
     ("feature", "text", "n"),
     [
-        ("formulas", "Solve $x^2 = 4$.", 1),
-        ("formulas", r"Simplify \frac{a}{b} + \sqrt{c}.", 2),
-        ("formulas", r"Find \(x\).", 1),
-        ("formulas", "A fee of $5.", 0),
-        ("formulas", "Solve the riddle.", 0),
         ("code", "def area(r):\n    return 3 * r * r\n", 2),
+        ("code", "def area(r): return 3 * r * r", 2),
         ("code", "#include <stdio.h>", 1),
         ("code", "What does print(1) show?", 1),
         ("code", "Import duties are due upon return of the goods.", 0),
         ("code", "Which taxes on import and export are legal?", 0),
         ("digits", "7 of 12", 3),
-        ("numbers", "Add 1,000 and 2.5 to 7.", 3),
-        ("longest_number", "Add 1,000 and 2.5 to 7.", len("1,000")),
-        ("years", "From 1789 to 2014, or 3000?", 2),
-        ("quantities", "A 5 kg weight falls 20m in 2 s, losing 10%.", 4),
-        ("names", "Did the poet meet Goethe in Weimar?", 2),
-        ("newlines", "one\ntwo\nthree", 2),
+        ("numbers", "Add 12 and 25 to 7.", 3),
         ("parentheses", "f(x) in [0, 1]", 4),
         ("operators", "2 + 3 * 4 < 20", 3),
         ("words", "to be or not to be", 6),
@@ -126,7 +118,7 @@ def test_counts_what_is_plainly_there(feature, text, n):
     [
         "Statement 1 | Every field is a ring. Statement 2 | Every ring is a field.",
         "Consider: (I) ice floats (II) iron floats",
-        "Which hold?\nI. Ice floats.\nII. Iron floats.",
+        "Which hold?\nI. Ice floats.\nII. Iron floats.\nA. I\nB. II",
     ],
 )
 def test_numbered_statements(text):
@@ -166,7 +158,6 @@ def test_what_is_asked_for(text, asks):
 
 def test_shares_are_of_the_characters():
     found = features("AB12 éab")
-    assert found["capital_share"] == 2 / 8
     assert found["digit_share"] == 2 / 8
     assert found["not_ascii_share"] == 1 / 8
     assert features("水の沸点は何度ですか")["not_ascii_share"] == 1
@@ -179,13 +170,23 @@ def test_whatever_separates_words_is_no_part_of_them(space):
     assert found["word_length"] == 4
 
 
-def test_repeated_words():
-    assert features("no no no no")["distinct_word_share"] == 0.25
-    assert features("one two three")["distinct_word_share"] == 1
+@pytest.mark.parametrize(
+    ("text", "question", "sentence"),
+    [("Why?", 1, 0), ("Add 2 to 3.", 0, 1), ("Complete:", 0, 1), ("Go!", 0, 0), ("why", np.nan, np.nan)],
+)
+def test_how_it_ends(text, question, sentence):
+    """A mark that is left out says nothing, as it is when people type."""
+    found = features(text)
+    np.testing.assert_equal((found["ends_as_question"], found["ends_as_sentence"]), (question, sentence))
 
 
-def test_the_empty_text_is_all_zeros():
-    assert set(features("").values()) == {0}
+def test_capitals_change_nothing():
+    text = "Which of these is NOT a Prime?\nA. Seven\nB. None of the above"
+    np.testing.assert_array_equal(lexical_features([text]), lexical_features([text.lower()]))
+
+
+def test_the_empty_text_is_all_zeros_but_for_what_is_not_known():
+    assert {name for name, value in features("").items() if value > 0} == {"words"}
 
 
 def test_no_texts():
@@ -228,7 +229,7 @@ LONG = {
 def test_time_is_linear_in_the_length(piece):
     """200,000 characters take a fraction of a second; in quadratic time they would take minutes."""
     text = piece * (200_000 // len(piece))
-    assert np.isfinite(lexical_features([text])).all()
+    assert not np.isinf(lexical_features([text])).any()
 
 
 # Anything at all, lone surrogates included, and pieces that look like the forms that are recognised.
@@ -242,10 +243,10 @@ def test_always_finite_and_never_negative(text):
     found = lexical_features([text])
     assert found.shape == (1, len(LEXICAL_FEATURES))
     assert found.dtype == np.float32
-    assert np.isfinite(found).all()
-    assert (found >= 0).all()
+    assert not np.isinf(found).any()
+    assert (found[~np.isnan(found)] >= 0).all()
     for name, value in features(text).items():
-        assert value <= 1 or not name.endswith("_share"), name
+        assert not value > 1 or not name.endswith("_share"), name
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=6), st.randoms())

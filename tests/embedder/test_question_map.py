@@ -20,7 +20,8 @@ def topical(n: int = 300, *, seed: int = 0) -> tuple[Questions, np.ndarray]:
 
 
 def fit(questions: Questions, categories: np.ndarray, **changes: float) -> tuple[QuestionMap, torch.Tensor]:
-    return QuestionMap.fit(questions, categories, replace(COMPARISON, **changes))
+    question_map, compared = QuestionMap.fit(questions, categories, replace(COMPARISON, **changes))
+    return question_map, compared.features
 
 
 def mean_squared_distance(x: torch.Tensor) -> float:
@@ -77,14 +78,14 @@ def test_a_property_of_form_that_no_training_question_has_does_not_count():
     texts = np.array(["word " * (1 + i % 7) + "bcdfg"[i % 5] + str(i) for i in range(300)], object)
     question_map, _ = fit(replace(questions, texts=texts), topic)
     formula = Questions(np.array(["$x$"], object), questions.vectors[:1])
-    column = 8 + LEXICAL_FEATURES.index("formulas")
+    column = 8 + LEXICAL_FEATURES.index("dollars")
     assert question_map.scales(formula)[0, column] == 0
 
 
 def test_the_category_is_recognised_in_new_questions():
     question_map, _ = fit(*topical())
     new, topic = topical(seed=1)
-    _, probabilities = question_map.kernel(new)
+    probabilities = question_map.compare(new, None, 0).categories
     torch.testing.assert_close(probabilities.sum(1), torch.ones(300))
     assert (probabilities > 0).all()
     assert (probabilities.argmax(1).numpy() == topic).mean() > 0.95
@@ -94,7 +95,7 @@ def test_categories_that_questions_do_not_tell_are_left_open():
     """Given at random, two to one: the probabilities stay near their frequency."""
     questions, _ = topical()
     drawn = (np.random.default_rng(2).random(300) < 1 / 3).astype(int)
-    _, probabilities = fit(questions, drawn)[0].kernel(topical(seed=1)[0])
+    probabilities = fit(questions, drawn)[0].compare(topical(seed=1)[0], None, 0).categories
     assert abs(probabilities[:, 1].mean() - drawn.mean()) < 0.1
     assert probabilities[:, 1].std() < 0.15
 
@@ -137,7 +138,7 @@ def test_one_category():
     questions, _ = topical(50)
     question_map, mapped = fit(questions, np.zeros(50, int))
     assert torch.isfinite(mapped).all()
-    torch.testing.assert_close(question_map.kernel(questions)[1], torch.ones(50, 1))
+    torch.testing.assert_close(question_map.compare(questions, None, 0).categories, torch.ones(50, 1))
 
 
 def test_features_of_the_training_questions():
@@ -153,10 +154,33 @@ def test_features_of_the_training_questions():
 def test_a_question_by_itself_is_mapped_as_among_others():
     questions, topic = topical()
     question_map, _ = fit(questions, topic)
-    together = question_map.kernel(questions)
-    alone = question_map.kernel(questions.rows(np.array([7])))
-    for one, all_ in zip(alone, together, strict=True):
-        torch.testing.assert_close(one, all_[7:8], atol=1e-5, rtol=0)
+    together = question_map.compare(questions, None, 0)
+    alone = question_map.compare(questions.rows(np.array([7])), None, 0)
+    for part in ("kernel", "features", "nearness", "categories", "support"):
+        torch.testing.assert_close(getattr(alone, part), getattr(together, part)[7:8], atol=1e-5, rtol=0)
+
+
+def test_a_known_category_is_believed_as_far_as_it_is_trusted():
+    questions, topic = topical()
+    question_map, _ = fit(questions, topic)
+    possible = torch.tensor([[False, True, False], [True, True, True]])
+    two = questions.rows(np.flatnonzero(topic == 0)[:2])
+    guessed = question_map.compare(two, possible, 0.0).categories
+    half = question_map.compare(two, possible, 0.5).categories
+    whole = question_map.compare(two, possible, 1.0).categories
+    assert guessed[0].argmax() == 0
+    torch.testing.assert_close(whole, torch.stack([torch.tensor([0.0, 1.0, 0.0]), guessed[1]]))
+    torch.testing.assert_close(half, (guessed + whole) / 2)
+
+
+def test_nothing_is_known_of_the_category_of_a_text_from_elsewhere():
+    questions, topic = topical()
+    question_map, _ = fit(questions, topic)
+    elsewhere = replace(questions, vectors=questions.vectors + 50).rows(np.array([0]))
+    compared = question_map.compare(elsewhere, None, 0)
+    frequency = torch.from_numpy(np.bincount(topic) / 300).float()[None]
+    torch.testing.assert_close(compared.categories, frequency)
+    assert compared.support.item() < 1e-6
 
 
 def landmarks_of(question_map: QuestionMap, questions: Questions) -> np.ndarray:

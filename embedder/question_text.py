@@ -1,0 +1,136 @@
+"""What is asked, whatever the form it comes in: as a benchmark prints it, as people type it, as a chat sends it.
+
+The same question may come with a greeting, after examples, as a list of messages, on one line, in full-width
+punctuation, with options labelled otherwise or with none. `read_question` takes all of that off.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+__all__ = ["QuestionText", "read_question"]
+
+_PUNCTUATION = dict(zip("？！，：；（）。、％“”„«»‘’–—\u00a0\u3000", "?!,:;()..%\"\"\"\"\"''--  ", strict=True))
+_FOREIGN_MARK = re.compile(f"[{''.join(_PUNCTUATION)}]")
+_LABEL = re.compile(r"^[ \t]*(?:\(?([A-Za-z]|\d{1,2}|[ivx]{2,4}|[IVX]{2,4})[.):]|[-*•])[ \t]+(?=\S)", re.MULTILINE)
+_INLINE_LABEL = re.compile(r"(?<!\S)(?:\(?([A-Za-z]|\d{1,2}|[ivx]{2,4}|[IVX]{2,4})[.):]|[-*•])[ \t]+(?=\S)")
+_ROMAN = {name: number for number, name in enumerate("i ii iii iv v vi vii viii ix x".split(), 1)}
+_SECOND_LABELS = (" B. ", " B) ", " B: ", "(B)", " b. ", " b) ", "(b)", " 2. ", " 2) ", "(2)", "ii", "II", " - ", " * ", " • ")
+_LEAST_INLINE = 3  # labels on one line: two may be anything, such as initials
+_CUE = re.compile(
+    r"^[ \t]*(?:question|q|(?:the )?(?:best |final |correct )?answer(?: choices| is)?|a|options|choices)[ \t]*:[ \t]*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LAST_CUE = re.compile(r"\b(?:(?:answer )?(?:options|choices)|answer)[ \t]*:\s*\Z", re.IGNORECASE)
+_END_OF_OPTION = re.compile(r"\n[ \t]*\n|\n?[ \t]*\b(?:the )?(?:best |final |correct )?answer(?: is)?[ \t]*:", re.IGNORECASE)
+_EXAMPLE = re.compile(r"^[ \t]*(?:the )?(?:answer|a)(?: is)?[ \t]*:[ \t]*\S.*\n[ \t]*\n", re.IGNORECASE | re.MULTILINE)
+# A sentence, or a line, that only leads to the question.
+_GREETING = re.compile(
+    r"\s*(?:"
+    r"(?:hi|hello|hey|hiya|dear|greetings|good (?:morning|afternoon|evening|day)|thanks|thank you|please)\b[^\n.?!:]{0,60}"
+    r"|[^\n.?!:]{0,40}\b(?:help me|question for you|quick question|the following|(?:can|could|would) you (?:please )?"
+    r"(?:answer|solve|help|tell me)|multiple[- ]choice questions?)\b[^\n.?!:]{0,60}"
+    r")(?:[.?!:]+\s+|,?[ \t]*\n\s*)",
+    re.IGNORECASE,
+)
+_LEAST_LEFT = 8  # characters of a question once a greeting is taken off
+
+
+class QuestionText(NamedTuple):
+    """The question itself on one line, and its options, none where it shows none."""
+
+    stem: str
+    options: tuple[str, ...]
+
+
+def read_question(text: str) -> QuestionText:
+    """The last question asked in `text`; all of it, on one line, where nothing is recognised."""
+    asked = _last_message(text)
+    if not asked.isascii():
+        asked = _FOREIGN_MARK.sub(lambda mark: _PUNCTUATION[mark[0]], asked)
+    asked = _after_examples(asked.replace("\r\n", "\n"))
+    stem, options = _split_options(asked)
+    if ":" in stem:
+        stem = _LAST_CUE.sub("", _CUE.sub("", stem))
+    stem = " ".join(_without_greeting(stem).split())
+    return QuestionText(stem, options) if stem else QuestionText(" ".join(asked.split()), ())
+
+
+def _last_message(text: str) -> str:
+    """What the user said last, where `text` is chat messages as JSON."""
+    if text.lstrip()[:1] not in ("[", "{") or '"content"' not in text:
+        return text
+    try:
+        found: Any = json.loads(text)
+    except ValueError:
+        return text
+    messages = found.get("messages", [found]) if isinstance(found, dict) else found
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        return text
+    said = [_content(message) for message in messages if message.get("role", "user") == "user"]
+    return said[-1] if said and said[-1].strip() else text
+
+
+def _content(message: dict[str, Any]) -> str:
+    """A message's text: a string, or the text among its parts."""
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
+
+
+def _after_examples(text: str) -> str:
+    """What follows the last "Answer: …" and its empty line: examples end that way."""
+    if "nswer" not in text and "A:" not in text and "ANSWER" not in text:
+        return text
+    end = 0
+    for example in _EXAMPLE.finditer(text):
+        end = example.end()
+    return text[end:] if text[end:].strip() else text
+
+
+def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
+    """What stands before the options, and these: the last labels that follow one another, each on a line of its own,
+    or at least three on one line."""
+    for pattern, least in ((_LABEL, 2), (_INLINE_LABEL, _LEAST_INLINE)):
+        if pattern is _INLINE_LABEL and not any(second in text for second in _SECOND_LABELS):
+            continue
+        labels = _last_run(list(pattern.finditer(text)))
+        if len(labels) >= least and text[: labels[0].start()].strip():
+            ends = [label.start() for label in labels[1:]] + [len(text)]
+            pieces = [text[label.end() : end] for label, end in zip(labels, ends, strict=True)]
+            last = _END_OF_OPTION.search(pieces[-1])
+            rest = pieces[-1][last.start() :] if last else ""
+            pieces[-1] = pieces[-1][: last.start()] if last else pieces[-1]
+            stem = text[: labels[0].start()] + (rest if "?" in rest else "")
+            return stem, tuple(" ".join(piece.split()) if "\n" in piece else piece.strip() for piece in pieces)
+    return text, ()
+
+
+def _last_run(labels: list[re.Match[str]]) -> Sequence[re.Match[str]]:
+    first = len(labels) - 1
+    while first > 0 and _follows(labels[first - 1], labels[first]):
+        first -= 1
+    return labels[max(first, 0) :]
+
+
+def _follows(one: re.Match[str], other: re.Match[str]) -> bool:
+    """Whether the second label is the next one: B after A, 3 after 2, iv after iii, a bullet after the same bullet."""
+    before, after = one[1], other[1]
+    if before is None or after is None:
+        return one[0].strip() == other[0].strip()
+    if before.isdigit() or after.isdigit():
+        return before.isdigit() and after.isdigit() and int(after) == int(before) + 1
+    if len(before) == len(after) == 1 and ord(after) == ord(before) + 1:
+        return True
+    return _ROMAN.get(after.lower(), 0) == _ROMAN.get(before.lower(), 10) + 1
+
+
+def _without_greeting(text: str) -> str:
+    while (found := _GREETING.match(text)) and len(text) - found.end() >= _LEAST_LEFT:
+        text = text[found.end() :]
+    return text
