@@ -88,7 +88,7 @@ class SpectralEmbedder(Predictor):
 
     def question_variance(self, questions: Questions) -> np.ndarray:
         """(n,) float32: what is not known of each question, as the mean variance of the models' log-odds."""
-        return (self._variances(self._compared(questions)) @ self._learned.directions.square().mean(0)).numpy()
+        return (self._all_variances(self._compared(questions)) @ self._learned.directions.square().mean(0)).numpy()
 
     def support(self, questions: Questions) -> np.ndarray:
         """(n,) float32 from 0 to 1: how much the training questions say of each question, see `Forecast.support`."""
@@ -106,9 +106,11 @@ class SpectralEmbedder(Predictor):
         compared = self._compared(questions)
         coordinates = self._coordinates(compared)
         logits = coordinates @ self._learned.embeddings.T
-        of_questions = self._of_questions(compared, self._learned.unseen_scale.item())
-        probabilities = moderate(logits, of_questions).sigmoid_()
-        variances = self._of_questions(compared).addmm_(coordinates.square(), self._learned.embedding_variance.T)
+        squares = self._learned.directions.square().T
+        allowed = self._variances(compared, self._learned.unseen_scale * self._unseen(compared)) @ squares
+        probabilities = moderate(logits, allowed).sigmoid_()
+        variances = self._all_variances(compared) @ squares
+        variances.addmm_(coordinates.square(), self._learned.embedding_variance.T)
         return Forecast(
             self._for_all(probabilities, self.overall_rate),
             self._for_all(variances.sqrt_(), np.nan),
@@ -180,9 +182,10 @@ class SpectralEmbedder(Predictor):
         theta, bias = learnt.embeddings[:, :-1], learnt.embeddings[:, -1]
         coordinates = self._coordinates(some)
         signal = coordinates[:, :-1] @ theta.T
-        seen = self._of_questions(some, 0.0)
-        unseen = self._of_questions(some) - seen
-        prior = learnt.directions.square() @ learnt.prior_variance
+        squares = learnt.directions.square().T
+        seen = self._variances(some, torch.zeros(len(rows))) @ squares
+        prior = learnt.prior_variance @ squares
+        unseen = torch.outer(self._unseen(some), prior)
         scale, centre = scale_of_the_unknown(signal, bias, seen, unseen, prior)
         return replace(
             learnt,
@@ -220,16 +223,21 @@ class SpectralEmbedder(Predictor):
         by_category = (rates / (1 - rates)).log()  # torch.logit wakes all threads, even for a hundred numbers
         return torch.lerp(by_category, logits, _FORECAST_SHARE).sigmoid_()
 
-    def _of_questions(self, compared: Compared, unseen_scale: float = 1.0) -> torch.Tensor:
-        """(n, M) variance of the log-odds: what is not known of the questions."""
-        return self._variances(compared, unseen_scale) @ self._learned.directions.square().T
-
-    def _variances(self, compared: Compared, unseen_scale: float = 1.0) -> torch.Tensor:
-        """(n, k): what is not known of a question along each direction, as a variance of log-odds."""
-        learnt = self._learned
+    def _all_variances(self, compared: Compared) -> torch.Tensor:
+        """(n, k): what is not known of a question along each direction, as a variance of log-odds. How near it is to the
+        mean of the others tells nothing of it, as the biases have taken all that such questions have in common."""
         amplitude = self._familiarity(compared).square()
-        seen = (compared.features.square() @ learnt.coefficient_variance).mul_(amplitude[:, None])
-        return seen.addr_(1 - amplitude * compared.support, learnt.prior_variance, alpha=unseen_scale)
+        return self._variances(compared, 1 - amplitude * compared.features.square().sum(1))
+
+    def _unseen(self, compared: Compared) -> torch.Tensor:
+        """(n,) share of a question's kernel that the training questions do not see."""
+        return 1 - self._familiarity(compared).square() * compared.support
+
+    def _variances(self, compared: Compared, unseen: torch.Tensor) -> torch.Tensor:
+        """(n, k): of the part of the questions that is seen what the answers leave open, and of the `unseen` (n,) all."""
+        seen = compared.features.square() @ self._learned.coefficient_variance
+        seen *= self._familiarity(compared).square()[:, None]
+        return seen.addr_(unseen, self._learned.prior_variance)
 
     def _coordinates(self, compared: Compared) -> torch.Tensor:
         """(n, d + 1). As far as a question is strange, it counts as an average one of its category."""
