@@ -4,7 +4,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from embedder.encoder import DEFAULT_ENCODER, Encoder, EncoderError, load_encoder, verify_weights
+from embedder.encoder import BUNDLED_ENCODER, Encoder, EncoderError, load_encoder, verify_weights
 
 TEXTS = ["What is 12 plus 7?", "Name the capital of France.", "def add(a, b): return a + b", "short"]
 
@@ -28,7 +28,7 @@ def folder(tmp_path):
 def test_the_default_is_there_without_network_and_named_by_its_weights(minilm):
     assert minilm.dimensions == 384
     assert minilm.name.startswith("all-MiniLM-L6-v2@")
-    assert minilm.name == load_encoder(DEFAULT_ENCODER, device="cpu").name
+    assert minilm.name == load_encoder(BUNDLED_ENCODER, device="cpu").name
 
 
 def test_float32_unit_rows(minilm):
@@ -93,7 +93,9 @@ def test_the_name_tells_weights_apart(folder):
 def test_a_name_that_is_nowhere(monkeypatch):
     """The hub says at once that it is out of reach: no minute of retries."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(EncoderError, match=r"'no-such-encoder' is neither a folder .* use the default, all-MiniLM"):
+    with pytest.raises(
+        EncoderError, match=r"'no-such-encoder' is neither a folder .* use the one .* installed, all-MiniLM"
+    ):
         load_encoder("no-such-encoder", device="cpu")
 
 
