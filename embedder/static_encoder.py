@@ -3,9 +3,8 @@
 A text's vector is the mean of its distinct tokens' vectors, so that encoding costs hardly more than cutting a text into
 tokens. A token's vector is the one with which the teacher's first layer begins, less the mean over the vocabulary:
 trained with all the rest, it says how a token is used. What the teacher makes of each token alone, which takes a
-thousand times as long to find out, told no more of who answers right. Frequent tokens count less (smooth inverse
-frequency; Arora, Liang and Ma 2017), by their place in the vocabulary, as nothing else is known of their frequency
-(Zipf's law).
+thousand times as long to find out, told less of who answers right, and weights by how rare a token is told no more:
+docs/embedder.md has the figures.
 """
 
 from __future__ import annotations
@@ -24,9 +23,6 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 __all__ = ["DistinctTokens", "NotDistillable", "distil", "keep_static"]
-
-# The frequency at which a token counts half as much as a rare one.
-_COUNTS_HALF = 1e-4
 
 
 class NotDistillable(ValueError):
@@ -61,14 +57,11 @@ def distil(teacher: SentenceTransformer) -> DistinctTokens:
     if not isinstance(tokenizer, PreTrainedTokenizerFast) or transformer is None:
         raise NotDistillable("it is no transformer with a fast tokenizer")
     words = cast(torch.nn.Embedding, transformer.get_input_embeddings()).weight.double().cpu()
-    frequency = 1 / torch.arange(2, len(words) + 2, dtype=torch.double)
-    rarity = _COUNTS_HALF / (_COUNTS_HALF + frequency / frequency.sum())
-    weighted = (words - words.mean(0)) * rarity[:, None]
     tokens = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy, that cuts and fills nothing
     tokens.no_truncation()
     tokens.no_padding()
     # Half the digits are enough, and take half the space.
-    return DistinctTokens(tokens, embedding_weights=weighted.half().float())
+    return DistinctTokens(tokens, embedding_weights=(words - words.mean(0)).half().float())
 
 
 def keep_static(folder: Path, teach: Callable[[], SentenceTransformer]) -> DistinctTokens:

@@ -66,12 +66,6 @@ def test_a_text_is_read_whole(teacher: Path):
     assert static.count_long([long]) == 0
 
 
-def test_frequent_tokens_count_less_than_rare_ones(teacher: Path):
-    """Tokens that come first in a vocabulary are the frequent ones."""
-    weights = load_encoder(f"static:{teacher}", device="cpu")._model[0].embedding.weight.norm(dim=1)
-    assert weights[5:8].mean() < weights[-3:].mean()
-
-
 def test_a_text_without_tokens_has_no_direction(teacher: Path):
     static = load_encoder(f"static:{teacher}", device="cpu")
     assert not static.encode(["", " "], progress=False).any()
