@@ -29,7 +29,7 @@ CHUNK = 512  # questions between two saves: a killed run loses at most this many
     group_name="embedding",
     kinds={"huggingface", "pytorch"},
     owners=["team:embedllm"],
-    code_version="1",
+    code_version="2",
     pool="warehouse",
 )
 def question_embeddings(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
