@@ -29,20 +29,22 @@ CHUNK = 512  # questions between two saves: a killed run loses at most this many
     group_name="embedding",
     kinds={"huggingface", "pytorch"},
     owners=["team:embedllm"],
-    code_version="1",
+    code_version="2",
     pool="warehouse",
 )
 def question_embeddings(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is the sentence embedding of one question; only questions new to this encoder are encoded."""
     encoder, started = encoder_in_use(workspace), time.monotonic()
     with mending(workspace):
-        encoded = _encode_new(encoder, workspace)
+        encoded, long = _encode_new(encoder, workspace)
         publish(workspace.lake, workspace.database, [TABLE])
         files = [workspace.lake.table_path(TABLE, part) for part in workspace.lake.table_parts(TABLE)]
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": workspace.lake.count_questions(),
             "encoded_now": encoded,
+            # Read in their first and last window only.
+            **({"longer_than_a_window": round(long / encoded, 4)} if encoded else {}),
             "seconds": round(time.monotonic() - started, 1),
             "encoder": encoder.name,
             "dimensions": encoder.dimensions,
@@ -51,16 +53,19 @@ def question_embeddings(workspace: dg.ResourceParam[Workspace]) -> dg.Materializ
     )
 
 
-def _encode_new(encoder: LazyEncoder, workspace: Workspace) -> int:
-    """Encodes what this encoder has not yet encoded; returns how many questions that were."""
-    lake = workspace.lake
+def _encode_new(encoder: LazyEncoder, workspace: Workspace) -> tuple[int, int]:
+    """Encodes what this encoder has not yet encoded; returns how many questions that were, and how many of them are
+    longer than the encoder's window."""
+    lake, long = workspace.lake, 0
     known = pa.array(lake.embedded_questions(encoder.name), pa.string())
     fresh = lake.questions().filter(~pc.field("question_id").isin(known))
     # Longest first, so that a batch pads little and the estimate of the time left errs on the safe side.
     order = np.argsort([-len(text) for text in fresh["text"].to_pylist()], kind="stable")
     for start in range(0, len(order), CHUNK):
         chunk = fresh.take(order[start : start + CHUNK])
-        vectors = encoder.encode(chunk["text"].to_pylist(), progress=False)
+        texts = chunk["text"].to_pylist()
+        vectors = encoder.encode(texts, progress=False)
+        long += encoder.count_long(texts)
         lake.add_question_embeddings(encoder.name, chunk["question_id"].to_pylist(), vectors)
         workspace.progress(min(start + CHUNK, len(order)), len(order), "questions encoded")
-    return len(order)
+    return len(order), long

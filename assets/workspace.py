@@ -31,7 +31,7 @@ class Workspace:
 
     home: Path
     registry: Registry
-    encoder: str = "all-MiniLM-L6-v2"
+    encoder: str = "static"
     seed: int = 0
     device: str | None = None
     progress: Progress = field(default=silent, compare=False)

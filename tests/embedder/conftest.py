@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,3 +112,25 @@ def make_world(make_matrix: MakeMatrix) -> MakeWorld:
         return World(matrix, Questions(np.array(texts, object), vectors.astype(np.float32)), probabilities)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def save_transformer() -> Callable[..., Path]:
+    def save(folder: Path, *, seed: int = 0, window: int = 8) -> Path:
+        """A random sentence encoder of one layer that reads `window` tokens, two of them its own, in a folder."""
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+        from transformers import BertConfig, BertModel, BertTokenizer
+
+        words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "dog", "##s", "owl", "fox", "elk", "yak")
+        folder.mkdir(parents=True, exist_ok=True)
+        BertTokenizer(vocab={word: row for row, word in enumerate(words)}).save_pretrained(folder / "bert")
+        torch.manual_seed(seed)
+        sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+        BertModel(BertConfig(vocab_size=len(words), initializer_range=1.0, **sizes)).save_pretrained(folder / "bert")
+        read = Transformer(str(folder / "bert"), max_seq_length=window)
+        SentenceTransformer(modules=[read, Pooling(8)], device="cpu").save(str(folder))
+        return folder
+
+    return save

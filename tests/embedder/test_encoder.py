@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from embedder.encoder import DEFAULT_ENCODER, Encoder, EncoderError, load_encoder, verify_weights
+from embedder.encoder import BUNDLED_ENCODER, Encoder, EncoderError, load_encoder, verify_weights
 
 TEXTS = ["What is 12 plus 7?", "Name the capital of France.", "def add(a, b): return a + b", "short"]
 
@@ -28,7 +29,7 @@ def folder(tmp_path):
 def test_the_default_is_there_without_network_and_named_by_its_weights(minilm):
     assert minilm.dimensions == 384
     assert minilm.name.startswith("all-MiniLM-L6-v2@")
-    assert minilm.name == load_encoder(DEFAULT_ENCODER, device="cpu").name
+    assert minilm.name == load_encoder(BUNDLED_ENCODER, device="cpu").name
 
 
 def test_float32_unit_rows(minilm):
@@ -93,7 +94,9 @@ def test_the_name_tells_weights_apart(folder):
 def test_a_name_that_is_nowhere(monkeypatch):
     """The hub says at once that it is out of reach: no minute of retries."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(EncoderError, match=r"'no-such-encoder' is neither a folder .* use the default, all-MiniLM"):
+    with pytest.raises(
+        EncoderError, match=r"'no-such-encoder' is neither a folder .* use the one .* installed, all-MiniLM"
+    ):
         load_encoder("no-such-encoder", device="cpu")
 
 
@@ -113,3 +116,41 @@ def test_weights_that_are_not_the_published_ones_are_refused(tmp_path):
 def test_weights_that_are_gone(tmp_path):
     with pytest.raises(EncoderError, match="weights are missing; reinstall"):
         verify_weights(tmp_path / "model.safetensors", "00")
+
+
+@pytest.fixture
+def short_sighted(save_transformer, tmp_path):
+    """Reads six tokens."""
+    return load_encoder(str(save_transformer(tmp_path / "short_sighted")), device="cpu")
+
+
+def test_a_text_that_fits_is_read_as_it_is(short_sighted):
+    plain = short_sighted._model.encode(["cat dog owl fox elk yak"], show_progress_bar=False, convert_to_tensor=True)
+    expected = torch.nn.functional.normalize(plain.float(), dim=1).numpy()
+    np.testing.assert_allclose(short_sighted.encode(["cat dog owl fox elk yak"], progress=False), expected, atol=1e-2)
+    assert short_sighted.count_long(["cat dog owl fox elk yak", "cats " * 2, ""]) == 0
+
+
+def test_a_longer_text_is_the_mean_of_its_first_and_its_last_window(short_sighted):
+    first, last = "cat cat cat dog dog dog", "owl owl fox fox fox elk"
+    long, *parts = short_sighted.encode([f"{first} owl {last}", first, last], progress=False)
+    np.testing.assert_allclose(long, sum(parts) / np.linalg.norm(sum(parts)), atol=1e-2)
+    assert short_sighted.count_long(["cat " * 14, "dog"]) == 1
+
+
+def test_what_a_long_text_ends_with_counts(short_sighted):
+    shots = "cat dog owl " * 100
+    one, other = short_sighted.encode([shots + "fox elk yak" * 2, shots + "cat cat cat" * 2], progress=False)
+    assert abs(one - other).max() > 0.05
+
+
+def test_the_last_window_begins_with_a_word(short_sighted):
+    """Six tokens from the end is the s of cats."""
+    text = "dog dog dog dog cats owl owl owl owl owl"
+    found = short_sighted.encode([text], progress=False)
+    first, last = short_sighted.encode(["dog dog dog dog cats", "owl owl owl owl owl"], progress=False)
+    np.testing.assert_allclose(found[0], (first + last) / np.linalg.norm(first + last), atol=1e-2)
+
+
+def test_one_word_longer_than_a_window(short_sighted):
+    assert np.isfinite(short_sighted.encode(["cat" + "s" * 50], progress=False)).all()

@@ -384,6 +384,9 @@ class Topics:
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
         return np.array([["plus" in text, "tree" in text] for text in texts], np.float32).reshape(-1, 2)
 
+    def count_long(self, texts: Sequence[str]) -> int:
+        return 0
+
 
 @pytest.fixture(scope="module")
 def topics_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
