@@ -68,6 +68,10 @@ class Gaussian:
         np.fill_diagonal(covariance, variances)
         return cls(mean, covariance)
 
+    def turned(self, axes: np.ndarray) -> Self:
+        """Of the coefficients' products with `axes` (p, q)."""
+        return type(self)(self.mean @ axes, axes.T @ self.covariance @ axes)
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -258,7 +262,8 @@ class Pool:
         embeddings = embedder.model_embeddings[embedder.has_answers]
         labels = matrix.labels[:, embedder.has_answers]
         rates = model_rates(matrix)[embedder.has_answers]
-        designs, design = _response_designs(labels, rates, _strongest(coordinates, embeddings))
+        axes = _principal_axes(embeddings)
+        designs, design = _response_designs(labels, rates, (coordinates @ axes)[:, : min(_COORDINATES, len(axes) - 1)])
         fitted = [
             posterior(
                 own[asked], answers[asked], Gaussian(np.zeros(own.shape[1]), _WEAK_VARIANCE * np.eye(own.shape[1]))
@@ -266,7 +271,7 @@ class Pool:
             for own, answers, asked in designs
         ]
         responses = Evidence(design, Gaussian.of(np.stack([found.mean for found in fitted])))
-        text = Evidence(coordinates, Gaussian.of(embeddings.astype(np.float64)))
+        text = Evidence(coordinates, Gaussian.of(embeddings @ axes).turned(axes.T))
         names, number = np.unique(matrix.benchmarks, return_inverse=True)
         misfit = _misfit(designs, fitted, number, len(names))
         train = np.flatnonzero(matrix.splits == "train")
@@ -362,18 +367,20 @@ class Pool:
         everywhere, design = self.responses.expected(known), self.responses.design
         slopes = (everywhere * (1 - everywhere))[:, None] * design
         target = slopes.T @ slopes  # the summed variance is trace(target · covariance)
-        weight, design, covariance = (everywhere * (1 - everywhere))[rows], design[rows], known.covariance
+        weight, design = (everywhere * (1 - everywhere))[rows], design[rows]
+        projected = design @ known.covariance
+        spread, reduced = (projected * design).sum(1), ((projected @ target) * projected).sum(1)
         free, chosen = np.ones(len(rows), bool), []
         for _ in range(min(n, len(rows))):
-            projected = design @ covariance
-            informs = weight * (projected * design).sum(1)
-            gain = weight * ((projected @ target) * projected).sum(1) / (1 + informs)
-            best = int(np.where(free, gain, -np.inf).argmax())
+            best = int(np.where(free, weight * reduced / (1 + weight * spread), -np.inf).argmax())
             chosen.append(rows[best])
             free[best] = False
-            # Sherman and Morrison: the covariance once that question is answered.
-            taken = np.outer(projected[best], projected[best]) * weight[best] / (1 + informs[best])
-            covariance = covariance - taken
+            # Sherman and Morrison: the covariance once that question is answered, and what follows from it.
+            taken, size = projected[best].copy(), weight[best] / (1 + weight[best] * spread[best])
+            shared, toward = size * (design @ taken), target @ taken
+            reduced += shared * (shared * (taken @ toward) - 2 * (projected @ toward))
+            spread -= shared**2 / size if size else 0
+            projected -= np.outer(shared, taken)
         return np.array(chosen, np.int64)
 
 
@@ -460,11 +467,13 @@ class FoldedModel:
 _Own = tuple[np.ndarray, np.ndarray, np.ndarray]  # a model's design (Q, p), answers (Q,) and which were asked (Q,)
 
 
-def _strongest(coordinates: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
-    """(Q, _COORDINATES or fewer) the coordinates along the axes on which the models of `embeddings` differ most: an
-    embedder that was aligned to an earlier one has its own in another order."""
-    axes = np.linalg.svd(embeddings[:, :-1].astype(np.float64), full_matrices=False)[2][:_COORDINATES]
-    return coordinates[:, :-1] @ axes.T
+def _principal_axes(embeddings: np.ndarray) -> np.ndarray:
+    """(d + 1, d + 1) orthonormal: the axes on which models differ most, the greatest first, and the bias as it is. An
+    embedder that was aligned to an earlier one has its coordinates in another order, which shall change nothing."""
+    theta = embeddings[:, :-1].astype(np.float64)
+    axes = np.eye(theta.shape[1] + 1)
+    axes[:-1, :-1] = np.linalg.eigh(theta.T @ theta)[1][:, ::-1]
+    return axes
 
 
 def _response_designs(labels: np.ndarray, rates: np.ndarray, coordinates: np.ndarray) -> tuple[list[_Own], np.ndarray]:
