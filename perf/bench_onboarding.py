@@ -87,7 +87,7 @@ class HeldOut:
     @cached_property
     def clusters(self) -> np.ndarray:
         found = KMeans(CLUSTERS, n_init=2, random_state=0).fit(self.questions.vectors[self.train])
-        return found.predict(self.questions.vectors)
+        return np.asarray(found.predict(self.questions.vectors))
 
 
 def hold_out(matrix: CorrectnessMatrix, questions: Questions, third: int) -> HeldOut:
@@ -241,7 +241,7 @@ def measure(
 ) -> Found:
     """Models that have too few train answers for the highest of `counts` are left out."""
     size = len(matrix.labels)
-    found: Found = defaultdict(lambda: defaultdict(lambda: Scores(*np.zeros((3, size)))))
+    found: Found = defaultdict(lambda: defaultdict(lambda: Scores(np.zeros(size), np.zeros(size), np.zeros(size))))
     for third in range(THIRDS):
         case = hold_out(matrix, questions, third)
         able = np.flatnonzero((~np.isnan(case.answers[case.train])).sum(0) >= max(counts)).tolist()
@@ -260,7 +260,7 @@ def measure(
 
 
 def show(found: Found, name: str, split: str, console: Console) -> None:
-    """A row a forecast, and below it where a rival is better than the fold-in."""
+    """A row a forecast, and below them where a rival is better than the fold-in."""
     columns = ("answers", "chosen", "forecast by", "log-loss", "more than fold-in", "accuracy", "less than fold-in")
     drawn = new_table(f"{name}, {split} questions", (*columns, "error of accuracies", "more than fold-in"))
     better = []
@@ -274,14 +274,17 @@ def show(found: Found, name: str, split: str, console: Console) -> None:
             if loss[0] < 0:
                 surely = "surely" if loss[2] < 0 else "not surely"
                 better.append(f"{count} {way} answers, {other}: {loss[0]:+.4f} log-loss, {surely}")
+            differences = f"{loss[0]:+.4f} ({loss[1]:+.4f} to {loss[2]:+.4f})", _points(right), _points(off)
             drawn.add_row(
-                *(str(count), way, other) if theirs is not ours else (str(count), way, "[bold]fold-in"),
+                str(count),
+                way,
+                other,
                 f"{theirs.loss.sum() / theirs.count.sum():.4f}",
-                "" if theirs is ours else f"{loss[0]:+.4f} ({loss[1]:+.4f} to {loss[2]:+.4f})",
+                "" if theirs is ours else differences[0],
                 f"{theirs.right.sum() / theirs.count.sum():.2%}",
-                "" if theirs is ours else _points(right),
+                "" if theirs is ours else differences[1],
                 f"{error.mean():.2%}",
-                "" if theirs is ours else _points(off),
+                "" if theirs is ours else differences[2],
             )
     console.print(drawn)
     console.print(f"better than the fold-in on {name}: " + ("; ".join(better) or "none"))
@@ -360,7 +363,7 @@ def main() -> None:
         return
     if not is_there(options.data):
         return
-    encoder, console = load_encoder(), Console(width=180)
+    encoder, console = load_encoder(), Console(width=200)
     for name in options.sets:
         matrix = published(options.data, name)
         questions = Questions(matrix.texts, embed(encoder, matrix.texts.tolist(), options.cache), matrix.benchmarks)
