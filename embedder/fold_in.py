@@ -93,8 +93,8 @@ class Answers:
                 f"{len(self.models)} numbers of models, {len(self.questions)} of questions, {len(self.labels)} labels: "
                 "there must be as many of each"
             )
-        if len(self.models) and not 0 <= self.models.min() <= self.models.max() < self.count:
-            raise ValueError(f"models are numbered from 0 to {self.count - 1}, found {self.models.max()}")
+        if strange := self.models[(self.models < 0) | (self.models >= self.count)].tolist():
+            raise ValueError(f"models are numbered from 0 to {self.count - 1}, found {strange[0]}")
         if not np.isin(self.labels, (0, 1)).all():
             raise ValueError("a label must be 1 for right or 0 for wrong; leave out what was not asked")
         order = np.lexsort((self.questions, self.models))
@@ -124,7 +124,7 @@ class _Shared:
 
     def variance(self, covariance: np.ndarray) -> np.ndarray:
         """(b, s) of the log-odds, given the coefficients' covariance (b, p, p)."""
-        return covariance.reshape(len(covariance), -1).astype(np.float32) @ self.outer.T
+        return covariance.reshape(len(covariance), self.outer.shape[1]).astype(np.float32) @ self.outer.T
 
 
 @dataclass(frozen=True)
@@ -334,13 +334,21 @@ class Pool:
         mean, curvature = _maximise(problem, self.responses.prior)
         responses = Gaussian(mean, np.linalg.inv(curvature))
         expected, certainty = self._expectations(responses)
-        worth = _EXPECTATIONS_WORTH * weights.sum(1, keepdims=True) / max(len(self.sample), 1) * certainty
+        asked = weights.sum(1, keepdims=True)
+        # At most as much as answers to the other train questions would.
+        together = np.minimum(_EXPECTATIONS_WORTH * asked, np.maximum(self._train - asked, 0))
+        worth = together / max(len(self.sample), 1) * certainty
         problem = _Problem(self.text.design[questions], labels, weights, self._sampled[0], expected, worth)
         mean, _ = _maximise(problem, self.text.prior)
         # How sure the embedding is follows from the answers alone: expectations are no evidence of their own.
         probability = expit(problem.logits(mean)[0])
         information = problem.information(weights * probability * (1 - probability))
         return Gaussian(mean, np.linalg.inv(information + np.linalg.inv(self.text.prior.covariance))), responses
+
+    @cached_property
+    def _train(self) -> int:
+        """How many train questions there are."""
+        return int((self.matrix.splits == "train").sum())
 
     @cached_property
     def _sampled(self) -> tuple[_Shared, _Shared]:

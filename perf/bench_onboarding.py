@@ -86,7 +86,8 @@ class HeldOut:
 
     @cached_property
     def clusters(self) -> np.ndarray:
-        found = KMeans(CLUSTERS, n_init=2, random_state=0).fit(self.questions.vectors[self.train])
+        clustering = KMeans(CLUSTERS, n_init=2, random_state=0)  # pyright: ignore[reportArgumentType]
+        found = clustering.fit(self.questions.vectors[self.train])
         return np.asarray(found.predict(self.questions.vectors))
 
 
@@ -297,7 +298,8 @@ def _paired(sums: np.ndarray, counts: np.ndarray) -> Interval:
     """Over questions (Q,), of which those without a forecast do not count."""
     asked = counts > 0
     interval = bootstrap_interval(sums[asked], counts[asked], seed=0)
-    assert interval is not None
+    if interval is None:
+        raise ValueError("an interval needs at least two questions with answers")
     return float(sums.sum() / counts.sum()), *interval
 
 
