@@ -33,7 +33,17 @@ from .predictor import Forecast
 from .questions import Questions
 from .spectral import SpectralEmbedder
 
-__all__ = ["Answers", "BenchmarkAccuracy", "Evidence", "FoldedModel", "FoldedModels", "Gaussian", "Pool", "posterior"]
+__all__ = [
+    "Answers",
+    "BenchmarkAccuracy",
+    "Evidence",
+    "FoldedModel",
+    "FoldedModels",
+    "Gaussian",
+    "Pool",
+    "posterior",
+    "posteriors",
+]
 
 _FACTORS = 10  # leading factors of the pool's answers
 _COORDINATES = 8  # of a question's text coordinates, those that count beside the factors
@@ -139,12 +149,6 @@ class _Problem:
     expected: np.ndarray  # (b, s)
     worth: np.ndarray  # (b, s): their weights
 
-    @classmethod
-    def of_answers(cls, design: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Self:
-        """Nothing is expected."""
-        none = np.empty((len(labels), 0))
-        return cls(design, labels, weights, _Shared.of(np.empty((0, design.shape[2]))), none, none)
-
     def logits(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return (self.design @ theta[:, :, None])[:, :, 0], theta @ self.shared.design.T
 
@@ -198,11 +202,19 @@ def _maximise(problem: _Problem, prior: Gaussian) -> tuple[np.ndarray, np.ndarra
     return theta, curvature
 
 
+def posteriors(design: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior: Gaussian) -> Gaussian:
+    """Of b models' coefficients, given answers `labels` (b, n) from 0 to 1 to questions `design` (b, n, p), each
+    counted `weights` (b, n) times: their most probable values, and Laplace's covariances."""
+    none = np.empty((len(labels), 0))
+    nothing_shared = _Shared.of(np.empty((0, design.shape[2])))
+    mean, curvature = _maximise(_Problem(design, labels, weights, nothing_shared, none, none), prior)
+    return Gaussian(mean, np.linalg.inv(curvature))
+
+
 def posterior(design: np.ndarray, labels: np.ndarray, prior: Gaussian) -> Gaussian:
-    """Of a model's coefficients, given answers `labels` (n,) from 0 to 1 to questions `design` (n, p): their most
-    probable value, and Laplace's covariance."""
-    mean, curvature = _maximise(_Problem.of_answers(design[None], labels[None], np.ones((1, len(labels)))), prior)
-    return Gaussian(mean[0], np.linalg.inv(curvature[0]))
+    """Of one model, whose n answers count once each."""
+    found = posteriors(design[None], labels[None], np.ones((1, len(labels))), prior)
+    return Gaussian(found.mean[0], found.covariance[0])
 
 
 @dataclass(frozen=True)
@@ -323,16 +335,14 @@ class Pool:
             found.responses[models] = responses.mean
 
         # Their products are too small to be worth more than a thread each.
-        with threadpool_limits(1), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count() or 1) as threads:
             list(threads.map(fold_in, batches))
         return found
 
     def _fold_in(self, questions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[Gaussian, Gaussian]:
         """Coefficients of b models on text coordinates and on responses, from the answers `labels` (b, n) to
         `questions` (b, n); `weights` (b, n) are 1, or 0 where a model has fewer than n."""
-        problem = _Problem.of_answers(self.responses.design[questions], labels, weights)
-        mean, curvature = _maximise(problem, self.responses.prior)
-        responses = Gaussian(mean, np.linalg.inv(curvature))
+        responses = posteriors(self.responses.design[questions], labels, weights, self.responses.prior)
         expected, certainty = self._expectations(responses)
         asked = weights.sum(1, keepdims=True)
         # At most as much as answers to the other train questions would.
@@ -385,10 +395,10 @@ class Pool:
             free[best] = False
             # Sherman and Morrison: the covariance once that question is answered, and what follows from it.
             taken, size = projected[best].copy(), weight[best] / (1 + weight[best] * spread[best])
-            shared, toward = size * (design @ taken), target @ taken
-            reduced += shared * (shared * (taken @ toward) - 2 * (projected @ toward))
-            spread -= shared**2 / size if size else 0
-            projected -= np.outer(shared, taken)
+            overlap, toward = size * (design @ taken), target @ taken
+            reduced += overlap * (overlap * (taken @ toward) - 2 * (projected @ toward))
+            spread -= overlap**2 / size if size else 0
+            projected -= np.outer(overlap, taken)
         return np.array(chosen, np.int64)
 
 

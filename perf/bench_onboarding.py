@@ -14,6 +14,7 @@ answers to the questions of the split are then forecast from their text. Next to
     logistic fit              ridge regression on the embedder's coordinates, its strength by cross-validation
     the same, pool's prior    on the same coordinates, without what the pool's answers tell
     joint refit (--refit)     an embedder fitted on the pool's answers and on these of all the models held out
+    full retraining           (--refit) an embedder fitted on all answers of all models: what there is to reach
 
 Above 0, a difference is in favour of the fold-in. The 95% intervals of differences are bootstrapped over questions;
 those of the error of benchmark accuracies (over benchmarks of which the model answered at least 30 questions) are
@@ -43,7 +44,7 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
 
 from embedder.encoder import load_encoder  # noqa: E402
-from embedder.fold_in import Answers, Gaussian, Pool, posterior  # noqa: E402
+from embedder.fold_in import Answers, Gaussian, Pool, posteriors  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.metrics import bootstrap_interval  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
@@ -113,47 +114,53 @@ def ask(case: HeldOut, model: int, count: int, draw: int | None) -> np.ndarray:
     return rows
 
 
-# Forecasts (Q,) of one model's answers to all questions, from its answers `labels` (k,) to the questions `rows` (k,).
+# Forecasts (Q, H) of H models' answers to all questions, from their answers `labels` (H, k) to the questions `rows`.
 
 
 def mean_rate(case: HeldOut, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    overall = case.pool.embedder.overall_rate
-    rate = (labels.sum() + MEAN_PRIOR_ANSWERS * overall) / (len(labels) + MEAN_PRIOR_ANSWERS)
-    return np.full(len(case.coordinates), rate)
+    return np.tile(_rates(case, labels), (len(case.coordinates), 1))
 
 
 def rates_of_clusters(case: HeldOut, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    of_row = case.clusters[rows]
-    rate = mean_rate(case, rows, labels)[0]
-    right = np.bincount(of_row, labels, CLUSTERS) + SHRUNK_BY * rate
-    return (right / (np.bincount(of_row, minlength=CLUSTERS) + SHRUNK_BY))[case.clusters]
+    of_row = case.clusters[rows][:, :, None] == np.arange(CLUSTERS)
+    right = (of_row * labels[:, :, None]).sum(1) + SHRUNK_BY * _rates(case, labels)[:, None]
+    return (right / (of_row.sum(1) + SHRUNK_BY)).T[case.clusters]
 
 
 def level(case: HeldOut, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     design = np.column_stack([case.average, np.ones(len(case.average))])
     variance = np.nanvar(case.pool.embedder.model_embeddings[:, -1])
     only_level = Gaussian(np.array([1.0, 0.0]), np.diag([1e-9, variance]))
-    return expit(design @ posterior(design[rows], labels, only_level).mean)
+    return expit(design @ posteriors(design[rows], labels, np.ones_like(labels), only_level).mean.T)
 
 
 def logistic(case: HeldOut, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    design = case.coordinates
-    size = design.shape[1]
-    fold = np.random.default_rng(0).permutation(len(rows)) % CROSS_FOLDS
-
-    def fit(kept: np.ndarray, strength: float) -> np.ndarray:
-        prior = Gaussian(np.zeros(size), np.diag([*[strength] * (size - 1), 4.0]))
-        return posterior(design[rows[kept]], labels[kept], prior).mean
-
-    def loss(strength: float) -> float:
-        logits = [design[rows[fold == f]] @ fit(fold != f, strength) for f in range(CROSS_FOLDS)]
-        return sum(float((np.logaddexp(0, z) - labels[fold == f] * z).sum()) for f, z in enumerate(logits))
-
-    return expit(design @ fit(np.ones(len(rows), bool), min(STRENGTHS, key=loss)))
+    design, (models, count) = case.coordinates, labels.shape
+    fold = np.random.default_rng(0).permutation(count) % CROSS_FOLDS
+    # All folds at once, and after them the fit to all answers: what a fit shall not see has no weight in it.
+    seen = np.concatenate([fold != np.arange(CROSS_FOLDS)[:, None], np.ones((1, count), bool)])
+    weights = np.repeat(seen, models, axis=0).astype(np.float64)
+    asked, known = np.tile(design[rows], (len(seen), 1, 1)), np.tile(labels, (len(seen), 1))
+    losses, fitted = [], []
+    for strength in STRENGTHS:
+        prior = Gaussian(np.zeros(design.shape[1]), np.diag([*[strength] * (design.shape[1] - 1), 4.0]))
+        found = posteriors(asked, known, weights, prior).mean
+        logits = (asked @ found[:, :, None])[:, :, 0]
+        loss = (1 - weights) * (np.logaddexp(0, logits) - known * logits)
+        losses.append(loss.sum(1).reshape(len(seen), models).sum(0))
+        fitted.append(found[-models:])
+    best = np.argmin(losses, axis=0)
+    return expit(design @ np.stack(fitted)[best, np.arange(models)].T)
 
 
 def logistic_with_prior(case: HeldOut, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return expit(case.coordinates @ posterior(case.coordinates[rows], labels, case.pool.text.prior).mean)
+    found = posteriors(case.coordinates[rows], labels, np.ones_like(labels), case.pool.text.prior)
+    return expit(case.coordinates @ found.mean.T)
+
+
+def _rates(case: HeldOut, labels: np.ndarray) -> np.ndarray:
+    overall = case.pool.embedder.overall_rate
+    return (labels.sum(1) + MEAN_PRIOR_ANSWERS * overall) / (labels.shape[1] + MEAN_PRIOR_ANSWERS)
 
 
 RIVALS: dict[str, Callable[[HeldOut, np.ndarray, np.ndarray], np.ndarray]] = {
@@ -184,9 +191,9 @@ def fold_in(case: HeldOut, asked: dict[int, np.ndarray]) -> Forecasts:
 
 
 def rival(name: str, case: HeldOut, asked: dict[int, np.ndarray]) -> Forecasts:
-    found = np.full(case.answers.shape, np.nan)
-    for model, rows in asked.items():
-        found[:, model] = RIVALS[name](case, rows, case.answers[rows, model].astype(np.float64))
+    found, models, rows = np.full(case.answers.shape, np.nan), list(asked), np.stack(list(asked.values()))
+    labels = case.answers[rows, np.array(models)[:, None]].astype(np.float64)
+    found[:, models] = RIVALS[name](case, rows, labels)
     return Forecasts(found, found)
 
 
@@ -243,6 +250,7 @@ def measure(
     """Models that have too few train answers for the highest of `counts` are left out."""
     size = len(matrix.labels)
     found: Found = defaultdict(lambda: defaultdict(lambda: Scores(np.zeros(size), np.zeros(size), np.zeros(size))))
+    whole = SpectralEmbedder().fit(matrix, questions).predict_proba(questions) if with_refit else None
     for third in range(THIRDS):
         case = hold_out(matrix, questions, third)
         able = np.flatnonzero((~np.isnan(case.answers[case.train])).sum(0) >= max(counts)).tolist()
@@ -257,6 +265,9 @@ def measure(
                     scores[name].add(case, third, asked, rival(name, case, asked), split)
                 if with_refit and not draw:  # of random questions, the first draw
                     scores["joint refit"].add(case, third, asked, refit(case, matrix, asked), split)
+                if whole is not None and not draw:
+                    retrained = whole[:, ~case.others]
+                    scores["full retraining"].add(case, third, asked, Forecasts(retrained, retrained), split)
     return found
 
 
