@@ -283,7 +283,7 @@ def show(found: Found, name: str, split: str, console: Console) -> None:
             right = _paired(ours.right / ours.draws - theirs.right / theirs.draws, ours.count / ours.draws)
             error = np.array([theirs.errors[model] / theirs.draws for model in ours.errors])
             off = _mean_and_interval(error - np.array([ours.errors[model] / ours.draws for model in ours.errors]))
-            if loss[0] < 0:
+            if loss[0] < 0 and other != "full retraining":
                 surely = "surely" if loss[2] < 0 else "not surely"
                 better.append(f"{count} {way} answers, {other}: {loss[0]:+.4f} log-loss, {surely}")
             differences = f"{loss[0]:+.4f} ({loss[1]:+.4f} to {loss[2]:+.4f})", _points(right), _points(off)
