@@ -49,7 +49,7 @@ PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
     group_name="embedding",
     kinds={"python"},
     owners=["team:embedllm"],
-    code_version="1",
+    code_version="2",
     pool="warehouse",
 )
 def onboarded(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:

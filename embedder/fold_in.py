@@ -2,22 +2,29 @@
 
 Two logistic regressions, each convex, each with the Gaussian prior that the pool's models set:
 
-1. Of its answers on the pool's own answers to the same questions (their leading factors) beside their first
-   text coordinates: who else knew it says more of how hard a question is than its text does. It tells what to expect
-   of the new model on every question the pool was asked, and so its accuracy on known benchmarks.
-2. Of these expectations of the train questions on all of their text coordinates: the coefficients are the model's
-   *embedding*, and foretell answers to questions nobody was asked yet. Fitted to the bare answers, they would be biased
-   by how the questions were chosen; fitted to test questions too, by what the pool's models answered to these.
+1. Of its answers on the pool's own answers to the same questions (their leading factors) and on the questions' first
+   text coordinates: who else knew a question says more of how hard it is than its text does. The fit predicts the new
+   model's answer to every question that the pool was asked, and so its accuracy on known benchmarks.
+2. Of its answers, and of what the first expects of a fixed sample of the train questions, on all text coordinates: the
+   coefficients are the model's *embedding*, and predict answers to questions that nobody was asked yet. Fitted to the
+   answers alone, they would be biased by how the questions were chosen; fitted to expectations of test questions, by
+   what the pool's models answered to these.
+
+Every answer counts once. Expectations together count a few times as much as the answers they were made from, each one
+the less the less the answers say of it. One model is folded in as a batch of one.
 """
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from .baselines import model_rates
 from .basis import fill_missing, leading_directions
@@ -26,20 +33,33 @@ from .predictor import Forecast
 from .questions import Questions
 from .spectral import SpectralEmbedder
 
-__all__ = ["BenchmarkAccuracy", "Evidence", "FoldedModel", "Gaussian", "Pool", "posterior"]
+__all__ = [
+    "Answers",
+    "BenchmarkAccuracy",
+    "Evidence",
+    "FoldedModel",
+    "FoldedModels",
+    "Gaussian",
+    "Pool",
+    "posterior",
+    "posteriors",
+]
 
 _FACTORS = 10  # leading factors of the pool's answers
 _COORDINATES = 8  # of a question's text coordinates, those that count beside the factors
 _PRIOR_MODELS = 200  # enough to estimate a prior from, however large the pool
 _UNCORRELATED_MODELS = 2
 _WEAK_VARIANCE = 4.0  # of coefficients, where no prior is known yet
-# How many answers' worth one answer is once the pool's answers have explained it; 4 to 16 do equally well.
-_LEVERAGE = 8.0
+_EXPECTED = 500  # train questions whose expected answers the embedding is fitted to
+_EXPECTATIONS_WORTH = 4.0  # times the answers, at most; 2 to 8 do equally well
+_CONVERGED = 1e-7  # what the last of Newton's steps gains, as a share of the loss: its square is what is left then
+_BATCH_MODELS = 256  # fitted at once
+_BATCH_CELLS = 500_000  # of the design of their answers
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Mean (p,) and covariance (p, p) of a model's coefficients."""
+    """Mean (p,) and covariance (p, p) of a model's coefficients; of b models, (b, p) and (b, p, p)."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -58,35 +78,143 @@ class Gaussian:
         np.fill_diagonal(covariance, variances)
         return cls(mean, covariance)
 
+    def turned(self, axes: np.ndarray) -> Self:
+        """Of the coefficients' products with `axes` (p, q)."""
+        return type(self)(self.mean @ axes, axes.T @ self.covariance @ axes)
 
-def posterior(design: np.ndarray, labels: np.ndarray, prior: Gaussian, weight: float = 1.0) -> Gaussian:
-    """Of the coefficients, given answers `labels` (n,) from 0 to 1 to questions `design` (n, p), each counted `weight`
-    times: their most probable value, and Laplace's covariance.
+
+@dataclass(frozen=True)
+class Answers:
+    """Of `count` models, numbered from 0, to a pool's questions: an answer a row, in any order.
+
+    `models` (n,) int are the models' numbers, `questions` (n,) int rows of the pool, `labels` (n,) 1 for right and 0
+    for wrong. Raises ValueError where these are not of the same length, a number is not below `count`, a label is
+    neither 1 nor 0, or a model answered a question twice.
+    """
+
+    count: int
+    models: np.ndarray
+    questions: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not len(self.models) == len(self.questions) == len(self.labels):
+            raise ValueError(
+                f"{len(self.models)} numbers of models, {len(self.questions)} of questions, {len(self.labels)} labels: "
+                "there must be as many of each"
+            )
+        if strange := self.models[(self.models < 0) | (self.models >= self.count)].tolist():
+            raise ValueError(f"models are numbered from 0 to {self.count - 1}, found {strange[0]}")
+        if not np.isin(self.labels, (0, 1)).all():
+            raise ValueError("a label must be 1 for right or 0 for wrong; leave out what was not asked")
+        order = np.lexsort((self.questions, self.models))
+        model, question = self.models[order], self.questions[order]
+        if (twice := (np.diff(model) == 0) & (np.diff(question) == 0)).any():
+            at = int(twice.argmax())
+            raise ValueError(f"model {model[at]} answered question {question[at]} twice; keep one answer each")
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Questions that all models have in common: their `design` (s, p), and the outer products of its rows with
+    themselves, (s, p²) float32, which make all models' curvatures one product of matrices."""
+
+    design: np.ndarray
+    outer: np.ndarray
+
+    @classmethod
+    def of(cls, design: np.ndarray) -> Self:
+        count, size = design.shape
+        return cls(design, (design[:, :, None] * design[:, None, :]).reshape(count, size**2).astype(np.float32))
+
+    def curvature(self, weights: np.ndarray) -> np.ndarray:
+        """(b, p, p) the sum of the outer products, weighted (b, s)."""
+        size = self.design.shape[1]
+        return (weights.astype(np.float32) @ self.outer).reshape(-1, size, size)
+
+    def variance(self, covariance: np.ndarray) -> np.ndarray:
+        """(b, s) of the log-odds, given the coefficients' covariance (b, p, p)."""
+        return covariance.reshape(len(covariance), self.outer.shape[1]).astype(np.float32) @ self.outer.T
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Answers of b models, to n questions each, and expectations of s questions that they have in common. What is to be
+    maximised over their coefficients (b, p) is the sum of the weighted log-likelihoods and of the log prior."""
+
+    design: np.ndarray  # (b, n, p) of the questions asked
+    labels: np.ndarray  # (b, n) from 0 to 1
+    weights: np.ndarray  # (b, n); 0 where a model was asked less than n
+    shared: _Shared
+    expected: np.ndarray  # (b, s)
+    worth: np.ndarray  # (b, s): their weights
+
+    def logits(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (self.design @ theta[:, :, None])[:, :, 0], theta @ self.shared.design.T
+
+    def loss(self, theta: np.ndarray) -> np.ndarray:
+        """(b,) the negative log-likelihood."""
+        answered, shared = self.logits(theta)
+        lost = (self.weights * (np.logaddexp(0, answered) - self.labels * answered)).sum(1)
+        return lost + (self.worth * (np.logaddexp(0, shared) - self.expected * shared)).sum(1)
+
+    def gradient_and_hessian(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        answered, shared = (expit(logits) for logits in self.logits(theta))
+        gradient = ((self.weights * (answered - self.labels))[:, None, :] @ self.design)[:, 0]
+        gradient += (self.worth * (shared - self.expected)) @ self.shared.design
+        hessian = self.information(self.weights * answered * (1 - answered))
+        return gradient, hessian + self.shared.curvature(self.worth * shared * (1 - shared))
+
+    def information(self, weights: np.ndarray) -> np.ndarray:
+        """(b, p, p): of the answers alone, weighted (b, n)."""
+        return (self.design * weights[:, :, None]).swapaxes(1, 2) @ self.design
+
+
+def _maximise(problem: _Problem, prior: Gaussian) -> tuple[np.ndarray, np.ndarray]:
+    """The most probable coefficients (b, p), and the curvature (b, p, p) there.
 
     By Newton's method, steps halved until they descend: there is one optimum, and any prior leads there.
     """
     precision = np.linalg.inv(prior.covariance)
-    theta = prior.mean.astype(np.float64)
-    while True:
-        probability = expit(design @ theta)
-        gradient = weight * (design.T @ (probability - labels)) + precision @ (theta - prior.mean)
-        hessian = weight * (design.T * (probability * (1 - probability))) @ design + precision
-        step = np.linalg.solve(hessian, gradient)
-        descent, now = float(gradient @ step), _loss(theta, design, labels, prior.mean, precision, weight)
-        if descent < 1e-9 * (1 + now):
-            return Gaussian(theta, np.linalg.inv(hessian))
-        size = 1.0
-        while _loss(theta - size * step, design, labels, prior.mean, precision, weight) > now - 1e-4 * size * descent:
-            size /= 2
-        theta = theta - size * step
+
+    def loss(theta: np.ndarray) -> np.ndarray:
+        off = theta - prior.mean
+        return problem.loss(theta) + 0.5 * ((off @ precision) * off).sum(1)
+
+    theta = np.repeat(prior.mean[None].astype(np.float64), len(problem.labels), axis=0)
+    curvature = np.empty((*theta.shape, theta.shape[1]))
+    going, now = np.ones(len(theta), bool), loss(theta)
+    while going.any():
+        gradient, hessian = problem.gradient_and_hessian(theta)
+        gradient, hessian = gradient + (theta - prior.mean) @ precision, hessian + precision
+        curvature[going] = hessian[going]
+        step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+        descent = (gradient * step).sum(1)
+        last = descent < _CONVERGED * (1 + now)
+        size = going.astype(np.float64)
+        while True:
+            after = loss(theta - size[:, None] * step)
+            too_far = going & ~last & (after > now - 1e-4 * size * descent)
+            if not too_far.any():
+                break
+            size[too_far] /= 2
+        theta, now, going = theta - size[:, None] * step, after, going & ~last
+    return theta, curvature
 
 
-def _loss(
-    theta: np.ndarray, design: np.ndarray, labels: np.ndarray, mean: np.ndarray, precision: np.ndarray, weight: float
-) -> float:
-    logits = design @ theta
-    off = theta - mean
-    return float(weight * (np.logaddexp(0, logits).sum() - labels @ logits) + 0.5 * off @ precision @ off)
+def posteriors(design: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior: Gaussian) -> Gaussian:
+    """Of b models' coefficients, given answers `labels` (b, n) from 0 to 1 to questions `design` (b, n, p), each
+    counted `weights` (b, n) times: their most probable values, and Laplace's covariances."""
+    none = np.empty((len(labels), 0))
+    nothing_shared = _Shared.of(np.empty((0, design.shape[2])))
+    mean, curvature = _maximise(_Problem(design, labels, weights, nothing_shared, none, none), prior)
+    return Gaussian(mean, np.linalg.inv(curvature))
+
+
+def posterior(design: np.ndarray, labels: np.ndarray, prior: Gaussian) -> Gaussian:
+    """Of one model, whose n answers count once each."""
+    found = posteriors(design[None], labels[None], np.ones((1, len(labels))), prior)
+    return Gaussian(found.mean[0], found.covariance[0])
 
 
 @dataclass(frozen=True)
@@ -121,6 +249,7 @@ class BenchmarkAccuracy:
 class Pool:
     """What is known before a new model comes: the questions, and how models differ on them.
 
+    `sample` (s,) are rows of train questions across the benchmarks: what is expected of these goes into an embedding.
     `misfit` (B + 1,) is by how much the true accuracy of a pool's model on a benchmark, and on all questions, differs
     from what its coefficients say, as a standard deviation.
     """
@@ -129,6 +258,7 @@ class Pool:
     matrix: CorrectnessMatrix
     text: Evidence
     responses: Evidence
+    sample: np.ndarray
     benchmarks: tuple[str, ...]
     misfit: np.ndarray
 
@@ -144,7 +274,8 @@ class Pool:
         embeddings = embedder.model_embeddings[embedder.has_answers]
         labels = matrix.labels[:, embedder.has_answers]
         rates = model_rates(matrix)[embedder.has_answers]
-        designs, design = _response_designs(labels, rates, _strongest(coordinates, embeddings))
+        axes = _principal_axes(embeddings)
+        designs, design = _response_designs(labels, rates, (coordinates @ axes)[:, : min(_COORDINATES, len(axes) - 1)])
         fitted = [
             posterior(
                 own[asked], answers[asked], Gaussian(np.zeros(own.shape[1]), _WEAK_VARIANCE * np.eye(own.shape[1]))
@@ -152,10 +283,12 @@ class Pool:
             for own, answers, asked in designs
         ]
         responses = Evidence(design, Gaussian.of(np.stack([found.mean for found in fitted])))
-        text = Evidence(coordinates, Gaussian.of(embeddings.astype(np.float64)))
+        text = Evidence(coordinates, Gaussian.of(embeddings @ axes).turned(axes.T))
         names, number = np.unique(matrix.benchmarks, return_inverse=True)
         misfit = _misfit(designs, fitted, number, len(names))
-        return cls(embedder, matrix, text, responses, tuple(names.tolist()), misfit)
+        train = np.flatnonzero(matrix.splits == "train")
+        sample = train[np.unique(np.linspace(0, len(train) - 1, _EXPECTED).astype(int))] if len(train) else train
+        return cls(embedder, matrix, text, responses, sample, tuple(names.tolist()), misfit)
 
     def fold_in(self, answers: np.ndarray) -> FoldedModel:
         """A new model, from its `answers` (Q,) to the pool's questions: 1, 0, or NaN where not asked.
@@ -164,15 +297,82 @@ class Pool:
         """
         if answers.shape != (len(self.matrix.labels),):
             raise ValueError(f"answers are {answers.shape}, but the pool has {len(self.matrix.labels)} questions")
-        responses = self.responses.given(answers)
-        asked = ~np.isnan(answers)
-        expected = np.where(asked, answers, self.responses.expected(responses))
-        rows = asked | (self.matrix.splits == "train")
-        weight = min(1.0, _LEVERAGE * asked.sum() / max(rows.sum(), 1))
-        text = posterior(self.text.design[rows], expected[rows], self.text.prior, weight)
+        asked = np.flatnonzero(~np.isnan(answers))
+        text, responses = self._fold_in(asked[None], answers[None, asked], np.ones((1, len(asked))))
+        return FoldedModel(self, answers, *(Gaussian(some.mean[0], some.covariance[0]) for some in (text, responses)))
+
+    def fold_in_many(self, answers: Answers) -> FoldedModels:
+        """The same of many models at once, each as if alone. Models asked equally many questions go quickest.
+
+        Raises ValueError where answers are to questions that the pool does not have.
+        """
+        last = len(self.matrix.labels) - 1
+        if strange := answers.questions[(answers.questions < 0) | (answers.questions > last)].tolist():
+            raise ValueError(
+                f"the pool's questions are numbered from 0 to {last}, but there is an answer to {strange[0]}"
+            )
+        size = self.text.design.shape[1]
+        found = FoldedModels(
+            np.empty((answers.count, size), np.float32),
+            np.empty((answers.count, size), np.float32),
+            np.empty((answers.count, self.responses.design.shape[1])),
+        )
+        asked = np.bincount(answers.models, minlength=answers.count)
+        together = min(_BATCH_MODELS, max(1, _BATCH_CELLS // max(1, int(asked.max(initial=0)) * size)))
+        batches = np.array_split(np.argsort(asked, kind="stable"), -(-answers.count // together) or 1)
+        of_model = np.argsort(answers.models, kind="stable")
+        first = np.cumsum(asked) - asked
+
+        def fold_in(models: np.ndarray) -> None:
+            places = np.arange(asked[models].max(initial=0))
+            there = places < asked[models, None]
+            rows = of_model[np.where(there, first[models, None] + places, 0)]
+            text, responses = self._fold_in(
+                answers.questions[rows], answers.labels[rows].astype(np.float64), there.astype(np.float64)
+            )
+            found.embeddings[models] = text.mean
+            found.embedding_variance[models] = np.diagonal(text.covariance, axis1=1, axis2=2)
+            found.responses[models] = responses.mean
+
+        # Their products are too small to be worth more than a thread each.
+        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+            list(threads.map(fold_in, batches))
+        return found
+
+    def _fold_in(self, questions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[Gaussian, Gaussian]:
+        """Coefficients of b models on text coordinates and on responses, from the answers `labels` (b, n) to
+        `questions` (b, n); `weights` (b, n) are 1, or 0 where a model has fewer than n."""
+        responses = posteriors(self.responses.design[questions], labels, weights, self.responses.prior)
+        expected, certainty = self._expectations(responses)
+        asked = weights.sum(1, keepdims=True)
+        # At most as much as answers to the other train questions would.
+        together = np.minimum(_EXPECTATIONS_WORTH * asked, np.maximum(self._train - asked, 0))
+        worth = together / max(len(self.sample), 1) * certainty
+        problem = _Problem(self.text.design[questions], labels, weights, self._sampled[0], expected, worth)
+        mean, _ = _maximise(problem, self.text.prior)
         # How sure the embedding is follows from the answers alone: expectations are no evidence of their own.
-        covariance = self.text.given(answers).covariance
-        return FoldedModel(self, answers, Gaussian(text.mean, covariance), responses)
+        probability = expit(problem.logits(mean)[0])
+        information = problem.information(weights * probability * (1 - probability))
+        return Gaussian(mean, np.linalg.inv(information + np.linalg.inv(self.text.prior.covariance))), responses
+
+    @cached_property
+    def _train(self) -> int:
+        """How many train questions there are."""
+        return int((self.matrix.splits == "train").sum())
+
+    @cached_property
+    def _sampled(self) -> tuple[_Shared, _Shared]:
+        """Text coordinates and responses of the questions in the sample."""
+        return _Shared.of(self.text.design[self.sample]), _Shared.of(self.responses.design[self.sample])
+
+    def _expectations(self, responses: Gaussian) -> tuple[np.ndarray, np.ndarray]:
+        """Of b models and the sample's questions, each (b, s): the probability of a right answer, over what is not
+        known of the coefficients on `responses`; and how certain it is, the share of the prior's variance that the
+        model's answers have taken away: what is only the prior's guess shall move nothing."""
+        _, sampled = self._sampled
+        variance, before = (sampled.variance(c) for c in (responses.covariance, self.responses.prior.covariance[None]))
+        expected = expit(responses.mean @ sampled.design.T / np.sqrt(1 + np.pi / 8 * variance))
+        return expected, (1 - variance / before).clip(0, 1)
 
     def most_informative(self, answers: np.ndarray, candidates: np.ndarray, n: int) -> np.ndarray:
         """Rows of the `n` questions among `candidates` (Q,) bool to ask next, given `answers` (Q,) so far.
@@ -185,19 +385,32 @@ class Pool:
         everywhere, design = self.responses.expected(known), self.responses.design
         slopes = (everywhere * (1 - everywhere))[:, None] * design
         target = slopes.T @ slopes  # the summed variance is trace(target · covariance)
-        weight, design, covariance = (everywhere * (1 - everywhere))[rows], design[rows], known.covariance
+        weight, design = (everywhere * (1 - everywhere))[rows], design[rows]
+        projected = design @ known.covariance
+        spread, reduced = (projected * design).sum(1), ((projected @ target) * projected).sum(1)
         free, chosen = np.ones(len(rows), bool), []
         for _ in range(min(n, len(rows))):
-            projected = design @ covariance
-            informs = weight * (projected * design).sum(1)
-            gain = weight * ((projected @ target) * projected).sum(1) / (1 + informs)
-            best = int(np.where(free, gain, -np.inf).argmax())
+            best = int(np.where(free, weight * reduced / (1 + weight * spread), -np.inf).argmax())
             chosen.append(rows[best])
             free[best] = False
-            # Sherman and Morrison: the covariance once that question is answered.
-            taken = np.outer(projected[best], projected[best]) * weight[best] / (1 + informs[best])
-            covariance = covariance - taken
+            # Sherman and Morrison: the covariance once that question is answered, and what follows from it.
+            taken, size = projected[best].copy(), weight[best] / (1 + weight[best] * spread[best])
+            overlap, toward = size * (design @ taken), target @ taken
+            reduced += overlap * (overlap * (taken @ toward) - 2 * (projected @ toward))
+            spread -= overlap**2 / size if size else 0
+            projected -= np.outer(overlap, taken)
         return np.array(chosen, np.int64)
+
+
+@dataclass(frozen=True)
+class FoldedModels:
+    """K models that joined a pool at once. `embeddings` and `embedding_variance` (K, d + 1) float32 are those of a
+    FoldedModel; `responses` (K, p) are the most probable coefficients on the pool's `responses.design`, so that
+    expit(design @ responses) are the answers to expect."""
+
+    embeddings: np.ndarray
+    embedding_variance: np.ndarray
+    responses: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -272,11 +485,13 @@ class FoldedModel:
 _Own = tuple[np.ndarray, np.ndarray, np.ndarray]  # a model's design (Q, p), answers (Q,) and which were asked (Q,)
 
 
-def _strongest(coordinates: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
-    """(Q, _COORDINATES or fewer) the coordinates along the axes on which the models of `embeddings` differ most: an
-    embedder that was aligned to an earlier one has its own in another order."""
-    axes = np.linalg.svd(embeddings[:, :-1].astype(np.float64), full_matrices=False)[2][:_COORDINATES]
-    return coordinates[:, :-1] @ axes.T
+def _principal_axes(embeddings: np.ndarray) -> np.ndarray:
+    """(d + 1, d + 1) orthonormal: the axes on which models differ most, the greatest first, and the bias as it is. An
+    embedder that was aligned to an earlier one has its coordinates in another order, which shall change nothing."""
+    theta = embeddings[:, :-1].astype(np.float64)
+    axes = np.eye(theta.shape[1] + 1)
+    axes[:-1, :-1] = np.linalg.eigh(theta.T @ theta)[1][:, ::-1]
+    return axes
 
 
 def _response_designs(labels: np.ndarray, rates: np.ndarray, coordinates: np.ndarray) -> tuple[list[_Own], np.ndarray]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from embedder.fold_in import Gaussian, Pool, posterior
+from embedder.fold_in import Answers, Evidence, Gaussian, Pool, posterior
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 from embedder.spectral import SpectralEmbedder
@@ -485,3 +485,111 @@ def test_constant_answers(case):
     answers[case.train] = 0.0
     for found in pool.fold_in(answers).accuracies():
         assert found.accuracy < 0.3
+
+
+def from_answers_alone(pool: Pool, answers: np.ndarray) -> np.ndarray:
+    """The embedding, were nothing known of the pool's answers."""
+    return pool.text.given(answers).mean
+
+
+def test_what_is_only_the_priors_guess_moves_nothing(case):
+    """The pool expects a new model to know everything, and its answers tell nothing of whether it does."""
+    size = case.pool.responses.design.shape[1]
+    guess = Gaussian(np.append(np.zeros(size - 1), 5.0), 1e-8 * np.eye(size))
+    pool = replace(case.pool, responses=Evidence(case.pool.responses.design, guess))
+    answers = case.asked(0, case.some(64))
+    np.testing.assert_allclose(pool.fold_in(answers).embedding, from_answers_alone(case.pool, answers), atol=1e-4)
+    # Where the answers do tell, it is different.
+    assert np.abs(case.pool.fold_in(answers).embedding - from_answers_alone(case.pool, answers)).max() > 0.01
+
+
+def test_a_model_asked_everything_is_known_by_its_answers_alone(case):
+    answers = case.asked(0, case.train)
+    np.testing.assert_allclose(case.pool.fold_in(answers).embedding, from_answers_alone(case.pool, answers), atol=1e-4)
+
+
+def odd_model(case: Case) -> np.ndarray:
+    """(Q,) right where the first text coordinate is positive: a taste that no model of the pool comes near to."""
+    return (case.pool.text.design[:, 0] > 0).astype(float)
+
+
+def test_many_answers_outvote_what_was_expected(case):
+    """Two answers of three to the train questions leave half as many expectations."""
+    asked, test = case.some(600), np.setdiff1d(np.arange(1200), case.train)
+    answers = np.full(1200, np.nan)
+    answers[asked] = odd_model(case)[asked]
+    folded = case.pool.fold_in(answers).forecast(case.questions.rows(test)).probabilities[:, 0]
+    alone = expit(case.pool.text.design[test] @ from_answers_alone(case.pool, answers))
+    right = odd_model(case)[test] == 1
+    assert ((folded > 0.5) == right).mean() > ((alone > 0.5) == right).mean() - 0.02
+    assert ((folded > 0.5) == right).mean() > 0.9
+
+
+def test_every_answer_counts(case):
+    """The same questions, one answer after the other turned from wrong to right: the bias grows with each."""
+    rows = case.some(12)
+    answers = case.asked(0, rows)
+    answers[rows] = 0.0
+    biases = []
+    for row in rows:
+        answers[row] = 1.0
+        biases.append(case.pool.fold_in(answers).embedding[-1])
+    assert (np.diff(biases) > 0).all()
+
+
+def together(case: Case, asked: list[np.ndarray]) -> Answers:
+    """Of as many new models as there are arrays of rows, shuffled."""
+    models = np.concatenate([np.full(len(rows), model) for model, rows in enumerate(asked)])
+    questions = np.concatenate(asked)
+    order = np.random.default_rng(0).permutation(len(models))
+    models, questions = models[order], questions[order]
+    return Answers(len(asked), models, questions, case.new[questions, models])
+
+
+def test_many_at_once_are_folded_in_as_each_alone(case):
+    asked = [case.some(count, seed=count) for count in (0, 1, 5, 16, 16, 17, 300, 900, 64)]
+    many = case.pool.fold_in_many(together(case, asked))
+    for model, rows in enumerate(asked):
+        one = case.pool.fold_in(case.asked(model, rows))
+        np.testing.assert_allclose(many.embeddings[model], one.embedding, atol=1e-6)
+        np.testing.assert_allclose(many.embedding_variance[model], one.embedding_variance, atol=1e-6)
+        np.testing.assert_allclose(many.responses[model], one.responses.mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_how_many_are_fitted_together_changes_nothing(case, size, monkeypatch):
+    answers = together(case, [case.some(count) for count in (16, 64, 3, 0, 128)])
+    before = case.pool.fold_in_many(answers)
+    monkeypatch.setattr("embedder.fold_in._BATCH_MODELS", size)
+    after = case.pool.fold_in_many(answers)
+    np.testing.assert_allclose(after.embeddings, before.embeddings, atol=1e-6)
+    np.testing.assert_allclose(after.embedding_variance, before.embedding_variance, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_many_models_without_any_answer(case, count):
+    nothing = np.empty(0, np.int64)
+    many = case.pool.fold_in_many(Answers(count, nothing, nothing, np.empty(0)))
+    average = np.tile(case.pool.fold_in(np.full(1200, np.nan)).embedding, (count, 1))
+    np.testing.assert_allclose(many.embeddings, average, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("models", "questions", "labels", "said"),
+    [
+        ([0, 1], [5, 5], [1.0], "2 numbers of models, 2 of questions, 1 labels"),
+        ([0, 2], [5, 5], [1.0, 0.0], "models are numbered from 0 to 1, found 2"),
+        ([0, -1], [5, 5], [1.0, 0.0], "models are numbered from 0 to 1, found -1"),
+        ([0, 1], [5, 5], [1.0, np.nan], "a label must be 1 for right or 0 for wrong"),
+        ([1, 0, 1], [7, 7, 7], [1.0, 0.0, 0.0], "model 1 answered question 7 twice"),
+    ],
+)
+def test_answers_that_do_not_fit_together_are_refused(models, questions, labels, said):
+    with pytest.raises(ValueError, match=said):
+        Answers(2, np.array(models), np.array(questions), np.array(labels))
+
+
+@pytest.mark.parametrize("question", [-1, 1200])
+def test_answers_to_questions_the_pool_does_not_have_are_refused(case, question):
+    with pytest.raises(ValueError, match=f"numbered from 0 to 1199, but there is an answer to {question}"):
+        case.pool.fold_in_many(Answers(1, np.array([0]), np.array([question]), np.array([1])))
