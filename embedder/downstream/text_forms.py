@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-__all__ = ["AS_ASKED", "EXAMPLES", "FORMS", "NONSENSE", "rewrite", "write_nonsense"]
+__all__ = ["AS_ASKED", "EXAMPLES", "FORMS", "NONSENSE", "digest", "rewrite", "write_nonsense"]
 
 _T = TypeVar("_T")
 
@@ -169,7 +169,7 @@ def _answered(example: str) -> str:
     """A question with some answer to it, right or wrong: nobody reads it but the encoder."""
     options = _find_options(example)
     if options is None:
-        answer = str(_digest(example) % 100)
+        answer = str(digest(example) % 100)
     else:
         label = _pick(options.labels, example)
         answer = label[3] or example[label.end() :].split("\n")[0]
@@ -210,8 +210,9 @@ def write_nonsense(kind: str, count: int) -> list[str]:
 
 def _pick(choices: Sequence[_T], text: str) -> _T:
     """One of them, by the text's digest."""
-    return choices[_digest(text) % len(choices)]
+    return choices[digest(text) % len(choices)]
 
 
-def _digest(text: str) -> int:
+def digest(text: str) -> int:
+    """A number of 64 bits that is the same on every machine, and another one for every text."""
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8])
