@@ -17,7 +17,7 @@ from .workspace import Workspace
 TITLE = "Is a question recognised in another form?"
 FOUND = (
     "As they were asked, {n:,} test questions are routed to models that answer {right:.1%} of them right, at a "
-    "forecast of {forecast:.1%}. The same questions in {forms} other forms are routed worst as {worst}: {worst_right:.1%} right "
+    "forecast of {forecast:.1%}. Of {forms} other forms, routing loses most in the form {worst}: {worst_right:.1%} right "
     "(the same ones as asked: {worst_asked:.1%}), at a forecast of {worst_forecast:.1%}. "
 )
 ALIKE = "No other form changes a question here. "

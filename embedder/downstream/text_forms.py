@@ -178,11 +178,11 @@ def _answered(example: str) -> str:
     return f"{_ANSWER.sub('', example).rstrip()}\nAnswer: {answer}"
 
 
-NONSENSE = ("nonsense_keys", "nonsense_hardly_any", "nonsense_words")
+NONSENSE = ("nonsense_keys", "nonsense_short", "nonsense_words")
 """Kinds of text that are no question at all."""
 
 _KEYS = ("asdf", "qwerty", "jkl", "fdsa", "xcvb", "poiu", "hjkl", "wert", "zxc", "lkjh", "asd", "uiop")
-_HARDLY_ANY = ("?", "...", " ", "-", "ok", "hi", "test", "1", ".", "no", "\n", "!!", "a", "yes", "hmm", "x", "()", "0")
+_SHORT = ("?", "...", " ", "-", "ok", "hi", "test", "1", ".", "no", "\n", "!!", "a", "yes", "hmm", "x", "()", "0")
 _WORDS = (
     *("river", "lamp", "orange", "seldom", "bridge", "carpet", "under", "violin", "quickly", "stone", "paper"),
     *("winter", "laugh", "button", "green", "corner", "salt", "ladder", "honest", "cloud", "pencil", "drift"),
@@ -191,15 +191,15 @@ _WORDS = (
 
 
 def write_nonsense(kind: str, count: int) -> list[str]:
-    """`count` distinct texts of one of the kinds in `NONSENSE`, always the same ones; of hardly any text there are no
-    more than 18.
+    """`count` distinct texts of one of the kinds in `NONSENSE`, always the same ones; of short ones there are no more
+    than 18.
 
     Raises ValueError where there is no such kind.
     """
     if kind not in NONSENSE:
         raise ValueError(f"there is no nonsense of the kind {kind!r}; there is {', '.join(NONSENSE)}")
-    if kind == "nonsense_hardly_any":
-        return list(_HARDLY_ANY[:count])
+    if kind == "nonsense_short":
+        return list(_SHORT[:count])
     pool, least, most, between = (_KEYS, 1, 3, "") if kind == "nonsense_keys" else (_WORDS, 5, 14, " ")
     rng = np.random.default_rng(0)
     found: dict[str, None] = {"asdf": None} if kind == "nonsense_keys" else {}
