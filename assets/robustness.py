@@ -17,8 +17,8 @@ from .workspace import Workspace
 TITLE = "Is a question recognised in another form?"
 FOUND = (
     "As they were asked, {n:,} test questions are routed to models that answer {right:.1%} of them right, at a "
-    "forecast of {forecast:.1%}. Of {forms} other forms, routing loses most in the form {worst}: {worst_right:.1%} right "
-    "(the same ones as asked: {worst_asked:.1%}), at a forecast of {worst_forecast:.1%}. "
+    "forecast of {forecast:.1%}. Of {forms} other forms, routing loses most in the form {worst}: {worst_right:.1%} "
+    "right (the same ones as asked: {worst_asked:.1%}), at a forecast of {worst_forecast:.1%}. "
 )
 ALIKE = "No other form changes a question here. "
 NONSENSE = (
@@ -94,7 +94,7 @@ def section(workspace: Workspace) -> Section:
         ],
         "SELECT form, method, changed, routing_accuracy, routing_forecast, overconfidence, log_loss_rise\n"
         "FROM latest('robustness')\n"
-        "WHERE method IN ('embedder', 'mf', 'knn') AND n > 0 ORDER BY log_loss_rise DESC, form, method;",
+        "WHERE method IN ('embedder', 'mf', 'knn') AND changed > 0 ORDER BY log_loss_rise DESC, form, method;",
     )
 
 

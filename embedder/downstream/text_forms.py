@@ -23,7 +23,7 @@ EXAMPLES = 3  # questions that precede one in the form few_shot
 
 # "A. …", "(b) …", "3) …" or "- …" at the start of a line.
 _LABEL = re.compile(r"^([ \t]*)(\(?([A-Za-z]|\d{1,2})[.):]|[-*•])[ \t]+(?=\S)", re.MULTILINE)
-_HEADING = re.compile(r"\n[ \t]*(?:Answer )?(?:Options|Choices)[ \t]*:[ \t]*\Z", re.IGNORECASE)
+_HEADING = re.compile(r"^[ \t]*(?:answer )?(?:options|choices)[ \t]*:\s*\Z", re.IGNORECASE | re.MULTILINE)
 _CUE = re.compile(
     r"^[ \t]*(?:(?:the )?(?:best |final )?answer(?: is)?|question|options|choices|answer choices)[ \t]*:[ \t]*",
     re.IGNORECASE | re.MULTILINE,
@@ -67,11 +67,9 @@ def _find_options(text: str) -> _Options | None:
     labels = found[first:]
     if len(labels) < 2:
         return None
-    heading = _HEADING.search(text, 0, labels[0].start() - 1) if labels[0].start() else None
+    heading = _HEADING.search(text, 0, labels[0].start())
     end = _END_OF_OPTION.search(text, labels[-1].end())
-    return _Options(
-        heading.start() if heading else max(labels[0].start() - 1, 0), end.start() if end else len(text), labels
-    )
+    return _Options((heading or labels[0]).start(), end.start() if end else len(text), labels)
 
 
 def _follows(one: re.Match[str], other: re.Match[str]) -> bool:
@@ -86,7 +84,7 @@ def _follows(one: re.Match[str], other: re.Match[str]) -> bool:
 
 def _drop_options(text: str) -> str:
     options = _find_options(text)
-    return text if options is None else text[: options.start] + text[options.end :]
+    return text if options is None else (text[: options.start].rstrip() + text[options.end :]).strip() or text
 
 
 def _relabel_options(text: str, label: Callable[[int], str]) -> str:
@@ -105,7 +103,7 @@ def _drop_cues(text: str) -> str:
     """Without what says which part follows, such as "Question:", "Options:" and "Answer:", and without empty lines that
     this leaves."""
     kept = _CUE.sub("", text)
-    return text if kept == text else "\n".join(line for line in kept.split("\n") if line.strip())
+    return text if kept == text else "\n".join(line for line in kept.split("\n") if line.strip()) or text
 
 
 def _join_lines(text: str) -> str:
@@ -174,7 +172,7 @@ def _answered(example: str) -> str:
         label = _pick(options.labels, example)
         answer = label[3] or example[label.end() :].split("\n")[0]
     if options is not None and _ANSWER.search(example[: options.start]):  # the options were appended to the prompt
-        example = example[: options.start] + example[options.end :]
+        example = _drop_options(example)
     return f"{_ANSWER.sub('', example).rstrip()}\nAnswer: {answer}"
 
 
