@@ -86,7 +86,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         changed("routing_loss", "+.1%"),
         said("routing_rate", ".1%"),
         said("log_loss", ".4f"),
-        changed("log_loss_rise", "+.4f"),
+        changed("log_loss_rise", "+.3f"),
         *(said(name, ".4f") for name in ("ece", "mean_forecast", "mean_rate")),
     ]
 
