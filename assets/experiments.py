@@ -16,6 +16,7 @@ from . import (
     forecasts,
     portfolios,
     probes,
+    robustness,
     routing,
 )
 from .sections import Section
@@ -27,13 +28,16 @@ class Experiment(NamedTuple):
 
     asset: dg.AssetsDefinition
     section: Callable[[Workspace], Section]
-    expensive: bool = False  # trains dozens of embedders: waits for the weekly refresh, or until the pool has grown
+    expensive: bool = False
+    """Trains dozens of embedders, or encodes thousands of texts: waits for the weekly refresh, or until the pool has
+    grown."""
 
 
 EXPERIMENTS = (
     Experiment(forecasts.forecasts, forecasts.section),
     Experiment(forecast_curve.forecast_curve, forecast_curve.section, expensive=True),
     Experiment(routing.routing, routing.section),
+    Experiment(robustness.robustness, robustness.section, expensive=True),
     Experiment(cost_curve.cost_curve, cost_curve.section),
     Experiment(benchmark_predictions.benchmark_predictions, benchmark_predictions.section, expensive=True),
     Experiment(communities.communities, communities.section),

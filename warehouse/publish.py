@@ -225,6 +225,7 @@ TABLES = (
     "forecast_curve",
     "routing",
     "routes",
+    "robustness",
     "cost_curve",
     "cost_summary",
     "benchmark_predictions",

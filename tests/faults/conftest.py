@@ -246,7 +246,7 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-EXPENSIVE = {"forecast_curve", "benchmark_predictions", "predicted_accuracies", "contributions"}
+EXPENSIVE = {"forecast_curve", "robustness", "benchmark_predictions", "predicted_accuracies", "contributions"}
 HISTORY = {"created_at", "seconds", "aligned_to", "drift_distance", "drift_predictions", "low", "high"}
 """Columns that depend on how a home came about: intervals of probabilities too, as variances are kept an axis each."""
 DISTANCES = """

@@ -29,6 +29,7 @@ STAGES = {
     "forecasts": "evaluation",
     "forecast_curve": "evaluation",
     "routing": "evaluation",
+    "robustness": "evaluation",
     "cost_curve": "evaluation",
     "benchmark_predictions": "evaluation",
     "communities": "evaluation",
@@ -135,7 +136,7 @@ def test_a_home_with_nothing_but_imports_has_nothing_to_evaluate(tmp_path, publi
     assert _checks(definitions) == CHECKS
 
 
-EXPENSIVE_ONES = {"forecast_curve", "benchmark_predictions", "contributions"}
+EXPENSIVE_ONES = {"forecast_curve", "robustness", "benchmark_predictions", "contributions"}
 ONE_AT_A_TIME = set(STAGES) - {"imported_results", "report"}  # they publish: a DuckDB file has one writer
 
 

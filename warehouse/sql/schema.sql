@@ -221,6 +221,38 @@ CREATE TABLE IF NOT EXISTS routes (
     correct BOOLEAN
 );
 
+CREATE TABLE IF NOT EXISTS robustness (
+    embedder VARCHAR,
+    form VARCHAR,
+    method VARCHAR,
+    changed DOUBLE,
+    n BIGINT NOT NULL,
+    routing_accuracy DOUBLE,
+    ci_low DOUBLE,
+    ci_high DOUBLE,
+    routing_forecast DOUBLE,
+    overconfidence DOUBLE,
+    routing_rate DOUBLE,
+    mean_forecast DOUBLE,
+    mean_rate DOUBLE,
+    accuracy DOUBLE,
+    log_loss DOUBLE,
+    ece DOUBLE,
+    asked_routing_accuracy DOUBLE,
+    asked_routing_forecast DOUBLE,
+    asked_accuracy DOUBLE,
+    asked_log_loss DOUBLE,
+    asked_ece DOUBLE,
+    routing_loss DOUBLE,
+    routing_loss_low DOUBLE,
+    routing_loss_high DOUBLE,
+    log_loss_rise DOUBLE,
+    log_loss_rise_low DOUBLE,
+    log_loss_rise_high DOUBLE,
+    reason VARCHAR,
+    PRIMARY KEY (embedder, form, method)
+);
+
 -- A point of a curve is a method at a cost weight; a row of method 'model' is one model, always asked.
 CREATE TABLE IF NOT EXISTS cost_curve (
     embedder VARCHAR NOT NULL,
