@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from warehouse.answers import RESPONSE_PART, SOURCES, response_part_metadata
+from warehouse.answers import RESPONSE_PART, SOURCES, USAGE, response_part_metadata
 from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.files import read_parquet, write_parquet
 from warehouse.labels import read_labels
@@ -286,15 +286,22 @@ class _Incoming:
 
 
 def _response_part(answers: Answers, described: pa.Table) -> pa.Table:
-    """RESPONSE_PART: the score of a published answer is its label."""
+    """RESPONSE_PART and what is known of USAGE: the score of a published answer is its label."""
     asked = described.select(["question_id", "doc_id", "task"]).take(pa.array(answers.questions))
     columns = {name: asked[name] for name in asked.column_names}
     columns |= {"correct": pa.array(answers.correct), "score": pa.array(answers.correct.astype(np.float64))}
-    return pa.table(columns, schema=RESPONSE_PART).combine_chunks()
+    part = pa.table(columns, schema=RESPONSE_PART)
+    for name, values in answers.usage.items():
+        unknown = np.isnan(values)
+        if not unknown.all():
+            part = part.append_column(USAGE.field(name), pa.array(values, mask=unknown).cast(USAGE.field(name).type))
+    return part.combine_chunks()
 
 
 def _union(stored: pa.Table, rows: pa.Table) -> pa.Table:
     """The stored answers, and those of `rows` to other questions."""
     known = set(stored["question_id"].to_pylist())
     new = rows.filter(pa.array([question not in known for question in rows["question_id"].to_pylist()]))
-    return pa.concat_tables([stored.replace_schema_metadata(), new]) if new.num_rows else stored
+    if not new.num_rows:
+        return stored
+    return pa.concat_tables([stored.replace_schema_metadata(), new], promote_options="default")
