@@ -199,11 +199,12 @@ def read_usage(folder: Path) -> pa.Table:
     for benchmark, model in pairs_in(folder):
         path = file_of(folder, benchmark, model)
         try:
+            if not read_parquet(path, USAGE.names).num_columns:
+                continue
             rows = read_parquet(path, ["question_id", *USAGE.names])
         except FileNotFoundError:  # superseded since it was listed
             continue
-        if rows.num_columns > 1:
-            parts.append(rows.append_column("model", pa.repeat(model, rows.num_rows)))
+        parts.append(rows.append_column("model", pa.repeat(model, rows.num_rows)))
     return pa.concat_tables(parts, promote_options="default").replace_schema_metadata()
 
 
