@@ -30,7 +30,7 @@ _OF_METHODS = (
 _OF_MODELS = ("model", "mean_cost", "cost_unit", "accuracy", "ci_low", "ci_high", "n")
 
 
-@experiment(kinds={"python"}, code_version="2")
+@experiment(kinds={"python"}, code_version="1")
 def cost_curve(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is a method at a cost weight, or a single model; `cost_summary` has what each method saves."""
     served = load_serving(workspace)

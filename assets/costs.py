@@ -63,7 +63,7 @@ class Costs:
 
 def model_costs(workspace: Workspace, predictors: Mapping[str, CostPredictor] | None = None) -> Costs:
     """US$ that a question costs: what answers took on average, where `predictors` know it, or else a question of
-    typical length. Billions of parameters where fewer models have known US$ than a size."""
+    typical length. Billions of parameters where answers say it of no two models, and fewer have a price than a size."""
     labels = model_labels(workspace)
     prices = {
         m.model: (m.price_input, m.price_output)
@@ -74,7 +74,7 @@ def model_costs(workspace: Workspace, predictors: Mapping[str, CostPredictor] | 
     typical = {m: (INPUT_TOKENS * price[0] + OUTPUT_TOKENS * price[1]) / 1e6 for m, price in prices.items()}
     measured = _measured_means(predictors, prices) if predictors else {}
     dollars = typical | measured
-    if len(dollars) < len(sizes):
+    if len(measured) < 2 and len(dollars) < len(sizes):
         return Costs(PARAMETERS, sizes)
     return Costs(DOLLARS, dollars, predictors or {}, prices) if measured else Costs(DOLLARS, dollars)
 

@@ -16,7 +16,7 @@ from .workspace import Workspace
 TITLE = "Which model should a question go to?"
 
 
-@experiment(kinds={"python"}, code_version="4")
+@experiment(kinds={"python"}, code_version="3")
 def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is one way to choose a model for each test question of a benchmark; `routes` has every choice."""
     served = load_serving(workspace)

@@ -47,7 +47,8 @@ class CostPredictor:
     scale: np.ndarray  # (L,)
     weights: np.ndarray  # (L + 1, M), the last is the intercept
     correction: np.ndarray  # (M,): the logarithm's mean is not the mean's logarithm
-    highest: np.ndarray  # (M,): no prediction from form exceeds what was seen
+    lowest: np.ndarray  # (M,): no prediction from form is below or above what was seen, however odd the text
+    highest: np.ndarray  # (M,)
 
     @classmethod
     def fit(cls, amounts: np.ndarray, questions: Questions, splits: np.ndarray, models: tuple[str, ...]) -> Self | None:
@@ -78,6 +79,7 @@ class CostPredictor:
             scale=scale,
             weights=_regress(seen, means, (asked.lexical - centre) / scale),
             correction=np.ones(len(models)),
+            lowest=np.where(known, seen, np.inf).min(0),
             highest=np.where(known, seen, 0).max(0),
         )
         by_form = np.where(known, fitted.predict_by(FORM, asked), 0).sum(0)
@@ -95,7 +97,7 @@ class CostPredictor:
         if way == FORM:
             features = (questions.lexical - self.centre) / self.scale
             relative = np.expm1(np.clip(features @ self.weights[:-1] + self.weights[-1], 0, 50))
-            return np.minimum(relative * self.means * self.correction, self.highest)
+            return np.clip(relative * self.means * self.correction, self.lowest, self.highest)
         if way == MEAN or questions.benchmarks is None:
             return np.repeat(self.means[None], len(questions), axis=0)
         row = {name: at for at, name in enumerate(self.categories)}
