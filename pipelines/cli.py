@@ -34,11 +34,14 @@ from .settings import DEMO_REGISTRY
 from .terminal import CommandError, command, open_home, out, table_of, write_csv
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from embedder.router import Choice, Router
 
     from .chain import Again
 
 SCORE = "Sorted by score: probability and the model's rate on such questions, averaged as log-odds{cost}."
+OFTEN = 0.1  # share of questions that lack what they speak of: complete multiple-choice questions have .001
 BATCH = 64  # questions that `route` encodes between two steps of its bar
 
 
@@ -236,6 +239,23 @@ def import_(
         f"in {summary.benchmarks} benchmarks.\nNext: {command()} run",
         soft_wrap=True,
         highlight=False,
+    )
+    if warning := _warning(summary.lacking):
+        out.print(warning, soft_wrap=True, highlight=False, markup=False)
+
+
+def _warning(lacking: Mapping[str, tuple[int, int]]) -> str | None:
+    """Of benchmarks whose questions often lack what they speak of; most such questions do not say so."""
+    often = {name: counts for name, counts in lacking.items() if counts[0] >= OFTEN * counts[1]}
+    if not often:
+        return None
+    names = sorted(often, key=lambda name: -often[name][0] / often[name][1])
+    several = f" and {len(names) - 3} more benchmarks" if len(names) > 3 else ""
+    found, asked = (sum(counts) for counts in zip(*often.values(), strict=True))
+    return (
+        f"Warning: {found / asked:.0%} of the {asked:,} questions of {', '.join(names[:3])}{several} ask to choose "
+        "among options, or speak of a picture, that their text does not show. Put all that the models were shown into "
+        "the column prompt: forecasts are better for it (docs/import.md)."
     )
 
 

@@ -286,6 +286,22 @@ def test_import_says_what_it_brought_and_the_same_again_changes_nothing(
     assert listing(used_home) == before
 
 
+def test_import_warns_of_texts_that_lack_what_they_speak_of(
+    used_home: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDLLM_HOME", str(tmp_path / "home"))
+    header = "prompt_id,model_name,category,label,prompt\n"
+    cut = "1,m,fruit,1,Which of the following is a fruit?\n2,m,fruit,1,Is an apple a fruit?\n"
+    (tmp_path / "cut.csv").write_text(header + cut + "3,m,sums,1,What is 1 plus 1?\n")
+    told = invoke("import", tmp_path / "cut.csv").stdout
+    assert "Warning: 50% of the 2 questions of fruit ask to choose among options, or speak of a picture, that" in told
+    whole = cut.replace(
+        "Which of the following is a fruit?", '"Which of the following is a fruit?\nA. apple\nB. brick"'
+    )
+    (tmp_path / "whole.csv").write_text(header + whole)
+    assert "Warning" not in invoke("import", tmp_path / "whole.csv").stdout
+
+
 def test_import_refuses_the_names_that_the_registry_refuses(used_home: Path, invoke: Invoke, tmp_path: Path) -> None:
     before = listing(used_home)
     names = (("m", "all"), ("a...b", "law"), ("x" * 241, "law"), ("n ", "law"), ("Elm", "法律/<b>"), ("elm", "law"))

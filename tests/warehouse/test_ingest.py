@@ -501,3 +501,13 @@ def test_an_answer_with_two_costs_is_refused(lake: Lake, published):
         bring(lake, published(rows, cost=[1, 1, 1, 1, 2, 1]))
     told = "1 pairs of prompt_id and model_name with two values of cost (10 and org__m in rows 1 and 5)"
     assert refused.value.problems == (told.replace("org__m", "org/m"),)
+
+
+def test_questions_that_lack_what_they_speak_of_are_counted_by_benchmark(lake: Lake, published):
+    rows = [
+        (1, "m", 1, "whole", "Which of the following is a fruit?\nA. apple\nB. brick"),
+        (2, "m", 1, "cut", "Which of the following is a fruit?"),
+        (3, "m", 1, "cut", "What is 2 plus 2?"),
+        (3, "n", 1, "cut", "What is 2 plus 2?"),
+    ]
+    assert bring(lake, published(rows)).lacking == {"cut": (1, 2), "whole": (0, 1)}
