@@ -62,7 +62,7 @@ def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
         workspace, matrix, questions, encoder=encoder, version=version, data_version=data_version
     )
     # On every run: what answers cost may have become known since the version was fitted.
-    save_question_costs(workspace.embedders / version, fit_question_costs(workspace, matrix, questions))
+    costs = save_question_costs(workspace.embedders / version, fit_question_costs(workspace, matrix, questions))
     vectors = fitted.model_embeddings
     assert vectors is not None, "the method that serves has embeddings"
     known = np.asarray(np.isfinite(vectors).all(axis=1))  # a model without training answers has none
@@ -83,7 +83,12 @@ def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
             "drift_predictions": _rounded(info.drift_predictions),
             "folder": dg.MetadataValue.path(str(workspace.embedders / version)),
             "map": dg.MetadataValue.md(markdown(model_map(vectors[known], [families.get(n) for n in names]))),
-            **wrote(workspace, workspace.embedders / served, workspace.lake.table_path("model_embeddings", served)),
+            **wrote(
+                workspace,
+                workspace.embedders / served,
+                workspace.lake.table_path("model_embeddings", served),
+                *([costs] if costs else []),
+            ),
             **described("embedder", workspace),  # which version serves: it is only known now
         },
         # What comes next evaluates the version that serves, which after a rollback is another than the data's.

@@ -156,11 +156,12 @@ def _ratio(above: np.ndarray, below: np.ndarray, otherwise: float) -> np.ndarray
     return np.divide(above, below, out=result, where=below > 0)
 
 
-def save_question_costs(folder: Path, predictors: Mapping[str, CostPredictor]) -> None:
-    """Into the folder of an embedder, by the name of the amount; replaces what was there, with none removes it."""
+def save_question_costs(folder: Path, predictors: Mapping[str, CostPredictor]) -> Path | None:
+    """Into the folder of an embedder, by the name of the amount; replaces what was there, with none removes it. Returns
+    the file that there is."""
     if not predictors:
         (folder / FILE).unlink(missing_ok=True)
-        return
+        return None
     arrays, words = {}, {}
     for amount, predictor in predictors.items():
         values = {field.name: getattr(predictor, field.name) for field in fields(predictor)}
@@ -169,6 +170,7 @@ def save_question_costs(folder: Path, predictors: Mapping[str, CostPredictor]) -
     described = {"predictors": words, "sha256": _digest(arrays)}
     # Under one key: the order of several differs from write to write.
     write_file(folder / FILE, tensor_bytes(arrays, {"described": json.dumps(described)}))
+    return folder / FILE
 
 
 def load_question_costs(folder: Path) -> dict[str, CostPredictor]:
