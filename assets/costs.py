@@ -72,14 +72,20 @@ def model_costs(workspace: Workspace, predictors: Mapping[str, CostPredictor] | 
     }
     sizes = {m.model: m.size_b for m in labels if m.size_b is not None}
     typical = {m: (INPUT_TOKENS * price[0] + OUTPUT_TOKENS * price[1]) / 1e6 for m, price in prices.items()}
-    measured = _measured_means(predictors, prices) if predictors else {}
+    known = predictors or {}
+    charged = {name: predictor for name, predictor in known.items() if name == "cost"}
+    measured = _measured_means(known, prices)
+    if measured.keys() == _measured_means(charged, prices).keys():
+        known = charged  # tokens tell nothing more
     dollars = typical | measured
     if len(measured) < 2 and len(dollars) < len(sizes):
         return Costs(PARAMETERS, sizes)
-    return Costs(DOLLARS, dollars, predictors or {}, prices) if measured else Costs(DOLLARS, dollars)
+    return Costs(DOLLARS, dollars, known, prices) if measured else Costs(DOLLARS, dollars)
 
 
 def _measured_means(predictors: Mapping[str, CostPredictor], prices: Prices) -> dict[str, float]:
+    if not predictors:
+        return {}
     models = next(iter(predictors.values())).models
     means = in_dollars({name: predictor.means[None] for name, predictor in predictors.items()}, models, prices)[0]
     return {model: float(mean) for model, mean in zip(models, means, strict=True) if not np.isnan(mean)}

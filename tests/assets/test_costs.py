@@ -110,7 +110,10 @@ def test_dollars_that_answers_took_are_predicted_by_category(
     workspace: Workspace, tmp_path: Path, encoder: Any, materialize: Callable[..., dict[str, Any]]
 ) -> None:
     """Oak's are not known, nor is a price of it."""
-    dollars = {"cost": lambda number, model: (0.03 if number % 2 else 0.01) if model == "elm" else ""}
+    dollars = {
+        "cost": lambda number, model: (0.03 if number % 2 else 0.01) if model == "elm" else "",
+        "tokens_in": lambda number, model: 7,
+    }
     import_results(workspace.lake, str(imported(tmp_path, **dollars)), benchmark_of=str)
     costs = predicted(workspace, materialize)
     assert costs == Costs("US$", {"elm": pytest.approx(0.02, rel=0.1)})
