@@ -8,7 +8,7 @@ import dagster as dg
 
 from embedder.downstream.cost import cost_quality
 
-from .costs import PARAMETERS, model_costs
+from .costs import PARAMETERS, model_costs, question_costs
 from .figures.costs import cost_quality_curves
 from .recording import experiment, record
 from .sections import Picture, Section, of_serving, refused
@@ -34,7 +34,7 @@ _OF_MODELS = ("model", "mean_cost", "cost_unit", "accuracy", "ci_low", "ci_high"
 def cost_curve(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is a method at a cost weight, or a single model; `cost_summary` has what each method saves."""
     served = load_serving(workspace)
-    costs = model_costs(workspace)
+    costs = model_costs(workspace, served.question_costs)
     curve, summary = cost_quality(
         served.matrix,
         served.val_forecast.routing_scores,
@@ -42,6 +42,7 @@ def cost_curve(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
         served.version,
         costs=costs.by_model,
         cost_unit=costs.unit,
+        question_costs=question_costs(workspace, costs, served.matrix, served.questions),
         seed=workspace.seed,
     )
     return record(
@@ -63,7 +64,7 @@ def section(workspace: Workspace) -> Section:
     alt = "accuracy by mean cost of a question: router, baselines and single models"
     return Section(
         TITLE,
-        f"{_saving(curve, summary)} {_areas(curve, summary)}",
+        f"{_saving(curve, summary)} {_areas(curve, summary)}{_measured(summary[0])}",
         [Picture(cost_quality_curves(curve), alt)],
         [
             [{name: row[name] for name in _OF_METHODS} for row in summary],
@@ -78,7 +79,7 @@ def _saving(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> str:
     """What the router costs where it is to be as good as the single best model."""
     ours = next(row for row in summary if row["method"] == "router")
     best = next(row for row in curve if row["method"] == "best_single" and row["cost_weight"] == 0)
-    known = "size" if ours["cost_unit"] == PARAMETERS else "price"
+    known = "size" if ours["cost_unit"] == PARAMETERS else "price" if ours["predicted_by"] is None else "cost"
     pool = f"Among the {ours['models']} models whose {known} is known, the router"
     single = f"the single best model, which answers {best['accuracy']:.1%}"
     if ours["reason"] is not None:
@@ -92,6 +93,18 @@ def _saving(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> str:
         return f"{found}; beside it stands {single} and is free."
     interval = "" if low is None else f" (95% interval {low:.0%} to {high:.0%})"
     return f"{found} at {share:.0%} of the cost{interval} of {single}."
+
+
+def _measured(summary: dict[str, Any]) -> str:
+    """Whose costs these are, where answers say what they took."""
+    if summary["predicted_by"] is None:
+        return ""
+    way = {"mean": "its mean", "category": "its mean in the question's category", "form": "the form of the text"}
+    told = way.get(summary["predicted_by"], summary["predicted_by"])
+    return (
+        f" What a model will cost for a question is predicted by {told}; what is counted as spent was measured for "
+        f"{summary['measured']:.0%} of the answers."
+    )
 
 
 def _areas(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> str:

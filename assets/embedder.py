@@ -21,6 +21,7 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 from warehouse.publish import publish
 
+from .costs import fit_question_costs
 from .figures.maps import model_map
 from .figures.style import markdown
 from .inputs import correctness, described_questions, encoder_in_use
@@ -50,6 +51,8 @@ CODE_VERSION = "3"  # another one fits anew, even on the same data
 def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is the embedding of one model: what its log-odds of a right answer are made of, fitted on the training
     questions, on the axes of the version before. A new version serves from now on."""
+    from embedder.question_costs import save_question_costs
+
     data_version, encoder = workspace.lake.state(), encoder_in_use(workspace).name
     with mending(workspace):
         matrix = correctness(workspace)
@@ -58,6 +61,8 @@ def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     fitted, info = _kept(workspace.embedders / version) or _fit(
         workspace, matrix, questions, encoder=encoder, version=version, data_version=data_version
     )
+    # On every run: what answers cost may have become known since the version was fitted.
+    costs = save_question_costs(workspace.embedders / version, fit_question_costs(workspace, matrix, questions))
     vectors = fitted.model_embeddings
     assert vectors is not None, "the method that serves has embeddings"
     known = np.asarray(np.isfinite(vectors).all(axis=1))  # a model without training answers has none
@@ -78,7 +83,12 @@ def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
             "drift_predictions": _rounded(info.drift_predictions),
             "folder": dg.MetadataValue.path(str(workspace.embedders / version)),
             "map": dg.MetadataValue.md(markdown(model_map(vectors[known], [families.get(n) for n in names]))),
-            **wrote(workspace, workspace.embedders / served, workspace.lake.table_path("model_embeddings", served)),
+            **wrote(
+                workspace,
+                workspace.embedders / served,
+                workspace.lake.table_path("model_embeddings", served),
+                *([costs] if costs else []),
+            ),
             **described("embedder", workspace),  # which version serves: it is only known now
         },
         # What comes next evaluates the version that serves, which after a rollback is another than the data's.

@@ -6,7 +6,7 @@ import dagster as dg
 
 from embedder.downstream.routing import route
 
-from .costs import model_costs
+from .costs import model_costs, question_costs
 from .figures.bars import interval_bars
 from .recording import experiment, record
 from .sections import Picture, Section, of_serving, refused, rows
@@ -20,13 +20,15 @@ TITLE = "Which model should a question go to?"
 def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """A row is one way to choose a model for each test question of a benchmark; `routes` has every choice."""
     served = load_serving(workspace)
-    costs = model_costs(workspace)
+    costs = model_costs(workspace, served.question_costs)
+    each = question_costs(workspace, costs, served.matrix, served.questions)
     summary, routes = route(
         served.matrix,
         served.test_forecast,
         served.version,
         costs=costs.by_model,
         cost_unit=costs.unit,
+        spent=each and each.spent,
         seed=workspace.seed,
     )
     overall = [r for r in summary.to_pylist() if r["benchmark"] == "all" and r["accuracy"] is not None]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from .workspace import Workspace
 
 if TYPE_CHECKING:
     from embedder.predictor import Forecast, Predictor
+    from embedder.question_costs import CostPredictor
     from embedder.router import Router
 
 
@@ -35,6 +37,7 @@ class Serving:
     embedder: Predictor
     matrix: CorrectnessMatrix
     questions: Questions
+    question_costs: Mapping[str, CostPredictor] = field(default_factory=dict)  # by column of warehouse.answers.USAGE
 
     @property
     def embeddings(self) -> npt.NDArray[np.float32]:
@@ -99,7 +102,8 @@ def serving_state(workspace: Workspace) -> ServingState:
 
 
 def open_router(workspace: Workspace) -> Router:
-    """The router on the serving embedder and the models onboarded to it, with what each model costs.
+    """The router on the serving embedder and the models onboarded to it, with what each model costs: for each question,
+    where answers say what they took.
 
     Raises:
         NoEmbedder: none was fitted yet.
@@ -107,13 +111,16 @@ def open_router(workspace: Workspace) -> Router:
         StoreError: its files are damaged, or it was fitted on another encoder's vectors.
     """
     from embedder.onboarded import load_extended
+    from embedder.question_costs import load_question_costs
     from embedder.router import Router
     from embedder.store import load_embedder
 
     folder = workspace.embedders / serving_version(workspace)
     encoder = encoder_in_use(workspace)
     fitted, _ = load_embedder(folder, encoder=encoder.name)
-    return Router(load_extended(folder, fitted), encoder, model_costs(workspace).by_model)
+    extended, costs = load_extended(folder, fitted), model_costs(workspace, load_question_costs(folder))
+    predict = partial(costs.predict, models=extended.models) if costs.predictors else None
+    return Router(extended, encoder, costs.by_model, predict)
 
 
 @dataclass(frozen=True)
@@ -128,10 +135,12 @@ class ServingState:
 
 @lru_cache(maxsize=1)
 def _read(state: ServingState) -> Serving:
+    from embedder.question_costs import load_question_costs
     from embedder.store import load_embedder
 
-    fitted, _ = load_embedder(state.workspace.embedders / state.version, encoder=state.encoder)
+    folder = state.workspace.embedders / state.version
+    fitted, _ = load_embedder(folder, encoder=state.encoder)
     # After a rollback, models have answers that the version in use does not know.
     matrix = correctness(state.workspace).of_models(fitted.models)
     questions = described_questions(state.workspace, matrix, state.encoder)
-    return Serving(state.version, fitted, matrix, questions)
+    return Serving(state.version, fitted, matrix, questions, load_question_costs(folder))

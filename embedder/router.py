@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isnan
 from typing import NamedTuple, Protocol
 
@@ -22,13 +22,15 @@ class TextEncoder(Protocol):
 
 class Choice(NamedTuple):
     """A model, the probability that it answers the question correctly, the score it was ranked by, and the 95% interval
-    of the probability (None where the embedder does not know how sure it is)."""
+    of the probability (None where the embedder does not know how sure it is). `cost` is what the question is predicted
+    to cost, None where costs by question are not known."""
 
     model: str
     probability: float
     score: float
     low: float | None = None
     high: float | None = None
+    cost: float | None = None
 
 
 class UnknownModel(ValueError):
@@ -39,13 +41,21 @@ class Router:
     """Ranks models for questions.
 
     `encoder` must be the one whose vectors `embedder` was fitted on (`load_embedder(folder, encoder=...)` checks it).
-    `costs` are what a question costs by model, in any one unit.
+    `costs` are what a question costs by model, in any one unit; `question_costs`, where given, tells instead what each
+    of n questions will cost each model, (n, M) in that unit, NaN where it is not known.
     """
 
-    def __init__(self, embedder: Predictor, encoder: TextEncoder, costs: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        embedder: Predictor,
+        encoder: TextEncoder,
+        costs: Mapping[str, float] | None = None,
+        question_costs: Callable[[Questions], np.ndarray] | None = None,
+    ) -> None:
         self.embedder = embedder
         self.encoder = encoder
         self.costs = costs or {}
+        self.question_costs = question_costs
         self._column = {name: column for column, name in enumerate(embedder.models)}
         self._all = self._columns(None, ())
 
@@ -69,12 +79,14 @@ class Router:
         if isinstance(questions, str):
             raise TypeError("rank takes a list of questions; put the one question into a list")
         columns = self._all if models is None and not without else self._columns(models, without)
-        forecast = self.embedder.forecast(self._described(questions))
+        asked = self._described(questions)
+        forecast = self.embedder.forecast(asked)
         scores = forecast.routing_scores[:, columns]
+        costs = None if self.question_costs is None else self.question_costs(asked)
         if cost_weight:
-            scores = scores - cost_weight * self._costs(columns)
+            scores = scores - cost_weight * self._costs(columns, costs)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        return self._choices(forecast, columns[best], scores[np.arange(len(best))[:, None], best])
+        return self._choices(forecast, columns[best], scores[np.arange(len(best))[:, None], best], costs)
 
     def _described(self, questions: Sequence[str]) -> Questions:
         texts = np.array(questions, object)
@@ -93,27 +105,35 @@ class Router:
             raise UnknownModel("no models to choose from: name at least one, or leave models out for all")
         return np.array([self._column[name] for name in wanted])
 
-    def _costs(self, columns: np.ndarray) -> np.ndarray:
+    def _costs(self, columns: np.ndarray, predicted: np.ndarray | None) -> np.ndarray:
+        """(n or 1, models) of the models in these columns; `predicted` (n, M) are those of the questions."""
         names = [self.embedder.models[column] for column in columns]
-        if missing := [name for name in names if name not in self.costs]:
+        by_model = np.array([[self.costs.get(name, np.nan) for name in names]])
+        costs = by_model if predicted is None else predicted[:, columns]
+        if (missing := np.isnan(costs).any(axis=0)).any():
+            name = names[missing.argmax()]
             raise UnknownModel(
-                f"the cost of {missing[0]!r} is not known: give its price or size, or leave it out of the choice"
+                f"the cost of {name!r} is not known: give its price or size, or leave it out of the choice"
             )
-        return np.array([self.costs[name] for name in names])
+        return costs
 
-    def _choices(self, forecast: Forecast, best: np.ndarray, scores: np.ndarray) -> list[list[Choice]]:
-        """`best` (n, top) are columns, `scores` theirs."""
-        interval = forecast.interval() or (np.full_like(forecast.probabilities, np.nan),) * 2
+    def _choices(
+        self, forecast: Forecast, best: np.ndarray, scores: np.ndarray, costs: np.ndarray | None
+    ) -> list[list[Choice]]:
+        """`best` (n, top) are columns, `scores` theirs; `costs` (n, M)."""
+        unknown = np.full_like(forecast.probabilities, np.nan)
+        interval = forecast.interval() or (unknown, unknown)
         rows = np.arange(len(best))[:, None]
-        values = [array[rows, best].tolist() for array in (forecast.probabilities, *interval)]
+        told = (forecast.probabilities, *interval, unknown if costs is None else costs)
+        values = [array[rows, best].tolist() for array in told]
         return [
             [
-                Choice(self.embedder.models[column], p, score, *_ends(low, high))
-                for column, score, p, low, high in zip(*row, strict=True)
+                Choice(self.embedder.models[column], p, score, *map(_known, (low, high, cost)))
+                for column, score, p, low, high, cost in zip(*row, strict=True)
             ]
             for row in zip(best.tolist(), scores.tolist(), *values, strict=True)
         ]
 
 
-def _ends(low: float, high: float) -> tuple[float | None, float | None]:
-    return (None, None) if isnan(low) else (low, high)
+def _known(value: float) -> float | None:
+    return None if isnan(value) else value

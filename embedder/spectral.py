@@ -225,9 +225,10 @@ class SpectralEmbedder(Predictor):
 
     def _all_variances(self, compared: Compared) -> torch.Tensor:
         """(n, k): what is not known of a question along each direction, as a variance of log-odds. How near it is to the
-        mean of the others tells nothing of it, as the biases have taken all that such questions have in common."""
+        mean of the others counts half as seen: what they have in common is in the biases, and so is less well known."""
         amplitude = self._familiarity(compared).square()
-        return self._variances(compared, 1 - amplitude * compared.features.square().sum(1))
+        seen = compared.features.square().sum(1) + compared.nearness.square() / 2
+        return self._variances(compared, 1 - amplitude * seen.clamp_max(1))
 
     def _unseen(self, compared: Compared) -> torch.Tensor:
         """(n,) share of a question's kernel that the training questions do not see."""

@@ -34,11 +34,14 @@ from .settings import DEMO_REGISTRY
 from .terminal import CommandError, command, open_home, out, table_of, write_csv
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from embedder.router import Choice, Router
 
     from .chain import Again
 
 SCORE = "Sorted by score: probability and the model's rate on such questions, averaged as log-odds{cost}."
+OFTEN = 0.1  # share of questions that lack what they speak of: complete multiple-choice questions have .001
 BATCH = 64  # questions that `route` encodes between two steps of its bar
 
 
@@ -237,6 +240,23 @@ def import_(
         soft_wrap=True,
         highlight=False,
     )
+    if warning := _warning(summary.lacking):
+        out.print(warning, soft_wrap=True, highlight=False, markup=False)
+
+
+def _warning(lacking: Mapping[str, tuple[int, int]]) -> str | None:
+    """Of benchmarks whose questions often lack what they speak of; most such questions do not say so."""
+    often = {name: counts for name, counts in lacking.items() if counts[0] >= OFTEN * counts[1]}
+    if not often:
+        return None
+    names = sorted(often, key=lambda name: -often[name][0] / often[name][1])
+    several = f" and {len(names) - 3} more benchmarks" if len(names) > 3 else ""
+    found, asked = (sum(counts) for counts in zip(*often.values(), strict=True))
+    return (
+        f"Warning: {found / asked:.0%} of the {asked:,} questions of {', '.join(names[:3])}{several} ask to choose "
+        "among options, or speak of a picture, that their text does not show. Put all that the models were shown into "
+        "the column prompt: forecasts are better for it (docs/import.md)."
+    )
 
 
 class Format(StrEnum):
@@ -288,8 +308,8 @@ def route(
         float,
         typer.Option(
             min=0,
-            help="How much of the routing score a unit of cost is worth: a US$ a question, at the models' prices, or a "
-            "billion parameters where more models have a known size than a price.",
+            help="How much of the routing score a unit of cost is worth: a US$ that the question will cost, by what "
+            "answers took or the models' prices, or a billion parameters where more models have a known size.",
         ),
     ] = 0,
 ) -> None:
@@ -340,22 +360,31 @@ def _ranked(router: Router, questions: list[str], wanted: dict[str, Any]) -> lis
 def _choices(choices: list[Choice]) -> Table:
     """A row a model."""
     table = Table(Column("model", no_wrap=True), "score", "probability of a correct answer", "95% interval")
+    if costs := any(choice.cost is not None for choice in choices):
+        table.add_column("US$", no_wrap=True)
     for choice in choices:
-        table.add_row(choice.model, f"{choice.score:.3f}", f"{choice.probability:.3f}", _interval(choice))
+        row = [choice.model, f"{choice.score:.3f}", f"{choice.probability:.3f}", _interval(choice)]
+        table.add_row(*row, *([_cost(choice)] if costs else []))
     return table
 
 
 def _routes(questions: list[str], ranked: list[list[Choice]]) -> Table:
     """A row a question: the model to ask and, where more are wanted, those that come next."""
     table = Table("question", "model", "score", "probability of a correct answer", "95% interval")
+    if costs := any(choices[0].cost is not None for choices in ranked):
+        table.add_column("US$", no_wrap=True)
     if several := any(len(choices) > 1 for choices in ranked):
         table.add_column("then, with score")
     for question, (first, *others) in zip(questions, ranked, strict=True):
         shown = question if len(question) <= 60 else f"{question[:59]}…"
         then = ", ".join(f"{choice.model} {choice.score:.3f}" for choice in others)
         row = [shown, first.model, f"{first.score:.3f}", f"{first.probability:.3f}", _interval(first)]
-        table.add_row(*row, *([then] if several else []))
+        table.add_row(*row, *([_cost(first)] if costs else []), *([then] if several else []))
     return table
+
+
+def _cost(choice: Choice) -> str:
+    return "not known" if choice.cost is None else f"{choice.cost:.2g}"
 
 
 def _interval(choice: Choice) -> str:

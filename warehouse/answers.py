@@ -22,6 +22,7 @@ __all__ = [
     "RESPONSES",
     "RESPONSE_PART",
     "SOURCES",
+    "USAGE",
     "Written",
     "accuracy_of",
     "evaluation_table",
@@ -30,6 +31,7 @@ __all__ = [
     "lasting",
     "merged_answers",
     "read_responses",
+    "read_usage",
     "response_part_metadata",
 ]
 
@@ -42,7 +44,16 @@ RESPONSE_PART = pa.schema(
         "task": pa.string(),
     }
 )
-"""Columns of lake/responses/benchmark=<b>/model=<m>/part.parquet."""
+"""Columns of lake/responses/benchmark=<b>/model=<m>/part.parquet, followed by those of USAGE that say something."""
+
+USAGE = pa.schema(
+    {
+        "tokens_in": pa.int64(),
+        "tokens_out": pa.int64(),
+        "cost": pa.float64(),  # US$
+    }
+)
+"""What an answer took, null where that is not known. A file of which nothing is known has none of these columns."""
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 RESPONSES = pa.schema(
@@ -178,6 +189,23 @@ def read_responses(folder: Path) -> pa.Table:
     with ThreadPoolExecutor() as pool:
         parts = list(pool.map(part, pairs))
     return pa.concat_tables(parts) if parts else RESPONSES.empty_table()
+
+
+def read_usage(folder: Path) -> pa.Table:
+    """What answers under `folder` (lake/responses) took: question_id, model, and the columns of USAGE. Answers in files
+    that know nothing of it are left out."""
+    schema = pa.schema([("question_id", pa.string()), ("model", pa.string()), *USAGE])
+    parts = [schema.empty_table()]
+    for benchmark, model in pairs_in(folder):
+        path = file_of(folder, benchmark, model)
+        try:
+            if not read_parquet(path, USAGE.names).num_columns:
+                continue
+            rows = read_parquet(path, ["question_id", *USAGE.names])
+        except FileNotFoundError:  # superseded since it was listed
+            continue
+        parts.append(rows.append_column("model", pa.repeat(model, rows.num_rows)))
+    return pa.concat_tables(parts, promote_options="default").replace_schema_metadata()
 
 
 def _constant(names: list[str], name: str, rows: int) -> pa.DictionaryArray:

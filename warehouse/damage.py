@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from warehouse.answers import RESPONSE_PART, SOURCES
+from warehouse.answers import RESPONSE_PART, SOURCES, USAGE
 from warehouse.errors import CorruptFileError
 from warehouse.failures import read_failure
 from warehouse.files import metadata_of, read_parquet, replacing
@@ -160,7 +160,8 @@ def _missing_questions(lake: Path) -> Iterator[Damage]:
 
 def _check_answers(path: Path) -> None:
     table = read_parquet(path)
-    if table.column_names != RESPONSE_PART.names or not metadata_of(table.schema).keys() >= _METADATA:
+    needed = [name for name in table.column_names if name not in USAGE.names]
+    if needed != RESPONSE_PART.names or not metadata_of(table.schema).keys() >= _METADATA:
         raise CorruptFileError(path, "it holds something else")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from warehouse.answers import RESPONSE_PART, SOURCES, response_part_metadata
+from warehouse.answers import RESPONSE_PART, SOURCES, USAGE, response_part_metadata
 from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.files import read_parquet, write_parquet
 from warehouse.labels import read_labels
 from warehouse.lake import Lake
 from warehouse.published import Answers, NameFault, Published, open_scratch, read_published
 from warehouse.questions import QUESTION_PART, merge_questions, question_ids, split_of
+from warehouse.shown import lacks_what_it_speaks_of
 from warehouse.sources import Source, digest_of, find_source
 from warehouse.staging import Staging
 from warehouse.tables import checked_file
@@ -59,6 +60,7 @@ class ImportSummary:
     questions: int
     benchmarks: int
     changed: bool  # False: the lake held all of it already
+    lacking: Mapping[str, tuple[int, int]]  # by benchmark: questions that lack what they speak of, and all questions
 
 
 def import_results(
@@ -122,6 +124,7 @@ def import_results(
         questions=published.questions,
         benchmarks=len(benchmarks),
         changed=incoming.changed,
+        lacking=incoming.lacking,
     )
 
 
@@ -136,6 +139,7 @@ class _Incoming:
         self._part = hashlib.sha256(source.name.encode()).hexdigest()[:16]
         self.changed = False
         self.brought: set[tuple[str, str]] = set()
+        self.lacking: dict[str, tuple[int, int]] = {}
         self.contradictions: list[str] = []
 
     def refuse_case_twins(self) -> None:
@@ -168,6 +172,8 @@ class _Incoming:
 
     def stage_benchmark(self, benchmark: str) -> None:
         described = self._described(benchmark)
+        texts = described["text"].to_pylist()
+        self.lacking[benchmark] = sum(map(lacks_what_it_speaks_of, texts)), len(texts)
         path = self.lake.questions_path(benchmark)
         stored = read_parquet(path) if path.exists() else None
         try:
@@ -286,15 +292,22 @@ class _Incoming:
 
 
 def _response_part(answers: Answers, described: pa.Table) -> pa.Table:
-    """RESPONSE_PART: the score of a published answer is its label."""
+    """RESPONSE_PART and what is known of USAGE: the score of a published answer is its label."""
     asked = described.select(["question_id", "doc_id", "task"]).take(pa.array(answers.questions))
     columns = {name: asked[name] for name in asked.column_names}
     columns |= {"correct": pa.array(answers.correct), "score": pa.array(answers.correct.astype(np.float64))}
-    return pa.table(columns, schema=RESPONSE_PART).combine_chunks()
+    part = pa.table(columns, schema=RESPONSE_PART)
+    for name, values in answers.usage.items():
+        unknown = np.isnan(values)
+        if not unknown.all():
+            part = part.append_column(USAGE.field(name), pa.array(values, mask=unknown).cast(USAGE.field(name).type))
+    return part.combine_chunks()
 
 
 def _union(stored: pa.Table, rows: pa.Table) -> pa.Table:
     """The stored answers, and those of `rows` to other questions."""
     known = set(stored["question_id"].to_pylist())
     new = rows.filter(pa.array([question not in known for question in rows["question_id"].to_pylist()]))
-    return pa.concat_tables([stored.replace_schema_metadata(), new]) if new.num_rows else stored
+    if not new.num_rows:
+        return stored
+    return pa.concat_tables([stored.replace_schema_metadata(), new], promote_options="default")

@@ -36,6 +36,7 @@ from warehouse.answers import (
     lasting,
     merged_answers,
     read_responses,
+    read_usage,
     response_part_metadata,
 )
 from warehouse.damage import NO_QUESTIONS, Damage, find_damage, find_new_damage, move_aside
@@ -158,6 +159,10 @@ class Lake:
     def responses(self) -> pa.Table:
         """All responses (RESPONSES), a row a question that a model was asked; by benchmark and model."""
         return read_responses(self.root / "responses")
+
+    def usage(self) -> pa.Table:
+        """The tokens and US$ that answers took (question_id, model, USAGE), where that is known."""
+        return read_usage(self.root / "responses")
 
     def questions(self) -> pa.Table:
         """All questions (QUESTIONS), by benchmark, task and doc_id."""

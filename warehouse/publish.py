@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from warehouse.database import open_draft, schema_digest, script
+from warehouse.database import literal, open_draft, schema_digest, script
 from warehouse.errors import WarehouseError, first_line
 from warehouse.files import locked, read_parquet, sync
 from warehouse.lake import Lake
@@ -169,10 +169,12 @@ def _load_superseded(connection: duckdb.DuckDBPyConnection, lake: Lake, name: st
 def _load_files(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence[Path]) -> None:
     if not paths:
         return
-    columns = ", ".join(_columns(connection, name))
+    columns = ", ".join(map(literal, _columns(connection, name)))
     try:
+        # Columns that none of the files has, or some have not, are null.
         connection.execute(
-            f"INSERT INTO {name} SELECT {columns} FROM read_parquet(?, {_HIVE})",
+            f"INSERT INTO {name} BY NAME SELECT COLUMNS(lambda name: name IN ({columns})) "
+            f"FROM read_parquet(?, {_HIVE}, union_by_name = true)",
             [[str(path) for path in paths]],
         )
     except duckdb.Error:

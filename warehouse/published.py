@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from warehouse.database import literal, open_database, script
+from warehouse.database import identifier, literal, open_database, script
 from warehouse.errors import ImportRefused
 from warehouse.questions import SPLITS
 from warehouse.sources import Source
@@ -39,6 +39,10 @@ CORRECT = """
 """
 """SQL: what a published label says; null where it is no label."""
 
+USAGE_COLUMNS = {"tokens_in": ("tokens_in", "prompt_tokens"), "tokens_out": ("tokens_out", "completion_tokens")}
+USAGE_COLUMNS |= {"cost": ("cost",)}
+"""What an answer took (warehouse.answers.USAGE), and the names that a column of it may have; the first one counts."""
+
 _FILE = 10**12  # `spot` = file number * _FILE + row: where a row stands, in one number
 
 
@@ -49,13 +53,15 @@ class Answers:
     model: str
     questions: npt.NDArray[np.int64]  # (n,), ascending row numbers of `Published.questions_of`
     correct: npt.NDArray[np.bool_]  # (n,)
+    usage: Mapping[str, npt.NDArray[np.float64]]  # by column of USAGE that the source has: (n,), NaN where not known
 
 
 class Published:
     """Checked results. Questions are numbered in the order of prompt_id, by value where all are numbers."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, usage: Collection[str]) -> None:
         self._connection = connection
+        self._usage = tuple(usage)
         self.models, self.questions, self.rows, self.duplicates = connection.sql("""
             SELECT (SELECT count(*) FROM model), (SELECT count(*) FROM prompt),
                 count(*), sum(copies - 1)::BIGINT
@@ -84,7 +90,7 @@ class Published:
     def answers_of(self, benchmark: str) -> Iterator[Answers]:
         """The answers to one benchmark, model by model."""
         rows = self._connection.sql(f"""
-            SELECT model, place, lowest = 1 AS correct
+            SELECT {", ".join(["model", "place", "lowest = 1 AS correct", *self._usage])}
             FROM graded
             JOIN place USING (prompt)
             WHERE benchmark = {literal(benchmark)}
@@ -93,7 +99,9 @@ class Published:
         models = self.model_names()
         starts = np.flatnonzero(np.diff(rows["model"], prepend=-1))
         for start, end in zip(starts, [*starts[1:], len(rows["model"])], strict=True):
-            yield Answers(models[rows["model"][start]], rows["place"][start:end], rows["correct"][start:end])
+            its = slice(start, end)
+            usage = {name: np.ma.filled(rows[name][its], np.nan) for name in self._usage}
+            yield Answers(models[rows["model"][start]], rows["place"][its], rows["correct"][its], usage)
 
     def model_names(self) -> list[str]:
         return [name for (name,) in self._connection.sql("SELECT model_name FROM model ORDER BY model").fetchall()]
@@ -133,7 +141,23 @@ def read_published(
     if reader.problems:
         raise ImportRefused(source.name, reader.problems)
     reader.load_texts()
-    return Published(connection)
+    return Published(connection, reader.usage)
+
+
+def _usage_columns(table: ImportedTable) -> dict[str, str]:
+    """By column of USAGE the table's own column of it."""
+    found = {name: [column for column in columns if column in table.columns] for name, columns in USAGE_COLUMNS.items()}
+    return {name: columns[0] for name, columns in found.items() if columns}
+
+
+def _usage_sql(name: str, column: str) -> str:
+    """Reads text as a number; what is none goes into the column of faults. NaN, as some tools write it, is nothing."""
+    said = f"nullif(nullif(lower(trim({identifier(column)})), ''), 'nan')"
+    number = f"TRY_CAST({said} AS DOUBLE)"
+    whole = "" if name == "cost" else f" AND {number} = trunc({number}) AND {number} < 1e15"
+    holds = f"({number} >= 0 AND isfinite({number}){whole})"
+    fault = f"CASE WHEN {said} IS NOT NULL AND {holds} IS NOT TRUE THEN {identifier(column)} END"
+    return f", CASE WHEN {holds} THEN {number} END AS {name}, {fault} AS {name}_fault"
 
 
 class _Reader:
@@ -157,7 +181,8 @@ class _Reader:
             raise ImportRefused(source.name, [f"{problem}; add it, or give a split table with --split"])
         self.checked = (*NEEDED, "split") if self.split_by_column else NEEDED
         for table in self.tables:
-            table.require(self.checked)
+            table.require([*self.checked, *_usage_columns(table).values()])
+        self.usage = [name for name in USAGE_COLUMNS if any(name in _usage_columns(table) for table in self.tables)]
         self.problems: list[str] = []
 
     def load_rows(self) -> None:
@@ -166,13 +191,15 @@ class _Reader:
             split = "nullif(split, '')" if self.split_by_column else "NULL"
             if self.split_by_file:
                 split = literal(file.split)
+            usage = _usage_columns(table)
             insert = f"""
-                INSERT INTO raw
-                SELECT {number} * {_FILE} + _row, nullif(prompt_id, ''), nullif(label, ''), {CORRECT},
-                    nullif({MODEL_NAME}, ''), nullif(category, ''),
-                    CASE WHEN prompt <> '' THEN hash(prompt) END, {split}
+                INSERT INTO raw BY NAME
+                SELECT {number} * {_FILE} + _row AS spot, nullif(prompt_id, '') AS prompt_id,
+                    nullif(label, '') AS label, {CORRECT} AS correct, nullif({MODEL_NAME}, '') AS model_name,
+                    nullif(category, '') AS category, CASE WHEN prompt <> '' THEN hash(prompt) END AS prompt,
+                    {split} AS split{"".join(_usage_sql(name, column) for name, column in usage.items())}
             """
-            table.execute(self.checked, f"{insert} FROM {{}}".format)
+            table.execute([*self.checked, *usage.values()], f"{insert} FROM {{}}".format)
         if self._rows("SELECT count(*) FROM raw") == [(0,)]:
             self.problems.append("it has no rows")
 
@@ -182,6 +209,10 @@ class _Reader:
         self._note_rows("the label is none of 0, 1, true, false", "label IS NOT NULL AND correct IS NULL", "label")
         if self.split_by_column:
             self._note_rows(f"the split is none of {', '.join(SPLITS)}", f"split NOT IN {SPLITS}", "split")
+        for name in self.usage:
+            called = " or ".join(sorted({c[name] for table in self.tables if name in (c := _usage_columns(table))}))
+            number = "number from 0 on" if name == "cost" else "whole number from 0 on"
+            self._note_rows(f"{called} is no {number}", f"{name}_fault IS NOT NULL", f"{name}_fault")
 
     def number_prompts(self) -> None:
         self.connection.execute(script("import_prompts"))
@@ -232,6 +263,17 @@ class _Reader:
             found = self._rows(script("import_contradictions"))
             examples = [f"{prompt_id} and {model} in {self._where(spots)}" for prompt_id, model, spots in found]
             self._note(f"{count} pairs of prompt_id and model_name with both labels", count, examples)
+        for name in self.usage:
+            found = self._rows(f"""
+                SELECT prompt_id, model_name, [arg_min(spot, {name}), arg_max(spot, {name})] AS spots
+                FROM raw
+                GROUP BY prompt_id, model_name
+                HAVING min({name}) < max({name})
+                ORDER BY min(spot)
+            """)
+            examples = [f"{prompt_id} and {model} in {self._where(sorted(spots))}" for prompt_id, model, spots in found]
+            what = f"{len(found)} pairs of prompt_id and model_name with two values of {name}"
+            self._note(what, len(found), examples[:EXAMPLES])
 
     def check_models(self, fault_of: NameFault) -> None:
         names = [name for (name,) in self._rows("SELECT model_name FROM model ORDER BY model")]

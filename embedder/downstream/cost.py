@@ -13,7 +13,7 @@ from embedder.matrix import CorrectnessMatrix
 
 from .routing import first_choice, rates_by_question
 
-__all__ = ["COST_CURVE", "COST_SUMMARY", "aiq", "cost_quality", "frontier"]
+__all__ = ["COST_CURVE", "COST_SUMMARY", "QuestionCosts", "aiq", "cost_quality", "frontier"]
 
 COST_CURVE = pa.schema(
     {
@@ -48,6 +48,8 @@ COST_SUMMARY = pa.schema(
         "cost_share": pa.float64(),
         "cost_share_low": pa.float64(),
         "cost_share_high": pa.float64(),
+        "predicted_by": pa.string(),
+        "measured": pa.float64(),
         "reason": pa.string(),
     }
 )
@@ -60,6 +62,21 @@ _Row = dict[str, str | int | float | bool | None]
 
 
 @dataclass(frozen=True)
+class QuestionCosts:
+    """What each of Q questions costs each of M models: `predicted` before it is asked, NaN of models whose cost is not
+    known, and `measured` afterwards, NaN where it was not. `predicted_by` tells how."""
+
+    predicted: np.ndarray
+    measured: np.ndarray
+    predicted_by: str
+
+    @property
+    def spent(self) -> np.ndarray:
+        """(Q, M): the predicted cost where none was measured."""
+        return np.where(np.isnan(self.measured), self.predicted, self.measured)
+
+
+@dataclass(frozen=True)
 class _Pool:
     """The models (M) whose cost is known, and what their answers to a split's questions (n) and their rates on the
     train split tell."""
@@ -67,12 +84,17 @@ class _Pool:
     asked: CorrectnessMatrix
     scores: Mapping[str, np.ndarray]  # by method (n, M) or (M,): what it ranks models by, between 0 and 1
     rates: np.ndarray  # (M,)
-    cost: np.ndarray  # (M,)
+    cost: np.ndarray  # (n, M), which choices are made by
+    spent: np.ndarray  # (n, M)
+    measured: float | None  # share of the answers whose cost was
 
     def sweep(self, method: str, weights: np.ndarray) -> _Sweep:
         picks = [first_choice(self.asked, self.scores[method] - w * self.cost, self.rates) for w in weights]
         chosen = np.stack(picks, axis=1)
-        return _Sweep(np.take_along_axis(self.asked.labels, chosen, axis=1).astype(np.float64), self.cost[chosen])
+        return _Sweep(
+            np.take_along_axis(self.asked.labels, chosen, axis=1).astype(np.float64),
+            np.take_along_axis(self.spent, chosen, axis=1),
+        )
 
 
 @dataclass(frozen=True)
@@ -113,10 +135,13 @@ def cost_quality(
     *,
     costs: Mapping[str, float],
     cost_unit: str,
+    question_costs: QuestionCosts | None = None,
     seed: int = 0,
 ) -> tuple[pa.Table, pa.Table]:
     """Tables `cost_curve` and `cost_summary`, from the routing scores of `embedder` (between 0 and 1) for the val and
-    test questions of `matrix`, and the `costs` of a question by model; models without one take no part.
+    test questions of `matrix`, and the `costs` of a question by model; models without one take no part. With
+    `question_costs` (of all questions and models of `matrix`) each question is sent by what it is predicted to cost,
+    and what is spent is what was measured.
 
     At a cost weight w each question goes to the model of the greatest score - w * cost among those that answered it:
     the score is the routing score (`router`), or the model's rate on the train split, on all of it (`best_single`,
@@ -131,18 +156,25 @@ def cost_quality(
     lack a model that answered one.
     """
     known = np.array([model in costs for model in matrix.models])
-    cost = np.array([costs[model] for model in matrix.models if model in costs])
-    row: _Row = {"embedder": embedder, "models": len(cost)}
-    test = _pool(matrix, "test", test_scores, known, cost)
-    if reason := _impossible(cost, test):
+    if question_costs is None:
+        by_model = np.array([[costs.get(model, np.nan) for model in matrix.models]], np.float64)
+        cost = by_model.repeat(len(matrix.labels), axis=0)
+        each = QuestionCosts(cost, np.full_like(cost, np.nan), "")
+    else:
+        each = question_costs
+    row: _Row = {"embedder": embedder, "models": int(known.sum())}
+    test = _pool(matrix, "test", test_scores, known, each)
+    if question_costs is not None:
+        row |= {"predicted_by": each.predicted_by, "measured": test.measured}
+    if reason := _impossible(test):
         return COST_CURVE.empty_table(), _table([row | {"method": "router", "reason": reason}], COST_SUMMARY)
-    weights = cost_weights(cost)
+    weights = cost_weights(test.cost)
     n = len(test.asked.labels)
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
     sweeps = {method: test.sweep(method, weights) for method in test.scores}
     means = {method: _Means.of(sweep, draws) for method, sweep in sweeps.items()}
     points = [*_curve_rows(sweeps, means, weights), *_model_rows(test, draws)]
-    kept = _kept(_pool(matrix, "val", val_scores, known, cost), weights)
+    kept = _kept(_pool(matrix, "val", val_scores, known, each), weights)
     row |= {"n": n, "cost_unit": cost_unit}
     summary = [row | found for found in _summary_rows(means, n, weights, kept)]
     return _table([point | {"embedder": embedder, "cost_unit": cost_unit} for point in points], COST_CURVE), _table(
@@ -151,10 +183,12 @@ def cost_quality(
 
 
 def cost_weights(cost: np.ndarray) -> np.ndarray:
-    """0, and as many a decade from where all differences in cost together hardly count to where always the cheapest
-    model is asked, for scores between 0 and 1."""
-    distinct = np.unique(cost)
-    low, high = 1e-3 / (distinct[-1] - distinct[0]), 1.01 / (distinct[1] - distinct[0])
+    """0, and as many a decade from where all differences in `cost` (n, M) together hardly count to where always the
+    cheapest model is asked, for scores between 0 and 1; where costs differ by question, for 99 in a hundred."""
+    dearer = cost - cost.min(axis=1, keepdims=True)
+    least = np.where(dearer > 0, dearer, np.inf).min(axis=1)
+    gap = np.quantile(least[np.isfinite(least)], 0.01, method="lower")
+    low, high = 1e-3 / dearer.max(), 1.01 / gap
     return np.concatenate([[0], np.geomspace(low, high, 1 + int(np.ceil(WEIGHTS_A_DECADE * np.log10(high / low))))])
 
 
@@ -187,7 +221,7 @@ def aiq(cost: np.ndarray, accuracy: np.ndarray, low: float, high: float) -> floa
     return float(np.trapezoid(np.interp(at, x, y), at) / (high - low))
 
 
-def _pool(matrix: CorrectnessMatrix, split: str, scores: np.ndarray, known: np.ndarray, cost: np.ndarray) -> _Pool:
+def _pool(matrix: CorrectnessMatrix, split: str, scores: np.ndarray, known: np.ndarray, each: QuestionCosts) -> _Pool:
     asked, train = matrix.of_split(split), matrix.of_split("train")
     if scores.shape != asked.labels.shape:
         raise ValueError(
@@ -198,23 +232,27 @@ def _pool(matrix: CorrectnessMatrix, split: str, scores: np.ndarray, known: np.n
     asked, scores = asked.rows(answered), scores[answered][:, known]
     if np.isnan(scores[asked.observed]).any():
         raise ValueError(f"a model that answered a {split} question has no routing score for it")
+    cost, spent, measured = (
+        of_all[matrix.splits == split][answered][:, known] for of_all in (each.predicted, each.spent, each.measured)
+    )
+    share = float((~np.isnan(measured[asked.observed])).mean()) if asked.observed.any() else None
     rates = model_rates(train)[known]
     by_method = {
         "router": scores.astype(np.float64),
         "best_single": rates,
         "best_per_benchmark": rates_by_question(train, asked.benchmarks)[:, known],
     }
-    return _Pool(asked, by_method, rates, cost)
+    return _Pool(asked, by_method, rates, cost, spent, share)
 
 
-def _impossible(cost: np.ndarray, test: _Pool) -> str | None:
-    if not len(cost):
+def _impossible(test: _Pool) -> str | None:
+    if not len(test.rates):
         return "no model has a known cost, be it a price or a size"
-    if len(cost) == 1:
+    if len(test.rates) == 1:
         return "needs at least 2 models whose cost is known, found 1"
-    if np.ptp(cost) == 0:
-        return "all models whose cost is known cost the same"
-    return None if len(test.asked.labels) else "no test question was answered by a model whose cost is known"
+    if not len(test.asked.labels):
+        return "no test question was answered by a model whose cost is known"
+    return None if np.ptp(test.cost, axis=1).any() else "all models whose cost is known cost the same"
 
 
 def _curve_rows(sweeps: Mapping[str, _Sweep], means: Mapping[str, _Means], weights: np.ndarray) -> Iterator[_Row]:
@@ -239,7 +277,9 @@ def _model_rows(test: _Pool, draws: np.ndarray) -> Iterator[_Row]:
     asked, right = test.asked.observed.astype(np.float64), np.nan_to_num(test.asked.labels).astype(np.float64)
     n = asked.sum(axis=0)
     used = np.flatnonzero(n)
-    accuracy, cost = right.sum(axis=0)[used] / n[used], test.cost[used]
+    # Added to what the first question costs: models of equal costs stay equal, whatever each was asked.
+    cost = (test.spent[0] + ((test.spent - test.spent[0]) * asked).sum(axis=0) / np.maximum(n, 1))[used]
+    accuracy = right.sum(axis=0)[used] / n[used]
     for model, its_accuracy, its_cost in zip(used, accuracy, cost, strict=True):
         low, high = _interval(_ratio(draws @ right[:, model], draws @ asked[:, model]), int(n[model]))
         as_good = (accuracy >= its_accuracy) & (cost <= its_cost)

@@ -66,6 +66,7 @@ def route(
     *,
     costs: Mapping[str, float] | None = None,
     cost_unit: str | None = None,
+    spent: np.ndarray | None = None,
     seed: int = 0,
 ) -> tuple[pa.Table, pa.Table]:
     """Tables `routing` (a row is a method on a benchmark or "all") and `routes` (a row is a method's choice
@@ -78,9 +79,9 @@ def route(
     answered, `weighted_random` that of picking models as often as `router` does. `gain_over_best` is accuracy
     / accuracy of best_single - 1, `gap_to_oracle` is 1 - accuracy / accuracy of oracle; null where the divisor
     is 0. `candidates` is the mean number of models that a question could go to. `costs` are those of a question
-    by model, in `cost_unit`; `mean_cost` is null where one that is needed is missing. Where no test question was
-    answered, the only row says so. Raises ValueError where `forecast` is not of the test questions, or lacks a
-    model that answered one.
+    by model, in `cost_unit`, or `spent` (Q, M) those of each of the matrix's questions; `mean_cost` is null where one
+    that is needed is missing. Where no test question was answered, the only row says so. Raises ValueError where
+    `forecast` is not of the test questions, or lacks a model that answered one.
     """
     test = matrix.of_split("test")
     check_rows(test, forecast)
@@ -93,7 +94,9 @@ def route(
         row = {"embedder": embedder, "method": "router", "benchmark": "all", "n": 0, "reason": NO_ANSWERS}
         return pa.Table.from_pylist([row], schema=ROUTING), ROUTES.empty_table()
     policies = _policies(matrix.of_split("train"), test, scores)
-    cost = np.array([(costs or {}).get(model, np.nan) for model in matrix.models])
+    cost = np.array([[(costs or {}).get(model, np.nan) for model in matrix.models]]).repeat(len(test.labels), axis=0)
+    if spent is not None:
+        cost = spent[matrix.splits == "test"][answered]
     rows = [
         row | {"embedder": embedder, "cost_unit": None if row["mean_cost"] is None else cost_unit}
         for row in _routing_rows(test, policies, cost, seed)
@@ -174,15 +177,15 @@ def _routing_rows(
                     "gain_over_best": accuracy / best - 1 if best else None,
                     "gap_to_oracle": 1 - accuracy / oracle if oracle else None,
                     "candidates": float(test.observed[which].sum(axis=1).mean()),
-                    "mean_cost": _mean_cost(policy.shares[which], cost),
+                    "mean_cost": _mean_cost(policy.shares[which], cost[which]),
                 }
             )
     return rows
 
 
 def _mean_cost(shares: np.ndarray, cost: np.ndarray) -> float | None:
-    used = shares.mean(axis=0)
-    mean = used[used > 0] @ cost[used > 0]
+    """Of questions, whose `shares` and `cost` (n, M) these are."""
+    mean = np.where(shares > 0, shares * cost, 0).sum(axis=1).mean()
     return None if np.isnan(mean) else float(mean)
 
 

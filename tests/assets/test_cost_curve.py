@@ -12,9 +12,11 @@ from assets.embedder import embedder
 from assets.figures.costs import cost_quality_curves
 from assets.question_embeddings import question_embeddings
 from assets.report import render
+from assets.routing import routing
 from assets.serving import load_serving
 from assets.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, Price, Registry
+from warehouse.ingest import import_results
 from warehouse.read import query
 
 Materialize = Callable[..., dict[str, Any]]
@@ -180,3 +182,39 @@ def test_many_pareto_models_some_free_and_no_intervals_are_drawn(cheapest: float
     uri = cost_quality_curves([*models, *curves])
     assert uri.startswith("data:image/png;base64,iVBOR")
     assert uri == cost_quality_curves([*models, *curves])
+
+
+def test_what_answers_took_is_what_is_spent(
+    workspace: Workspace, tmp_path: Any, encoder: Any, materialize: Materialize
+) -> None:
+    """Elm is dear for trees, oak for sums; ash's costs are known for every other question."""
+    dollars = {"elm": {"sums": 1, "trees": 9}, "oak": {"sums": 9, "trees": 1}, "ash": {"sums": 4, "trees": 4}}
+    lines = ["prompt_id,model_name,category,label,prompt,cost"]
+    for number in range(300):
+        topic = ("sums", "trees")[number % 2]
+        for model, by_topic in dollars.items():
+            cost = "" if model == "ash" and number % 4 < 2 else by_topic[topic]
+            lines.append(f"{number},{model},{topic},{int(number % 5 > 0)},{topic}: what is number {number}?,{cost}")
+    (tmp_path / "results.csv").write_text("\n".join(lines))
+    import_results(workspace.lake, str(tmp_path / "results.csv"), benchmark_of=str)
+    for asset in (build_correctness_matrix(workspace.registry), question_embeddings, embedder, cost_curve, routing):
+        materialize(asset)
+    (router,) = rows(workspace, "FROM cost_summary WHERE method = 'router'")
+    assert (router["cost_unit"], router["predicted_by"]) == ("US$", "category")
+    (known,) = rows(
+        workspace, "SELECT avg((cost IS NOT NULL)::INT) AS share FROM responses JOIN questions USING (question_id) "
+        "WHERE split = 'test'"
+    )  # fmt: skip
+    assert router["measured"] == pytest.approx(known["share"])
+    assert router["mean_cost"] == pytest.approx(1)  # of every question, where models are equally good
+    singles = rows(
+        workspace,
+        "SELECT c.mean_cost, avg(r.cost) AS spent FROM cost_curve c JOIN responses r USING (model) "
+        "JOIN questions USING (question_id) WHERE split = 'test' GROUP BY ALL",
+    )
+    assert [row["mean_cost"] for row in singles] == pytest.approx([row["spent"] for row in singles])
+    (best,) = rows(workspace, "FROM routing WHERE method = 'best_single' AND benchmark = 'sums'")
+    assert (best["cost_unit"], best["mean_cost"]) in (("US$", 1), ("US$", 4), ("US$", 9))
+    told = section(workspace).says
+    assert "Among the 3 models whose cost is known" in told
+    assert "is predicted by its mean in the question's category; what is counted as spent was measured for" in told

@@ -4,11 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from assets.correctness_matrix import build_correctness_matrix
 from assets.costs import Costs, model_costs, parameters
+from assets.embedder import embedder
+from assets.question_embeddings import question_embeddings
+from assets.serving import load_serving
 from assets.workspace import Workspace
+from embedder.questions import Questions
 from harness.entries import ModelEntry, Price, Registry
 from warehouse.ingest import import_results
 
@@ -76,3 +81,76 @@ def test_imported_models_have_the_sizes_of_their_labels(
 )
 def test_parameters_are_told_in_three_digits(size_b: float, told: str) -> None:
     assert parameters(size_b) == told
+
+
+def imported(folder: Path, **usage: Callable[[int, str], object]) -> Path:
+    """100 questions of sums (even numbers) and trees (odd) by two models; further columns by number and model."""
+    rows = ["prompt_id,model_name,category,label,prompt" + "".join(f",{name}" for name in usage)]
+    for number in range(100):
+        for model in ("elm", "oak"):
+            topic = ("sums", "trees")[number % 2]
+            more = "".join(f",{value(number, model)}" for value in usage.values())
+            rows.append(f"{number},{model},{topic},{number % 3 // 2},{topic}: what is number {number}?{more}")
+    path = folder / "results.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def predicted(workspace: Workspace, materialize: Callable[..., dict[str, Any]]) -> Costs:
+    materialize(build_correctness_matrix(workspace.registry), question_embeddings, embedder)
+    return model_costs(workspace, load_serving(workspace).question_costs)
+
+
+def asked(*benchmarks: str) -> Questions:
+    texts = np.array([f"{benchmark}: what is number 7?" for benchmark in benchmarks], object)
+    return Questions(texts, np.zeros((len(texts), 4), np.float32), np.array(benchmarks, object))
+
+
+def test_dollars_that_answers_took_are_predicted_by_category(
+    workspace: Workspace, tmp_path: Path, encoder: Any, materialize: Callable[..., dict[str, Any]]
+) -> None:
+    """Oak's are not known, nor is a price of it."""
+    dollars = {
+        "cost": lambda number, model: (0.03 if number % 2 else 0.01) if model == "elm" else "",
+        "tokens_in": lambda number, model: 7,
+    }
+    import_results(workspace.lake, str(imported(tmp_path, **dollars)), benchmark_of=str)
+    costs = predicted(workspace, materialize)
+    assert costs == Costs("US$", {"elm": pytest.approx(0.02, rel=0.1)})
+    assert costs.predicted_by == "category"
+    found = costs.predict(asked("sums", "trees", "unheard of"), ("oak", "elm"))
+    assert found[:2, 1] == pytest.approx([0.01, 0.03])
+    assert 0.01 <= found[2, 1] <= 0.03
+    assert np.isnan(found[:, 0]).all()
+
+
+def test_tokens_cost_what_the_registry_says_and_another_price_holds_at_once(
+    workspace: Workspace, tmp_path: Path, encoder: Any, materialize: Callable[..., dict[str, Any]]
+) -> None:
+    """Elm's tokens are known but for its price out, oak has a price and no tokens."""
+    tokens = {
+        "prompt_tokens": lambda number, model: 1000 if model == "elm" else "",
+        "completion_tokens": lambda number, model: (number % 2) * 100 if model == "elm" else "",
+    }
+    import_results(workspace.lake, str(imported(tmp_path, **tokens)), benchmark_of=str)
+    for price, expected in ((Price(input=1.0, output=20.0), [0.001, 0.003]), (HALF, [0.0005, 0.00065])):
+        entries = [ModelEntry(name=name, args={"pretrained": name}, price=price) for name in ("elm", "oak")]
+        registry = Registry(workspace.registry.folder, tuple(entries), ())
+        object.__setattr__(workspace, "registry", registry)
+        costs = predicted(workspace, materialize)
+        found = costs.predict(asked("sums", "trees"), ("elm", "oak"))
+        assert found[:, 0] == pytest.approx(expected)
+        typical = 200 * (price.input + price.output) / 1e6
+        assert found[:, 1] == pytest.approx([typical, typical])
+        assert costs.predicted_by == "mean (tokens_in), category (tokens_out)"
+
+
+def test_costs_that_become_known_later_count_without_a_new_version(
+    workspace: Workspace, tmp_path: Path, encoder: Any, materialize: Callable[..., dict[str, Any]]
+) -> None:
+    import_results(workspace.lake, str(imported(tmp_path)), benchmark_of=str)
+    assert predicted(workspace, materialize) == Costs("US$", {})
+    version = load_serving(workspace).version
+    import_results(workspace.lake, str(imported(tmp_path, cost=lambda number, model: 0.5)), benchmark_of=str)
+    assert predicted(workspace, materialize) == Costs("US$", {"elm": 0.5, "oak": 0.5})
+    assert load_serving(workspace).version == version

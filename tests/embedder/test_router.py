@@ -159,7 +159,7 @@ def test_many_questions_are_ranked_as_one_by_one(planted):
     for text, expected in zip(texts, together, strict=True):
         alone = router.rank([text], top=3)[0]
         assert [choice.model for choice in alone] == [choice.model for choice in expected]
-        np.testing.assert_allclose([c[1:] for c in alone], [c[1:] for c in expected], atol=1e-5)
+        np.testing.assert_allclose([c[1:5] for c in alone], [c[1:5] for c in expected], atol=1e-5)
 
 
 def test_choices_are_plain_python(router):
@@ -191,3 +191,26 @@ def test_all_models_down(router):
 def test_one_text_is_not_taken_for_a_list_of_letters(router):
     with pytest.raises(TypeError, match="a list of questions"):
         router.rank("a sum")
+
+
+def test_a_model_that_is_expensive_for_this_question_only():
+    costs = {"a sum": [0.5, 0.1], "a poem": [0.01, 0.1]}
+    router = Router(
+        Foretold(("big", "small"), [0.875, 0.75]),
+        Words(),
+        {"big": 0.2, "small": 0.1},
+        lambda questions: np.array([costs[text] for text in questions.texts]),
+    )
+    assert names(router.rank(["a sum", "a poem"])) == [["big", "small"]] * 2
+    ranked = router.rank(["a sum", "a poem"], cost_weight=1)
+    assert names(ranked) == [["small", "big"], ["big", "small"]]
+    assert ranked[0] == [Choice("small", 0.75, 0.65, cost=0.1), Choice("big", 0.875, 0.375, cost=0.5)]
+    assert [choice.cost for choice in router.rank(["a poem"], models=["small"])[0]] == [0.1]
+
+
+def test_a_question_whose_cost_is_not_known_for_a_model():
+    router = Router(Foretold(("big", "small"), [0.875, 0.75]), Words(), {}, lambda _: np.array([[np.nan, 0.1]]))
+    assert [(choice.model, choice.cost) for choice in router.rank(["a sum"])[0]] == [("big", None), ("small", 0.1)]
+    assert names(router.rank(["a sum"], without=["big"], cost_weight=1)) == [["small"]]
+    with pytest.raises(UnknownModel, match="the cost of 'big' is not known"):
+        router.rank(["a sum"], cost_weight=1)

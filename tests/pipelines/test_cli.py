@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
 from assets.question_embeddings import question_embeddings
 from assets.workspace import Workspace
+from embedder.question_costs import CostPredictor, save_question_costs
+from embedder.questions import Questions
 from harness.entries import load_registry
 from pipelines.cli import app
 from pipelines.instance import exclusive
@@ -283,6 +286,22 @@ def test_import_says_what_it_brought_and_the_same_again_changes_nothing(
     assert listing(used_home) == before
 
 
+def test_import_warns_of_texts_that_lack_what_they_speak_of(
+    used_home: Path, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDLLM_HOME", str(tmp_path / "home"))
+    header = "prompt_id,model_name,category,label,prompt\n"
+    cut = "1,m,fruit,1,Which of the following is a fruit?\n2,m,fruit,1,Is an apple a fruit?\n"
+    (tmp_path / "cut.csv").write_text(header + cut + "3,m,sums,1,What is 1 plus 1?\n")
+    told = invoke("import", tmp_path / "cut.csv").stdout
+    assert "Warning: 50% of the 2 questions of fruit ask to choose among options, or speak of a picture, that" in told
+    whole = cut.replace(
+        "Which of the following is a fruit?", '"Which of the following is a fruit?\nA. apple\nB. brick"'
+    )
+    (tmp_path / "whole.csv").write_text(header + whole)
+    assert "Warning" not in invoke("import", tmp_path / "whole.csv").stdout
+
+
 def test_import_refuses_the_names_that_the_registry_refuses(used_home: Path, invoke: Invoke, tmp_path: Path) -> None:
     before = listing(used_home)
     names = (("m", "all"), ("a...b", "law"), ("x" * 241, "law"), ("n ", "law"), ("Elm", "法律/<b>"), ("elm", "law"))
@@ -468,6 +487,30 @@ def test_route_weighs_costs_where_prices_are_known(route: Invoke) -> None:
     # A hundred points a cent: more than any difference in knowledge.
     assert cells(route(SUM, *both, "--cost-weight", 100))[0][0] == "gardener"
     assert_refused(route(SUM, "--cost-weight", 1), "the cost of 'novice' is not known", "price")
+
+
+def test_route_shows_and_weighs_what_the_question_will_cost(
+    route: Invoke, topics_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what answers took: novice is free, and adder costs more, the more words there are."""
+    shutil.copytree(topics_home, tmp_path / "home")
+    monkeypatch.setenv("EMBEDLLM_HOME", str(tmp_path / "home"))
+    texts = np.array(["What is 1 plus" + " 1 plus" * (number % 9) + " 2?" for number in range(200)], object)
+    words = [len(text.split()) for text in texts]
+    costs = np.column_stack([np.array(words) * 0.001, np.full(200, 0.01), np.zeros(200)])
+    splits = np.array(["train", "train", "val"] * 66 + ["test"] * 2, object)
+    told = Questions(texts, np.zeros((200, 2), np.float32))
+    fitted = CostPredictor.fit(costs, told, splits, ("adder", "gardener", "novice"))
+    assert fitted is not None
+    (folder,) = (tmp_path / "home" / "embedders").iterdir()
+    save_question_costs(folder, {"cost": fitted})
+    long = "What is 1 plus 1 plus 1 plus 1 plus 1 plus 1 plus 2?"
+    shown = {row[0]: float(row[-1]) for row in cells(route(long))}
+    assert shown == {"adder": pytest.approx(0.014, rel=0.15), "gardener": 0.01, "novice": 0}
+    (tmp_path / "questions.txt").write_text(f"What is 1 plus 2?\n{long}")
+    rows = cells(route("--file", tmp_path / "questions.txt", "--without", "novice", "--cost-weight", 300))
+    assert [row[1] for row in rows] == ["adder", "gardener"]
+    assert [float(row[-1]) for row in rows] == [pytest.approx(0.005, rel=0.15), 0.01]
 
 
 def test_route_answers_a_file_of_questions_row_by_row(route: Invoke, tmp_path: Path) -> None:

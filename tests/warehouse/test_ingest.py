@@ -418,3 +418,96 @@ def test_a_wide_table_with_an_unknown_type_is_read_as_text(lake: Lake, tmp_path:
     }
     pq.write_table(pa.table(columns), path)
     assert bring(lake, path).rows == 1
+
+
+USED = {"cost": [0.5, "", "2e-3", ""], "prompt_tokens": [10, 20.0, "", ""], "completion_tokens": [1, 2, 3, ""]}
+
+
+@pytest.mark.parametrize("convert", [lambda path: path, as_parquet], ids=["csv", "parquet"])
+def test_what_answers_took_is_kept_where_it_is_known(lake: Lake, database: Path, published, convert):
+    bring(lake, convert(published(ROWS, **USED)))
+    publish(lake, database)
+    rows = query(
+        database,
+        "SELECT text, model, tokens_in, tokens_out, cost FROM responses "
+        "JOIN questions USING (question_id) ORDER BY ALL",
+    ).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("ten?", "org/m", 10, 1, 0.5),
+        ('three, "quoted"\nin two lines?', "n", None, None, None),
+        ("two?", "n", None, 3, 0.002),
+        ("two?", "org/m", 20, 2, None),
+    ]
+    known = {(row["model"], row["tokens_in"], row["tokens_out"], row["cost"]) for row in lake.usage().to_pylist()}
+    assert known == {("org/m", 10, 1, 0.5), ("org/m", 20, 2, None), ("n", None, 3, 0.002)}  # n's other file has nothing
+    assert lake.check() == []
+
+
+def test_files_that_know_nothing_of_it_are_as_they_always_were(lake: Lake, database: Path, published):
+    bring(lake, published(ROWS, cost=["", "", "nan", ""]))
+    (columns,) = {tuple(pq.read_schema(path).names) for path in lake.root.glob("responses/*/*/part.parquet")}
+    assert columns == ("question_id", "correct", "score", "doc_id", "task")
+    publish(lake, database)
+    assert query(database, "SELECT DISTINCT tokens_in, tokens_out, cost FROM responses").to_pylist() == [
+        {"tokens_in": None, "tokens_out": None, "cost": None}
+    ]
+    assert lake.usage().num_rows == 0
+
+
+def test_costs_that_come_later_are_added_and_two_sources_have_each_their_own(lake: Lake, published, tmp_path: Path):
+    path = published(ROWS)
+    bring(lake, path)
+    before = lake.state()
+    published(ROWS, cost=[1, 2, 3, 4])
+    assert bring(lake, path).changed
+    assert lake.state() != before
+    bring(lake, published([(7, "org__m", 1, "piqa", "seven?")], "other.csv", tokens_in=[5]))
+    known = {(row["model"], row["tokens_in"], row["cost"]) for row in lake.usage().to_pylist()}
+    assert known == {("org/m", None, 1), ("org/m", None, 2), ("org/m", 5, None), ("n", None, 3), ("n", None, 4)}
+
+
+def test_of_several_files_some_may_not_know_what_answers_took(lake: Lake, published, tmp_path: Path):
+    published(ROWS[:2], "folder/a.csv")
+    published(ROWS[2:], "folder/b.csv", tokens_out=[6, 7])
+    bring(lake, tmp_path / "folder")
+    assert {(row["model"], row["tokens_out"]) for row in lake.usage().to_pylist()} == {("n", 6), ("n", 7)}
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"cost": ["", "$1", 1, -2]}, "cost is no number from 0 on in 2 rows (row 2: '$1', row 4: '-2')"),
+        ({"cost": ["inf", 1, 1, 1]}, "cost is no number from 0 on in 1 rows (row 1: 'inf')"),
+        (
+            {"tokens_in": ["", "1.5", "", ""]},
+            "tokens_in is no whole number from 0 on in 1 rows (row 2: '1.5')",
+        ),
+        (
+            {"completion_tokens": ["few", 1, 1, 1]},
+            "completion_tokens is no whole number from 0 on in 1 rows (row 1: 'few')",
+        ),
+    ],
+)
+def test_what_is_no_cost_is_refused_with_its_row(lake: Lake, published, columns, problem):
+    with pytest.raises(ImportRefused) as refused:
+        bring(lake, published(ROWS, **columns))
+    assert refused.value.problems == (problem,)
+    assert lake.pairs() == []
+
+
+def test_an_answer_with_two_costs_is_refused(lake: Lake, published):
+    rows = [*ROWS, ROWS[0], ROWS[1]]
+    with pytest.raises(ImportRefused) as refused:
+        bring(lake, published(rows, cost=[1, 1, 1, 1, 2, 1]))
+    told = "1 pairs of prompt_id and model_name with two values of cost (10 and org__m in rows 1 and 5)"
+    assert refused.value.problems == (told.replace("org__m", "org/m"),)
+
+
+def test_questions_that_lack_what_they_speak_of_are_counted_by_benchmark(lake: Lake, published):
+    rows = [
+        (1, "m", 1, "whole", "Which of the following is a fruit?\nA. apple\nB. brick"),
+        (2, "m", 1, "cut", "Which of the following is a fruit?"),
+        (3, "m", 1, "cut", "What is 2 plus 2?"),
+        (3, "n", 1, "cut", "What is 2 plus 2?"),
+    ]
+    assert bring(lake, published(rows)).lacking == {"cut": (1, 2), "whole": (0, 1)}

@@ -39,6 +39,9 @@ COMMENT ON COLUMN responses.model IS 'Model that answered.';
 COMMENT ON COLUMN responses.benchmark IS 'Benchmark of the question.';
 COMMENT ON COLUMN responses.correct IS 'Whether the answer was right.';
 COMMENT ON COLUMN responses.score IS 'The metric before thresholding.';
+COMMENT ON COLUMN responses.tokens_in IS 'Tokens of the prompt; null where not known.';
+COMMENT ON COLUMN responses.tokens_out IS 'Tokens of the answer; null where not known.';
+COMMENT ON COLUMN responses.cost IS 'US$ that the answer was charged; null where not known.';
 
 COMMENT ON TABLE not_applicable IS 'One row a (benchmark, model) that is not asked, and is not missing either.';
 COMMENT ON COLUMN not_applicable.benchmark IS 'Benchmark.';
@@ -246,6 +249,8 @@ COMMENT ON COLUMN cost_summary.mean_cost IS 'Mean cost of a question at that wei
 COMMENT ON COLUMN cost_summary.cost_share IS 'mean_cost divided by that of always asking the best single model.';
 COMMENT ON COLUMN cost_summary.cost_share_low IS 'Lower end of its 95% interval.';
 COMMENT ON COLUMN cost_summary.cost_share_high IS 'Upper end of it.';
+COMMENT ON COLUMN cost_summary.predicted_by IS 'What the cost of a question is predicted from, where answers say what they took: mean (of the model), category or form (of the text), of US$ or of tokens. Null: a model costs the same for every question.';
+COMMENT ON COLUMN cost_summary.measured IS 'Share of the answers to test questions whose cost was measured; of the others, predicted costs are counted. Null as predicted_by.';
 COMMENT ON COLUMN cost_summary.reason IS 'Why there is no result, or no cost weight; null where there is one.';
 
 COMMENT ON TABLE benchmark_predictions IS 'How well models'' accuracies on a benchmark are predicted by an embedder trained without it: one row a benchmark and method. Means over random splits of the models; 95% intervals are bootstraps over the splits: of these models, not of others.';

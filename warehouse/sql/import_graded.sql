@@ -5,7 +5,8 @@ FROM (SELECT DISTINCT model_name FROM raw WHERE model_name IS NOT NULL);
 
 -- graded: a row a prompt and model; `copies` rows of the files say so, and agree if lowest = highest.
 CREATE TABLE graded AS
-SELECT prompt.prompt, model.model, min(correct::TINYINT) AS lowest, max(correct::TINYINT) AS highest, count(*) AS copies
+SELECT prompt.prompt, model.model, min(correct::TINYINT) AS lowest, max(correct::TINYINT) AS highest, count(*) AS copies,
+    min(tokens_in) AS tokens_in, min(tokens_out) AS tokens_out, min(cost) AS cost
 FROM raw
 JOIN prompt USING (prompt_id)
 JOIN model USING (model_name)

@@ -1,5 +1,6 @@
 -- raw: a row of the files. `spot` says where it stands, `prompt` is a hash of the text; what is empty is null.
--- `correct` is null where the label is neither 1 (true) nor 0 (false).
+-- `correct` is null where the label is neither 1 (true) nor 0 (false). What an answer took is null where nothing is
+-- said, and where what is said is no such number: then it stands in the column that ends in _fault.
 CREATE TABLE raw (
     spot BIGINT,
     prompt_id VARCHAR,
@@ -8,5 +9,11 @@ CREATE TABLE raw (
     model_name VARCHAR,
     category VARCHAR,
     prompt UBIGINT,
-    split VARCHAR
+    split VARCHAR,
+    tokens_in DOUBLE,
+    tokens_out DOUBLE,
+    cost DOUBLE,
+    tokens_in_fault VARCHAR,
+    tokens_out_fault VARCHAR,
+    cost_fault VARCHAR
 );

@@ -45,7 +45,10 @@ CREATE TABLE IF NOT EXISTS responses (
     model VARCHAR NOT NULL,
     benchmark VARCHAR NOT NULL,
     correct BOOLEAN NOT NULL,
-    score DOUBLE
+    score DOUBLE,
+    tokens_in BIGINT,
+    tokens_out BIGINT,
+    cost DOUBLE
 );
 
 CREATE TABLE IF NOT EXISTS failures (
@@ -285,6 +288,8 @@ CREATE TABLE IF NOT EXISTS cost_summary (
     cost_share DOUBLE,
     cost_share_low DOUBLE,
     cost_share_high DOUBLE,
+    predicted_by VARCHAR,
+    measured DOUBLE CHECK (measured BETWEEN 0 AND 1),
     reason VARCHAR,
     PRIMARY KEY (embedder, method)
 );

@@ -12,6 +12,7 @@ from embedder.downstream.cost import (
     COST_SUMMARY,
     NO_VAL,
     NOT_KEPT,
+    QuestionCosts,
     aiq,
     cost_quality,
     cost_weights,
@@ -19,6 +20,7 @@ from embedder.downstream.cost import (
 )
 from embedder.matrix import CorrectnessMatrix
 from embedder.metrics import bootstrap_interval
+from embedder.question_costs import CostPredictor
 from embedder.questions import Questions
 from embedder.spectral import SpectralEmbedder
 
@@ -223,7 +225,7 @@ def test_no_point_lies_above_the_hull_and_its_corners_are_points(found):
 @given(st.lists(st.floats(1e-6, 1e3), min_size=2, max_size=6, unique=True))
 def test_the_greatest_weight_always_asks_the_cheapest(costs):
     cost = np.array(costs)
-    weights = cost_weights(cost)
+    weights = cost_weights(cost[None])
     assert weights[0] == 0
     assert (np.diff(weights) > 0).all()
     worst = (cost > cost.min()).astype(float)  # all dearer ones are sure, the cheapest is hopeless
@@ -255,3 +257,54 @@ def test_more_weight_never_costs_more_and_ends_at_the_cheapest(labels, val, test
         assert all(later <= earlier + 1e-12 for earlier, later in pairwise(costs))
         assert costs[-1] == pytest.approx(np.mean(cheapest))
     assert (summary["best_single"]["cost_share"] or 0) <= 1 + 1e-12
+
+
+def spread(costs, measured=None):
+    """Costs of the four questions that val and test split hold; those of train questions do not matter."""
+    whole = (np.vstack([np.ones((20, 2)), each, each]) for each in (costs, measured or costs))
+    return QuestionCosts(*whole, "category")
+
+
+def test_choices_follow_what_questions_are_predicted_to_cost_and_spending_what_they_did(two):
+    """Dear is dear for the first two questions only; in truth it costs a third of what is predicted for the first."""
+    predicted = [[1, 9], [1, 9], [1, 1.5], [1, 1.5]]
+    measured = [[1, 3], [np.nan, np.nan], [1, 1.5], [1, 1.5]]
+    curve, summary = weighed(two, question_costs=spread(predicted, measured))
+    router = points(curve, "router")
+    assert (router[0], router[-1]) == (((3 + 9 + 1.5 + 1.5) / 4, 0.75), (1, 0.5))
+    assert (1.25, 0.75) in router  # cheap for the first two, dear for the others: never a choice by mean costs
+    models = {row["model"]: row["mean_cost"] for row in curve if row["method"] == "model"}
+    assert models == {"m00": 1, "m01": 3.75}
+    assert {(row["predicted_by"], row["measured"]) for row in summary.values()} == {("category", 0.75)}
+    assert {(row["predicted_by"], row["measured"]) for row in weighed(two)[1].values()} == {(None, None)}
+
+
+def test_costs_of_questions_that_are_those_of_the_models_change_nothing(two):
+    plain = weighed(two)
+    same = weighed(two, question_costs=spread([[1, 3]] * 4))
+    for row in same[1].values():
+        row |= {"predicted_by": None, "measured": None}
+    assert same == plain
+
+
+def test_a_planted_category_in_which_a_model_is_expensive_is_avoided_there(make_matrix):
+    """Both models are as good, and cost as much on average; which is cheaper depends on the topic alone."""
+    topics = np.array(["a", "b"] * 300, object)
+    splits = np.array([("val" if i % 10 in (6, 7) else "test" if i % 10 > 7 else "train") for i in range(600)], object)
+    rng = np.random.default_rng(0)
+    matrix = make_matrix((rng.random((600, 2)) < 0.7).astype(float), splits=splits.tolist(), benchmarks=topics.tolist())
+    paid = np.where(topics[:, None] == np.array(["a", "b"]), 9.0, 1.0) * rng.uniform(0.8, 1.2, (600, 2))
+    questions = Questions(matrix.texts, np.zeros((600, 1), np.float32), topics)
+    predictor = CostPredictor.fit(paid, questions, splits, matrix.models)
+    assert (predictor.told, predictor.untold) == ("category", "mean")
+    scores = [np.tile([0.7, 0.701], ((splits == split).sum(), 1)) for split in ("val", "test")]
+    costs = dict(zip(matrix.models, predictor.means.tolist(), strict=True))
+    told, flat = (
+        weighed(matrix, *scores, costs, question_costs=QuestionCosts(predictor.predict(asked), paid, "category"))
+        for asked in (questions, Questions(questions.texts, questions.vectors))
+    )
+    cheapest, without = (min(cost for cost, _ in points(curve, "router")) for curve, _ in (told, flat))
+    assert cheapest == pytest.approx(1, rel=0.05)
+    assert without == pytest.approx(5, rel=0.05)
+    singles = [row["mean_cost"] for row in told[0] if row["method"] == "model"]
+    assert singles == pytest.approx([5, 5], rel=0.05)
