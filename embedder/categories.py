@@ -31,10 +31,10 @@ class CategoryNames:
         return cls(tuple(stored["categories"]), {name: tuple(some) for name, some in stored["benchmarks"].items()})
 
     def stored(self) -> dict[str, Any]:
-        return {"categories": list(self.categories), "benchmarks": {n: list(some) for n, some in self.benchmarks.items()}}
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.benchmarks or name in self.categories
+        return {
+            "categories": list(self.categories),
+            "benchmarks": {n: list(some) for n, some in self.benchmarks.items()},
+        }
 
     def possible(self, known: np.ndarray) -> torch.Tensor:
         """(n, C) bool: which categories each question may be of, given the benchmark or category that is `known` of it

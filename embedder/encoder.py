@@ -18,6 +18,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from transformers.utils import logging as transformers_logging
 
 from .lazy_encoder import BUNDLED_ENCODER, READING, bundled_folder, static_folder, teacher_of
+from .question_text import read_question
 from .static_encoder import DistinctTokens, NotDistillable, distil, keep_static
 
 __all__ = ["BUNDLED_ENCODER", "Encoder", "EncoderError", "load_encoder"]
@@ -54,25 +55,30 @@ class Encoder:
         self._window = _window(model)
 
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
-        """Vectors of `texts`, (n, dimensions) float32, each of length 1, in the order given.
+        """Vectors of the questions asked in `texts`, (n, dimensions) float32, each of length 1, in the order given.
 
-        A text longer than a window gets the mean of the vectors of its first window and its last. A text that
-        occurs twice is encoded once. What else is in `texts`, and in which order, changes a vector by rounding
-        only. Of a static encoder, a text without any token has the vector 0.
+        What is encoded is the question itself, on one line, without whatever stands around it (`question_text.py`), so
+        that it has the same vector in every form. One with options gets the mean of the vectors with them and without:
+        it is near to itself when people leave them out. A question longer than a window gets the mean of the vectors
+        of its first window and its last. What comes twice is encoded once. What else is in `texts`, and in which order,
+        changes a vector by rounding only. Of a static encoder, a text without any token has the vector 0.
         """
         if not texts:
             return np.empty((0, self.dimensions), np.float32)
-        distinct = list(dict.fromkeys(texts))
+        asked = [_views(text) for text in texts]
+        distinct = list(dict.fromkeys(view for views in asked for view in views))
         tails = self._tails(distinct)
         unit = self._encode_windows([*distinct, *tails.values()], progress=progress)  # a longer text is cut behind
         long = list(tails)
         unit[long] = torch.nn.functional.normalize(unit[long] + unit[len(distinct) :], dim=1)
-        position = {text: row for row, text in enumerate(distinct)}
-        return unit[: len(distinct)].numpy()[[position[text] for text in texts]]
+        position = {view: row for row, view in enumerate(distinct)}
+        first, last = ([position[views[at]] for views in asked] for at in (0, -1))
+        return torch.nn.functional.normalize(unit[first] + unit[last], dim=1).numpy()
 
     def count_long(self, texts: Sequence[str]) -> int:
-        """How many of `texts` are longer than a window, so that of their middle something may go unread."""
-        return len(self._tails(texts))
+        """How many of the questions asked in `texts` are longer than a window, so that of their middle something may go
+        unread."""
+        return len(self._tails([_views(text)[-1] for text in texts]))
 
     def _encode_windows(self, texts: list[str], *, progress: bool) -> torch.Tensor:
         on = self._model.device.type
@@ -105,6 +111,12 @@ class Encoder:
                 starts = (at for at in range(first, len(tokens)) if words[at] != words[at - 1])
                 tails[row] = texts[row][tokens.offsets[next(starts, first)][0] :]
         return tails
+
+
+def _views(text: str) -> tuple[str, ...]:
+    """The question asked in `text`; if it shows options, also with these."""
+    question = read_question(text)
+    return (question.stem, " ".join((question.stem, *question.options))) if question.options else (question.stem,)
 
 
 def load_encoder(name: str = BUNDLED_ENCODER, *, device: str | None = None, cache: Path | None = None) -> Encoder:

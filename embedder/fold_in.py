@@ -270,6 +270,7 @@ class Pool:
         """
         if matrix.models != embedder.models:
             raise ValueError("the matrix must have the models the embedder was fitted on, in their order")
+        questions = questions.by_text_alone()  # as those that the new model will be asked
         coordinates = embedder.coordinates(questions).astype(np.float64)
         embeddings = embedder.model_embeddings[embedder.has_answers]
         labels = matrix.labels[:, embedder.has_answers]
@@ -283,7 +284,8 @@ class Pool:
             for own, answers, asked in designs
         ]
         responses = Evidence(design, Gaussian.of(np.stack([found.mean for found in fitted])))
-        text = Evidence(coordinates, Gaussian.of(embeddings @ axes).turned(axes.T))
+        moderated = coordinates * embedder.moderation(questions)[:, None]
+        text = Evidence(moderated, Gaussian.of(embeddings @ axes).turned(axes.T))
         names, number = np.unique(matrix.benchmarks, return_inverse=True)
         misfit = _misfit(designs, fitted, number, len(names))
         train = np.flatnonzero(matrix.splits == "train")
@@ -444,9 +446,11 @@ class FoldedModel:
     def forecast(self, questions: Questions) -> Forecast:
         """Of this one model, (n, 1), for any questions."""
         coordinates = self.pool.embedder.coordinates(questions).astype(np.float64)
-        probabilities = expit(coordinates @ self.text.mean).astype(np.float32)[:, None]
+        moderated = self.pool.embedder.moderation(questions) * (coordinates @ self.text.mean)
+        probabilities = expit(moderated).astype(np.float32)[:, None]
         variance = np.square(coordinates) @ self.embedding_variance + self.pool.embedder.question_variance(questions)
-        return Forecast(probabilities, np.sqrt(variance).astype(np.float32)[:, None], probabilities)
+        deviations = np.sqrt(variance).astype(np.float32)[:, None]
+        return Forecast(probabilities, deviations, probabilities, self.pool.embedder.support(questions))
 
     def accuracies(self) -> list[BenchmarkAccuracy]:
         """On every benchmark of the pool: known answers as they are, the others as expected.

@@ -23,8 +23,8 @@ _FLOOR = 1e-5  # directions that vary less than this share of the strongest are 
 @dataclass(frozen=True)
 class NystromFeatures:
     """r features, kernel values times `rotation` (m, r): of mean 0 and uncorrelated over the training questions, where
-    their sums of squares are `variances` (r,). Kernel values times `level` (m,) are the part that was projected out: how
-    near a question is to all the others."""
+    their sums of squares are `variances` (r,). Kernel values times `level` (m,) are the part that was projected out:
+    how near a question is to all the others."""
 
     gamma: torch.Tensor  # (): inverse squared width
     rotation: torch.Tensor

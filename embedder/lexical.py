@@ -17,7 +17,9 @@ from .question_text import QuestionText, read_question
 
 __all__ = ["LEXICAL_FEATURES", "lexical_features"]
 
-_NEGATIONS = frozenset(("not", "no", "never", "except", "neither", "nor", "without", "least", "false", "incorrect", "cannot"))
+_NEGATIONS = frozenset(
+    ("not", "no", "never", "except", "neither", "nor", "without", "least", "false", "incorrect", "cannot")
+)
 _AMOUNTS = frozenset(("many", "much", "long", "far", "fast", "old", "often"))
 _ASKS = {
     "asks_which": frozenset(("which",)),
@@ -28,7 +30,7 @@ _ASKS = {
         ("calculate", "compute", "determine", "estimate", "evaluate", "find", "prove", "simplify", "solve")
     ),
 }
-_BETWEEN_WORDS = str.maketrans(dict.fromkeys(".,;:?!()\"", " "))
+_BETWEEN_WORDS = str.maketrans(dict.fromkeys('.,;:?!()"', " "))
 _BLANKS = ("__", "....")
 _STATEMENTS = ("statement 1", "statement i ", "statement i:", " ii. ", " ii) ", "(ii)")
 _CODE = ("def ", "print(", "#include", "==", "):", ");", "{ ")
@@ -55,7 +57,18 @@ _CLASS_OF = np.full(129, _CLASSES.index("other_ascii"))  # the class of each ASC
 _CLASS_OF[128] = _CLASSES.index("not_ascii")
 for _number, _members in enumerate(_CHARACTERS.values()):
     _CLASS_OF[[ord(member) for member in _members]] = _number
-_OF_STEM = ("digits", "dollars", "backslashes", "equation_signs", "operators", "parentheses", "question_marks", "stops", "commas", "quotes")
+_OF_STEM = (
+    "digits",
+    "dollars",
+    "backslashes",
+    "equation_signs",
+    "operators",
+    "parentheses",
+    "question_marks",
+    "stops",
+    "commas",
+    "quotes",
+)
 _OF_OPTIONS = ("dollars", "backslashes", "equation_signs", "operators", "parentheses", "commas")
 
 _WORD_FEATURES = (
@@ -67,7 +80,14 @@ _OPTION_FEATURES = (
 )
 LEXICAL_FEATURES = (
     *("characters", "words", "word_length", "digit_share", "not_ascii_share", "numbers", *_OF_STEM, *_WORD_FEATURES),
-    *(*_OPTION_FEATURES, "option_length", "option_length_spread", "option_digit_share", "option_not_ascii_share", *(f"option_{name}" for name in _OF_OPTIONS)),
+    *(
+        *_OPTION_FEATURES,
+        "option_length",
+        "option_length_spread",
+        "option_digit_share",
+        "option_not_ascii_share",
+        *(f"option_{name}" for name in _OF_OPTIONS),
+    ),
 )
 
 

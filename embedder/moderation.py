@@ -23,8 +23,8 @@ def moderate(logits: torch.Tensor, variances: torch.Tensor) -> torch.Tensor:
 
 
 def recentred_bias(signal: torch.Tensor, bias: torch.Tensor, variances: torch.Tensor) -> torch.Tensor:
-    """(M,) biases at which moderated probabilities of the log-odds `signal` (n, M) plus bias have the mean that those of
-    `signal` plus `bias` (M,) have unmoderated, model by model; by Newton's method."""
+    """(M,) biases at which moderated probabilities of the log-odds `signal` (n, M) plus bias have the mean that those
+    of `signal` plus `bias` (M,) have unmoderated, model by model; by Newton's method."""
     shrinkage = (1 + math.pi / 8 * variances).rsqrt()
     target = (signal + bias).sigmoid_().mean(0)
     for _ in range(_NEWTON_STEPS):
@@ -40,8 +40,8 @@ def scale_of_the_unknown(
     """The factor to `prior` (M,), the variance of log-odds where nothing is known, at which the moderated probability
     there is nearest to the model's mean; and the biases (M,) that belong to it.
 
-    `signal` (n, M) and the variances `seen` and, unscaled, `unseen` (n, M) are those of training questions. The strengths a fit
-    chooses say how much to shrink, not how far log-odds spread; that the models' means are known does.
+    `signal` (n, M) and the variances `seen` and, unscaled, `unseen` (n, M) are those of training questions. The
+    strengths a fit chooses say how much to shrink, not how far log-odds spread; that the models' means are known does.
     """
     means = (signal + bias).sigmoid().mean(0)
     found = []

@@ -39,12 +39,16 @@ class Forecast:
     routing_scores: np.ndarray
     support: np.ndarray | None = None
 
-    def interval(self, *, z: float = 1.96) -> tuple[np.ndarray, np.ndarray] | None:
-        """Lower and upper end of the probabilities, each (n, M); 95% of them for z = 1.96."""
+    def interval(
+        self, rows: np.ndarray | slice = slice(None), columns: np.ndarray | slice = slice(None), *, z: float = 1.96
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Lower and upper end of the probabilities, each (n, M), or of those at `rows` and `columns`; 95% of them for
+        z = 1.96."""
         if self.deviations is None:
             return None
-        logits = logit(np.clip(self.probabilities, 1e-6, 1 - 1e-6))
-        return expit(logits - z * self.deviations), expit(logits + z * self.deviations)
+        logits = logit(np.clip(self.probabilities[rows, columns], 1e-6, 1 - 1e-6))
+        reach = z * self.deviations[rows, columns]
+        return expit(logits - reach), expit(logits + reach)
 
 
 @dataclass(eq=False)
@@ -117,6 +121,17 @@ class Predictor(ABC):
         """(M, d) float32, NaN for a model without training answers; None where the method has no
         embeddings."""
         return None
+
+    @property
+    def least_support(self) -> float | None:
+        """The support below which a forecast is more of the models' means than of the question; None where the method
+        knows of none."""
+        return None
+
+    def known_categories(self) -> tuple[str, ...]:
+        """Names of benchmarks and categories that the method makes use of where they are known of a question,
+        sorted."""
+        return ()
 
     def settings(self) -> dict[str, Any]:
         """What the constructor takes."""

@@ -66,7 +66,8 @@ class CostPredictor:
         asked, total = questions.rows(train), np.nan_to_num(seen).sum(0)
         means = _ratio(total, known.sum(0), np.nan)
         categories = () if asked.benchmarks is None else tuple(sorted(set(asked.benchmarks)))
-        centre, deviation = asked.lexical.mean(0, np.float64), asked.lexical.std(0, np.float64)
+        form = asked.form
+        centre, deviation = form.mean(0, np.float64), form.std(0, np.float64)
         scale = np.where(deviation > 0, deviation, 1)
         fitted = cls(
             models=models,
@@ -77,7 +78,7 @@ class CostPredictor:
             by_category=_category_means(seen, means, asked, categories),
             centre=centre,
             scale=scale,
-            weights=_regress(seen, means, (asked.lexical - centre) / scale),
+            weights=_regress(seen, means, (form - centre) / scale),
             correction=np.ones(len(models)),
             lowest=np.where(known, seen, np.inf).min(0),
             highest=np.where(known, seen, 0).max(0),
@@ -95,7 +96,7 @@ class CostPredictor:
     def predict_by(self, way: str, questions: Questions) -> np.ndarray:
         """(n, M) amounts by one of the three ways; a category that is not known has the model's mean."""
         if way == FORM:
-            features = (questions.lexical - self.centre) / self.scale
+            features = (questions.form - self.centre) / self.scale
             relative = np.expm1(np.clip(features @ self.weights[:-1] + self.weights[-1], 0, 50))
             return np.clip(relative * self.means * self.correction, self.lowest, self.highest)
         if way == MEAN or questions.benchmarks is None:

@@ -68,8 +68,8 @@ class InputScales:
 
 @dataclass(frozen=True)
 class CategoryModel:
-    """The probability of each of C categories: ridge regression on one-hot categories, sharpened until it fits best. Far
-    from all landmarks it is the category's frequency."""
+    """The probability of each of C categories: ridge regression on one-hot categories, sharpened until it fits best.
+    Far from all landmarks it is the category's frequency."""
 
     gamma: torch.Tensor  # ()
     weights: torch.Tensor  # (m, C)
@@ -91,7 +91,9 @@ class CategoryModel:
         loss = {power: -_sharpened(held_out, frequency, power)[rows, categories].log().mean() for power in _SHARPENINGS}
         sharpening = min(_SHARPENINGS, key=loss.__getitem__)
         weights = features.rotation @ ridge.coefficients
-        return cls(features.gamma, weights, frequency, torch.tensor(sharpening)), _sharpened(held_out, frequency, sharpening)
+        return cls(features.gamma, weights, frequency, torch.tensor(sharpening)), _sharpened(
+            held_out, frequency, sharpening
+        )
 
     def __call__(self, squared: torch.Tensor) -> torch.Tensor:
         """(n, C) probabilities."""
@@ -102,8 +104,8 @@ class CategoryModel:
 
 @dataclass(frozen=True)
 class Compared:
-    """n questions beside m landmarks: `kernel` values (n, m), the `features` (n, r) made of them, how near a question is to
-    the mean of the training questions, `nearness` (n,), and the probabilities of `categories` (n, C)."""
+    """n questions beside m landmarks: `kernel` values (n, m), the `features` (n, r) made of them, how near a question
+    is to the mean of the training questions, `nearness` (n,), and the probabilities of `categories` (n, C)."""
 
     kernel: torch.Tensor
     features: torch.Tensor
@@ -117,7 +119,13 @@ class Compared:
         return (self.features.square().sum(1) + self.nearness.square()).clamp_max(1)
 
     def some(self, rows: torch.Tensor) -> Self:
-        return replace(self, kernel=self.kernel[rows], features=self.features[rows], nearness=self.nearness[rows], categories=self.categories[rows])
+        return replace(
+            self,
+            kernel=self.kernel[rows],
+            features=self.features[rows],
+            nearness=self.nearness[rows],
+            categories=self.categories[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -137,8 +145,8 @@ class QuestionMap:
 
     @classmethod
     def fit(cls, questions: Questions, categories: np.ndarray, comparison: Comparison) -> tuple[Self, Compared]:
-        """The map, and how it sees these questions, whose `categories` are numbered from 0. A question's own category takes
-        no part in its probabilities, as it will not in use."""
+        """The map, and how it sees these questions, whose `categories` are numbered from 0. A question's own category
+        takes no part in its probabilities, as it will not in use."""
         scales = InputScales.fit(questions, comparison.lexical_weight)
         inputs = scales(questions)
         chosen = _landmarks(questions, comparison.landmarks)

@@ -13,24 +13,43 @@ from typing import Any, NamedTuple
 
 __all__ = ["QuestionText", "read_question"]
 
-_PUNCTUATION = dict(zip("？！，：；（）。、％“”„«»‘’–—\u00a0\u3000", "?!,:;()..%\"\"\"\"\"''--  ", strict=True))
+_PUNCTUATION = dict(zip("？！，：；（）。、％“”„«»‘’–—\u00a0\u3000", '?!,:;()..%"""""\'\'--  ', strict=True))
 _FOREIGN_MARK = re.compile(f"[{''.join(_PUNCTUATION)}]")
 _LABEL = re.compile(r"^[ \t]*(?:\(?([A-Za-z]|\d{1,2}|[ivx]{2,4}|[IVX]{2,4})[.):]|[-*•])[ \t]+(?=\S)", re.MULTILINE)
 _INLINE_LABEL = re.compile(r"(?<!\S)(?:\(?([A-Za-z]|\d{1,2}|[ivx]{2,4}|[IVX]{2,4})[.):]|[-*•])[ \t]+(?=\S)")
-_ROMAN = {name: number for number, name in enumerate("i ii iii iv v vi vii viii ix x".split(), 1)}
-_SECOND_LABELS = (" B. ", " B) ", " B: ", "(B)", " b. ", " b) ", "(b)", " 2. ", " 2) ", "(2)", "ii", "II", " - ", " * ", " • ")
+_ROMAN = {name: number for number, name in enumerate(["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"], 1)}
+_SECOND_LABELS = (
+    " B. ",
+    " B) ",
+    " B: ",
+    "(B)",
+    " b. ",
+    " b) ",
+    "(b)",
+    " 2. ",
+    " 2) ",
+    "(2)",
+    "ii",
+    "II",
+    " - ",
+    " * ",
+    " • ",
+)
 _LEAST_INLINE = 3  # labels on one line: two may be anything, such as initials
 _CUE = re.compile(
     r"^[ \t]*(?:question|q|(?:the )?(?:best |final |correct )?answer(?: choices| is)?|a|options|choices)[ \t]*:[ \t]*",
     re.IGNORECASE | re.MULTILINE,
 )
 _LAST_CUE = re.compile(r"\b(?:(?:answer )?(?:options|choices)|answer)[ \t]*:\s*\Z", re.IGNORECASE)
-_END_OF_OPTION = re.compile(r"\n[ \t]*\n|\n?[ \t]*\b(?:the )?(?:best |final |correct )?answer(?: is)?[ \t]*:", re.IGNORECASE)
+_END_OF_OPTION = re.compile(
+    r"\n[ \t]*\n|\n?[ \t]*\b(?:the )?(?:best |final |correct )?answer(?: is)?[ \t]*:", re.IGNORECASE
+)
 _EXAMPLE = re.compile(r"^[ \t]*(?:the )?(?:answer|a)(?: is)?[ \t]*:[ \t]*\S.*\n[ \t]*\n", re.IGNORECASE | re.MULTILINE)
 # A sentence, or a line, that only leads to the question.
 _GREETING = re.compile(
     r"\s*(?:"
-    r"(?:hi|hello|hey|hiya|dear|greetings|good (?:morning|afternoon|evening|day)|thanks|thank you|please)\b[^\n.?!:]{0,60}"
+    r"(?:hi|hello|hey|hiya|dear|greetings|good (?:morning|afternoon|evening|day)|thanks|thank you|please)\b"
+    r"[^\n.?!:]{0,60}"
     r"|[^\n.?!:]{0,40}\b(?:help me|question for you|quick question|the following|(?:can|could|would) you (?:please )?"
     r"(?:answer|solve|help|tell me)|multiple[- ]choice questions?)\b[^\n.?!:]{0,60}"
     r")(?:[.?!:]+\s+|,?[ \t]*\n\s*)",

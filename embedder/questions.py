@@ -35,8 +35,13 @@ class Questions:
 
     @cached_property
     def lexical(self) -> np.ndarray:
-        """(n, L) float32 features of the texts' form, computed when first asked for."""
+        """(n, L) float32 features of the texts' form, NaN for what one does not show; computed when first asked for."""
         return lexical_features(self.texts)
+
+    @property
+    def form(self) -> np.ndarray:
+        """(n, L) float32 lexical features with 0 for what a text does not show, for methods that need every number."""
+        return np.nan_to_num(self.lexical)
 
     def by_text_alone(self) -> Questions:
         """The same questions, of whose benchmarks nothing is known."""

@@ -11,7 +11,7 @@ import numpy as np
 from .predictor import Forecast, Predictor
 from .questions import Questions
 
-__all__ = ["Choice", "Router", "TextEncoder", "UnknownModel"]
+__all__ = ["Choice", "Router", "TextEncoder", "UnknownBenchmark", "UnknownModel"]
 
 
 class TextEncoder(Protocol):
@@ -23,7 +23,8 @@ class TextEncoder(Protocol):
 class Choice(NamedTuple):
     """A model, the probability that it answers the question correctly, the score it was ranked by, and the 95% interval
     of the probability (None where the embedder does not know how sure it is). `cost` is what the question is predicted
-    to cost, None where costs by question are not known."""
+    to cost, None where costs by question are not known. `support`, the same for all models, is how like the training
+    questions the question is, see `Forecast.support`."""
 
     model: str
     probability: float
@@ -31,6 +32,11 @@ class Choice(NamedTuple):
     low: float | None = None
     high: float | None = None
     cost: float | None = None
+    support: float | None = None
+
+
+class UnknownBenchmark(ValueError):
+    """A benchmark or category was named that no training question is of."""
 
 
 class UnknownModel(ValueError):
@@ -67,19 +73,21 @@ class Router:
         without: Collection[str] = (),
         cost_weight: float = 0,
         top: int = 5,
+        benchmark: str | None = None,
     ) -> list[list[Choice]]:
         """For every question the `top` models, the best first, out of `models` (default: all) less those `without`,
         which are down.
 
         Models are ranked by the embedder's routing score (see `Predictor.forecast`) less `cost_weight` times their
         cost: with costs in US$, a weight of 10 gives up one point in a hundred of the score for 0.1 cents; in billions
-        of parameters, a weight of 0.001 gives it up for ten billion. Equal ones are ordered by name. Raises
-        UnknownModel where a model is named that the embedder lacks, none is left, or costs count and one is not known.
-        """
+        of parameters, a weight of 0.001 gives it up for ten billion. Equal ones are ordered by name. `benchmark` is the
+        benchmark or category that the questions are of, where that is known. Raises UnknownBenchmark for one the
+        embedder does not know, UnknownModel where a model is named that the embedder lacks, none is left, or costs
+        count and one is not known."""
         if isinstance(questions, str):
             raise TypeError("rank takes a list of questions; put the one question into a list")
         columns = self._all if models is None and not without else self._columns(models, without)
-        asked = self._described(questions)
+        asked = self._described(questions, benchmark)
         forecast = self.embedder.forecast(asked)
         scores = forecast.routing_scores[:, columns]
         costs = None if self.question_costs is None else self.question_costs(asked)
@@ -88,9 +96,21 @@ class Router:
         best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
         return self._choices(forecast, columns[best], scores[np.arange(len(best))[:, None], best], costs)
 
-    def _described(self, questions: Sequence[str]) -> Questions:
+    @property
+    def least_support(self) -> float | None:
+        """The support below which a choice is little more than that of the best model on average; None where the
+        embedder knows of none."""
+        return self.embedder.least_support
+
+    def _described(self, questions: Sequence[str], benchmark: str | None) -> Questions:
+        if benchmark is not None and benchmark not in self.embedder.known_categories():
+            known = ", ".join(self.embedder.known_categories()) or "none"
+            raise UnknownBenchmark(
+                f"unknown benchmark or category {benchmark!r}: the embedder knows {known}; correct it, or leave it out"
+            )
+        known = None if benchmark is None else np.full(len(questions), benchmark, object)
         texts = np.array(questions, object)
-        return Questions(texts, self.encoder.encode(questions, progress=False))
+        return Questions(texts, self.encoder.encode(questions, progress=False), known)
 
     def _columns(self, models: Collection[str] | None, without: Collection[str]) -> np.ndarray:
         """Columns of the embedder's models to choose from, by name."""
@@ -121,19 +141,24 @@ class Router:
         self, forecast: Forecast, best: np.ndarray, scores: np.ndarray, costs: np.ndarray | None
     ) -> list[list[Choice]]:
         """`best` (n, top) are columns, `scores` theirs; `costs` (n, M)."""
-        unknown = np.full_like(forecast.probabilities, np.nan)
-        interval = forecast.interval() or (unknown, unknown)
         rows = np.arange(len(best))[:, None]
-        told = (forecast.probabilities, *interval, unknown if costs is None else costs)
-        values = [array[rows, best].tolist() for array in told]
-        return [
-            [
-                Choice(self.embedder.models[column], p, score, *map(_known, (low, high, cost)))
-                for column, score, p, low, high, cost in zip(*row, strict=True)
-            ]
-            for row in zip(best.tolist(), scores.tolist(), *values, strict=True)
+        low, high = forecast.interval(rows, best) or (None, None)
+        chosen = (
+            forecast.probabilities[rows, best],
+            scores,
+            low,
+            high,
+            None if costs is None else costs[rows, best],
+            None if forecast.support is None else np.broadcast_to(forecast.support[:, None], best.shape),
+        )
+        told = [[None] * best.size if part is None else part.ravel().tolist() for part in chosen]
+        flat = [
+            Choice(self.embedder.models[column], p, score, _known(low), _known(high), _known(cost), support)
+            for column, p, score, low, high, cost, support in zip(best.ravel().tolist(), *told, strict=True)
         ]
+        width = best.shape[1]
+        return [flat[start : start + width] for start in range(0, len(flat), width)]
 
 
-def _known(value: float) -> float | None:
-    return None if isnan(value) else value
+def _known(value: float | None) -> float | None:
+    return None if value is None or isnan(value) else value

@@ -35,6 +35,7 @@ _FORECAST_SHARE = 0.7  # of the routing score; the rest is that of the category'
 _CATEGORY_PRIOR_ANSWERS = 20.0  # a category's rate starts as that many answers at the model's overall rate
 _UNCERTAINTY_FEATURES = 256  # of the kernel: the others' coefficients are hardly surer after the fit than before
 _LEAST_SUPPORT = 1e-3
+_HALF_FAMILIAR = 0.5**0.5  # of the support at which a question counts as familiar
 _STRANGE_SHARE = 0.005  # of the training questions: texts with less support than all others are strange
 _CENTRING_CELLS = 2_000_000  # of the training answers, from which the biases of moderated probabilities are found
 _TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in a category that is known
@@ -90,6 +91,13 @@ class SpectralEmbedder(Predictor):
         """(n,) float32: what is not known of each question, as the mean variance of the models' log-odds."""
         return (self._all_variances(self._compared(questions)) @ self._learned.directions.square().mean(0)).numpy()
 
+    def moderation(self, questions: Questions) -> np.ndarray:
+        """(n,) float32 from 0 to 1: by how much each question's log-odds are shrunk in probabilities, for the average
+        of the models, as not all is known of the question."""
+        compared = self._compared(questions)
+        allowed = self._variances(compared, self._learned.unseen_scale * self._unseen(compared))
+        return moderate(torch.ones(len(questions)), allowed @ self._learned.directions.square().mean(0)).numpy()
+
     def support(self, questions: Questions) -> np.ndarray:
         """(n,) float32 from 0 to 1: how much the training questions say of each question, see `Forecast.support`."""
         return self._compared(questions).support.numpy()
@@ -127,9 +135,15 @@ class SpectralEmbedder(Predictor):
         logits = self._coordinates(compared) @ self._learned.embeddings.T
         return self._for_all(self._scores(logits, self._categories(compared)), self.overall_rate)
 
-    def knows_category(self, name: str) -> bool:
-        """Whether some training question is of a benchmark or category of this name."""
-        return name in self._names
+    @property
+    def least_support(self) -> float:
+        """Below it a forecast is more of the models' means than of the question. All but a few of the training
+        questions, forecast by the others, have more."""
+        return float(self._learned.familiar * _HALF_FAMILIAR)
+
+    def known_categories(self) -> tuple[str, ...]:
+        """Names of benchmarks and categories that some training question is of, sorted."""
+        return tuple(sorted(self._names.benchmarks.keys() | set(self._names.categories)))
 
     def rates_by_category(self, questions: Questions, expected: np.ndarray) -> np.ndarray:
         """(C, K): of K further models, the rates on the training categories that routing weighs in, from what is
@@ -173,11 +187,13 @@ class SpectralEmbedder(Predictor):
         self._learned = replace(self._learned, trust=torch.tensor(self._chosen_trust(val)))
 
     def _centred(self, learnt: Learnt, compared: Compared) -> Learnt:
-        """`learnt` with the biases, and the variance of what is unseen, at which moderated probabilities have the models'
-        means, over the training questions and far from them."""
+        """`learnt` with the biases, and the variance of what is unseen, at which moderated probabilities have the
+        models' means, over the training questions and far from them."""
         self._learned = learnt
         strongest = learnt.question_map.features.rotation.shape[1]
-        rows = torch.arange(0, len(compared.kernel), max(1, len(compared.kernel) * len(learnt.embeddings) // _CENTRING_CELLS))
+        rows = torch.arange(
+            0, len(compared.kernel), max(1, len(compared.kernel) * len(learnt.embeddings) // _CENTRING_CELLS)
+        )
         some = replace(compared, features=compared.features[:, :strongest]).some(rows)
         theta, bias = learnt.embeddings[:, :-1], learnt.embeddings[:, -1]
         coordinates = self._coordinates(some)
@@ -224,8 +240,9 @@ class SpectralEmbedder(Predictor):
         return torch.lerp(by_category, logits, _FORECAST_SHARE).sigmoid_()
 
     def _all_variances(self, compared: Compared) -> torch.Tensor:
-        """(n, k): what is not known of a question along each direction, as a variance of log-odds. How near it is to the
-        mean of the others counts half as seen: what they have in common is in the biases, and so is less well known."""
+        """(n, k): what is not known of a question along each direction, as a variance of log-odds. How near it is to
+        the mean of the others counts half as seen: what they have in common is in the biases, and so is less well
+        known."""
         amplitude = self._familiarity(compared).square()
         seen = compared.features.square().sum(1) + compared.nearness.square() / 2
         return self._variances(compared, 1 - amplitude * seen.clamp_max(1))
@@ -235,7 +252,8 @@ class SpectralEmbedder(Predictor):
         return 1 - self._familiarity(compared).square() * compared.support
 
     def _variances(self, compared: Compared, unseen: torch.Tensor) -> torch.Tensor:
-        """(n, k): of the part of the questions that is seen what the answers leave open, and of the `unseen` (n,) all."""
+        """(n, k): of the part of the questions that is seen what the answers leave open, and of the `unseen` (n,)
+        all."""
         seen = compared.features.square() @ self._learned.coefficient_variance
         seen *= self._familiarity(compared).square()[:, None]
         return seen.addr_(unseen, self._learned.prior_variance)

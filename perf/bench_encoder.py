@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
+sys.path.insert(0, str(REPOSITORY))
 
 from embedder import metrics  # noqa: E402
 from embedder.encoder import BUNDLED_ENCODER, Encoder, load_encoder  # noqa: E402
@@ -28,7 +28,7 @@ from embedder.questions import Questions  # noqa: E402
 from embedder.spectral import SpectralEmbedder  # noqa: E402
 from perf._common import SETS, embed, is_there, parser, published  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
-from perf.embedder import cross_fit  # noqa: E402
+from perf.bench_embedder import cross_fit  # noqa: E402
 
 COLUMNS = ("encoder", "accuracy", "minus the teacher's, points", "log-loss", "minus the teacher's", "ECE")
 

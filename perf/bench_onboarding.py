@@ -41,7 +41,7 @@ from scipy.stats import t as student
 from sklearn.cluster import KMeans
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
+sys.path.insert(0, str(REPOSITORY))
 
 from embedder.encoder import load_encoder  # noqa: E402
 from embedder.fold_in import Answers, Gaussian, Pool, posteriors  # noqa: E402

@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
+sys.path.insert(0, str(REPOSITORY))
 
 from embedder.baselines import KNN, ModelBenchmarkMean, ModelMean  # noqa: E402
 from embedder.downstream.robustness import measure_robustness  # noqa: E402

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 SCORE = "Sorted by score: probability and the model's rate on such questions, averaged as log-odds{cost}."
 OFTEN = 0.1  # share of questions that lack what they speak of: complete multiple-choice questions have .001
+LITTLE = "this is little more than the models' average"
 BATCH = 64  # questions that `route` encodes between two steps of its bar
 
 
@@ -304,6 +305,10 @@ def route(
     without: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="Leave out what is down; again for each.")
     ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Benchmark or category the question is of, if you know; it helps."),
+    ] = None,
     cost_weight: Annotated[
         float,
         typer.Option(
@@ -316,7 +321,7 @@ def route(
     """The models to ask, the best first: the probability that each answers correctly, and its 95% interval."""
     from assets.serving import NoEmbedder, open_router
     from embedder.encoder import EncoderError
-    from embedder.router import UnknownModel
+    from embedder.router import UnknownBenchmark, UnknownModel
     from embedder.store import StoreError
 
     questions = _questions(question, file)
@@ -325,11 +330,25 @@ def route(
     _, workspace = open_home()
     wanted = {"top": top or (1 if file else 5), "models": among, "without": without or (), "cost_weight": cost_weight}
     try:
-        ranked = _ranked(open_router(workspace), questions, wanted)
-    except (NoEmbedder, EncoderError, StoreError, UnknownModel) as error:
+        router = open_router(workspace)
+        ranked = _ranked(router, questions, wanted | {"benchmark": benchmark})
+    except (NoEmbedder, EncoderError, StoreError, UnknownBenchmark, UnknownModel) as error:
         raise CommandError(str(error)) from error
     out.print(_routes(questions, ranked) if file else _choices(ranked[0]))
+    if strange := _strange(ranked, router.least_support):
+        out.print(strange, soft_wrap=True)
     out.print(SCORE.format(cost=f", less {cost_weight:g} times its cost" if cost_weight else ""), soft_wrap=True)
+
+
+def _strange(ranked: list[list[Choice]], least: float | None) -> str:
+    """A warning of questions unlike those the embedder was fitted on; empty where there are none."""
+    found = [choices[0].support for choices in ranked]
+    few = [support for support in found if least is not None and support is not None and support < least]
+    if not few:
+        return ""
+    if len(found) == 1:
+        return f"This question is unlike anything asked (support {few[0]:.2f}): {LITTLE}."
+    return f"{len(few)} of the {len(found)} questions are unlike anything asked (support below {least:.2f}): {LITTLE}."
 
 
 def _questions(question: str | None, file: TextIO | None) -> list[str]:
@@ -359,7 +378,12 @@ def _ranked(router: Router, questions: list[str], wanted: dict[str, Any]) -> lis
 
 def _choices(choices: list[Choice]) -> Table:
     """A row a model."""
-    table = Table(Column("model", no_wrap=True), "score", "probability of a correct answer", "95% interval")
+    support = choices[0].support
+    title = (
+        None if support is None else f"support {support:.2f}: how like the questions asked so far this one is (0 to 1)"
+    )
+    columns = (Column("model", no_wrap=True), "score", "probability of a correct answer", "95% interval")
+    table = Table(*columns, caption=title, caption_justify="left")
     if costs := any(choice.cost is not None for choice in choices):
         table.add_column("US$", no_wrap=True)
     for choice in choices:
@@ -371,6 +395,8 @@ def _choices(choices: list[Choice]) -> Table:
 def _routes(questions: list[str], ranked: list[list[Choice]]) -> Table:
     """A row a question: the model to ask and, where more are wanted, those that come next."""
     table = Table("question", "model", "score", "probability of a correct answer", "95% interval")
+    if supported := any(choices[0].support is not None for choices in ranked):
+        table.add_column("support", no_wrap=True)
     if costs := any(choices[0].cost is not None for choices in ranked):
         table.add_column("US$", no_wrap=True)
     if several := any(len(choices) > 1 for choices in ranked):
@@ -379,7 +405,8 @@ def _routes(questions: list[str], ranked: list[list[Choice]]) -> Table:
         shown = question if len(question) <= 60 else f"{question[:59]}…"
         then = ", ".join(f"{choice.model} {choice.score:.3f}" for choice in others)
         row = [shown, first.model, f"{first.score:.3f}", f"{first.probability:.3f}", _interval(first)]
-        table.add_row(*row, *([_cost(first)] if costs else []), *([then] if several else []))
+        support = ["" if first.support is None else f"{first.support:.2f}"] if supported else []
+        table.add_row(*row, *support, *([_cost(first)] if costs else []), *([then] if several else []))
     return table
 
 

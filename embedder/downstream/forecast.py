@@ -66,6 +66,7 @@ PREDICTIONS = pa.schema(
         "probability": pa.float32(),
         "low": pa.float32(),
         "high": pa.float32(),
+        "support": pa.float32(),
     }
 )
 
@@ -80,7 +81,7 @@ def forecast(
     The interval of the accuracy is a bootstrap over questions (null below two), AUC is null where all labels
     are the same. Benchmarks without test answers have no row; where no test question has an answer, one row of
     the embedder has the reason. A row of `predictions` is a method's probability for one answer, with its 95%
-    interval where the method has one: all that `forecasts` is made of. A row of `reliability` is a method's
+    interval and support where the method has them: all that `forecasts` is made of. A row of `reliability` is a method's
     forecasts whose probability lies in one of `BINS` bins, and the share of them that turned out right, with an
     interval as above. Raises ValueError where a forecast is not of the test questions, or an answer to one has
     no probability.
@@ -199,7 +200,8 @@ def _predictions(test: CorrectnessMatrix, forecast: Forecast, embedder: str, met
     row, column = np.nonzero(test.observed)
     nowhere = np.full(test.labels.shape, np.nan, np.float32)
     low, high = forecast.interval() or (nowhere, nowhere)
-    numbers = (values[row, column].astype(np.float32) for values in (forecast.probabilities, low, high))
+    support = nowhere if forecast.support is None else np.broadcast_to(forecast.support[:, None], nowhere.shape)
+    numbers = (values[row, column].astype(np.float32) for values in (forecast.probabilities, low, high, support))
     return pa.table(
         [
             _names([embedder], np.zeros(len(row), np.int32)),

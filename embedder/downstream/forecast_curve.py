@@ -63,13 +63,15 @@ def forecast_curve(
         return _table([{"method": "embedder", "questions": total, "draw": 0, "reason": NO_TEST_ANSWERS}], version)
     _ = questions.lexical  # once for all draws: rows() hands it on
     labels, asked = matrix.labels[tested], questions.rows(tested)
+    by_text_alone = asked.by_text_alone()  # ours is not told of which benchmark a question is
     rows = []
     for done, (size, draw, kept) in enumerate(draws, 1):
         known, described = matrix.rows(kept), questions.rows(kept)
         ours = embedder if size == total else _unfitted(embedder).fit(known, described, seed=seed)
         fitted = {"embedder": ours} | {base.method: base.fit(known, described, seed=seed) for base in baselines}
         for method, predictor in fitted.items():
-            row = measured(labels, predictor.predict_proba(asked), seed)
+            described_by = by_text_alone if method == "embedder" else asked
+            row = measured(labels, predictor.predict_proba(described_by), seed)
             rows.append({"method": method, "questions": size, "draw": draw} | row)
         progress(done, len(draws), "fits on some of the training questions")
     return _table(rows, version)

@@ -251,7 +251,8 @@ def test_the_embedding_is_in_the_pools_space(case):
     assert folded.embedding.shape == case.pool.embedder.model_embeddings.shape[1:]
     assert folded.embedding.dtype == np.float32
     log_odds = case.pool.embedder.coordinates(case.questions) @ folded.embedding
-    np.testing.assert_allclose(folded.forecast(case.questions).probabilities[:, 0], expit(log_odds), atol=1e-5)
+    moderated = expit(log_odds * case.pool.embedder.moderation(case.questions))
+    np.testing.assert_allclose(folded.forecast(case.questions).probabilities[:, 0], moderated, atol=1e-5)
 
 
 def test_a_forecast_is_of_one_model_with_an_interval(case):

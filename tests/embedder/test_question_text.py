@@ -20,8 +20,8 @@ FORMS = {
     "Windows": "Which fruit is red?\r\nA. apple\r\nB. pear\r\nC. fig\r\n",
     "full-width marks": "Which fruit is red？\nA. apple\nB. pear\nC. fig",
     "a greeting": "Hi! Could you help me with this one?\n\nWhich fruit is red?\nA. apple\nB. pear\nC. fig",
-    "another greeting": "good morning, please answer the following for me: Which fruit is red?\nA. apple\nB. pear\nC. fig",
-    "a header": "The following are multiple choice questions about food.\n\nWhich fruit is red?\nA. apple\nB. pear\nC. fig",
+    "another greeting": "good morning, please answer the following: Which fruit is red?\nA. apple\nB. pear\nC. fig",
+    "a header": "These are multiple choice questions about food.\n\nWhich fruit is red?\nA. apple\nB. pear\nC. fig",
     "examples": (
         "Which is a root?\nA. carrot\nB. plum\nAnswer: A\n\nWhich is a nut?\nA. hazel\nB. leek\nAnswer: A\n\n"
         "Which fruit is red?\nA. apple\nB. pear\nC. fig\nAnswer:"

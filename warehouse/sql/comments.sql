@@ -142,6 +142,7 @@ COMMENT ON COLUMN predictions.model IS 'Model that answered it; responses says h
 COMMENT ON COLUMN predictions.probability IS 'Forecast probability that the answer is right; cast to DOUBLE before computing with it.';
 COMMENT ON COLUMN predictions.low IS 'Lower end of the 95% interval of the probability; null where the method has none.';
 COMMENT ON COLUMN predictions.high IS 'Upper end of it.';
+COMMENT ON COLUMN predictions.support IS 'How like the training questions the question is, from 0 (nothing is known of it but the models'' means) to 1; null where the method does not say.';
 
 COMMENT ON TABLE reliability IS 'Are the forecast probabilities right? One row a method and bin of probability.';
 COMMENT ON COLUMN reliability.embedder IS 'Embedder that is evaluated.';

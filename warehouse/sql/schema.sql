@@ -194,7 +194,8 @@ CREATE TABLE IF NOT EXISTS predictions (
     model VARCHAR NOT NULL,
     probability FLOAT NOT NULL,
     low FLOAT,
-    high FLOAT
+    high FLOAT,
+    support FLOAT CHECK (support BETWEEN 0 AND 1)
 );
 
 CREATE TABLE IF NOT EXISTS routing (

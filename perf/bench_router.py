@@ -1,6 +1,6 @@
 """How fast the router decides: in bulk from embeddings, and question by question, the encoder apart.
 
-    python perf/router.py [--data ../shared/data] [--cache data/cache] [--models 112] [--questions 3000]
+    python perf/bench_router.py [--data ../shared/data] [--cache data/cache] [--models 112] [--questions 3000]
 
 The embedder is fitted on the train questions of the published set `combined`, and without it on made-up questions.
 Where models are too few their columns are repeated under other names, where test and val questions are too few they
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
+sys.path.insert(0, str(REPOSITORY))
 
 from embedder.encoder import Encoder, load_encoder  # noqa: E402
 from embedder.lexical import lexical_features  # noqa: E402

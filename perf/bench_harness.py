@@ -1,6 +1,6 @@
 """What the harness costs: CPU-seconds a zoo model for all benchmarks of the demo registry.
 
-    python perf/harness.py [--home data] [--ours 12] [--theirs 3]
+    python perf/bench_harness.py [--home data] [--ours 12] [--theirs 3]
 
 The yardstick is one `lm_eval` command-line call a model for the same tasks, on one thread as well and with
 the batch size that the harness takes. Exits with 1 if any answer differs between the two.

@@ -1,6 +1,7 @@
 """The training procedure released with EmbedLLM (arXiv 2410.02223), as it is: how long it takes, and how good it is.
 
-    python perf/reference_mf.py [--epochs 50] [--sets mmlu_pro zeroeval] [--data ../shared/data] [--cache data/cache]
+    python perf/bench_reference_mf.py [--epochs 50] [--sets mmlu_pro zeroeval] [--data ../shared/data]
+                                      [--cache data/cache]
 
 A row is one (question, model) pair; a DataLoader fetches the rows one by one and hands them on in batches of 2,048, in
 file order, never shuffled. Adam, learning rate 1e-4, weight decay 1e-5, 50 epochs, of which the last counts. After
@@ -29,7 +30,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
+sys.path.insert(0, str(REPOSITORY))
 
 from embedder import metrics  # noqa: E402
 from embedder.encoder import load_encoder  # noqa: E402

@@ -1,6 +1,6 @@
 """Time and memory of the default embedder at sizes beyond the published data, on made-up answers.
 
-    python perf/scale.py [--models 112 1000 10000] [--missing 0 0.6] [--questions 28843]
+    python perf/bench_scale.py [--models 112 1000 10000] [--missing 0 0.6] [--questions 28843]
 
 Answers are drawn from a logistic model of questions and models, so that the best log-loss that anyone can reach is
 known; held out is what the questions of the test split are forecast. Every size runs in a process of its own, so that
@@ -26,7 +26,7 @@ from rich.table import Table
 from scipy.special import expit
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
+sys.path.insert(0, str(REPOSITORY))
 
 from embedder import metrics  # noqa: E402
 from embedder.baselines import ModelMean  # noqa: E402

@@ -1,6 +1,6 @@
 """Seconds of a refresh after one more model, one more benchmark and nothing, beside those of making everything.
 
-    python perf/incremental.py [--models 112] [--questions 2000 28843] [--home FOLDER]
+    python perf/bench_incremental.py [--models 112] [--questions 2000 28843] [--home FOLDER]
 
 The answers are made up, to questions like the demo's in ten benchmarks; importing them is not measured, as evaluating
 is not. Every case is a process of its own, as `embedllm run` is: its seconds are those of the whole chain, encoding and
@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
+sys.path.insert(0, str(REPOSITORY))
 
 # The processes that are timed import this file: what they load beside the chain is not to be heavy.
 from harness.zoo.skills import LEVELS, SKILLS, Question  # noqa: E402

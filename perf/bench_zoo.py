@@ -1,6 +1,6 @@
 """Quality of the zoo: builds it, scores all 112 models on all ten benchmarks, prints two Markdown tables.
 
-    python perf/zoo.py [FOLDER]       (default: a temporary folder; an existing zoo is not built again)
+    python perf/bench_zoo.py [FOLDER]       (default: a temporary folder; an existing zoo is not built again)
 
 Scores come straight from torch, by lm-eval's rule (the likeliest choice after the prompt); for two models they are
 compared with lm-eval's own.

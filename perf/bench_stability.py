@@ -1,6 +1,6 @@
 """How far models move when one more joins, with the axes of the new fit aligned to those of the old one and without.
 
-    python perf/stability.py [--sets mmlu_pro] [--data ../shared/data] [--cache data/cache]
+    python perf/bench_stability.py [--sets mmlu_pro] [--data ../shared/data] [--cache data/cache]
 
 Every third model by name, ten at most, joins in turn: the embedder is fitted on the others, then on all. Distances are
 those of the others' embeddings from where they were, as shares of the mean distance between two models.
@@ -15,7 +15,7 @@ from rich.progress import track
 from scipy.spatial.distance import pdist
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
+sys.path.insert(0, str(REPOSITORY))
 
 from embedder.alignment import align, drift  # noqa: E402
 from embedder.encoder import load_encoder  # noqa: E402

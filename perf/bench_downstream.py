@@ -1,11 +1,10 @@
 """Seconds of every experiment and of the report, on made-up answers.
 
-    python perf/downstream.py [--models 112] [--questions 2000 28843] [--home FOLDER]
+    python perf/bench_downstream.py [--models 112] [--questions 2000 28843] [--home FOLDER]
 
-The answers are those of perf/scale.py, in ten benchmarks; they are imported into a home of their own, and the assets
-run as they do in Dagster: reading, computing, drawing, writing, publishing. Trainings without a benchmark use every
-core. --home measures the stages on a copy of that home instead, whatever it holds.
-"""
+The answers are those of perf/bench_scale.py, in ten benchmarks; they are imported into a home of their own, and the
+assets run as they do in Dagster: reading, computing, drawing, writing, publishing. Trainings without a benchmark use
+every core. --home measures the stages on a copy of that home instead, whatever it holds."""
 
 import argparse
 import logging
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
+sys.path.insert(0, str(REPOSITORY))
 
 from assets.correctness_matrix import build_correctness_matrix  # noqa: E402
 from assets.embedder import embedder  # noqa: E402
@@ -32,7 +31,7 @@ from assets.report import report  # noqa: E402
 from assets.workspace import Workspace  # noqa: E402
 from harness.entries import Registry  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
-from perf.scale import Planted, plant  # noqa: E402
+from perf.bench_scale import Planted, plant  # noqa: E402
 from pipelines.settings import Settings, open_workspace  # noqa: E402
 from warehouse.ingest import import_results  # noqa: E402
 

@@ -1,6 +1,6 @@
 """How well answers to unseen questions are forecast and routed, and how long fitting takes, on published results.
 
-    python perf/embedder.py [--data ../shared/data] [--cache data/cache] [--sets mmlu_pro zeroeval combined]
+    python perf/bench_embedder.py [--data ../shared/data] [--cache data/cache] [--sets mmlu_pro zeroeval combined]
                             [--cross-fit] [--ablate]
 
 Every method is fitted on the train questions and chosen on the val questions; what is printed is on the test questions.
@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
+sys.path.insert(0, str(REPOSITORY))
 
 from embedder import metrics  # noqa: E402
 from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean, model_rates  # noqa: E402

@@ -1,6 +1,6 @@
 """What it is worth to predict a question's cost, on real answers (ZeroEval) with planted costs.
 
-    python perf/question_costs.py [--data ../shared/data] [--cache data/cache] [--draws 5]
+    python perf/bench_question_costs.py [--data ../shared/data] [--cache data/cache] [--draws 5]
 
 The published answers say nothing of costs. So prices are drawn that rise with a model's accuracy, tokens of an answer
 by model and category, and noise of a half on the log scale; tokens of the prompt are those of the text. Every table row
@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # before this folder, whose embedder.py is not the package
+sys.path.insert(0, str(REPOSITORY))
 
 from embedder.baselines import model_rates  # noqa: E402
 from embedder.downstream.cost import QuestionCosts, aiq, cost_quality  # noqa: E402
