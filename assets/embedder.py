@@ -140,7 +140,7 @@ def _fit(
     from embedder.store import EmbedderInfo, save_embedder
 
     started = time.monotonic()
-    fitted = SpectralEmbedder().fit(matrix, questions, seed=workspace.seed)
+    fitted = SpectralEmbedder().on(workspace.device).fit(matrix, questions, seed=workspace.seed)
     seconds = time.monotonic() - started
     before = _before(workspace, version, encoder)
     fitted, drifted = _aligned(fitted, before, questions.rows(matrix.splits == "test"))

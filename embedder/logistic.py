@@ -43,15 +43,15 @@ class LogisticProblem:
         sizes = coefficients.numel()
 
         def split(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-            scaled = torch.from_numpy(x).float()
+            scaled = torch.from_numpy(x).float().to(bias.device)
             return scaled[:sizes].view_as(coefficients) * scales[0], scaled[sizes:] * scales[1]
 
         def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
             value, *gradients = self.objective(*split(x))
             flat = torch.cat([(g * s).flatten() for g, s in zip(gradients, scales, strict=True)])
-            return value, flat.double().numpy()
+            return value, flat.double().cpu().numpy()
 
-        start = torch.cat([(coefficients / scales[0]).flatten(), bias / scales[1]]).double().numpy()
+        start = torch.cat([(coefficients / scales[0]).flatten(), bias / scales[1]]).double().cpu().numpy()
         options = {"maxiter": max_steps, "ftol": tolerance, "gtol": 0, "maxcor": 8}
         return split(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x)
 

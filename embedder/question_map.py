@@ -12,8 +12,9 @@ import torch
 
 from .kernel import NystromFeatures, fit_ridge, squared_distances
 from .questions import Questions
+from .tensors import tensor
 
-__all__ = ["STRENGTHS", "Compared", "Comparison", "QuestionMap"]
+__all__ = ["STRENGTHS", "Compared", "Comparison", "QuestionMap", "landmark_rows"]
 
 # Ridge strengths tried. Small ones must be among them, for what the features explain well.
 STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(-4, 11))
@@ -47,22 +48,22 @@ class InputScales:
 
     @classmethod
     def fit(cls, questions: Questions, lexical_weight: float) -> Self:
-        lexical = torch.from_numpy(questions.lexical) if lexical_weight else torch.empty(len(questions), 0)
+        lexical = tensor(questions.lexical) if lexical_weight else torch.empty(len(questions), 0)
         mean = lexical.nanmean(0).nan_to_num()
         deviation = (lexical - mean).square().nanmean(0).nan_to_num().sqrt()
         rare = (~lexical.isnan()).float().mean(0) < _LEAST_SHOWN
         deviation[rare | (deviation < 1e-6)] = torch.inf
         standardised = _standardised(lexical, mean, deviation)
-        vectors = torch.from_numpy(questions.vectors.astype(np.float32))
+        vectors = tensor(questions.vectors.astype(np.float32))
         lexical_scale = _scale(standardised, lexical_weight)
         return cls(mean, deviation, lexical_scale, vectors.mean(0), _scale(vectors, 1.0))
 
     def __call__(self, questions: Questions) -> torch.Tensor:
         """(n, D + L) inputs."""
-        vectors = (torch.from_numpy(questions.vectors.astype(np.float32)) - self.vector_mean) * self.vector_scale
+        vectors = (tensor(questions.vectors.astype(np.float32)) - self.vector_mean) * self.vector_scale
         if not len(self.lexical_mean):  # form does not count
             return vectors
-        lexical = _standardised(torch.from_numpy(questions.lexical), self.lexical_mean, self.lexical_deviation)
+        lexical = _standardised(tensor(questions.lexical), self.lexical_mean, self.lexical_deviation)
         return torch.cat([vectors, lexical * self.lexical_scale], 1)
 
 
@@ -118,7 +119,11 @@ class Compared:
         """(n,) share of a question's kernel that the features see: near 1 at a landmark, 0 far from all of them."""
         return (self.features.square().sum(1) + self.nearness.square()).clamp_max(1)
 
+    def on_cpu(self) -> Self:
+        return type(self)(*(part.cpu() for part in vars(self).values()))
+
     def some(self, rows: torch.Tensor) -> Self:
+        """The questions in these rows."""
         return replace(
             self,
             kernel=self.kernel[rows],
@@ -149,11 +154,9 @@ class QuestionMap:
         takes no part in its probabilities, as it will not in use."""
         scales = InputScales.fit(questions, comparison.lexical_weight)
         inputs = scales(questions)
-        chosen = _landmarks(questions, comparison.landmarks)
+        chosen = tensor(landmark_rows(questions, comparison.landmarks))
         squared = squared_distances(inputs, inputs[chosen])
-        model, probabilities = CategoryModel.fit(
-            squared, squared[chosen], comparison.width, torch.from_numpy(categories)
-        )
+        model, probabilities = CategoryModel.fit(squared, squared[chosen], comparison.width, tensor(categories))
         # By how far categories are apart, not their predictions: where these say little, they shall count little.
         apart = 2 * (1 - model.frequency.square().sum()).clamp_min(_LEAST_DIVERSITY)
         scale = (comparison.category_weight / apart).sqrt()
@@ -214,7 +217,7 @@ def _sharpened(scores: torch.Tensor, frequency: torch.Tensor, power: float) -> t
     return powered / powered.sum(1, keepdim=True)
 
 
-def _landmarks(questions: Questions, count: int) -> torch.Tensor:
+def landmark_rows(questions: Questions, count: int) -> np.ndarray:
     """Row numbers of `count` questions, those whose text has the smallest hash.
 
     A random draw would change some of the forecasts from fit to fit. This one depends neither on a seed nor on the
@@ -222,4 +225,4 @@ def _landmarks(questions: Questions, count: int) -> torch.Tensor:
     """
     row = {text: i for i, text in enumerate(questions.texts)}
     drawn = sorted(row, key=lambda text: blake2b(text.encode("utf-8", "surrogatepass")).digest())
-    return torch.tensor([row[text] for text in drawn[:count]])
+    return np.array([row[text] for text in drawn[:count]])

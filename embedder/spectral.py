@@ -11,8 +11,8 @@ docs/embedder.md derives it and shows what each part is worth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,9 +24,9 @@ from .kernel import fit_ridge
 from .logistic import LogisticProblem
 from .moderation import moderate, scale_of_the_unknown
 from .predictor import Forecast, Predictor, Sample
-from .question_map import STRENGTHS, Compared, Comparison, QuestionMap
+from .question_map import STRENGTHS, Compared, Comparison, QuestionMap, landmark_rows
 from .questions import Questions
-from .tensors import flattened, rebuilt
+from .tensors import flattened, rebuilt, tensor
 
 __all__ = ["SpectralEmbedder"]
 
@@ -37,6 +37,7 @@ _UNCERTAINTY_FEATURES = 256  # of the kernel: the others' coefficients are hardl
 _LEAST_SUPPORT = 1e-3
 _HALF_FAMILIAR = 0.5**0.5  # of the support at which a question counts as familiar
 _STRANGE_SHARE = 0.005  # of the training questions: texts with less support than all others are strange
+_ENOUGH_OTHERS = 0.2  # of the training questions that are no landmarks, to tell how much support new ones have
 _CENTRING_CELLS = 2_000_000  # of the training answers, from which the biases of moderated probabilities are found
 _TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in a category that is known
 _UNVALIDATED_TRUST = 0.5
@@ -75,6 +76,8 @@ class SpectralEmbedder(Predictor):
     width: float = 2.0
     rank: int = 64  # directions in which models are told apart
     prior_answers: float = 5.0  # a model's bias starts as that many answers at the overall rate
+
+    _device: str = field(init=False, default="cpu", repr=False)  # what fitting is done on
 
     @property
     def model_embeddings(self) -> np.ndarray:
@@ -154,16 +157,32 @@ class SpectralEmbedder(Predictor):
         asked = np.bincount(seems, minlength=len(right))[:, None]
         return (right + _CATEGORY_PRIOR_ANSWERS * expected.mean(0)) / (asked + _CATEGORY_PRIOR_ANSWERS)
 
+    def on(self, device: str | None) -> Self:
+        """This embedder, to be fitted on a torch device; None: on the CPU. What was learnt lies on the CPU either way,
+        and forecasts are made there. Other devices round otherwise: expect differences in the fourth digit."""
+        self._device = device or "cpu"
+        return self
+
     def _fit(self, train: Sample, val: Sample, seed: int) -> None:
-        labels = train.matrix.labels[:, self.has_answers]
-        rates = model_rates(train.matrix, prior_answers=self.prior_answers)[self.has_answers]
         self._names, categories = CategoryNames.of(train.matrix.categories, train.matrix.benchmarks)
         comparison = Comparison(self.landmarks, self.lexical_weight, self.category_weight, self.width)
+        with torch.device(self._device):
+            learnt, compared = self._solve(train, categories, comparison)
+            support = _held_out_support(train.questions, categories, comparison, compared)
+            familiar = torch.quantile(support, _STRANGE_SHARE).clamp_min(_LEAST_SUPPORT)
+        learnt = rebuilt(Learnt, flattened(replace(learnt, familiar=familiar)))
+        self._learned = self._centred(learnt, compared)
+        self._learned = replace(self._learned, trust=torch.tensor(self._chosen_trust(val)))
+
+    def _solve(self, train: Sample, categories: np.ndarray, comparison: Comparison) -> tuple[Learnt, Compared]:
+        """The optimum, and how the map sees the training questions."""
+        labels = train.matrix.labels[:, self.has_answers]
+        rates = model_rates(train.matrix, prior_answers=self.prior_answers)[self.has_answers]
         question_map, compared = QuestionMap.fit(train.questions, categories, comparison)
         features = compared.features
         residuals = fill_missing(labels - rates.astype(np.float32))
-        directions = torch.from_numpy(leading_directions(residuals, self.rank))
-        targets = torch.from_numpy(residuals) @ directions
+        directions = tensor(leading_directions(residuals, self.rank))
+        targets = tensor(residuals) @ directions
         ridge = fit_ridge(features, question_map.features.variances, targets - targets.mean(0), STRENGTHS)
         # On the scale of log-odds, a difference in rate of e is one of e / (p (1 - p)).
         slope = max(float((rates * (1 - rates)).mean()), 0.01)
@@ -171,30 +190,26 @@ class SpectralEmbedder(Predictor):
             features=features,
             variances=question_map.features.variances,
             directions=directions,
-            labels=torch.from_numpy(labels),
+            labels=tensor(labels),
             strengths=ridge.strengths * slope,
             overall_rate=float(np.clip(self.overall_rate, 1e-3, 1 - 1e-3)),
             prior_answers=self.prior_answers,
         )
-        start = torch.from_numpy(rates.astype(np.float32)).logit(eps=1e-3)
+        start = tensor(rates.astype(np.float32)).logit(eps=1e-3)
         coefficients, bias = problem.solve(ridge.coefficients / slope, start)
         by_category = group_rates(labels, categories, rates, prior_answers=_CATEGORY_PRIOR_ANSWERS)
-        category_rates = torch.from_numpy(by_category.astype(np.float32))
-        learnt = _learnt(question_map, problem, coefficients, bias, categories, category_rates)
-        support = _held_out_support(train.questions, categories, comparison)
-        familiar = torch.quantile(support, _STRANGE_SHARE).clamp_min(_LEAST_SUPPORT)
-        self._learned = self._centred(replace(learnt, familiar=familiar), compared)
-        self._learned = replace(self._learned, trust=torch.tensor(self._chosen_trust(val)))
+        category_rates = tensor(by_category.astype(np.float32))
+        return _learnt(question_map, problem, coefficients, bias, categories, category_rates), compared
 
     def _centred(self, learnt: Learnt, compared: Compared) -> Learnt:
         """`learnt` with the biases, and the variance of what is unseen, at which moderated probabilities have the
         models' means, over the training questions and far from them."""
         self._learned = learnt
         strongest = learnt.question_map.features.rotation.shape[1]
-        rows = torch.arange(
-            0, len(compared.kernel), max(1, len(compared.kernel) * len(learnt.embeddings) // _CENTRING_CELLS)
-        )
-        some = replace(compared, features=compared.features[:, :strongest]).some(rows)
+        count = len(compared.kernel)
+        rows = torch.arange(0, count, max(1, count * len(learnt.embeddings) // _CENTRING_CELLS))
+        some = replace(compared, features=compared.features[:, :strongest]).some(rows.to(compared.kernel.device))
+        some = some.on_cpu()
         theta, bias = learnt.embeddings[:, :-1], learnt.embeddings[:, -1]
         coordinates = self._coordinates(some)
         signal = coordinates[:, :-1] @ theta.T
@@ -293,17 +308,24 @@ class SpectralEmbedder(Predictor):
         self._names = CategoryNames.restored(rest)
 
 
-def _held_out_support(questions: Questions, categories: np.ndarray, comparison: Comparison) -> torch.Tensor:
-    """How much support questions have that a map was not fitted on: a fifth of some of the training questions, by the
-    rest of these. All of them would tell no more: what counts is how many landmarks there are."""
-    some = np.arange(len(questions))[: 2 * comparison.landmarks]
-    held_out = some % 5 == 4
+def _held_out_support(
+    questions: Questions, categories: np.ndarray, comparison: Comparison, compared: Compared
+) -> torch.Tensor:
+    """How much support training questions have that are no landmarks, as new ones are none. Where nearly all are, a
+    fifth
+    is compared by a map that was fitted to the others."""
+    others = np.ones(len(questions), bool)
+    others[landmark_rows(questions, comparison.landmarks)] = False
+    if others.mean() >= _ENOUGH_OTHERS:
+        features = compared.features[:, :_UNCERTAINTY_FEATURES]
+        return replace(compared, features=features).some(torch.from_numpy(np.flatnonzero(others))).support
+    held_out = np.arange(len(questions)) % 5 == 4
     if not held_out.any():
         return torch.zeros(1)
-    numbers = np.unique(categories[some][~held_out], return_inverse=True)[1]
-    fitted, _ = QuestionMap.fit(questions.rows(some[~held_out]), numbers, comparison)
+    numbers = np.unique(categories[~held_out], return_inverse=True)[1]
+    fitted, _ = QuestionMap.fit(questions.rows(~held_out), numbers, comparison)
     fitted = replace(fitted, features=fitted.features.strongest(_UNCERTAINTY_FEATURES))
-    return fitted.compare(questions.rows(some[held_out]), None, 0).support
+    return fitted.compare(questions.rows(held_out), None, 0).support
 
 
 def _learnt(

@@ -9,9 +9,14 @@ from typing import Any, TypeVar, get_type_hints
 import numpy as np
 import torch
 
-__all__ = ["flattened", "rebuilt"]
+__all__ = ["flattened", "rebuilt", "tensor"]
 
 T = TypeVar("T")
+
+
+def tensor(array: np.ndarray) -> torch.Tensor:
+    """`array` on the device in force (`with torch.device(…)`), where tensors that torch makes are too."""
+    return torch.from_numpy(array).to(torch.get_default_device())
 
 
 def flattened(value: Any) -> dict[str, np.ndarray]:
@@ -22,7 +27,7 @@ def flattened(value: Any) -> dict[str, np.ndarray]:
         if is_dataclass(part):
             arrays |= {f"{field.name}.{name}": array for name, array in flattened(part).items()}
         else:
-            arrays[field.name] = part.numpy()
+            arrays[field.name] = part.cpu().numpy()
     return arrays
 
 

@@ -77,15 +77,13 @@ def forecast(
     """Tables `forecasts`, `predictions` and `reliability`, from each method's forecast of the test questions of
     `matrix`.
 
-    A row of `forecasts` is a method on one benchmark, or on "all", held against the answers; n counts them.
-    The interval of the accuracy is a bootstrap over questions (null below two), AUC is null where all labels
-    are the same. Benchmarks without test answers have no row; where no test question has an answer, one row of
-    the embedder has the reason. A row of `predictions` is a method's probability for one answer, with its 95%
-    interval and support where the method has them: all that `forecasts` is made of. A row of `reliability` is a method's
-    forecasts whose probability lies in one of `BINS` bins, and the share of them that turned out right, with an
-    interval as above. Raises ValueError where a forecast is not of the test questions, or an answer to one has
-    no probability.
-    """
+    A row of `forecasts` is a method on one benchmark, or on "all", held against the answers; n counts them. The
+    interval of the accuracy is a bootstrap over questions (null below two), AUC is null where all labels are the same.
+    Benchmarks without test answers have no row; where no test question has an answer, one row of the embedder has the
+    reason. A row of `predictions` is a method's probability for one answer, with its 95% interval and support where the
+    method has them: all that `forecasts` is made of. A row of `reliability` is a method's forecasts whose probability
+    lies in one of `BINS` bins, and the share of them that turned out right, with an interval as above. Raises
+    ValueError where a forecast is not of the test questions, or an answer to one has no probability."""
     test = matrix.of_split("test")
     for of_method in forecasts.values():
         check_rows(test, of_method)
