@@ -120,7 +120,7 @@ def lexical_features(texts: Sequence[str] | np.ndarray) -> np.ndarray:
 
 
 def _count(texts: list[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """How many characters of each class every text has, and altogether; and how many numbers (runs of digits)."""
+    """How many characters of each class every text has, and altogether; and how many numbers, such as 7 or 1,000.5."""
     codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     row = np.repeat(np.arange(len(texts)), lengths)
@@ -128,8 +128,10 @@ def _count(texts: list[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
     counts = np.bincount(row * len(_CLASSES) + classes, minlength=len(texts) * len(_CLASSES))
     found = dict(zip(_CLASSES, counts.reshape(len(texts), len(_CLASSES)).T, strict=True))
     digit = classes == _CLASSES.index("digits")
+    mark = (codes == ord(".")) | (codes == ord(","))
     starts = digit.copy()
     starts[1:] &= ~(digit[:-1] & (row[1:] == row[:-1]))
+    starts[2:] &= ~(mark[1:-1] & digit[:-2] & (row[2:] == row[:-2]))
     return {"characters": lengths, **found}, np.bincount(row[starts], minlength=len(texts))
 
 

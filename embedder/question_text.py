@@ -119,7 +119,8 @@ def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
         if pattern is _INLINE_LABEL and not any(second in text for second in _SECOND_LABELS):
             continue
         labels = _last_run(list(pattern.finditer(text)))
-        if len(labels) >= least and text[: labels[0].start()].strip():
+        before = text[: labels[0].start()].rstrip() if labels else ""
+        if len(labels) >= least and before and (pattern is _LABEL or _starts_options(labels[0], before)):
             ends = [label.start() for label in labels[1:]] + [len(text)]
             pieces = [text[label.end() : end] for label, end in zip(labels, ends, strict=True)]
             last = _END_OF_OPTION.search(pieces[-1])
@@ -128,6 +129,13 @@ def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
             stem = text[: labels[0].start()] + (rest if "?" in rest else "")
             return stem, tuple(" ".join(piece.split()) if "\n" in piece else piece.strip() for piece in pieces)
     return text, ()
+
+
+def _starts_options(label: re.Match[str], before: str) -> bool:
+    """Whether a label amid a line is the first of options: A, 1 or i, or a bullet after a sentence. Others may be a
+    minus
+    or the end of a sentence."""
+    return before[-1] in ":?." if label[1] is None else label[1].lower() in ("a", "1", "i")
 
 
 def _last_run(labels: list[re.Match[str]]) -> Sequence[re.Match[str]]:

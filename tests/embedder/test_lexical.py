@@ -100,7 +100,7 @@ def test_a_blank_to_fill_in(text, blank):
         ("code", "Import duties are due upon return of the goods.", 0),
         ("code", "Which taxes on import and export are legal?", 0),
         ("digits", "7 of 12", 3),
-        ("numbers", "Add 12 and 25 to 7.", 3),
+        ("numbers", "Add 1,000 and 2.5 to 7.", 3),
         ("parentheses", "f(x) in [0, 1]", 4),
         ("operators", "2 + 3 * 4 < 20", 3),
         ("words", "to be or not to be", 6),

@@ -75,6 +75,8 @@ def test_without_options(text):
     [
         "Plan A. Then plan B.",
         "Complete: - the sentence",
+        "What is $x - 2 - y - z$ for x = 3?",
+        "In [1]: a = {0: 1, 2: 3} - what is it, 3. or 4. or 5. of them?",
         "The U.S. won.",
         "hi",
         "Hello!",

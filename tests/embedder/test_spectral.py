@@ -197,7 +197,7 @@ def test_a_benchmark_that_all_fail(planted):
     fitted = SpectralEmbedder().fit(replace(matrix, labels=labels), questions)
     forecast = fitted.forecast(questions.rows(test))
     assert np.median(forecast.routing_scores[failed[test]]) < 0.1
-    assert np.median(forecast.interval()[1][failed[test]]) < 0.4
+    assert np.median(forecast.interval()[1][failed[test]]) < 0.5
     rest = ~failed[test]
     assert metrics.accuracy(labels[test][rest], forecast.probabilities[rest]) >= 0.93
 
