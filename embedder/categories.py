@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
 
-__all__ = ["CategoryNames"]
+__all__ = ["CategoryNames", "category_offsets"]
+
+_NEWTON_STEPS = 8
+_MOST_INFORMATION = (
+    20.0  # of one model and category, where it is told how far offsets spread: beyond it all count alike
+)
 
 
 @dataclass(frozen=True)
@@ -49,3 +55,38 @@ class CategoryNames:
             else:
                 rows[row] = True
         return rows[[distinct[name] for name in known.tolist()]]
+
+
+def category_offsets(
+    labels: torch.Tensor, held_out: Callable[[torch.Tensor], torch.Tensor], numbers: torch.Tensor, count: int
+) -> torch.Tensor:
+    """(C, M): what to add to a model's log-odds on questions that are known to be of a category, given `labels` (n, M),
+    NaN where not asked, of questions whose categories have these `numbers` (n,).
+
+    `held_out` gives for some rows the log-odds (rows, M) at which each answer was predicted from the others, the
+    category unknown. An offset is the most probable one with a normal prior of mean 0, whose variance is what the
+    offsets vary by beyond chance: where texts tell the category it is about 0, and where they do not, a model's offsets
+    are those of its rate on a category from its rate on all.
+    """
+    rows = [(numbers == number).nonzero()[:, 0] for number in range(count)]
+    first = [_step(labels[some], held_out(some), torch.zeros(labels.shape[1], device=labels.device)) for some in rows]
+    excess, information = (torch.stack(parts) for parts in zip(*first, strict=True))
+    weights = information.clamp_max(_MOST_INFORMATION)
+    squares = (excess / information.clamp_min(1e-6)).square() - 1 / information.clamp_min(1e-6)
+    variance = ((weights * squares).sum() / weights.sum().clamp_min(1e-6)).clamp_min(0).item()
+    offsets = torch.zeros_like(excess)
+    if variance > 1e-4:
+        for number, some in enumerate(rows):
+            logits = held_out(some)
+            for _ in range(_NEWTON_STEPS):
+                excess_now, information_now = _step(labels[some], logits, offsets[number])
+                gradient = excess_now - offsets[number] / variance
+                offsets[number] += gradient / (information_now + 1 / variance)
+    return offsets
+
+
+def _step(labels: torch.Tensor, logits: torch.Tensor, offset: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(M,) right answers beyond the expected, and Fisher's information, at this offset (M,)."""
+    probability = (logits + offset).sigmoid_()
+    asked = ~labels.isnan()
+    return (labels - probability).nansum(0), (probability * (1 - probability) * asked).sum(0)

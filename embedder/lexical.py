@@ -1,7 +1,7 @@
 """What a question looks like, as numbers: length, digits, options, formulas, code, negation, what is asked for.
 
 A sentence embedding says what a question is about; how hard it is for a model often shows in its form. The form here is
-that of the question itself (`question_text.py`), not of the prompt around it, and nothing depends on capitals. Features
+that of the question itself (`question_text.py`), not of the prompt around it. Features
 come unscaled: who uses them standardises them.
 """
 
@@ -41,6 +41,7 @@ _NUMBER_STARTS = frozenset("0123456789-+$€£.")
 # Classes of characters, counted for all texts in one pass.
 _CHARACTERS = {
     "digits": "0123456789",
+    "capitals": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "dollars": "$",
     "backslashes": "\\",
     "equation_signs": "=^_{}",
@@ -57,19 +58,7 @@ _CLASS_OF = np.full(129, _CLASSES.index("other_ascii"))  # the class of each ASC
 _CLASS_OF[128] = _CLASSES.index("not_ascii")
 for _number, _members in enumerate(_CHARACTERS.values()):
     _CLASS_OF[[ord(member) for member in _members]] = _number
-_OF_STEM = (
-    "digits",
-    "dollars",
-    "backslashes",
-    "equation_signs",
-    "operators",
-    "parentheses",
-    "question_marks",
-    "stops",
-    "commas",
-    "quotes",
-)
-_OF_OPTIONS = ("dollars", "backslashes", "equation_signs", "operators", "parentheses", "commas")
+_SIGNS = ("digits", "dollars", "backslashes", "equation_signs", "operators", "parentheses", "stops", "commas", "quotes")
 
 _WORD_FEATURES = (
     *("negations", "asks_amount", *_ASKS, "blank", "statements", "code", "ends_as_question", "ends_as_sentence"),
@@ -79,27 +68,23 @@ _OPTION_FEATURES = (
     *("none_of", "all_of", "compound_options", "repeated_options", "option_code"),
 )
 LEXICAL_FEATURES = (
-    *("characters", "words", "word_length", "digit_share", "not_ascii_share", "numbers", *_OF_STEM, *_WORD_FEATURES),
-    *(
-        *_OPTION_FEATURES,
-        "option_length",
-        "option_length_spread",
-        "option_digit_share",
-        "option_not_ascii_share",
-        *(f"option_{name}" for name in _OF_OPTIONS),
-    ),
+    *("characters", "words", "word_length", "digit_share", "not_ascii_share", "numbers", "question_marks", *_SIGNS),
+    *(*_WORD_FEATURES, "capital_share", *_OPTION_FEATURES, "option_length", "option_length_spread"),
+    *("option_digit_share", "option_not_ascii_share", "whole_characters", "whole_words", "whole_digit_share"),
+    *(f"whole_{name}" for name in _SIGNS),
 )
 
 
 def lexical_features(texts: Sequence[str] | np.ndarray) -> np.ndarray:
-    """(n, L) float32 features of `texts`, named by `LEXICAL_FEATURES`. Counts and lengths are log(1 + x). What
-    a text does not show is NaN, not known rather than nothing: its options, or the mark at its end."""
+    """(n, L) float32 features of `texts`, named by `LEXICAL_FEATURES`. Counts and lengths are log(1 + x);
+    those of the "whole" are of the question and its options. What a text does not show is NaN, not known rather than
+    nothing: its options, the mark at its end, or, in one without any, capitals."""
     questions = [read_question(text) for text in texts]
     stems, stem_numbers = _count([question.stem for question in questions])
     options, _ = _count([" ".join(question.options) for question in questions])
     words = stems["spaces"] + 1
     length = np.maximum(stems["characters"], 1)
-    option_length = np.maximum(options["characters"], 1)
+    whole = {name: stems[name] + options[name] for name in stems}
     shown = np.array([bool(question.options) for question in questions], bool)
     columns = [
         np.log1p(stems["characters"]),
@@ -108,15 +93,25 @@ def lexical_features(texts: Sequence[str] | np.ndarray) -> np.ndarray:
         stems["digits"] / length,
         stems["not_ascii"] / length,
         np.log1p(stem_numbers),
-        *(np.log1p(stems[name]) for name in _OF_STEM),
+        np.log1p(stems["question_marks"]),
+        *(np.log1p(stems[name]) for name in _SIGNS),
         *np.array([_describe_words(question.stem) for question in questions], float).reshape(-1, len(_WORD_FEATURES)).T,
+        *_where(whole["capitals"] > 0, whole["capitals"] / np.maximum(whole["characters"], 1)),
         *np.array([_describe_options(question) for question in questions], float).reshape(-1, len(_OPTION_FEATURES)).T,
         *np.log1p(_option_lengths(questions)),
-        np.where(shown, options["digits"] / option_length, nan),
-        np.where(shown, options["not_ascii"] / option_length, nan),
-        *(np.where(shown, np.log1p(options[name]), nan) for name in _OF_OPTIONS),
+        *_where(shown, options["digits"] / np.maximum(options["characters"], 1)),
+        *_where(shown, options["not_ascii"] / np.maximum(options["characters"], 1)),
+        *_where(shown, np.log1p(whole["characters"])),
+        *_where(shown, np.log1p(words + options["spaces"] + 1)),
+        *_where(shown, whole["digits"] / np.maximum(whole["characters"], 1)),
+        *_where(shown, *(np.log1p(whole[name]) for name in _SIGNS)),
     ]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _where(shown: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:
+    """`columns`, each (n,), with NaN where the text does not show (n,) what they are of."""
+    return [np.where(shown, column, nan) for column in columns]
 
 
 def _count(texts: list[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -14,7 +14,7 @@ import torch
 __all__ = ["moderate", "recentred_bias", "scale_of_the_unknown"]
 
 _NEWTON_STEPS = 6
-_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
+_SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def moderate(logits: torch.Tensor, variances: torch.Tensor) -> torch.Tensor:

@@ -71,6 +71,8 @@ def extended(embedder: SpectralEmbedder, onboarded: Onboarded) -> SpectralEmbedd
     }
     grown = {name: np.concatenate([arrays[name], rows]) for name, rows in more.items()}
     grown["category_rates"] = np.concatenate([arrays["category_rates"], onboarded.category_rates], axis=1)
+    nothing = np.zeros((len(arrays["category_offsets"]), len(onboarded.models)), np.float32)
+    grown["category_offsets"] = np.concatenate([arrays["category_offsets"], nothing], axis=1)
     models = [*rest["models"], *onboarded.models]
     return SpectralEmbedder.restored(embedder.settings(), {**arrays, **grown}, {**rest, "models": models})
 

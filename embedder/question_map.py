@@ -22,6 +22,7 @@ _LEXICAL_LIMIT = 4.0  # standard deviations: one odd text shall not be far from 
 _LEAST_SHOWN = 0.1  # share of the training questions that must show a feature for it to count
 _SHARPENINGS = (1.0, 1.5, 2.0, 3.0, 4.0)
 _LEAST_PROBABILITY = 1e-3
+_ENOUGH_SKILL = 0.1  # in telling categories, for predicted ones to count in full; without any, they are mere noise
 _LEAST_DIVERSITY = 0.1  # of categories (Simpson's index), lest a rare category dominates all comparisons
 
 
@@ -80,21 +81,24 @@ class CategoryModel:
     @classmethod
     def fit(
         cls, squared: torch.Tensor, between: torch.Tensor, width: float, categories: torch.Tensor
-    ) -> tuple[Self, torch.Tensor]:
+    ) -> tuple[Self, torch.Tensor, float]:
         """From squared distances to landmarks and the number of each question's category. Returns each training
-        question's probabilities (n, C) as predicted without it: what a new question would get."""
+        question's probabilities (n, C) as predicted without it, what a new question would get; and how well they tell
+        the categories: 0 no better than their frequency, 1 for sure (McFadden's R²)."""
         features, mapped = NystromFeatures.fit(squared, between, width)
         one_hot = torch.eye(int(categories.max()) + 1)[categories]
         frequency = one_hot.mean(0)
         ridge = fit_ridge(mapped, features.variances, one_hot - frequency, STRENGTHS)
-        held_out = ridge.held_out + frequency
+        # The mean of the others lacks the question itself, and so would give its category away.
+        held_out = ridge.held_out + frequency + (one_hot - frequency) / max(len(one_hot) - 1, 1)
         rows = torch.arange(len(categories))
         loss = {power: -_sharpened(held_out, frequency, power)[rows, categories].log().mean() for power in _SHARPENINGS}
         sharpening = min(_SHARPENINGS, key=loss.__getitem__)
+        uncertain = -frequency.log()[categories].mean()  # with one category, it is 0
+        skill = 1 - loss[sharpening] / uncertain if uncertain > 0 else torch.zeros(())
         weights = features.rotation @ ridge.coefficients
-        return cls(features.gamma, weights, frequency, torch.tensor(sharpening)), _sharpened(
-            held_out, frequency, sharpening
-        )
+        model = cls(features.gamma, weights, frequency, torch.tensor(sharpening))
+        return model, _sharpened(held_out, frequency, sharpening), float(skill.clamp(0, 1))
 
     def __call__(self, squared: torch.Tensor) -> torch.Tensor:
         """(n, C) probabilities."""
@@ -113,6 +117,7 @@ class Compared:
     nearness: torch.Tensor
     categories: torch.Tensor
     otherwise: torch.Tensor  # (n, C) or (C,): the categories' probabilities for all that the text says of them
+    told: torch.Tensor  # (n, C): the probabilities of the categories of which one is known to hold; 0 where none is
 
     @property
     def support(self) -> torch.Tensor:
@@ -130,6 +135,7 @@ class Compared:
             features=self.features[rows],
             nearness=self.nearness[rows],
             categories=self.categories[rows],
+            told=self.told[rows],
         )
 
 
@@ -156,14 +162,16 @@ class QuestionMap:
         inputs = scales(questions)
         chosen = tensor(landmark_rows(questions, comparison.landmarks))
         squared = squared_distances(inputs, inputs[chosen])
-        model, probabilities = CategoryModel.fit(squared, squared[chosen], comparison.width, tensor(categories))
+        model, probabilities, skill = CategoryModel.fit(squared, squared[chosen], comparison.width, tensor(categories))
         # By how far categories are apart, not their predictions: where these say little, they shall count little.
         apart = 2 * (1 - model.frequency.square().sum()).clamp_min(_LEAST_DIVERSITY)
-        scale = (comparison.category_weight / apart).sqrt()
+        scale = (comparison.category_weight * min(1, skill / _ENOUGH_SKILL) / apart).sqrt()
         squared += squared_distances(probabilities * scale, probabilities[chosen] * scale)
         features, mapped = NystromFeatures.fit(squared, squared[chosen], comparison.width)
         kernel = features.kernel(squared)
-        compared = Compared(kernel, mapped, features.nearness(kernel), probabilities, model.frequency)
+        compared = Compared(
+            kernel, mapped, features.nearness(kernel), probabilities, model.frequency, 0 * probabilities
+        )
         return cls(scales, inputs[chosen], model, scale, probabilities[chosen], features), compared
 
     @cached_property
@@ -181,13 +189,16 @@ class QuestionMap:
         probabilities of those are given that `trust` (0 to 1), and what the text alone says the rest."""
         squared = squared_distances(self.scales(questions), self.landmarks, self._landmark_norms)
         categories, otherwise = self.categories(squared), self.categories.frequency
+        told = torch.zeros_like(categories)
         if possible is not None:
-            categories = categories.lerp(_among(categories, possible), trust)
+            among = _among(categories, possible)
+            told = torch.where(possible.all(1, keepdim=True), told, among)
+            categories = categories.lerp(among, trust)
             otherwise = _among(otherwise, possible)
         squared += squared_distances(categories * self.category_scale, *self._scaled_categories)
         kernel = self.features.kernel(squared)
         features, nearness = kernel @ self.features.rotation, self.features.nearness(kernel)
-        return Compared(kernel, features, nearness, categories, otherwise)
+        return Compared(kernel, features, nearness, categories, otherwise, told)
 
 
 def _among(probabilities: torch.Tensor, possible: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ docs/embedder.md derives it and shows what each part is worth.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 
 from .baselines import group_rates, model_rates
 from .basis import fill_missing, leading_directions
-from .categories import CategoryNames
+from .categories import CategoryNames, category_offsets
 from .kernel import fit_ridge
 from .logistic import LogisticProblem
 from .moderation import moderate, scale_of_the_unknown
@@ -34,13 +35,14 @@ _NEGLIGIBLE = 1e-6  # share of the log-odds' variance below which a coordinate i
 _FORECAST_SHARE = 0.7  # of the routing score; the rest is that of the category's rates
 _CATEGORY_PRIOR_ANSWERS = 20.0  # a category's rate starts as that many answers at the model's overall rate
 _UNCERTAINTY_FEATURES = 256  # of the kernel: the others' coefficients are hardly surer after the fit than before
+_DIRECTIONS_COST = 100.0  # questions; see _caution
 _LEAST_SUPPORT = 1e-3
 _HALF_FAMILIAR = 0.5**0.5  # of the support at which a question counts as familiar
 _STRANGE_SHARE = 0.005  # of the training questions: texts with less support than all others are strange
 _ENOUGH_OTHERS = 0.2  # of the training questions that are no landmarks, to tell how much support new ones have
 _CENTRING_CELLS = 2_000_000  # of the training answers, from which the biases of moderated probabilities are found
-_TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in a category that is known
-_UNVALIDATED_TRUST = 0.5
+_TRUSTS = tuple(product((0.0, 0.25, 0.5, 0.75, 1.0), (0.0, 0.5, 1.0)))  # in a known category, and in its offsets
+_UNVALIDATED_TRUSTS = (0.25, 1.0)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Learnt:
     coordinates: torch.Tensor  # (m, d): kernel values → question coordinates u
     category_coordinates: torch.Tensor  # (C, d): mean u of a category's training questions
     unseen_scale: torch.Tensor  # (): of the prior variance, where probabilities allow for it
+    usual: torch.Tensor  # (): median support of questions that are no landmarks
     familiar: torch.Tensor  # (): support that all but a few training questions have
     trust: torch.Tensor  # (): in a category that is known, against what the text says of it
     embeddings: torch.Tensor  # (M, d + 1): theta, then b
@@ -59,6 +62,8 @@ class Learnt:
     prior_variance: torch.Tensor  # (k,): the same a priori
     embedding_variance: torch.Tensor  # (M, d + 1): what is not known of theta and b for want of answers
     category_rates: torch.Tensor  # (C, M): share of right training answers
+    category_offsets: torch.Tensor  # (C, M): of the log-odds, where the category is known
+    offset_trust: torch.Tensor  # (): in them
 
 
 @dataclass(eq=False)
@@ -71,7 +76,7 @@ class SpectralEmbedder(Predictor):
     method: ClassVar[str] = "spectral"
 
     landmarks: int = 1500
-    lexical_weight: float = 1.5
+    lexical_weight: float = 2.0
     category_weight: float = 3.0
     width: float = 2.0
     rank: int = 64  # directions in which models are told apart
@@ -116,7 +121,7 @@ class SpectralEmbedder(Predictor):
         """
         compared = self._compared(questions)
         coordinates = self._coordinates(compared)
-        logits = coordinates @ self._learned.embeddings.T
+        logits = self._logits(compared, coordinates)
         squares = self._learned.directions.square().T
         allowed = self._variances(compared, self._learned.unseen_scale * self._unseen(compared)) @ squares
         probabilities = moderate(logits, allowed).sigmoid_()
@@ -135,7 +140,7 @@ class SpectralEmbedder(Predictor):
         category the question seems to be of. The forecast shrinks small differences between models, among which are
         those of the best; the rates do not."""
         compared = self._compared(questions)
-        logits = self._coordinates(compared) @ self._learned.embeddings.T
+        logits = self._logits(compared, self._coordinates(compared))
         return self._for_all(self._scores(logits, self._categories(compared)), self.overall_rate)
 
     @property
@@ -170,9 +175,10 @@ class SpectralEmbedder(Predictor):
             learnt, compared = self._solve(train, categories, comparison)
             support = _held_out_support(train.questions, categories, comparison, compared)
             familiar = torch.quantile(support, _STRANGE_SHARE).clamp_min(_LEAST_SUPPORT)
-        learnt = rebuilt(Learnt, flattened(replace(learnt, familiar=familiar)))
+            usual = support.median().clamp_min(_LEAST_SUPPORT)
+        learnt = rebuilt(Learnt, flattened(replace(learnt, usual=usual, familiar=familiar)))
         self._learned = self._centred(learnt, compared)
-        self._learned = replace(self._learned, trust=torch.tensor(self._chosen_trust(val)))
+        self._learned = self._with_trust(*self._chosen_trusts(val))
 
     def _solve(self, train: Sample, categories: np.ndarray, comparison: Comparison) -> tuple[Learnt, Compared]:
         """The optimum, and how the map sees the training questions."""
@@ -191,7 +197,7 @@ class SpectralEmbedder(Predictor):
             variances=question_map.features.variances,
             directions=directions,
             labels=tensor(labels),
-            strengths=ridge.strengths * slope,
+            strengths=ridge.strengths * slope * _caution(len(labels)),
             overall_rate=float(np.clip(self.overall_rate, 1e-3, 1 - 1e-3)),
             prior_answers=self.prior_answers,
         )
@@ -199,7 +205,14 @@ class SpectralEmbedder(Predictor):
         coefficients, bias = problem.solve(ridge.coefficients / slope, start)
         by_category = group_rates(labels, categories, rates, prior_answers=_CATEGORY_PRIOR_ANSWERS)
         category_rates = tensor(by_category.astype(np.float32))
-        return _learnt(question_map, problem, coefficients, bias, categories, category_rates), compared
+        offsets = category_offsets(
+            problem.labels,
+            lambda rows: ((ridge.held_out[rows] + targets.mean(0)) @ directions.T + start.sigmoid()).logit(eps=0.02),
+            tensor(categories),
+            len(category_rates),
+        )
+        learnt = _learnt(question_map, problem, coefficients, bias, categories, category_rates)
+        return replace(learnt, category_offsets=offsets), compared
 
     def _centred(self, learnt: Learnt, compared: Compared) -> Learnt:
         """`learnt` with the biases, and the variance of what is unseen, at which moderated probabilities have the
@@ -224,21 +237,26 @@ class SpectralEmbedder(Predictor):
             unseen_scale=torch.tensor(scale),
         )
 
-    def _chosen_trust(self, val: Sample) -> float:
-        """In known categories: that with which answers to val questions are forecast best, unless one half does as well
-        within the standard error of the difference."""
+    def _with_trust(self, trust: float, in_offsets: float) -> Learnt:
+        return replace(self._learned, trust=torch.tensor(trust), offset_trust=torch.tensor(in_offsets))
+
+    def _chosen_trusts(self, val: Sample) -> tuple[float, float]:
+        """In known categories: those with which answers to val questions are forecast best, unless the usual ones do as
+        well within the standard error of the difference."""
         if val.questions.benchmarks is None or not val.matrix.observed.any():
-            return _UNVALIDATED_TRUST
-        losses = {}
-        for trust in _TRUSTS:
-            self._learned = replace(self._learned, trust=torch.tensor(trust))
-            probabilities = np.clip(self._probabilities(val.questions), 1e-6, 1 - 1e-6)
-            right = np.where(val.matrix.labels == 1, probabilities, 1 - probabilities)
-            losses[trust] = -np.nansum(np.where(val.matrix.observed, np.log(right), np.nan), axis=1)
-        best = min(losses, key=lambda trust: losses[trust].sum())
-        gained = losses[_UNVALIDATED_TRUST] - losses[best]
+            return _UNVALIDATED_TRUSTS
+        losses = {trusts: self._losses(val, *trusts) for trusts in (_UNVALIDATED_TRUSTS, *_TRUSTS)}
+        best = min(losses, key=lambda trusts: losses[trusts].sum())
+        gained = losses[_UNVALIDATED_TRUSTS] - losses[best]
         error = gained.std() * np.sqrt(len(gained))
-        return best if gained.sum() > error else _UNVALIDATED_TRUST
+        return best if gained.sum() > error else _UNVALIDATED_TRUSTS
+
+    def _losses(self, val: Sample, trust: float, in_offsets: float) -> np.ndarray:
+        """(n,) log-loss of the answers to each question, summed."""
+        self._learned = self._with_trust(trust, in_offsets)
+        probabilities = np.clip(self._probabilities(val.questions), 1e-6, 1 - 1e-6)
+        right = np.where(val.matrix.labels == 1, probabilities, 1 - probabilities)
+        return -np.nansum(np.where(val.matrix.observed, np.log(right), np.nan), axis=1)
 
     def _probabilities(self, questions: Questions) -> np.ndarray:
         return self.forecast(questions).probabilities
@@ -248,6 +266,11 @@ class SpectralEmbedder(Predictor):
         known = questions.benchmarks
         possible = None if known is None else self._names.possible(known)
         return self._learned.question_map.compare(questions, possible, self._learned.trust.item())
+
+    def _logits(self, compared: Compared, coordinates: torch.Tensor) -> torch.Tensor:
+        """(n, M)."""
+        offsets = self._learned.offset_trust * self._learned.category_offsets
+        return torch.addmm(compared.told @ offsets, coordinates, self._learned.embeddings.T)
 
     def _scores(self, logits: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
         rates = (categories @ self._learned.category_rates).clamp(1e-6, 1 - 1e-6)
@@ -263,8 +286,10 @@ class SpectralEmbedder(Predictor):
         return self._variances(compared, 1 - amplitude * seen.clamp_max(1))
 
     def _unseen(self, compared: Compared) -> torch.Tensor:
-        """(n,) share of a question's kernel that the training questions do not see."""
-        return 1 - self._familiarity(compared).square() * compared.support
+        """(n,) share of the support of a usual question that these lack. What even those do not see of a question, the
+        fit has allowed for: its probabilities have the right means over them."""
+        usual = compared.support / self._learned.usual
+        return 1 - (self._familiarity(compared).square() * usual).clamp_max(1)
 
     def _variances(self, compared: Compared, unseen: torch.Tensor) -> torch.Tensor:
         """(n, k): of the part of the questions that is seen what the answers leave open, and of the `unseen` (n,)
@@ -308,6 +333,12 @@ class SpectralEmbedder(Predictor):
         self._names = CategoryNames.restored(rest)
 
 
+def _caution(questions: int) -> float:
+    """By how much more to shrink: leave-one-out errors are too small with few questions, as the directions were found
+    with the question that is left out."""
+    return 1 + _DIRECTIONS_COST / questions
+
+
 def _held_out_support(
     questions: Questions, categories: np.ndarray, comparison: Comparison, compared: Compared
 ) -> torch.Tensor:
@@ -342,6 +373,7 @@ def _learnt(
     variance, axes = torch.linalg.eigh(covariance)
     kept = variance > max(_NEGLIGIBLE * variance.sum().item(), 1e-9)
     axes, deviation = axes[:, kept].flip(1), variance[kept].flip(0).sqrt()
+    strengths = problem.strengths / _caution(len(problem.features))  # to be cautious is not to be surer
     information = problem.information(bias)
     by_direction = (problem.directions.square() * information[:, None]).sum(0) / len(problem.features)
     theta = problem.directions @ axes * deviation  # (M, d)
@@ -353,12 +385,15 @@ def _learnt(
         coordinates=question_map.features.rotation @ turned,
         category_coordinates=(members / members.sum(0)).T @ problem.features @ turned,
         unseen_scale=torch.tensor(1.0),
+        usual=torch.tensor(1.0),
         familiar=torch.tensor(0.0),
-        trust=torch.tensor(_UNVALIDATED_TRUST),
+        trust=torch.tensor(_UNVALIDATED_TRUSTS[0]),
         embeddings=torch.cat([theta, bias[:, None]], 1),
         directions=problem.directions,
-        coefficient_variance=1 / (strongest.variances[:, None] * by_direction + problem.strengths),
-        prior_variance=1 / problem.strengths,
+        coefficient_variance=1 / (strongest.variances[:, None] * by_direction + strengths),
+        prior_variance=1 / strengths,
         embedding_variance=torch.cat([uncertain, 1 / (information[:, None] + problem.prior_answers * 0.25)], 1),
         category_rates=category_rates,
+        category_offsets=torch.zeros_like(category_rates),
+        offset_trust=torch.tensor(_UNVALIDATED_TRUSTS[1]),
     )

@@ -42,8 +42,8 @@ def test_options_of_every_style(text):
 def test_no_options(text):
     """What they are like is not known: they may have been left out."""
     found = features(text)
-    of_options = [name for name in LEXICAL_FEATURES if "option" in name] + ["none_of", "all_of"]
-    assert len(of_options) == 17
+    of_options = [name for name in LEXICAL_FEATURES if "option" in name or "whole" in name] + ["none_of", "all_of"]
+    assert len(of_options) == 23
     assert np.isnan([found[name] for name in of_options]).all()
 
 
@@ -180,9 +180,20 @@ def test_how_it_ends(text, question, sentence):
     np.testing.assert_equal((found["ends_as_question"], found["ends_as_sentence"]), (question, sentence))
 
 
-def test_capitals_change_nothing():
+def test_a_text_without_capitals_says_nothing_of_them():
+    assert features("AB12 éab")["capital_share"] == 2 / 8
     text = "Which of these is NOT a Prime?\nA. Seven\nB. None of the above"
-    np.testing.assert_array_equal(lexical_features([text]), lexical_features([text.lower()]))
+    typed = features(text.lower())
+    assert np.isnan(typed.pop("capital_share"))
+    whole = features(text)
+    assert whole.pop("capital_share") > 0
+    np.testing.assert_equal(typed, whole)
+
+
+def test_the_whole_is_the_question_with_its_options():
+    assert count("whole_digits", "Add 12 to 7.\nA. 19\nB. 20") == 7
+    assert count("whole_words", "Add 12 to 7.\nA. 19\nB. 20") == 6
+    assert np.isnan(features("Add 12 to 7.")["whole_digits"])
 
 
 def test_the_empty_text_is_all_zeros_but_for_what_is_not_known():

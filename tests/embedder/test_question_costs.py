@@ -44,7 +44,7 @@ def test_costs_that_grow_with_the_text_told_a_category_or_not(questions):
     test = questions.rows(SPLITS == "test")
     for asked in (test, Questions(test.texts, test.vectors)):
         predicted = fitted.predict(asked)
-        assert np.abs(predicted[:, 1] - words(test)).mean() < 1
+        assert np.abs(predicted[:, 1] - words(test)).mean() < 1.5
         assert predicted.sum(0) == pytest.approx([60, words(test).sum()], rel=0.05)  # what is spent adds up
     long = Questions(np.array(["word " * 10_000], object), np.zeros((1, 1), np.float32))
     assert fitted.predict(long)[0, 1] < 45  # nothing that long was ever seen

@@ -105,7 +105,8 @@ def test_a_training_questions_category_is_predicted_without_it():
     x = torch.from_numpy(topical()[0].vectors)
     drawn = torch.from_numpy(np.random.default_rng(3).integers(0, 2, 300))
     squared = torch.cdist(x, x).square()
-    _, probabilities = CategoryModel.fit(squared, squared, 2.0, drawn)
+    _, probabilities, skill = CategoryModel.fit(squared, squared, 2.0, drawn)
+    assert skill < 0.02
     assert 0.35 < (probabilities.argmax(1) == drawn).float().mean() < 0.65
 
 

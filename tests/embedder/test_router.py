@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from embedder.baselines import KNN
 from embedder.predictor import Forecast
-from embedder.router import Choice, Router, UnknownModel
+from embedder.router import Choice, Router, UnknownBenchmark, UnknownModel
 from embedder.spectral import SpectralEmbedder
 
 
@@ -214,3 +214,17 @@ def test_a_question_whose_cost_is_not_known_for_a_model():
     assert names(router.rank(["a sum"], without=["big"], cost_weight=1)) == [["small"]]
     with pytest.raises(UnknownModel, match="the cost of 'big' is not known"):
         router.rank(["a sum"], cost_weight=1)
+
+
+def test_a_known_benchmark_counts_and_an_unknown_one_is_refused(planted):
+    matrix, questions = planted
+    fitted = SpectralEmbedder().fit(matrix, questions)
+    router = Router(fitted, Lines(questions.vectors))
+    alone, told = router.rank(["3"], top=12)[0], router.rank(["3"], top=12, benchmark=questions.benchmarks[3])[0]
+    assert {choice.model for choice in alone} == {choice.model for choice in told}
+    assert all(0 <= choice.support <= 1 for choice in alone + told)
+    assert router.least_support == fitted.least_support
+    with pytest.raises(
+        UnknownBenchmark, match="unknown benchmark or category 'poetry': the embedder knows topic0, topic1"
+    ):
+        router.rank(["3"], benchmark="poetry")

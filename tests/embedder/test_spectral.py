@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import logit
 
 from embedder import metrics
@@ -45,7 +46,7 @@ def test_squared_distance_of_two_models_is_their_mean_squared_difference_in_log_
     one, other = np.triu_indices(40, 1)
     differences = np.square(log_odds[:, one] - log_odds[:, other]).mean(0)
     distances = np.square(fitted.model_embeddings[one] - fitted.model_embeddings[other]).sum(1)
-    np.testing.assert_allclose(distances, differences, rtol=0.1)
+    np.testing.assert_allclose(distances, differences, rtol=0.15)
 
 
 def test_coordinates_are_standardised(world, fitted):
@@ -274,3 +275,80 @@ def test_what_is_loaded_forecasts_the_same(fitted, new, tmp_path):
 def test_coordinates_of_another_encoders_vectors_are_refused(fitted, new):
     with pytest.raises(ValueError, match=r"vectors of length 6, but these are \(300, 5\)"):
         fitted.coordinates(replace(new, vectors=new.vectors[:, :5]))
+
+
+def elsewhere(questions: Questions) -> Questions:
+    """Vectors unlike all that was seen."""
+    return replace(questions, vectors=questions.vectors + 50)
+
+
+def test_far_from_all_training_questions_forecasts_are_the_models_rates(world, fitted, new):
+    train = world.matrix.splits == "train"
+    forecast = fitted.forecast(elsewhere(new))
+    assert np.abs(forecast.probabilities - world.matrix.labels[train].mean(0)).max() < 0.03
+    assert forecast.support.max() < 0.01 < fitted.least_support
+    low, high = forecast.interval()
+    near_low, near_high = fitted.forecast(new).interval()
+    assert (high - low).mean() > 1.5 * (near_high - near_low).mean()
+
+
+def test_nearly_all_questions_like_the_training_questions_are_supported(fitted, new):
+    support = fitted.support(new)
+    assert ((support >= 0) & (support <= 1)).all()
+    assert (support > fitted.least_support).mean() > 0.97
+    np.testing.assert_array_equal(support, fitted.forecast(new).support)
+
+
+def test_a_known_category_tells_what_texts_do_not(make_matrix):
+    """Two kinds of questions that read alike; each model knows one of them."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, 400)
+    rates = np.array([[0.9, 0.2], [0.2, 0.9]])
+    matrix = make_matrix(
+        (rng.random((400, 2)) < rates[kind]).astype(np.float32),
+        splits=[("train", "train", "val", "test")[i % 4] for i in range(400)],
+        benchmarks=[f"kind{k}" for k in kind],
+    )
+    questions = Questions(matrix.texts, rng.standard_normal((400, 4)).astype(np.float32), matrix.benchmarks)
+    fitted = SpectralEmbedder().fit(matrix, questions)
+    test = questions.rows(matrix.splits == "test")
+    untold = fitted.predict_proba(test.by_text_alone())
+    told = fitted.predict_proba(test)
+    labels = matrix.labels[matrix.splits == "test"]
+    assert metrics.log_loss(labels, untold) > 0.66
+    assert metrics.log_loss(labels, told) < 0.5
+    unheard = replace(test, benchmarks=np.full(len(test), "unheard of", object))
+    np.testing.assert_allclose(fitted.predict_proba(unheard), untold, atol=1e-6)
+    assert fitted.known_categories() == ("kind0", "kind1")
+
+
+def test_far_from_the_training_questions_a_known_category_has_its_own_rates(make_matrix):
+    matrix, questions, topic = specialists(make_matrix)
+    fitted = SpectralEmbedder(**SMALL).fit(matrix, replace(questions, benchmarks=matrix.benchmarks))
+    test = matrix.splits == "test"
+    far = elsewhere(questions.rows(test))
+    told = fitted.predict_proba(replace(far, benchmarks=matrix.benchmarks[test]))
+    for number in range(3):
+        right = matrix.labels[(matrix.splits == "train") & (topic == number)].mean(0)
+        assert np.abs(told[topic[test] == number].mean(0) - right).max() < 0.1
+
+
+@pytest.mark.parametrize("count", [60, 180])
+def test_few_answers_are_not_taken_for_much(make_world, count):
+    """Of few questions nobody knows much: forecasts are about as near to the truth as the models' rates, or nearer."""
+    off, off_of_rates = [], []
+    for seed in range(3):
+        world = make_world(seed=seed)
+        few = np.flatnonzero(world.matrix.splits == "train")[:: 900 // count]
+        fitted = SpectralEmbedder().fit(world.matrix.rows(few), world.questions.rows(few))
+        test = world.matrix.splits == "test"
+        true = world.probabilities[test]
+        off.append(np.square(fitted.predict_proba(world.questions.rows(test)) - true).mean())
+        off_of_rates.append(np.square(world.matrix.labels[few].mean(0) - true).mean())
+    assert np.mean(off) < {60: 1.0, 180: 0.6}[count] * np.mean(off_of_rates)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no accelerator that torch can use")
+def test_a_fit_on_an_accelerator_forecasts_the_same(world, fitted, new):
+    there = SpectralEmbedder(**SMALL).on("cuda").fit(world.matrix, world.questions)
+    np.testing.assert_allclose(there.predict_proba(new), fitted.predict_proba(new), atol=0.005)

@@ -518,9 +518,10 @@ def test_route_answers_a_file_of_questions_row_by_row(route: Invoke, tmp_path: P
     (tmp_path / "questions.txt").write_text(f"\ufeff{SUM}\r\n\n  {TREE}\n{long}", encoding="utf-8")
     rows = cells(route("--file", tmp_path / "questions.txt"))
     assert [row[:2] for row in rows] == [[SUM, "adder"], [TREE, "gardener"], [f"{long[:59]}…", "gardener"]]
-    assert [len(row) for row in rows] == [5, 5, 5]
+    assert [len(row) for row in rows] == [6, 6, 6]
     alone = cells(route(TREE, "--top", 1))[0]
-    assert rows[1][1:] == alone
+    assert rows[1][1:-1] == alone  # the last is how well the question is supported
+    assert all(0 <= float(row[-1]) <= 1 for row in rows)
     (first, *_) = cells(route("--file", tmp_path / "questions.txt", "--top", 2))
     assert first[-1].startswith(cells(route(SUM))[1][0])
 
