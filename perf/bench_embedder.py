@@ -33,7 +33,7 @@ sys.path.insert(0, str(REPOSITORY))
 from embedder import metrics  # noqa: E402
 from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean, model_rates  # noqa: E402
 from embedder.downstream.routing import route  # noqa: E402
-from embedder.encoder import BUNDLED_ENCODER, load_encoder  # noqa: E402
+from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.mf import MatrixFactorization  # noqa: E402
 from embedder.predictor import Forecast, Predictor  # noqa: E402
@@ -265,7 +265,7 @@ def ablation_table(name: str, matrix: CorrectnessMatrix, questions: Questions, s
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
-    arguments.add_argument("--encoder", default=BUNDLED_ENCODER)
+    arguments.add_argument("--encoder", default="static")
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--cross-fit", action="store_true")
     arguments.add_argument("--ablate", action="store_true")

@@ -25,7 +25,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from embedder import metrics  # noqa: E402
 from embedder.baselines import KNN, ModelBenchmarkMean, ModelMean  # noqa: E402
-from embedder.encoder import BUNDLED_ENCODER, load_encoder  # noqa: E402
+from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.mf import MatrixFactorization  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
@@ -83,7 +83,7 @@ def add_row(table: Table, case: str, draws: list[dict[str, tuple]]) -> None:
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
-    arguments.add_argument("--encoder", default=BUNDLED_ENCODER)
+    arguments.add_argument("--encoder", default="static")
     arguments.add_argument("--sizes", nargs="+", type=int, default=[200, 1000])
     arguments.add_argument("--draws", type=int, default=5)
     options = arguments.parse_args()

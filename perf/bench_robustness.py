@@ -1,7 +1,8 @@
 """How well questions in another form are recognised, on published results.
 
     python perf/bench_robustness.py [--data ../shared/data] [--cache data/cache] [--sets mmlu_pro zeroeval]
-                                    [--split val] [--methods embedder mf knn model_benchmark_mean model_mean]
+                                    [--encoder NAME] [--split val]
+                                    [--methods embedder mf knn model_benchmark_mean model_mean]
 
 Up to 400 val questions (with --split test, test questions) are asked in each form; what is printed is what the
 experiment `robustness` records of a home, of the n questions that a form changes: how many are routed right, how many
@@ -39,13 +40,14 @@ COLUMNS = (
 
 def main() -> None:
     options = parser(__doc__)
+    options.add_argument("--encoder", default="static")
     options.add_argument("--sets", nargs="+", choices=SETS, default=["mmlu_pro", "zeroeval"])
     options.add_argument("--split", choices=("val", "test"), default="val")
     options.add_argument("--methods", nargs="+", choices=("embedder", *BASELINES), default=["embedder", *BASELINES])
     asked = options.parse_args()
     if not is_there(asked.data):
         return
-    encoder = load_encoder()
+    encoder = load_encoder(asked.encoder)
     console = Console()
 
     def encode(texts: Sequence[str]) -> np.ndarray:
