@@ -58,7 +58,12 @@ _CLASS_OF = np.full(129, _CLASSES.index("other_ascii"))  # the class of each ASC
 _CLASS_OF[128] = _CLASSES.index("not_ascii")
 for _number, _members in enumerate(_CHARACTERS.values()):
     _CLASS_OF[[ord(member) for member in _members]] = _number
+_DIGITS, _CAPITALS, _SPACES, _NOT_ASCII, _QUESTION_MARKS = map(
+    _CLASSES.index, ("digits", "capitals", "spaces", "not_ascii", "question_marks")
+)
 _SIGNS = ("digits", "dollars", "backslashes", "equation_signs", "operators", "parentheses", "stops", "commas", "quotes")
+
+_SIGN_CLASSES = [_CLASSES.index(name) for name in _SIGNS]
 
 _WORD_FEATURES = (
     *("negations", "asks_amount", *_ASKS, "blank", "statements", "code", "ends_as_question", "ends_as_sentence"),
@@ -68,10 +73,10 @@ _OPTION_FEATURES = (
     *("none_of", "all_of", "compound_options", "repeated_options", "option_code"),
 )
 LEXICAL_FEATURES = (
-    *("characters", "words", "word_length", "digit_share", "not_ascii_share", "numbers", "question_marks", *_SIGNS),
-    *(*_WORD_FEATURES, "capital_share", *_OPTION_FEATURES, "option_length", "option_length_spread"),
-    *("option_digit_share", "option_not_ascii_share", "whole_characters", "whole_words", "whole_digit_share"),
-    *(f"whole_{name}" for name in _SIGNS),
+    *("characters", "words", "numbers", "question_marks", *_SIGNS),
+    *("word_length", "digit_share", "not_ascii_share", *_WORD_FEATURES, *_OPTION_FEATURES),
+    *("option_length", "option_length_spread", "option_digit_share", "option_not_ascii_share"),
+    *("whole_characters", "whole_words", *(f"whole_{name}" for name in _SIGNS), "whole_digit_share", "capital_share"),
 )
 
 
@@ -80,54 +85,57 @@ def lexical_features(texts: Sequence[str] | np.ndarray) -> np.ndarray:
     those of the "whole" are of the question and its options. What a text does not show is NaN, not known rather than
     nothing: its options, the mark at its end, or, in one without any, capitals."""
     questions = [read_question(text) for text in texts]
-    stems, stem_numbers = _count([question.stem for question in questions])
-    options, _ = _count([" ".join(question.options) for question in questions])
-    words = stems["spaces"] + 1
-    length = np.maximum(stems["characters"], 1)
-    whole = {name: stems[name] + options[name] for name in stems}
-    shown = np.array([bool(question.options) for question in questions], bool)
-    columns = [
-        np.log1p(stems["characters"]),
-        np.log1p(words),
-        (stems["characters"] - stems["spaces"]) / words,
-        stems["digits"] / length,
-        stems["not_ascii"] / length,
-        np.log1p(stem_numbers),
-        np.log1p(stems["question_marks"]),
-        *(np.log1p(stems[name]) for name in _SIGNS),
-        *np.array([_describe_words(question.stem) for question in questions], float).reshape(-1, len(_WORD_FEATURES)).T,
-        *_where(whole["capitals"] > 0, whole["capitals"] / np.maximum(whole["characters"], 1)),
-        *np.array([_describe_options(question) for question in questions], float).reshape(-1, len(_OPTION_FEATURES)).T,
-        *np.log1p(_option_lengths(questions)),
-        *_where(shown, options["digits"] / np.maximum(options["characters"], 1)),
-        *_where(shown, options["not_ascii"] / np.maximum(options["characters"], 1)),
-        *_where(shown, np.log1p(whole["characters"])),
-        *_where(shown, np.log1p(words + options["spaces"] + 1)),
-        *_where(shown, whole["digits"] / np.maximum(whole["characters"], 1)),
-        *_where(shown, *(np.log1p(whole[name]) for name in _SIGNS)),
-    ]
-    return np.stack(columns, axis=1).astype(np.float32)
+    n = len(questions)
+    described = [(*_describe_words(question.stem), *_describe_options(question)) for question in questions]
+    pieces = [question.stem for question in questions] + [" ".join(question.options) for question in questions]
+    counts, numbers = _count(pieces)  # of the stems, then of the options
+    stem, option = counts[:n], counts[n:]
+    whole = stem + option
+    stem_length, option_length, whole_length = (np.maximum(part.sum(1), 1) for part in (stem, option, whole))
+    words = stem[:, _SPACES] + 1
+    shown = np.asarray(option.any(1))
+    return np.concatenate(
+        [
+            np.log1p(
+                np.column_stack([stem.sum(1), words, numbers[:n], stem[:, _QUESTION_MARKS], stem[:, _SIGN_CLASSES]])
+            ),
+            np.column_stack(
+                [(stem.sum(1) - stem[:, _SPACES]) / words, (stem[:, [_DIGITS, _NOT_ASCII]].T / stem_length).T]
+            ),
+            np.array(described, float).reshape(n, len(_WORD_FEATURES) + len(_OPTION_FEATURES)),
+            np.log1p(_option_lengths(questions)),
+            _where(shown, (option[:, [_DIGITS, _NOT_ASCII]].T / option_length).T),
+            _where(
+                shown,
+                np.log1p(np.column_stack([whole.sum(1), words + option[:, _SPACES] + 1, whole[:, _SIGN_CLASSES]])),
+            ),
+            _where(shown, (whole[:, _DIGITS] / whole_length)[:, None]),
+            _where(np.asarray(whole[:, _CAPITALS] > 0), (whole[:, _CAPITALS] / whole_length)[:, None]),
+        ],
+        axis=1,
+        dtype=np.float32,
+        casting="same_kind",
+    )
 
 
-def _where(shown: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:
-    """`columns`, each (n,), with NaN where the text does not show (n,) what they are of."""
-    return [np.where(shown, column, nan) for column in columns]
+def _where(shown: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """`columns` (n, c) with NaN where a text does not show (n,) what they are of."""
+    columns[~shown] = nan
+    return columns
 
 
-def _count(texts: list[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """How many characters of each class every text has, and altogether; and how many numbers, such as 7 or 1,000.5."""
+def _count(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(n, classes) how many characters of each class every text has; (n,) how many numbers, such as 7 or 1,000.5."""
     codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    row = np.repeat(np.arange(len(texts)), lengths)
+    row = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
     classes = _CLASS_OF[np.minimum(codes, 128)]
     counts = np.bincount(row * len(_CLASSES) + classes, minlength=len(texts) * len(_CLASSES))
-    found = dict(zip(_CLASSES, counts.reshape(len(texts), len(_CLASSES)).T, strict=True))
-    digit = classes == _CLASSES.index("digits")
+    digit = classes == _DIGITS
     mark = (codes == ord(".")) | (codes == ord(","))
     starts = digit.copy()
     starts[1:] &= ~(digit[:-1] & (row[1:] == row[:-1]))
     starts[2:] &= ~(mark[1:-1] & digit[:-2] & (row[2:] == row[:-2]))
-    return {"characters": lengths, **found}, np.bincount(row[starts], minlength=len(texts))
+    return counts.reshape(len(texts), len(_CLASSES)), np.bincount(row[starts], minlength=len(texts))
 
 
 def _describe_words(stem: str) -> tuple[float, ...]:
@@ -162,11 +170,12 @@ def _describe_options(question: QuestionText) -> tuple[float, ...]:
     )
 
 
-def _option_lengths(questions: list[QuestionText]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean length of each question's options and their standard deviation, NaN where there are none."""
+def _option_lengths(questions: list[QuestionText]) -> np.ndarray:
+    """(n, 2): the mean length of each question's options and their standard deviation, NaN where there are none."""
     lengths = np.array([len(option) for question in questions for option in question.options], float)
     count = np.array([len(question.options) for question in questions], int)
     row = np.repeat(np.arange(len(questions)), count)
     with np.errstate(invalid="ignore"):
         mean = np.bincount(row, lengths, len(questions)) / count
-        return mean, np.sqrt(np.bincount(row, np.square(lengths - mean[row]), len(questions)) / count)
+        spread = np.sqrt(np.bincount(row, np.square(lengths - mean[row]), len(questions)) / count)
+    return np.column_stack([mean, spread])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from typing import Self
@@ -109,34 +109,47 @@ class CategoryModel:
 
 @dataclass(frozen=True)
 class Compared:
-    """n questions beside m landmarks: `kernel` values (n, m), the `features` (n, r) made of them, how near a question
-    is to the mean of the training questions, `nearness` (n,), and the probabilities of `categories` (n, C)."""
+    """n questions beside m landmarks. A question with less support than `familiar`, which nearly all training questions
+    have, is strange: less is made of its text, and more of what holds of its category."""
 
-    kernel: torch.Tensor
-    features: torch.Tensor
-    nearness: torch.Tensor
-    categories: torch.Tensor
-    otherwise: torch.Tensor  # (n, C) or (C,): the categories' probabilities for all that the text says of them
-    told: torch.Tensor  # (n, C): the probabilities of the categories of which one is known to hold; 0 where none is
+    kernel: torch.Tensor  # (n, m)
+    features: torch.Tensor  # (n, r), made of the kernel values
+    nearness: torch.Tensor  # (n,): to the mean of the training questions
+    guessed: torch.Tensor  # (n, C): probabilities of the categories, given text and what is known of the category
+    otherwise: torch.Tensor  # (n, C) or (C,): the same for all that the text says
+    told: torch.Tensor | None = None  # (n, C): probabilities of the categories that are possible; 0 where all are
+    familiar: float = 1.0
 
-    @property
+    @cached_property
     def support(self) -> torch.Tensor:
         """(n,) share of a question's kernel that the features see: near 1 at a landmark, 0 far from all of them."""
         return (self.features.square().sum(1) + self.nearness.square()).clamp_max(1)
 
-    def on_cpu(self) -> Self:
-        return type(self)(*(part.cpu() for part in vars(self).values()))
+    @cached_property
+    def familiarity(self) -> torch.Tensor:
+        """(n,) 1 for questions with as much support as nearly all training questions, and less with less."""
+        return (self.support / self.familiar).clamp_max(1).square()
 
-    def some(self, rows: torch.Tensor) -> Self:
-        """The questions in these rows."""
-        return replace(
-            self,
-            kernel=self.kernel[rows],
-            features=self.features[rows],
-            nearness=self.nearness[rows],
-            categories=self.categories[rows],
-            told=self.told[rows],
-        )
+    @cached_property
+    def amplitude(self) -> torch.Tensor:
+        """(n,) familiarity, squared: what is left of variances."""
+        return self.familiarity.square()
+
+    @cached_property
+    def strangeness(self) -> torch.Tensor:
+        """(n, 1) how much to go by what holds of many questions instead of by what this one's text says."""
+        return (1 - self.amplitude * (1 - (1 - self.support).square()))[:, None]
+
+    @cached_property
+    def categories(self) -> torch.Tensor:
+        """(n, C) probabilities: what the text says of its category, less as far as it is strange."""
+        return torch.lerp(self.guessed, self.otherwise, self.strangeness)
+
+    def some(self, rows: torch.Tensor, familiar: float) -> Self:
+        """The training questions in these rows, on the CPU."""
+        of_rows = (self.kernel, self.features, self.nearness, self.guessed)
+        parts = [part[rows.to(part.device)].cpu() for part in of_rows]
+        return type(self)(parts[0], parts[1], parts[2], parts[3], self.otherwise.cpu(), familiar=familiar)
 
 
 @dataclass(frozen=True)
@@ -184,21 +197,23 @@ class QuestionMap:
         scaled = self.landmark_categories * self.category_scale
         return scaled, scaled.square().sum(1)
 
-    def compare(self, questions: Questions, possible: torch.Tensor | None, trust: float) -> Compared:
+    def compare(
+        self, questions: Questions, possible: torch.Tensor | None = None, trust: float = 0.0, familiar: float = 1.0
+    ) -> Compared:
         """`questions` beside the landmarks. Where `possible` (n, C) says which categories a question may be of, the
         probabilities of those are given that `trust` (0 to 1), and what the text alone says the rest."""
         squared = squared_distances(self.scales(questions), self.landmarks, self._landmark_norms)
         categories, otherwise = self.categories(squared), self.categories.frequency
-        told = torch.zeros_like(categories)
+        told = None
         if possible is not None:
             among = _among(categories, possible)
-            told = torch.where(possible.all(1, keepdim=True), told, among)
+            told = torch.where(possible.all(1, keepdim=True), 0.0, among)
             categories = categories.lerp(among, trust)
             otherwise = _among(otherwise, possible)
         squared += squared_distances(categories * self.category_scale, *self._scaled_categories)
         kernel = self.features.kernel(squared)
         features, nearness = kernel @ self.features.rotation, self.features.nearness(kernel)
-        return Compared(kernel, features, nearness, categories, otherwise, told)
+        return Compared(kernel, features, nearness, categories, otherwise, told, familiar)
 
 
 def _among(probabilities: torch.Tensor, possible: torch.Tensor) -> torch.Tensor:

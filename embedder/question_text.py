@@ -38,8 +38,9 @@ _SECOND_LABELS = (
 _LEAST_INLINE = 3  # labels on one line: two may be anything, such as initials
 _CUE = re.compile(
     r"^[ \t]*(?:question|q|(?:the )?(?:best |final |correct )?answer(?: choices| is)?|a|options|choices)[ \t]*:[ \t]*",
-    re.IGNORECASE | re.MULTILINE,
+    re.IGNORECASE,
 )
+_LONGEST_CUE = 40  # characters
 _LAST_CUE = re.compile(r"\b(?:(?:answer )?(?:options|choices)|answer)[ \t]*:\s*\Z", re.IGNORECASE)
 _END_OF_OPTION = re.compile(
     r"\n[ \t]*\n|\n?[ \t]*\b(?:the )?(?:best |final |correct )?answer(?: is)?[ \t]*:", re.IGNORECASE
@@ -72,9 +73,7 @@ def read_question(text: str) -> QuestionText:
         asked = _FOREIGN_MARK.sub(lambda mark: _PUNCTUATION[mark[0]], asked)
     asked = _after_examples(asked.replace("\r\n", "\n"))
     stem, options = _split_options(asked)
-    if ":" in stem:
-        stem = _LAST_CUE.sub("", _CUE.sub("", stem))
-    stem = " ".join(_without_greeting(stem).split())
+    stem = " ".join(_without_greeting(_without_cues(stem)).split())
     return QuestionText(stem, options) if stem else QuestionText(" ".join(asked.split()), ())
 
 
@@ -150,11 +149,25 @@ def _follows(one: re.Match[str], other: re.Match[str]) -> bool:
     before, after = one[1], other[1]
     if before is None or after is None:
         return one[0].strip() == other[0].strip()
-    if before.isdigit() or after.isdigit():
-        return before.isdigit() and after.isdigit() and int(after) == int(before) + 1
     if len(before) == len(after) == 1 and ord(after) == ord(before) + 1:
         return True
+    if before.isdigit() or after.isdigit():
+        return before.isdigit() and after.isdigit() and int(after) == int(before) + 1
     return _ROMAN.get(after.lower(), 0) == _ROMAN.get(before.lower(), 10) + 1
+
+
+def _without_cues(text: str) -> str:
+    """Less what only says which part follows, at the start of a line or at the very end."""
+    if ":" not in text:
+        return text
+    lines = [line[_cue_length(line) :] if ":" in line[:_LONGEST_CUE] else line for line in text.split("\n")]
+    text = "\n".join(lines).rstrip()
+    return _LAST_CUE.sub("", text) if text.endswith(":") else text
+
+
+def _cue_length(line: str) -> int:
+    found = _CUE.match(line)
+    return found.end() if found else 0
 
 
 def _without_greeting(text: str) -> str:

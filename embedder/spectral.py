@@ -12,6 +12,7 @@ docs/embedder.md derives it and shows what each part is worth.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from typing import Any, ClassVar, Self
 
@@ -65,6 +66,21 @@ class Learnt:
     category_offsets: torch.Tensor  # (C, M): of the log-odds, where the category is known
     offset_trust: torch.Tensor  # (): in them
 
+    @cached_property
+    def squares(self) -> torch.Tensor:
+        """(k, M) of the directions: variances along these times them are variances of the models' log-odds."""
+        return self.directions.square().T.contiguous()
+
+    @cached_property
+    def prior(self) -> torch.Tensor:
+        """(M,) variance of the log-odds where nothing is known of a question."""
+        return self.prior_variance @ self.squares
+
+    @cached_property
+    def offsets(self) -> torch.Tensor:
+        """(C, M): what knowing the category adds to the log-odds."""
+        return self.offset_trust * self.category_offsets
+
 
 @dataclass(eq=False)
 class SpectralEmbedder(Predictor):
@@ -97,13 +113,18 @@ class SpectralEmbedder(Predictor):
 
     def question_variance(self, questions: Questions) -> np.ndarray:
         """(n,) float32: what is not known of each question, as the mean variance of the models' log-odds."""
-        return (self._all_variances(self._compared(questions)) @ self._learned.directions.square().mean(0)).numpy()
+        compared = self._compared(questions)
+        along = torch.addr(
+            self._seen_variances(compared), self._unseen_by_features(compared), self._learned.prior_variance
+        )
+        return (along @ self._learned.directions.square().mean(0)).numpy()
 
     def moderation(self, questions: Questions) -> np.ndarray:
         """(n,) float32 from 0 to 1: by how much each question's log-odds are shrunk in probabilities, for the average
         of the models, as not all is known of the question."""
         compared = self._compared(questions)
-        allowed = self._variances(compared, self._learned.unseen_scale * self._unseen(compared))
+        unseen = self._learned.unseen_scale * self._unseen(compared)
+        allowed = torch.addr(self._seen_variances(compared), unseen, self._learned.prior_variance)
         return moderate(torch.ones(len(questions)), allowed @ self._learned.directions.square().mean(0)).numpy()
 
     def support(self, questions: Questions) -> np.ndarray:
@@ -122,15 +143,15 @@ class SpectralEmbedder(Predictor):
         compared = self._compared(questions)
         coordinates = self._coordinates(compared)
         logits = self._logits(compared, coordinates)
-        squares = self._learned.directions.square().T
-        allowed = self._variances(compared, self._learned.unseen_scale * self._unseen(compared)) @ squares
+        seen = self._seen_variances(compared) @ self._learned.squares
+        allowed = torch.addr(seen, self._learned.unseen_scale * self._unseen(compared), self._learned.prior)
         probabilities = moderate(logits, allowed).sigmoid_()
-        variances = self._all_variances(compared) @ squares
+        variances = seen.addr_(self._unseen_by_features(compared), self._learned.prior)
         variances.addmm_(coordinates.square(), self._learned.embedding_variance.T)
         return Forecast(
             self._for_all(probabilities, self.overall_rate),
             self._for_all(variances.sqrt_(), np.nan),
-            self._for_all(self._scores(logits, self._categories(compared)), self.overall_rate),
+            self._for_all(self._scores(logits, compared.categories), self.overall_rate),
             compared.support.numpy(),
         )
 
@@ -141,7 +162,7 @@ class SpectralEmbedder(Predictor):
         those of the best; the rates do not."""
         compared = self._compared(questions)
         logits = self._logits(compared, self._coordinates(compared))
-        return self._for_all(self._scores(logits, self._categories(compared)), self.overall_rate)
+        return self._for_all(self._scores(logits, compared.categories), self.overall_rate)
 
     @property
     def least_support(self) -> float:
@@ -221,16 +242,13 @@ class SpectralEmbedder(Predictor):
         strongest = learnt.question_map.features.rotation.shape[1]
         count = len(compared.kernel)
         rows = torch.arange(0, count, max(1, count * len(learnt.embeddings) // _CENTRING_CELLS))
-        some = replace(compared, features=compared.features[:, :strongest]).some(rows.to(compared.kernel.device))
-        some = some.on_cpu()
+        some = replace(compared, features=compared.features[:, :strongest]).some(rows, learnt.familiar.item())
         theta, bias = learnt.embeddings[:, :-1], learnt.embeddings[:, -1]
         coordinates = self._coordinates(some)
         signal = coordinates[:, :-1] @ theta.T
-        squares = learnt.directions.square().T
-        seen = self._variances(some, torch.zeros(len(rows))) @ squares
-        prior = learnt.prior_variance @ squares
-        unseen = torch.outer(self._unseen(some), prior)
-        scale, centre = scale_of_the_unknown(signal, bias, seen, unseen, prior)
+        seen = self._seen_variances(some) @ learnt.squares
+        unseen = torch.outer(self._unseen(some), learnt.prior)
+        scale, centre = scale_of_the_unknown(signal, bias, seen, unseen, learnt.prior)
         return replace(
             learnt,
             embeddings=torch.cat([theta, centre[:, None]], 1),
@@ -265,57 +283,40 @@ class SpectralEmbedder(Predictor):
         self._check(questions)
         known = questions.benchmarks
         possible = None if known is None else self._names.possible(known)
-        return self._learned.question_map.compare(questions, possible, self._learned.trust.item())
+        learnt = self._learned
+        return learnt.question_map.compare(questions, possible, learnt.trust.item(), learnt.familiar.item())
 
     def _logits(self, compared: Compared, coordinates: torch.Tensor) -> torch.Tensor:
         """(n, M)."""
-        offsets = self._learned.offset_trust * self._learned.category_offsets
-        return torch.addmm(compared.told @ offsets, coordinates, self._learned.embeddings.T)
+        logits = coordinates @ self._learned.embeddings.T
+        return logits if compared.told is None else logits.addmm_(compared.told, self._learned.offsets)
 
     def _scores(self, logits: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
         rates = (categories @ self._learned.category_rates).clamp(1e-6, 1 - 1e-6)
         by_category = (rates / (1 - rates)).log()  # torch.logit wakes all threads, even for a hundred numbers
         return torch.lerp(by_category, logits, _FORECAST_SHARE).sigmoid_()
 
-    def _all_variances(self, compared: Compared) -> torch.Tensor:
-        """(n, k): what is not known of a question along each direction, as a variance of log-odds. How near it is to
-        the mean of the others counts half as seen: what they have in common is in the biases, and so is less well
-        known."""
-        amplitude = self._familiarity(compared).square()
-        seen = compared.features.square().sum(1) + compared.nearness.square() / 2
-        return self._variances(compared, 1 - amplitude * seen.clamp_max(1))
+    def _seen_variances(self, compared: Compared) -> torch.Tensor:
+        """(n, k): what the answers leave open along each direction of the part of the questions that is seen."""
+        seen = compared.features.square() @ self._learned.coefficient_variance
+        return seen.mul_(compared.amplitude[:, None])
 
     def _unseen(self, compared: Compared) -> torch.Tensor:
         """(n,) share of the support of a usual question that these lack. What even those do not see of a question, the
         fit has allowed for: its probabilities have the right means over them."""
-        usual = compared.support / self._learned.usual
-        return 1 - (self._familiarity(compared).square() * usual).clamp_max(1)
+        return 1 - (compared.amplitude * compared.support / self._learned.usual).clamp_max(1)
 
-    def _variances(self, compared: Compared, unseen: torch.Tensor) -> torch.Tensor:
-        """(n, k): of the part of the questions that is seen what the answers leave open, and of the `unseen` (n,)
-        all."""
-        seen = compared.features.square() @ self._learned.coefficient_variance
-        seen *= self._familiarity(compared).square()[:, None]
-        return seen.addr_(unseen, self._learned.prior_variance)
+    def _unseen_by_features(self, compared: Compared) -> torch.Tensor:
+        """(n,) share of a question's kernel that the features do not see. How near it is to the mean of the others
+        counts half as seen: what they have in common is in the biases, and so is less well known."""
+        return 1 - compared.amplitude * (compared.support - compared.nearness.square() / 2)
 
     def _coordinates(self, compared: Compared) -> torch.Tensor:
         """(n, d + 1). As far as a question is strange, it counts as an average one of its category."""
-        typical = self._categories(compared) @ self._learned.category_coordinates
+        typical = compared.categories @ self._learned.category_coordinates
         own = compared.kernel @ self._learned.coordinates
-        own = self._familiarity(compared)[:, None] * own + self._strangeness(compared)[:, None] * typical
+        own = compared.familiarity[:, None] * own + compared.strangeness * typical
         return torch.cat([own, torch.ones(len(own), 1)], 1)
-
-    def _familiarity(self, compared: Compared) -> torch.Tensor:
-        """(n,) 1 for questions with as much support as nearly all training questions, and less with less."""
-        return (compared.support / self._learned.familiar).clamp_max(1).square()
-
-    def _strangeness(self, compared: Compared) -> torch.Tensor:
-        """(n,) how much to go by what holds of many questions instead of by what this one's text says."""
-        return 1 - self._familiarity(compared).square() * (1 - (1 - compared.support).square())
-
-    def _categories(self, compared: Compared) -> torch.Tensor:
-        """(n, C) probabilities: what the text says of its category, less as far as it is strange."""
-        return torch.lerp(compared.categories, compared.otherwise, self._strangeness(compared)[:, None])
 
     def _for_all(self, values: torch.Tensor, otherwise: float) -> np.ndarray:
         """(n, models with answers) → (n, M), `otherwise` for the models without."""
@@ -349,14 +350,14 @@ def _held_out_support(
     others[landmark_rows(questions, comparison.landmarks)] = False
     if others.mean() >= _ENOUGH_OTHERS:
         features = compared.features[:, :_UNCERTAINTY_FEATURES]
-        return replace(compared, features=features).some(torch.from_numpy(np.flatnonzero(others))).support
+        return replace(compared, features=features).some(torch.tensor(np.flatnonzero(others)), 1.0).support
     held_out = np.arange(len(questions)) % 5 == 4
     if not held_out.any():
         return torch.zeros(1)
     numbers = np.unique(categories[~held_out], return_inverse=True)[1]
     fitted, _ = QuestionMap.fit(questions.rows(~held_out), numbers, comparison)
     fitted = replace(fitted, features=fitted.features.strongest(_UNCERTAINTY_FEATURES))
-    return fitted.compare(questions.rows(held_out), None, 0).support
+    return fitted.compare(questions.rows(held_out)).support
 
 
 def _learnt(

@@ -166,9 +166,9 @@ def test_a_known_category_is_believed_as_far_as_it_is_trusted():
     question_map, _ = fit(questions, topic)
     possible = torch.tensor([[False, True, False], [True, True, True]])
     two = questions.rows(np.flatnonzero(topic == 0)[:2])
-    guessed = question_map.compare(two, possible, 0.0).categories
-    half = question_map.compare(two, possible, 0.5).categories
-    whole = question_map.compare(two, possible, 1.0).categories
+    guessed = question_map.compare(two, possible, 0.0).guessed
+    half = question_map.compare(two, possible, 0.5).guessed
+    whole = question_map.compare(two, possible, 1.0).guessed
     assert guessed[0].argmax() == 0
     torch.testing.assert_close(whole, torch.stack([torch.tensor([0.0, 1.0, 0.0]), guessed[1]]))
     torch.testing.assert_close(half, (guessed + whole) / 2)
