@@ -128,7 +128,7 @@ class Compared:
     @cached_property
     def familiarity(self) -> torch.Tensor:
         """(n,) 1 for questions with as much support as nearly all training questions, and less with less."""
-        return (self.support / self.familiar).clamp_max(1).square()
+        return (self.support / self.familiar).clamp_max(1)
 
     @cached_property
     def amplitude(self) -> torch.Tensor:

@@ -37,8 +37,9 @@ _FORECAST_SHARE = 0.7  # of the routing score; the rest is that of the category'
 _CATEGORY_PRIOR_ANSWERS = 20.0  # a category's rate starts as that many answers at the model's overall rate
 _UNCERTAINTY_FEATURES = 256  # of the kernel: the others' coefficients are hardly surer after the fit than before
 _DIRECTIONS_COST = 100.0  # questions; see _caution
+_LEAST_APART = 0.1  # so that models do not become equal
 _LEAST_SUPPORT = 1e-3
-_HALF_FAMILIAR = 0.5**0.5  # of the support at which a question counts as familiar
+_HALF_FAMILIAR = 0.5  # of the support at which a question counts as familiar
 _STRANGE_SHARE = 0.005  # of the training questions: texts with less support than all others are strange
 _ENOUGH_OTHERS = 0.2  # of the training questions that are no landmarks, to tell how much support new ones have
 _CENTRING_CELLS = 2_000_000  # of the training answers, from which the biases of moderated probabilities are found
@@ -151,7 +152,7 @@ class SpectralEmbedder(Predictor):
         return Forecast(
             self._for_all(probabilities, self.overall_rate),
             self._for_all(variances.sqrt_(), np.nan),
-            self._for_all(self._scores(logits, compared.categories), self.overall_rate),
+            self._for_all(self._scores(compared, logits), self.overall_rate),
             compared.support.numpy(),
         )
 
@@ -162,7 +163,7 @@ class SpectralEmbedder(Predictor):
         those of the best; the rates do not."""
         compared = self._compared(questions)
         logits = self._logits(compared, self._coordinates(compared))
-        return self._for_all(self._scores(logits, compared.categories), self.overall_rate)
+        return self._for_all(self._scores(compared, logits), self.overall_rate)
 
     @property
     def least_support(self) -> float:
@@ -291,10 +292,18 @@ class SpectralEmbedder(Predictor):
         logits = coordinates @ self._learned.embeddings.T
         return logits if compared.told is None else logits.addmm_(compared.told, self._learned.offsets)
 
-    def _scores(self, logits: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
-        rates = (categories @ self._learned.category_rates).clamp(1e-6, 1 - 1e-6)
+    def _scores(self, compared: Compared, logits: torch.Tensor) -> torch.Tensor:
+        """(n, M): the log-odds averaged with those of the rates on the categories. A strange question too is ranked by
+        what its text says, which is the best guess there is; but as far as it is strange, scores are near one half."""
+        strange = compared.familiarity < 1
+        as_read = replace(compared, familiar=_LEAST_SUPPORT) if strange.any() else compared
+        guessed = logits if as_read is compared else self._logits(as_read, self._coordinates(as_read))
+        rates = (as_read.categories @ self._learned.category_rates).clamp(1e-6, 1 - 1e-6)
         by_category = (rates / (1 - rates)).log()  # torch.logit wakes all threads, even for a hundred numbers
-        return torch.lerp(by_category, logits, _FORECAST_SHARE).sigmoid_()
+        scores = torch.lerp(by_category, guessed, _FORECAST_SHARE)
+        if as_read is not compared:
+            scores *= compared.familiarity.clamp_min(_LEAST_APART)[:, None]
+        return scores.sigmoid_()
 
     def _seen_variances(self, compared: Compared) -> torch.Tensor:
         """(n, k): what the answers leave open along each direction of the part of the questions that is seen."""

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 SCORE = "Sorted by score: probability and the model's rate on such questions, averaged as log-odds{cost}."
 OFTEN = 0.1  # share of questions that lack what they speak of: complete multiple-choice questions have .001
-LITTLE = "this is little more than the models' average"
 BATCH = 64  # questions that `route` encodes between two steps of its bar
 
 
@@ -335,20 +334,21 @@ def route(
     except (NoEmbedder, EncoderError, StoreError, UnknownBenchmark, UnknownModel) as error:
         raise CommandError(str(error)) from error
     out.print(_routes(questions, ranked) if file else _choices(ranked[0]))
-    if strange := _strange(ranked, router.least_support):
+    if strange := _strange(ranked, router.least_support, benchmark):
         out.print(strange, soft_wrap=True)
     out.print(SCORE.format(cost=f", less {cost_weight:g} times its cost" if cost_weight else ""), soft_wrap=True)
 
 
-def _strange(ranked: list[list[Choice]], least: float | None) -> str:
+def _strange(ranked: list[list[Choice]], least: float | None, benchmark: str | None) -> str:
     """A warning of questions unlike those the embedder was fitted on; empty where there are none."""
     found = [choices[0].support for choices in ranked]
     few = [support for support in found if least is not None and support is not None and support < least]
     if not few:
         return ""
+    little = f"this is little more than the models' average{f' on {benchmark}' if benchmark else ''}"
     if len(found) == 1:
-        return f"This question is unlike anything asked (support {few[0]:.2f}): {LITTLE}."
-    return f"{len(few)} of the {len(found)} questions are unlike anything asked (support below {least:.2f}): {LITTLE}."
+        return f"This question is unlike anything asked (support {few[0]:.2f}): {little}."
+    return f"{len(few)} of the {len(found)} questions are unlike anything asked (support below {least:.2f}): {little}."
 
 
 def _questions(question: str | None, file: TextIO | None) -> list[str]:
