@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -524,6 +525,17 @@ def test_route_answers_a_file_of_questions_row_by_row(route: Invoke, tmp_path: P
     assert all(0 <= float(row[-1]) <= 1 for row in rows)
     (first, *_) = cells(route("--file", tmp_path / "questions.txt", "--top", 2))
     assert first[-1].startswith(cells(route(SUM))[1][0])
+
+
+def test_route_takes_a_benchmark_that_is_known(route: Invoke) -> None:
+    known = route(SUM, "--benchmark", "poetry")
+    assert_refused(known, "unknown benchmark or category 'poetry': the embedder knows ")
+    name = known.stderr.split("the embedder knows ")[1].split(",")[0].split(";")[0].strip()
+    assert cells(route(SUM, "--benchmark", name))
+
+
+def test_route_says_how_well_a_question_is_supported(route: Invoke) -> None:
+    assert re.search(r"support [01]\.\d\d: how like the questions asked so far", route(SUM).stdout)
 
 
 def test_route_reads_standard_input(route: Invoke) -> None:
