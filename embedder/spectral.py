@@ -42,7 +42,7 @@ _LEAST_SUPPORT = 1e-3
 _HALF_FAMILIAR = 0.5  # of the support at which a question counts as familiar
 _STRANGE_SHARE = 0.005  # of the training questions: texts with less support than all others are strange
 _ENOUGH_OTHERS = 0.2  # of the training questions that are no landmarks, to tell how much support new ones have
-_CENTRING_CELLS = 2_000_000  # of the training answers, from which the biases of moderated probabilities are found
+_CENTRING_CELLS = 2_000_000  # answers enough to centre the biases, and to choose how far a known category is trusted
 _TRUSTS = tuple(product((0.0, 0.25, 0.5, 0.75, 1.0), (0.0, 0.5, 1.0)))  # in a known category, and in its offsets
 _UNVALIDATED_TRUSTS = (0.25, 1.0)
 
@@ -262,8 +262,11 @@ class SpectralEmbedder(Predictor):
     def _chosen_trusts(self, val: Sample) -> tuple[float, float]:
         """In known categories: those with which answers to val questions are forecast best, unless the usual ones do as
         well within the standard error of the difference."""
-        if val.questions.benchmarks is None or not val.matrix.observed.any():
+        rows = np.flatnonzero(val.matrix.observed.any(axis=1))
+        rows = rows[:: max(1, len(rows) * len(self.models) // _CENTRING_CELLS)]
+        if val.questions.benchmarks is None or not len(rows):
             return _UNVALIDATED_TRUSTS
+        val = Sample(val.matrix.rows(rows), val.questions.rows(rows))
         losses = {trusts: self._losses(val, *trusts) for trusts in (_UNVALIDATED_TRUSTS, *_TRUSTS)}
         best = min(losses, key=lambda trusts: losses[trusts].sum())
         gained = losses[_UNVALIDATED_TRUSTS] - losses[best]

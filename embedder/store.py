@@ -22,7 +22,7 @@ from .spectral import SpectralEmbedder
 
 __all__ = ["EmbedderInfo", "StoreError", "load_embedder", "save_embedder", "write_file"]
 
-FORMAT = 1
+FORMAT = 2  # 1 knew neither support nor known categories
 METHODS: dict[str, type[Predictor]] = {
     predictor.method: predictor
     for predictor in (SpectralEmbedder, MatrixFactorization, KNN, ModelBenchmarkMean, ModelMean, Majority)

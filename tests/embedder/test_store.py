@@ -114,7 +114,7 @@ def edit(saved, change):
 
 def test_another_format(saved):
     edit(saved, lambda config: config.update(format=99))
-    with pytest.raises(StoreError, match="format 99, this version reads 1"):
+    with pytest.raises(StoreError, match="format 99, this version reads 2"):
         load_embedder(saved)
 
 
