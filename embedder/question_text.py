@@ -42,18 +42,23 @@ _CUE = re.compile(
 )
 _LONGEST_CUE = 40  # characters
 _LAST_CUE = re.compile(r"\b(?:(?:answer )?(?:options|choices)|answer)[ \t]*:\s*\Z", re.IGNORECASE)
-_END_OF_OPTION = re.compile(
-    r"\n[ \t]*\n|\n?[ \t]*\b(?:the )?(?:best |final |correct )?answer(?: is)?[ \t]*:", re.IGNORECASE
-)
+_END_OF_OPTION = re.compile(r"\n[ \t]*\n|\b(?:the )?(?:best |final |correct )?answer(?: is)?[ \t]*:", re.IGNORECASE)
 _EXAMPLE = re.compile(r"^[ \t]*(?:the )?(?:answer|a)(?: is)?[ \t]*:[ \t]*\S.*\n[ \t]*\n", re.IGNORECASE | re.MULTILINE)
-# A sentence, or a line, that only leads to the question.
+_FORM_OF_EXAMPLE = re.compile(r"\s*(?:q|question)[ \t]*:|.*\n[ \t]*(?:answer|a)[ \t]*:\s*\Z", re.IGNORECASE | re.DOTALL)
+# What only leads to a question: closed formulas, so that no question goes with them.
 _GREETING = re.compile(
     r"\s*(?:"
-    r"(?:hi|hello|hey|hiya|dear|greetings|good (?:morning|afternoon|evening|day)|thanks|thank you|please)\b"
-    r"[^\n.?!:]{0,60}"
-    r"|[^\n.?!:]{0,40}\b(?:help me|question for you|quick question|the following|(?:can|could|would) you (?:please )?"
-    r"(?:answer|solve|help|tell me)|multiple[- ]choice questions?)\b[^\n.?!:]{0,60}"
-    r")(?:[.?!:]+\s+|,?[ \t]*\n\s*)",
+    r"(?:hi|hello|hey|hiya|greetings|good (?:morning|afternoon|evening|day))"
+    r"(?: (?:there|all|everyone|everybody|team))?[ \t]*"
+    r"(?:[,.!:]\s*|\n\s*)"
+    r"|dear [^\n,?]{1,40},[ \t]*\n\s*"
+    r"|(?:(?:please|can you|could you|would you)(?: please)? (?:help me|answer|solve)|help me)(?: with)?"
+    r"(?: (?:this|these|the following))?(?: one| ones)?(?: multiple[- ]choice)?(?: questions?| problems?)?(?: for me)?"
+    r"[ \t]*(?:[.?:!]\s+|\n\s*)"
+    r"|(?:i have )?(?:a |one )?(?:quick )?question(?: for you)?[ \t]*(?:[.,:!]\s+|\n\s*)"
+    r"|(?:the following|these) (?:is|are) (?:a )?(?:multiple[- ]choice )?questions?[^\n?]{0,60}\n\s*"
+    r"|(?:please )?answer the following (?:multiple[- ]choice )?questions?[^\n?:.]{0,40}[.:\n]\s*"
+    r")",
     re.IGNORECASE,
 )
 _LEAST_LEFT = 8  # characters of a question once a greeting is taken off
@@ -71,7 +76,7 @@ def read_question(text: str) -> QuestionText:
     asked = _last_message(text)
     if not asked.isascii():
         asked = _FOREIGN_MARK.sub(lambda mark: _PUNCTUATION[mark[0]], asked)
-    asked = _after_examples(asked.replace("\r\n", "\n"))
+    asked = _after_examples(asked.replace("\r\n", "\n").replace("\r", "\n"))
     stem, options = _split_options(asked)
     stem = " ".join(_without_greeting(_without_cues(stem)).split())
     return QuestionText(stem, options) if stem else QuestionText(" ".join(asked.split()), ())
@@ -79,17 +84,19 @@ def read_question(text: str) -> QuestionText:
 
 def _last_message(text: str) -> str:
     """What the user said last, where `text` is chat messages as JSON."""
-    if text.lstrip()[:1] not in ("[", "{") or '"content"' not in text:
+    if text.lstrip("\ufeff \t\r\n")[:1] not in ("[", "{") or '"content"' not in text:
         return text
     try:
-        found: Any = json.loads(text)
-    except ValueError:
+        found: Any = json.loads(text.lstrip("\ufeff"))
+    except (ValueError, RecursionError):
         return text
-    messages = found.get("messages", [found]) if isinstance(found, dict) else found
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+    if isinstance(found, dict):
+        found = found.get("messages") or found.get("input") or [found]
+    if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
         return text
-    said = [_content(message) for message in messages if message.get("role", "user") == "user"]
-    return said[-1] if said and said[-1].strip() else text
+    said = [_content(message) for message in found if message.get("role", "user") == "user"]
+    # JSON can hold halves of characters, which encoders do not take.
+    return next((one.encode("utf-8", "replace").decode() for one in reversed(said) if one.strip()), text)
 
 
 def _content(message: dict[str, Any]) -> str:
@@ -102,13 +109,14 @@ def _content(message: dict[str, Any]) -> str:
 
 
 def _after_examples(text: str) -> str:
-    """What follows the last "Answer: …" and its empty line: examples end that way."""
+    """What follows examples, which end in "Answer: …" and an empty line. One alone may be part of the question, unless
+    what follows has its form."""
     if "nswer" not in text and "A:" not in text and "ANSWER" not in text:
         return text
-    end = 0
-    for example in _EXAMPLE.finditer(text):
-        end = example.end()
-    return text[end:] if text[end:].strip() else text
+    found = list(_EXAMPLE.finditer(text))
+    rest = text[found[-1].end() :] if found else ""
+    is_next = rest.strip() and (len(found) > 1 or _FORM_OF_EXAMPLE.match(rest))
+    return rest if is_next else text
 
 
 def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
@@ -121,12 +129,15 @@ def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
         before = text[: labels[0].start()].rstrip() if labels else ""
         if len(labels) >= least and before and (pattern is _LABEL or _starts_options(labels[0], before)):
             ends = [label.start() for label in labels[1:]] + [len(text)]
-            pieces = [text[label.end() : end] for label, end in zip(labels, ends, strict=True)]
+            pieces = [text[label.end() : end].strip() for label, end in zip(labels, ends, strict=True)]
             last = _END_OF_OPTION.search(pieces[-1])
             rest = pieces[-1][last.start() :] if last else ""
-            pieces[-1] = pieces[-1][: last.start()] if last else pieces[-1]
-            stem = text[: labels[0].start()] + (rest if "?" in rest else "")
-            return stem, tuple(" ".join(piece.split()) if "\n" in piece else piece.strip() for piece in pieces)
+            pieces[-1] = pieces[-1][: last.start()].rstrip() if last else pieces[-1]
+            asks = "?" in before
+            if not all(pieces) or (not asks and "?" in pieces[-1]):
+                continue  # the question comes after the list: it is part of it
+            stem = text[: labels[0].start()] + ("" if asks else rest)
+            return stem, tuple(" ".join(piece.split()) if "\n" in piece else piece for piece in pieces)
     return text, ()
 
 

@@ -96,6 +96,64 @@ def test_statements_belong_to_the_question_not_to_its_options():
     assert read_question(text) == QuestionText("Which hold? 1. Ice floats. 2. Iron floats.", ("1 only", "2 only"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Could you tell me what the capital of France is? Thank you!",
+        "Please calculate the integral of x^2 from 0 to 1. Show all your steps.",
+        "Which of the following is a mammal? Answer with one word only.",
+        "What does the following print? print(1) print(2)",
+        "Hey Jude is a song by which band? Name the album as well.",
+        "Dear Professor I did not understand why entropy always increases. Best regards",
+        "Consider the following steps: 1. Mix the acid 2. Heat it What gas is released?",
+        "Question: What is 17*23? Answer: 401 Is the answer above correct?",
+        "Who was A. B. C. Smith?",
+        "Evaluate: - 5 - 3 - 2 = ?",
+    ],
+)
+def test_nothing_that_is_asked_is_taken_off(text):
+    assert read_question(text).stem in (text, text.removeprefix("Question: "))
+
+
+def test_a_list_with_the_question_after_it_is_part_of_the_question():
+    text = "Consider these steps:\n1. Mix the acid\n2. Heat it\nWhat gas is released?"
+    assert read_question(text) == QuestionText(" ".join(text.split()), ())
+    text = "Here is my list:\n- 3 apples at $2\n- 4 pears at $1\n\nCompute the total price."
+    assert "Compute the total price." in read_question(text).stem
+
+
+def test_a_passage_with_an_answer_in_it_is_no_example():
+    text = "Passage: The quiz said\nAnswer: Paris was founded by the Parisii.\n\nWho founded Paris?"
+    assert "Parisii" in read_question(text).stem
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        '{"input": [{"role": "user", "content": [{"type": "input_text", "text": "Why is it red?"}]}]}',
+        '\ufeff[{"role": "user", "content": "Why is it red?"}]',
+        '{"messages": [{"role": "user", "content": "Why is it red?"}, {"role": "user", "content": ""}]}',
+    ],
+)
+def test_messages_of_other_kinds(messages):
+    assert read_question(messages) == QuestionText("Why is it red?", ())
+
+
+@pytest.mark.parametrize("text", ['[{"role":"user","content":' + "[" * 5000 + "]" * 5000 + "}]", '[{"content":' * 1000])
+def test_json_too_deep_to_read_is_text(text):
+    assert read_question(text).stem == text
+
+
+def test_half_a_character_in_a_message():
+    read_question('[{"role": "user", "content": "\\ud800 Why?"}]').stem.encode("utf-8")
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("gap", [" ", "\t", "\n"])
+def test_a_long_gap_takes_no_long_time(gap):
+    read_question("What is it?\nA. x\nB. y" + gap * 200_000 + "z")
+
+
 def test_a_question_after_the_options_is_kept():
     text = "Take one of these:\nA. apple\nB. pear\n\nWhich grows on trees?"
     assert read_question(text) == QuestionText("Take one of these: Which grows on trees?", ("apple", "pear"))
