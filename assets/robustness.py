@@ -17,10 +17,14 @@ from .workspace import Workspace
 TITLE = "Is a question recognised in another form?"
 FOUND = (
     "As they were asked, {n:,} test questions are routed to models that answer {right:.1%} of them right, at a "
-    "forecast of {forecast:.1%}. Of {forms} other forms, routing loses most in the form {worst}: {worst_right:.1%} "
-    "right (the same ones as asked: {worst_asked:.1%}), at a forecast of {worst_forecast:.1%}; KNN, which sees nothing "
-    "but sentence vectors, has {knn:.1%} there. "
+    "forecast of {forecast:.1%}. "
 )
+LOST = (
+    "Of {forms} other forms, routing loses most in the form {worst}: {worst_right:.1%} right (the same ones as asked: "
+    "{worst_asked:.1%}), at a forecast of {worst_forecast:.1%}; KNN, which sees nothing but sentence vectors, has "
+    "{knn:.1%} there. "
+)
+NOTHING_LOST = "In none of {forms} other forms are fewer routed right. "
 ALIKE = "No other form changes a question here. "
 NONSENSE = (
     "To texts that are no question at all, the models chosen are given {forecast:.1%}; on training questions they were "
@@ -108,10 +112,10 @@ def _found(ours: list[Row], changed: list[Row], knn: list[Row]) -> str:
     if not changed:
         return ALIKE + told
     worst = max(changed, key=lambda row: row["routing_loss"])
-    said = FOUND.format(
-        n=first["n"],
-        right=first["routing_accuracy"],
-        forecast=first["routing_forecast"],
+    said = FOUND.format(n=first["n"], right=first["routing_accuracy"], forecast=first["routing_forecast"])
+    if worst["routing_loss"] <= 0:
+        return said + NOTHING_LOST.format(forms=len(changed)) + told
+    said += LOST.format(
         forms=len(changed),
         worst=_said(worst["form"]),
         worst_right=worst["routing_accuracy"],
