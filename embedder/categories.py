@@ -12,9 +12,7 @@ import torch
 __all__ = ["CategoryNames", "category_offsets"]
 
 _NEWTON_STEPS = 8
-_MOST_INFORMATION = (
-    20.0  # of one model and category, where it is told how far offsets spread: beyond it all count alike
-)
+_MOST_INFORMATION = 20.0  # of a model and category, in telling how far offsets spread: beyond it all count alike
 
 
 @dataclass(frozen=True)

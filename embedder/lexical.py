@@ -1,8 +1,8 @@
 """What a question looks like, as numbers: length, digits, options, formulas, code, negation, what is asked for.
 
 A sentence embedding says what a question is about; how hard it is for a model often shows in its form. The form here is
-that of the question itself (`question_text.py`), not of the prompt around it. Features
-come unscaled: who uses them standardises them.
+that of the question itself (`question_text.py`), not of the prompt around it. Features come unscaled: who uses them
+standardises them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ _DIGITS, _CAPITALS, _SPACES, _NOT_ASCII, _QUESTION_MARKS = map(
     _CLASSES.index, ("digits", "capitals", "spaces", "not_ascii", "question_marks")
 )
 _SIGNS = ("digits", "dollars", "backslashes", "equation_signs", "operators", "parentheses", "stops", "commas", "quotes")
-
 _SIGN_CLASSES = [_CLASSES.index(name) for name in _SIGNS]
 
 _WORD_FEATURES = (

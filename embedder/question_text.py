@@ -8,32 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 __all__ = ["QuestionText", "read_question"]
 
-_PUNCTUATION = dict(zip("？！，：；（）。、％“”„«»‘’–—\u00a0\u3000", '?!,:;()..%"""""\'\'--  ', strict=True))
+_PUNCTUATION = dict(zip("？！，：；（）。．、％“”„«»‘’–—\u00a0\u3000", '?!,:;()...%"""""\'\'--  ', strict=True))
 _FOREIGN_MARK = re.compile(f"[{''.join(_PUNCTUATION)}]")
 _LABEL = re.compile(r"^[ \t]*(?:\(?([A-Za-z]|\d{1,2}|[ivx]{2,4}|[IVX]{2,4})[.):]|[-*•])[ \t]+(?=\S)", re.MULTILINE)
 _INLINE_LABEL = re.compile(r"(?<!\S)(?:\(?([A-Za-z]|\d{1,2}|[ivx]{2,4}|[IVX]{2,4})[.):]|[-*•])[ \t]+(?=\S)")
 _ROMAN = {name: number for number, name in enumerate(["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"], 1)}
 _SECOND_LABELS = (
-    " B. ",
-    " B) ",
-    " B: ",
-    "(B)",
-    " b. ",
-    " b) ",
-    "(b)",
-    " 2. ",
-    " 2) ",
-    "(2)",
-    "ii",
-    "II",
-    " - ",
-    " * ",
-    " • ",
+    *(" B. ", " B) ", " B: ", "(B)", " b. ", " b) ", "(b)", " 2. ", " 2) ", "(2)"),
+    *("ii", "II", " - ", " * ", " • "),
 )
 _LEAST_INLINE = 3  # labels on one line: two may be anything, such as initials
 _CUE = re.compile(
@@ -143,12 +129,12 @@ def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
 
 def _starts_options(label: re.Match[str], before: str) -> bool:
     """Whether a label amid a line is the first of options: A, 1 or i, or a bullet after a sentence. Others may be a
-    minus
-    or the end of a sentence."""
+    minus or the end of a sentence."""
     return before[-1] in ":?." if label[1] is None else label[1].lower() in ("a", "1", "i")
 
 
-def _last_run(labels: list[re.Match[str]]) -> Sequence[re.Match[str]]:
+def _last_run(labels: list[re.Match[str]]) -> list[re.Match[str]]:
+    """The last labels that follow one another."""
     first = len(labels) - 1
     while first > 0 and _follows(labels[first - 1], labels[first]):
         first -= 1

@@ -356,8 +356,7 @@ def _held_out_support(
     questions: Questions, categories: np.ndarray, comparison: Comparison, compared: Compared
 ) -> torch.Tensor:
     """How much support training questions have that are no landmarks, as new ones are none. Where nearly all are, a
-    fifth
-    is compared by a map that was fitted to the others."""
+    fifth is compared by a map that was fitted to the others."""
     others = np.ones(len(questions), bool)
     others[landmark_rows(questions, comparison.landmarks)] = False
     if others.mean() >= _ENOUGH_OTHERS:

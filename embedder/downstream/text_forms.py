@@ -1,7 +1,8 @@
 """The same question in other forms: without its options, on one line, in a chat message, as people type it.
 
 Every form is a function of the text alone: where it has a choice, the text's digest decides, so that a text always
-comes out the same. A text that has not what a form changes (options, a cue, capitals) comes back as it was.
+comes out the same. A text that has not what a form changes (options, a cue, capitals) comes back as it was. Options are
+found by rules of their own: by those of `question_text.py`, which is on trial, only what it reads would be rewritten.
 """
 
 from __future__ import annotations
