@@ -146,10 +146,20 @@ class Compared:
         return torch.lerp(self.guessed, self.otherwise, self.strangeness)
 
     def some(self, rows: torch.Tensor, familiar: float) -> Self:
-        """The training questions in these rows, on the CPU."""
-        of_rows = (self.kernel, self.features, self.nearness, self.guessed)
-        parts = [part[rows.to(part.device)].cpu() for part in of_rows]
-        return type(self)(parts[0], parts[1], parts[2], parts[3], self.otherwise.cpu(), familiar=familiar)
+        """The questions in these rows, on the CPU, with another support at which they count as familiar."""
+
+        def of_rows(part: torch.Tensor) -> torch.Tensor:
+            return part[rows.to(part.device)].cpu()
+
+        return type(self)(
+            kernel=of_rows(self.kernel),
+            features=of_rows(self.features),
+            nearness=of_rows(self.nearness),
+            guessed=of_rows(self.guessed),
+            otherwise=of_rows(self.otherwise) if self.otherwise.dim() > 1 else self.otherwise.cpu(),
+            told=None if self.told is None else of_rows(self.told),
+            familiar=familiar,
+        )
 
 
 @dataclass(frozen=True)

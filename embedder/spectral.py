@@ -298,15 +298,18 @@ class SpectralEmbedder(Predictor):
     def _scores(self, compared: Compared, logits: torch.Tensor) -> torch.Tensor:
         """(n, M): the log-odds averaged with those of the rates on the categories. A strange question too is ranked by
         what its text says, which is the best guess there is; but as far as it is strange, scores are near one half."""
-        strange = compared.familiarity < 1
-        as_read = replace(compared, familiar=_LEAST_SUPPORT) if strange.any() else compared
-        guessed = logits if as_read is compared else self._logits(as_read, self._coordinates(as_read))
-        rates = (as_read.categories @ self._learned.category_rates).clamp(1e-6, 1 - 1e-6)
-        by_category = (rates / (1 - rates)).log()  # torch.logit wakes all threads, even for a hundred numbers
-        scores = torch.lerp(by_category, guessed, _FORECAST_SHARE)
-        if as_read is not compared:
-            scores *= compared.familiarity.clamp_min(_LEAST_APART)[:, None]
+        scores = self._averaged(compared, logits)
+        strange = (compared.familiarity < 1).nonzero()[:, 0]
+        if len(strange):
+            as_read = compared.some(strange, familiar=_LEAST_SUPPORT)
+            guessed = self._averaged(as_read, self._logits(as_read, self._coordinates(as_read)))
+            scores[strange] = compared.familiarity[strange].clamp_min(_LEAST_APART)[:, None] * guessed
         return scores.sigmoid_()
+
+    def _averaged(self, compared: Compared, logits: torch.Tensor) -> torch.Tensor:
+        rates = (compared.categories @ self._learned.category_rates).clamp(1e-6, 1 - 1e-6)
+        by_category = (rates / (1 - rates)).log()  # torch.logit wakes all threads, even for a hundred numbers
+        return torch.lerp(by_category, logits, _FORECAST_SHARE)
 
     def _seen_variances(self, compared: Compared) -> torch.Tensor:
         """(n, k): what the answers leave open along each direction of the part of the questions that is seen."""
