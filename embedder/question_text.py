@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any, NamedTuple
 
 __all__ = ["QuestionText", "read_question"]
@@ -16,7 +18,23 @@ _PUNCTUATION = dict(zip("？！，：；（）。．、％“”„«»‘’–
 _FOREIGN_MARK = re.compile(f"[{''.join(_PUNCTUATION)}]")
 _LABEL = re.compile(r"^[ \t]*(?:\(?([A-Za-z]|\d{1,2}|[ivx]{2,4}|[IVX]{2,4})[.):]|[-*•])[ \t]+(?=\S)", re.MULTILINE)
 _INLINE_LABEL = re.compile(r"(?<!\S)(?:\(?([A-Za-z]|\d{1,2}|[ivx]{2,4}|[IVX]{2,4})[.):]|[-*•])[ \t]+(?=\S)")
-_ROMAN = {name: number for number, name in enumerate(["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"], 1)}
+
+
+def _next_labels() -> dict[str, set[str]]:
+    """What may follow each label: B after A, 3 after 2, iv after iii, a bullet after the same bullet."""
+    following = {bullet: {bullet} for bullet in "-*•"}
+    series = [[[letter] for letter in letters] for letters in (ascii_uppercase, ascii_lowercase)]
+    series.append([[f"{number}", f"{number:02}"] for number in range(100)])
+    series.append([[roman, roman.upper()] for roman in _ROMAN])
+    for labels in series:
+        for ones, others in pairwise(labels):
+            for one in ones:
+                following.setdefault(one, set()).update(others)
+    return following
+
+
+_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
+_NEXT = _next_labels()
 _SECOND_LABELS = (
     *(" B. ", " B) ", " B: ", "(B)", " b. ", " b) ", "(b)", " 2. ", " 2) ", "(2)"),
     *("ii", "II", " - ", " * ", " • "),
@@ -123,7 +141,7 @@ def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
             if not all(pieces) or (not asks and "?" in pieces[-1]):
                 continue  # the question comes after the list: it is part of it
             stem = text[: labels[0].start()] + ("" if asks else rest)
-            return stem, tuple(" ".join(piece.split()) if "\n" in piece else piece for piece in pieces)
+            return stem, tuple([" ".join(piece.split()) if "\n" in piece else piece for piece in pieces])
     return text, ()
 
 
@@ -135,22 +153,11 @@ def _starts_options(label: re.Match[str], before: str) -> bool:
 
 def _last_run(labels: list[re.Match[str]]) -> list[re.Match[str]]:
     """The last labels that follow one another."""
+    names = [label[1] or label[0].strip() for label in labels]
     first = len(labels) - 1
-    while first > 0 and _follows(labels[first - 1], labels[first]):
+    while first > 0 and names[first] in _NEXT.get(names[first - 1], ()):
         first -= 1
     return labels[max(first, 0) :]
-
-
-def _follows(one: re.Match[str], other: re.Match[str]) -> bool:
-    """Whether the second label is the next one: B after A, 3 after 2, iv after iii, a bullet after the same bullet."""
-    before, after = one[1], other[1]
-    if before is None or after is None:
-        return one[0].strip() == other[0].strip()
-    if len(before) == len(after) == 1 and ord(after) == ord(before) + 1:
-        return True
-    if before.isdigit() or after.isdigit():
-        return before.isdigit() and after.isdigit() and int(after) == int(before) + 1
-    return _ROMAN.get(after.lower(), 0) == _ROMAN.get(before.lower(), 10) + 1
 
 
 def _without_cues(text: str) -> str:

@@ -11,7 +11,7 @@ docs/embedder.md derives it and shows what each part is worth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import product
 from typing import Any, ClassVar, Self
@@ -35,8 +35,9 @@ __all__ = ["SpectralEmbedder"]
 _NEGLIGIBLE = 1e-6  # share of the log-odds' variance below which a coordinate is dropped
 _FORECAST_SHARE = 0.7  # of the routing score; the rest is that of the category's rates
 _CATEGORY_PRIOR_ANSWERS = 20.0  # a category's rate starts as that many answers at the model's overall rate
-_UNCERTAINTY_FEATURES = 256  # of the kernel: the others' coefficients are hardly surer after the fit than before
+_UNCERTAINTY_FEATURES = 96  # of the kernel: the others' coefficients are hardly surer after the fit than before
 _DIRECTIONS_COST = 100.0  # questions; see _caution
+_BLOCK = 1024  # questions
 _LEAST_APART = 0.1  # so that models do not become equal
 _LEAST_SUPPORT = 1e-3
 _HALF_FAMILIAR = 0.5  # of the support at which a question counts as familiar
@@ -141,6 +142,13 @@ class SpectralEmbedder(Predictor):
         approximation, NaN for models without training answers. They grow with the distance from the training questions,
         and with the want of answers of a model.
         """
+        blocks = [self._forecast(block) for block in _blocks(questions)]
+        if len(blocks) == 1:
+            return blocks[0]
+        parts = ([getattr(block, part.name) for block in blocks] for part in fields(Forecast))
+        return Forecast(*map(np.concatenate, parts))
+
+    def _forecast(self, questions: Questions) -> Forecast:
         compared = self._compared(questions)
         coordinates = self._coordinates(compared)
         logits = self._logits(compared, coordinates)
@@ -161,9 +169,11 @@ class SpectralEmbedder(Predictor):
         """(n, M) float32, between 0 and 1: the forecast's log-odds averaged with those of the model's rate on the
         category the question seems to be of. The forecast shrinks small differences between models, among which are
         those of the best; the rates do not."""
-        compared = self._compared(questions)
-        logits = self._logits(compared, self._coordinates(compared))
-        return self._for_all(self._scores(compared, logits), self.overall_rate)
+        scores = [
+            self._scores(compared, self._logits(compared, self._coordinates(compared)))
+            for compared in map(self._compared, _blocks(questions))
+        ]
+        return self._for_all(torch.cat(scores), self.overall_rate)
 
     @property
     def least_support(self) -> float:
@@ -347,6 +357,14 @@ class SpectralEmbedder(Predictor):
     def _restore(self, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
         self._learned = rebuilt(Learnt, arrays)
         self._names = CategoryNames.restored(rest)
+
+
+def _blocks(questions: Questions) -> list[Questions]:
+    """Kernel values of a thousand questions stay in a processor's cache; of a million they would not fit in memory."""
+    if len(questions) <= _BLOCK:
+        return [questions]
+    _ = questions.lexical  # once, for all who are given these questions
+    return [questions.rows(rows) for rows in np.split(np.arange(len(questions)), range(_BLOCK, len(questions), _BLOCK))]
 
 
 def _caution(questions: int) -> float:
