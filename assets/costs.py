@@ -11,7 +11,7 @@ import numpy as np
 from embedder.downstream.cost import QuestionCosts
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
-from warehouse.answers import USAGE
+from warehouse.lake.answers import USAGE
 
 from .inputs import model_labels
 from .workspace import Workspace

@@ -25,14 +25,14 @@ from .workspace import Workspace
 class _Answers:
     """What the lake holds at a time. Reading it takes long: the stages of a run share what was read."""
 
-    root: Path
+    address: str
     state: str
     lake: Lake = field(compare=False)
 
 
 def correctness(workspace: Workspace) -> CorrectnessMatrix:
     """Every graded answer in the lake, as questions × models."""
-    return _matrix(_Answers(workspace.lake.root, workspace.lake.state(), workspace.lake))
+    return _matrix(_Answers(workspace.lake.address, workspace.lake.state(), workspace.lake))
 
 
 @lru_cache(maxsize=1)
@@ -70,14 +70,14 @@ def described_questions(workspace: Workspace, matrix: CorrectnessMatrix, encoder
         LookupError: a question has no embedding by this encoder.
     """
     ids = hashlib.sha256("\0".join(matrix.question_ids).encode()).hexdigest()
-    return _described(_Wanted(workspace.lake.root, encoder, ids, workspace, matrix))
+    return _described(_Wanted(workspace.lake.address, encoder, ids, workspace, matrix))
 
 
 @dataclass(frozen=True)
 class _Wanted:
     """Questions of which the embeddings by an encoder are wanted; an id says all there is to a question."""
 
-    root: Path
+    address: str
     encoder: str
     ids: str
     workspace: Workspace = field(compare=False)

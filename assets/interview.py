@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from harness.checks import FIRST, check_share_unanswered
 from harness.entries import BenchmarkEntry
 from harness.errors import HarnessError
-from warehouse.questions import question_ids
+from warehouse.lake import question_ids
 
 from .onboarding import answers_that_hold, open_pool
 from .serving import serving_version

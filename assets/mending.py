@@ -25,5 +25,5 @@ def mending(workspace: Workspace) -> Iterator[None]:
     try:
         yield
     except CorruptFileError as error:
-        damages = workspace.lake.mend()
+        damages = workspace.lake.mend(thoroughly=True)
         raise dg.Failure("; ".join(str(damage) for damage in damages) or str(error), allow_retries=False) from error

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from harness.entries import BenchmarkEntry, ModelEntry
 from warehouse.errors import CorruptFileError
-from warehouse.failures import NOT_APPLICABLE, Failure
+from warehouse.lake import NOT_APPLICABLE, Failure
 
 from .local_state import LocalState
 from .versions import serving

@@ -21,13 +21,16 @@ class WarehouseError(ValueError):
 class CorruptFileError(WarehouseError):
     """A file of the lake that cannot be read."""
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(path, reason)  # all arguments, so that the error survives pickling between processes
         self.path = path
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.path} cannot be read ({self.reason}); delete it and run the command that made it again"
+        return (
+            f"{self.path} cannot be read ({self.reason}); `embedllm check` tells what that means, and `embedllm run` "
+            "makes again what can be"
+        )
 
 
 class SplitConflictError(WarehouseError):

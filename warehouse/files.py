@@ -1,32 +1,15 @@
-"""Files that appear whole or not at all: temporary file, fsync, rename."""
+"""Files that appear whole or not at all: temporary file, fsync, rename; and one process at a time."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
-from warehouse.errors import CorruptFileError, first_line
-
-__all__ = [
-    "content_digest",
-    "locked",
-    "metadata_of",
-    "read_metadata",
-    "read_parquet",
-    "replacing",
-    "sync",
-    "write_parquet",
-]
-
-_FOOTER_LENGTH = 8  # bytes at the end of a Parquet file: the length of what stands before them, and "PAR1"
+__all__ = ["locked", "replacing", "sync"]
 
 
 @contextmanager
@@ -65,52 +48,13 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     Yields False, without the lock, where another process or thread has it and `wait` is False.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
-def write_parquet(table: pa.Table, path: Path) -> None:
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-
-
-def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Raises FileNotFoundError where there is no such file and CorruptFileError where it is not whole."""
-    with _naming(path):
-        return pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """What the writer of a Parquet file noted in it. Raises as `read_parquet` does."""
-    with _naming(path):
-        return metadata_of(pq.read_schema(path))
-
-
-def metadata_of(schema: pa.Schema) -> dict[str, str]:
-    return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items() if key != b"ARROW:schema"}
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Tells a file that is not whole, which pyarrow reports in many ways, from one that cannot be opened."""
+    lock = FileLock(path)
     try:
-        yield
-    except (pa.ArrowException, ValueError) as error:
-        raise CorruptFileError(path, first_line(error)) from error
-    except OSError as error:
-        if error.errno not in (None, errno.EIO):
-            error.filename = error.filename or str(path)
-            raise
-        raise CorruptFileError(path, first_line(error)) from error
-
-
-def content_digest(path: Path) -> bytes:
-    """SHA-256 of the rows of a Parquet file, whatever its metadata say."""
-    content = path.read_bytes()
-    footer = int.from_bytes(content[-_FOOTER_LENGTH:-4], "little") + _FOOTER_LENGTH
-    return hashlib.sha256(memoryview(content)[: max(len(content) - footer, 0)]).digest()
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

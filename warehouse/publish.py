@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from warehouse.database import literal, open_draft, schema_digest, script
+from warehouse.database import open_draft, schema_digest, script
 from warehouse.errors import WarehouseError, first_line
-from warehouse.files import locked, read_parquet, sync
+from warehouse.files import locked, sync
 from warehouse.lake import Lake
+from warehouse.lake.answers import ANSWERS, RESPONSES
+from warehouse.lake.events import Event
 from warehouse.read import is_whole
 
 __all__ = ["TABLES", "publish"]
 
 log = logging.getLogger(__name__)
-
-_HIVE = "hive_partitioning = true, hive_types_autocast = false"
 
 
 def publish(lake: Lake, database: Path, tables: Collection[str] | None = None) -> dict[str, int]:
@@ -36,7 +36,7 @@ def publish(lake: Lake, database: Path, tables: Collection[str] | None = None) -
         raise ValueError(f"no table {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
     wanted = TABLES if tables is None else tuple(name for name in TABLES if name in tables)
     draft = database.with_name(f".{database.name}.draft")
-    with locked(database.parent / ".publish.lock"), lake.exclusively():
+    with locked(database.parent / ".publish.lock"), lake.still():
         _discard(draft)
         try:
             if tables is None or not _copied(database, draft):
@@ -91,21 +91,17 @@ def _write(lake: Lake, draft: Path, wanted: Collection[str]) -> dict[str, int]:
 def _can_be_added_to(connection: duckdb.DuckDBPyConnection, lake: Lake) -> bool:
     """Whether what `responses` holds is what the lake has of these pairs: millions of rows need not be read again."""
     noted = connection.execute("SELECT responses_digest FROM warehouse_info").fetchall()
-    return noted == [(_digest(lake, _published(connection, "responses")),)]
+    return noted == [(lake.answers_state(_published(connection, "responses")),)]
 
 
 def _published(connection: duckdb.DuckDBPyConnection, name: str) -> set[tuple[str, str]]:
     return set(connection.execute(f"SELECT DISTINCT benchmark, model FROM {name}").fetchall())
 
 
-def _digest(lake: Lake, pairs: Iterable[tuple[str, str]]) -> str:
-    return lake.digest_of(lake.responses_path(*pair) for pair in sorted(pairs))
-
-
 def _note(connection: duckdb.DuckDBPyConnection, lake: Lake, wanted: Collection[str]) -> None:
     """Notes what this file is made of."""
     if "responses" in wanted:
-        digest = _digest(lake, lake.pairs())
+        digest = lake.answers_state(lake.pairs())
     else:
         ((digest,),) = connection.execute("SELECT responses_digest FROM warehouse_info").fetchall()
     connection.execute("DELETE FROM warehouse_info")
@@ -119,8 +115,8 @@ def _check_questions(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     if orphans:
         benchmark, count = orphans[0]
         raise WarehouseError(
-            f"{count} responses to {benchmark} have no question in {lake.questions_path(benchmark)}; delete "
-            f"{lake.responses_path(benchmark, '').parent.parent} and evaluate or import the benchmark again"
+            f"{count} responses to {benchmark} have no question in the lake ({lake.address}); import or evaluate the "
+            "benchmark again"
         )
 
 
@@ -129,7 +125,7 @@ def _check_questions(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
 
 def _load_models(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
     answered = pa.table({"model": pa.array(sorted({model for _, model in lake.pairs()}), pa.string())})
-    labels = _complete(connection, "models", lake.read_table("imported_models"))
+    labels = _complete(connection, "models", lake.labels())
     registered = _complete(connection, "models", lake.read_table("models"))
     _run(connection, "load_models", answered=answered, labels=labels, registered=registered)
 
@@ -142,16 +138,28 @@ def _load_benchmarks(connection: duckdb.DuckDBPyConnection, lake: Lake, name: st
 
 
 def _load_questions(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    _load_files(connection, name, sorted(lake.root.glob("questions/benchmark=*/part.parquet")))
+    _insert(connection, name, lake.questions())
 
 
 def _load_responses(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    published = _published(connection, name)
-    _load_files(connection, name, [lake.responses_path(*pair) for pair in lake.pairs() if pair not in published])
+    published, answers = _published(connection, name), lake.now().answers
+    _insert_answers(connection, lake, name, [answers[pair] for pair in lake.pairs() if pair not in published])
 
 
 def _load_onboarding_responses(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    _load_files(connection, name, sorted(lake.root.glob("onboarding/benchmark=*/model=*/part.parquet")))
+    _insert_answers(connection, lake, name, list(lake.now().onboarding.values()))
+
+
+def _insert_answers(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str, events: Sequence[Event]) -> None:
+    """Millions of rows: they go from the lake's files into the table, never as a whole through memory."""
+    columns = [column for column in _columns(connection, name) if column in ANSWERS.names]
+    schema = pa.schema([*(ANSWERS.field(column) for column in columns), *map(RESPONSES.field, ("benchmark", "model"))])
+    try:
+        _insert(connection, name, lake.answers_reader(events, schema))
+    except duckdb.Error:
+        for _ in lake.answers_reader(events, schema):  # names what cannot be read, if that is the cause
+            pass
+        raise
 
 
 def _load_failures(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
@@ -164,23 +172,6 @@ def _load_evaluations(connection: duckdb.DuckDBPyConnection, lake: Lake, name: s
 
 def _load_superseded(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
     _insert(connection, name, lake.superseded())
-
-
-def _load_files(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence[Path]) -> None:
-    if not paths:
-        return
-    columns = ", ".join(map(literal, _columns(connection, name)))
-    try:
-        # Columns that none of the files has, or some have not, are null.
-        connection.execute(
-            f"INSERT INTO {name} BY NAME SELECT COLUMNS(lambda name: name IN ({columns})) "
-            f"FROM read_parquet(?, {_HIVE}, union_by_name = true)",
-            [[str(path) for path in paths]],
-        )
-    except duckdb.Error:
-        for path in paths:
-            read_parquet(path)  # names the file that cannot be read, if that is the cause
-        raise
 
 
 def _load_table(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
@@ -197,7 +188,7 @@ def _load_table(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) ->
             connection.execute(f"ALTER TABLE {name} ALTER embedding TYPE FLOAT[{lengths[0][0]}]")
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+def _insert(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table | pa.RecordBatchReader) -> None:
     connection.register("incoming", rows)
     connection.execute(f"INSERT INTO {name} BY NAME FROM incoming")
     connection.unregister("incoming")

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from warehouse.database import identifier, literal, open_database, script
 from warehouse.errors import ImportRefused
-from warehouse.questions import SPLITS
+from warehouse.lake.questions import SPLITS
 from warehouse.sources import Source
 from warehouse.tables import EXAMPLES, NEEDED, ImportedTable
 
@@ -43,6 +43,13 @@ USAGE_COLUMNS = {"tokens_in": ("tokens_in", "prompt_tokens"), "tokens_out": ("to
 USAGE_COLUMNS |= {"cost": ("cost",)}
 """What an answer took (warehouse.answers.USAGE), and the names that a column of it may have; the first one counts."""
 
+_HOLDS = {
+    "majority": "CASE sign(2 * ones - copies) WHEN 1 THEN 1 WHEN -1 THEN 0 END",
+    "drop": "NULL",
+    "first": "first",
+}
+"""SQL by `on_conflict`: which of two labels of one answer holds, null for neither."""
+
 _FILE = 10**12  # `spot` = file number * _FILE + row: where a row stands, in one number
 
 
@@ -59,9 +66,10 @@ class Answers:
 class Published:
     """Checked results. Questions are numbered in the order of prompt_id, by value where all are numbers."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, usage: Collection[str]) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, usage: Collection[str], resolved: int) -> None:
         self._connection = connection
         self._usage = tuple(usage)
+        self.resolved = resolved  # answers with two labels of which something has decided
         self.models, self.questions, self.rows, self.duplicates = connection.sql("""
             SELECT (SELECT count(*) FROM model), (SELECT count(*) FROM prompt),
                 count(*), sum(copies - 1)::BIGINT
@@ -75,6 +83,10 @@ class Published:
             FROM prompt
             JOIN covered USING (category)
         """)
+
+    def resplit(self) -> int:
+        """Gives all questions of one text the split of the one nearest to training; how many have another now."""
+        return self._connection.execute(script("import_resplit")).fetchall()[0][0]
 
     def questions_of(self, benchmark: str) -> pa.Table:
         """category, doc_id, text, split (null: not given); ordered by prompt_id."""
@@ -122,10 +134,11 @@ def read_published(
     benchmark_of: Callable[[str], str],
     model_fault: NameFault,
     benchmark_fault: NameFault,
+    on_conflict: str = "refuse",
 ) -> Published:
     """Reads and checks `source`, and puts every category into its benchmark; `scratch` is a folder for copies.
 
-    `split_table` holds over what files, by name or column, say of splits. Raises ImportRefused with everything that
+    `split_table` holds over what files, by name or column, say of splits. `on_conflict`: see ingest.OnConflict. Raises ImportRefused with everything that
     is wrong.
     """
     reader = _Reader(connection, scratch, source, split_table)
@@ -135,13 +148,13 @@ def read_published(
     reader.check_prompts()
     if split_table:
         reader.take_splits(split_table)
-    reader.grade()
+    reader.grade(on_conflict)
     reader.check_models(model_fault)
     reader.assign_benchmarks(benchmark_of, benchmark_fault)
     if reader.problems:
         raise ImportRefused(source.name, reader.problems)
     reader.load_texts()
-    return Published(connection, reader.usage)
+    return Published(connection, reader.usage, reader.resolved)
 
 
 def _usage_columns(table: ImportedTable) -> dict[str, str]:
@@ -184,6 +197,7 @@ class _Reader:
             table.require([*self.checked, *_usage_columns(table).values()])
         self.usage = [name for name in USAGE_COLUMNS if any(name in _usage_columns(table) for table in self.tables)]
         self.problems: list[str] = []
+        self.resolved = 0
 
     def load_rows(self) -> None:
         self.connection.execute(script("import_raw"))
@@ -256,10 +270,15 @@ class _Reader:
                 "UPDATE prompt SET split = given.split FROM given WHERE given.prompt_id = prompt.prompt_id"
             )
 
-    def grade(self) -> None:
+    def grade(self, on_conflict: str) -> None:
         self.connection.execute(script("import_graded"))
         ((count,),) = self._rows("SELECT count(*) FROM graded WHERE lowest <> highest")
-        if count:
+        if count and on_conflict in _HOLDS:
+            self.resolved = count
+            holds = _HOLDS[on_conflict]
+            self.connection.execute(f"UPDATE graded SET lowest = {holds}, highest = {holds} WHERE lowest <> highest")
+            self.connection.execute("DELETE FROM graded WHERE lowest IS NULL")
+        elif count:
             found = self._rows(script("import_contradictions"))
             examples = [f"{prompt_id} and {model} in {self._where(spots)}" for prompt_id, model, spots in found]
             self._note(f"{count} pairs of prompt_id and model_name with both labels", count, examples)

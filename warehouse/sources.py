@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse.errors import ImportRefused, first_line
-from warehouse.questions import SPLITS
+from warehouse.lake.questions import SPLITS
 from warehouse.tables import SUFFIXES, checked_file, holds_results
 
 __all__ = ["ResultFile", "Source", "digest_of", "find_source"]

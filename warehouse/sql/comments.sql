@@ -32,6 +32,7 @@ COMMENT ON COLUMN questions.task IS 'lm-eval task; for imported questions the pu
 COMMENT ON COLUMN questions.doc_id IS 'Number of the document in its task; for imported questions the prompt_id, or its rank where it is no number.';
 COMMENT ON COLUMN questions.text IS 'What the model is asked, without few-shot examples.';
 COMMENT ON COLUMN questions.split IS 'train, val or test: from the text alone, or as an import gave it.';
+COMMENT ON COLUMN questions.target IS 'What is right; null where that is not known.';
 
 COMMENT ON TABLE responses IS 'One row a graded answer. A question that a model was not asked has no row: missing is not wrong.';
 COMMENT ON COLUMN responses.question_id IS 'Question that was asked.';
@@ -39,9 +40,11 @@ COMMENT ON COLUMN responses.model IS 'Model that answered.';
 COMMENT ON COLUMN responses.benchmark IS 'Benchmark of the question.';
 COMMENT ON COLUMN responses.correct IS 'Whether the answer was right.';
 COMMENT ON COLUMN responses.score IS 'The metric before thresholding.';
+COMMENT ON COLUMN responses.answer IS 'What the model said or chose, cut where it is long; null where not known.';
 COMMENT ON COLUMN responses.tokens_in IS 'Tokens of the prompt; null where not known.';
 COMMENT ON COLUMN responses.tokens_out IS 'Tokens of the answer; null where not known.';
 COMMENT ON COLUMN responses.cost IS 'US$ that the answer was charged; null where not known.';
+COMMENT ON COLUMN responses.latency_s IS 'Seconds that the answer took; null where not known.';
 
 COMMENT ON TABLE not_applicable IS 'One row a (benchmark, model) that is not asked, and is not missing either.';
 COMMENT ON COLUMN not_applicable.benchmark IS 'Benchmark.';
@@ -80,6 +83,7 @@ COMMENT ON COLUMN onboarding_responses.model IS 'Model that answered.';
 COMMENT ON COLUMN onboarding_responses.benchmark IS 'Benchmark of the question.';
 COMMENT ON COLUMN onboarding_responses.correct IS 'Whether the answer was right.';
 COMMENT ON COLUMN onboarding_responses.score IS 'The metric before thresholding.';
+COMMENT ON COLUMN onboarding_responses.answer IS 'What the model said or chose, cut where it is long; null where not known.';
 
 COMMENT ON TABLE question_embeddings IS 'One row a question and encoder.';
 COMMENT ON COLUMN question_embeddings.question_id IS 'Question.';

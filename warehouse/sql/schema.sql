@@ -35,10 +35,11 @@ CREATE TABLE IF NOT EXISTS questions (
     task VARCHAR NOT NULL,
     doc_id BIGINT NOT NULL,
     text VARCHAR NOT NULL,
-    split VARCHAR NOT NULL CHECK (split IN ('train', 'val', 'test'))
+    split VARCHAR NOT NULL CHECK (split IN ('train', 'val', 'test')),
+    target VARCHAR
 );
 
--- No key: an index over millions of rows costs more than the table. The lake has one file a pair, and the
+-- No key: an index over millions of rows costs more than the table. The lake has one set of answers a pair, and the
 -- publisher checks that every response has its question.
 CREATE TABLE IF NOT EXISTS responses (
     question_id VARCHAR NOT NULL,
@@ -46,9 +47,11 @@ CREATE TABLE IF NOT EXISTS responses (
     benchmark VARCHAR NOT NULL,
     correct BOOLEAN NOT NULL,
     score DOUBLE,
+    answer VARCHAR,
     tokens_in BIGINT,
     tokens_out BIGINT,
-    cost DOUBLE
+    cost DOUBLE,
+    latency_s DOUBLE
 );
 
 CREATE TABLE IF NOT EXISTS failures (
@@ -97,7 +100,8 @@ CREATE TABLE IF NOT EXISTS onboarding_responses (
     model VARCHAR NOT NULL,
     benchmark VARCHAR NOT NULL,
     correct BOOLEAN NOT NULL,
-    score DOUBLE
+    score DOUBLE,
+    answer VARCHAR
 );
 
 CREATE TABLE IF NOT EXISTS question_embeddings (

@@ -5,30 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
 from warehouse.errors import SplitConflictError
-from warehouse.files import read_parquet
-from warehouse.layout import PART, decoded
+from warehouse.lake.events import EVALUATION
 
 __all__ = [
-    "EVALUATION",
     "QUESTIONS",
     "QUESTION_PART",
     "Split",
-    "SplitConflictError",
+    "content_digest",
     "described",
     "merge_questions",
     "question_ids",
-    "read_questions",
     "split_of",
 ]
-
-EVALUATION = "evaluation"
-"""The `source` of questions and answers that an evaluation brought; an import's is its path or hub id."""
 
 QUESTION_PART = pa.schema(
     {
@@ -40,9 +33,10 @@ QUESTION_PART = pa.schema(
         "split": pa.string(),
         "source": pa.string(),
         "split_source": pa.string(),  # null: the split follows from the text
+        "target": pa.string(),  # what is right, where that is known
     }
 )
-"""Columns of lake/questions/benchmark=<b>/part.parquet."""
+"""A benchmark's questions, as the lake's table `questions` has them beside the benchmark and `evaluation_id`."""
 
 QUESTIONS = pa.schema(
     {
@@ -53,6 +47,7 @@ QUESTIONS = pa.schema(
         "doc_id": pa.int64(),
         "text": pa.string(),
         "split": pa.string(),
+        "target": pa.string(),
     }
 )
 
@@ -95,6 +90,7 @@ def described(benchmark: str, questions: pa.Table) -> pa.Table:
         "split": [split_of(text) for text in texts],
         "source": [EVALUATION] * count,
         "split_source": [None] * count,
+        "target": questions["target"] if "target" in questions.column_names else [None] * count,
     }
     return pa.table(columns, schema=QUESTION_PART)
 
@@ -131,7 +127,8 @@ def _conflicting(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 def _description(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     takes_over = new["source"] in (old["source"], EVALUATION)
     chosen = new if takes_over else old
-    return {name: chosen[name] for name in ("category", "task", "doc_id", "source")}
+    described = {name: chosen[name] for name in ("category", "task", "doc_id", "source")}
+    return described | {"target": old["target"] if new["target"] is None else new["target"]}
 
 
 def _split(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,11 +138,9 @@ def _split(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return {name: chosen[name] for name in ("split", "split_source")}
 
 
-def read_questions(folder: Path) -> pa.Table:
-    """All questions under `folder` (lake/questions) as QUESTIONS, by benchmark, task and doc_id."""
-    parts = []
-    for path in sorted(folder.glob(f"benchmark=*/{PART}")):
-        part = read_parquet(path, [name for name in QUESTIONS.names if name != "benchmark"])
-        benchmark = pa.repeat(decoded(path.parent), part.num_rows)
-        parts.append(part.append_column("benchmark", benchmark).select(QUESTIONS.names))
-    return pa.concat_tables(parts) if parts else QUESTIONS.empty_table()
+def content_digest(questions: pa.Table) -> str:
+    """Of the rows; the same rows have the same digest."""
+    digest = hashlib.sha256()
+    for column in questions.columns:
+        digest.update("\0".join(map(str, column.to_pylist())).encode() + b"\1")
+    return digest.hexdigest()[:16]

@@ -1,21 +1,16 @@
-"""Why a pair of benchmark and model has no (new) answers, and when to try again.
-
-A failure lies beside the pair's answers as failure.json: kind, reason, attempts, entry, failed_at.
-"""
+"""Why a pair of benchmark and model has no (new) answers, and when to try again."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
-from warehouse.errors import CorruptFileError
-from warehouse.files import replacing
-from warehouse.layout import FAILURE, pair_of
+if TYPE_CHECKING:
+    from warehouse.lake.events import Event
 
 __all__ = [
     "FAILURES",
@@ -25,8 +20,6 @@ __all__ = [
     "failure_table",
     "next_failure",
     "not_applicable_table",
-    "read_failure",
-    "write_failure",
 ]
 
 FAILURES = pa.schema(
@@ -45,7 +38,6 @@ INTERRUPTED = "interrupted"
 """Kind that is recorded before an evaluation starts: it stays where the evaluation kills its process."""
 NOT_APPLICABLE = "not_applicable"
 """Kind of a pair that cannot be asked: recorded like a failure, and neither one nor tried again."""
-_NOT_APPLICABLE_COLUMNS = ("benchmark", "model", "reason")
 _FIRST_DELAY, _LONGEST_DELAY = timedelta(hours=12), timedelta(days=7)
 _INTERRUPTIONS = 4  # so many in a row are no accident: from the fourth on they wait as others do
 
@@ -59,6 +51,11 @@ class Failure:
     attempts: int  # since it last succeeded or its registry entry changed
     entry: str  # digest of the registry entry under which it failed
     failed_at: datetime  # aware, UTC
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """What an event `failed` says."""
+        return cls(event.kind or "", event.reason or "", event.attempts or 1, event.entry or "", event.recorded_at)
 
     @property
     def retry_at(self) -> datetime:
@@ -83,50 +80,29 @@ def next_failure(last: Failure | None, kind: str, reason: str, entry: str) -> Fa
     return Failure(kind, reason, attempts if ended else attempts + 1, entry, datetime.now(UTC))
 
 
-def write_failure(failure: Failure, path: Path) -> None:
-    with replacing(path) as temporary:
-        record = asdict(failure) | {"failed_at": failure.failed_at.isoformat()}
-        temporary.write_text(json.dumps(record), encoding="utf-8")
+def not_applicable_table(failures: Mapping[tuple[str, str], Failure]) -> pa.Table:
+    """benchmark, model and reason of the pairs that cannot be asked, sorted."""
+    return _table(failures, lambda kind: kind == NOT_APPLICABLE).select(["benchmark", "model", "reason"])
 
 
-def read_failure(path: Path) -> Failure | None:
-    """None where there is none. Raises CorruptFileError where it is no record of a failure."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        failed_at = datetime.fromisoformat(record["failed_at"]).astimezone(UTC)
-        return Failure(
-            str(record["kind"]), str(record["reason"]), int(record["attempts"]), record.get("entry", ""), failed_at
-        )
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptFileError(path, f"it is no record of a failure: {error}") from error
+def failure_table(failures: Mapping[tuple[str, str], Failure]) -> pa.Table:
+    """FAILURES of all pairs, sorted."""
+    return _table(failures, lambda kind: kind != NOT_APPLICABLE)
 
 
-def not_applicable_table(folder: Path) -> pa.Table:
-    """benchmark, model and reason of the pairs under `folder` (lake/responses) that cannot be asked, sorted."""
-    rows = [row for row in _rows(folder) if row["kind"] == NOT_APPLICABLE]
-    schema = pa.schema([FAILURES.field(name) for name in _NOT_APPLICABLE_COLUMNS])
-    return pa.Table.from_pylist(rows, schema=schema) if rows else pa.Table.from_batches([], schema)
-
-
-def failure_table(folder: Path) -> pa.Table:
-    """FAILURES of all pairs under `folder` (lake/responses), sorted."""
-    rows = [row for row in _rows(folder) if row["kind"] != NOT_APPLICABLE]
+def _table(failures: Mapping[tuple[str, str], Failure], wanted: Callable[[str], bool]) -> pa.Table:
+    rows = [
+        {
+            "benchmark": benchmark,
+            "model": model,
+            "kind": failure.kind,
+            "reason": failure.reason,
+            "attempts": failure.attempts,
+            "failed_at": failure.failed_at.replace(tzinfo=None),
+            "retry_at": failure.retry_at.replace(tzinfo=None),
+        }
+        for (benchmark, model), failure in sorted(failures.items())
+        if wanted(failure.kind)
+    ]
     # Most often nothing failed; from_pylist and empty_table load pandas, a quarter of a second.
     return pa.Table.from_pylist(rows, schema=FAILURES) if rows else pa.Table.from_batches([], FAILURES)
-
-
-def _rows(folder: Path) -> Iterator[dict[str, object]]:
-    for path in sorted(folder.glob(f"benchmark=*/model=*/{FAILURE}")):
-        benchmark, model = pair_of(path)
-        if failure := read_failure(path):
-            yield {
-                "benchmark": benchmark,
-                "model": model,
-                "kind": failure.kind,
-                "reason": failure.reason,
-                "attempts": failure.attempts,
-                "failed_at": failure.failed_at.replace(tzinfo=None),
-                "retry_at": failure.retry_at.replace(tzinfo=None),
-            }

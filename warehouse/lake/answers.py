@@ -1,0 +1,175 @@
+"""Graded answers: what the lake keeps of them, which questions they are to, and when two sets are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from warehouse.lake.events import EVALUATION, Event
+
+__all__ = [
+    "ANSWERS",
+    "EVALUATIONS",
+    "FINGERPRINT",
+    "KNOWN_OF_ANSWERS",
+    "RESPONSES",
+    "SOURCES",
+    "USAGE",
+    "Written",
+    "accuracy_of",
+    "answers_digest",
+    "complete",
+    "evaluation_table",
+    "identified",
+    "is_imported",
+    "lasting",
+    "merged_answers",
+]
+
+USAGE = pa.schema(
+    {
+        "tokens_in": pa.int64(),
+        "tokens_out": pa.int64(),
+        "cost": pa.float64(),  # US$
+    }
+)
+"""What an answer took, null where that is not known."""
+KNOWN_OF_ANSWERS = pa.schema([("answer", pa.string()), *USAGE, ("latency_s", pa.float64())])
+"""What may be known of an answer beside its grade: what the model said or chose, and what that took."""
+ANSWERS = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("correct", pa.bool_()),
+        ("score", pa.float64()),  # the metric before thresholding
+        *KNOWN_OF_ANSWERS,
+    ]
+)
+"""A model's answers to one benchmark; the lake's table `responses` has them by benchmark and `evaluation_id`."""
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+RESPONSES = pa.schema(
+    {
+        "question_id": pa.string(),
+        "model": _NAME,
+        "benchmark": _NAME,
+        "correct": pa.bool_(),
+        "score": pa.float64(),
+    }
+)
+
+EVALUATIONS = pa.schema(
+    {
+        "benchmark": pa.string(),
+        "model": pa.string(),
+        "asked": pa.int64(),
+        "unanswered": pa.int64(),
+        "truncated": pa.int64(),
+        "commonest_choice": pa.float64(),
+        "equal_scores": pa.float64(),
+        "chance": pa.float64(),
+    }
+)
+"""How far the answers of a pair can be trusted; null where its evaluation did not say, or does not know."""
+
+SOURCES = "sources"
+"""In the metadata of answers: JSON list of where they come from, EVALUATION or imports."""
+FINGERPRINT = "fingerprint"
+"""In the metadata of answers: digest of what determined them; imported ones have none."""
+_TIMES = frozenset({"started", "finished"})  # the same answers at another time are the same answers
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the lake holds of the pair now."""
+
+    rows: int
+    accuracy: float
+    changed: bool  # False: the lake held these very answers already
+
+
+def identified(benchmark: str, model: str, answers: pa.Table, questions: pa.Table) -> pa.Table:
+    """`answers` of an evaluation as ANSWERS, in the order of `questions` (QUESTION_PART)."""
+    where = f"the answers of {model} to {benchmark}"
+    if answers.num_rows == 0:
+        raise ValueError(f"{where} are empty")
+    place = {key: row for row, key in enumerate(_keys(questions))}
+    row_of: dict[int, int] = {}
+    for row, (task, doc_id) in enumerate(_keys(answers)):
+        at = place.get((task, doc_id))
+        if at is None:
+            raise ValueError(f"{where} name document {doc_id} of {task}, which is not among the questions")
+        if at in row_of:
+            raise ValueError(f"{where} name document {doc_id} of {task} twice")
+        row_of[at] = row
+    if ungraded := [row for name in ("correct", "score") for row in _null_rows(answers[name])]:
+        task, doc_id = _keys(answers.slice(ungraded[0], 1))[0]
+        raise ValueError(f"{where} leave document {doc_id} of {task} without a grade")
+    order = sorted(row_of)
+    graded = answers.take([row_of[at] for at in order])
+    return complete(graded.append_column("question_id", questions["question_id"].take(order)))
+
+
+def _keys(rows: pa.Table) -> list[tuple[str, int]]:
+    return list(zip(rows["task"].to_pylist(), rows["doc_id"].to_pylist(), strict=True))
+
+
+def _null_rows(column: pa.ChunkedArray) -> list[int]:
+    return [row for row, value in enumerate(column.to_pylist()) if value is None] if column.null_count else []
+
+
+def complete(rows: pa.Table) -> pa.Table:
+    """`rows` with all columns of ANSWERS; those they lack are null."""
+    known = [rows[name] if name in rows.column_names else pa.nulls(rows.num_rows) for name in ANSWERS.names]
+    columns = [column.cast(field.type) for column, field in zip(known, ANSWERS, strict=True)]
+    return pa.table(columns, schema=ANSWERS).combine_chunks()
+
+
+def merged_answers(stored: pa.Table, new: pa.Table) -> pa.Table:
+    """The stored answers and the `new` ones (both ANSWERS), of two to one question the new one."""
+    again = set(new["question_id"].to_pylist())
+    kept = stored.filter(pa.array([question not in again for question in stored["question_id"].to_pylist()]))
+    return pa.concat_tables([kept, new]).sort_by("question_id").combine_chunks()
+
+
+def answers_digest(rows: pa.Table) -> tuple[str, str]:
+    """Digests of ANSWERS, in whatever order: of the grades, and of what else is known of them ('' for nothing)."""
+    rows = rows.sort_by("question_id")
+    grades = hashlib.sha256("".join(rows["question_id"].to_pylist()).encode())
+    grades.update(rows["correct"].to_numpy().tobytes() + rows["score"].to_numpy().tobytes())
+    said = [rows[name].to_pylist() for name in KNOWN_OF_ANSWERS.names if rows[name].null_count < rows.num_rows]
+    known = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16] if said else ""
+    return grades.hexdigest()[:16], known
+
+
+def evaluation_table(answers: Iterable[Event]) -> pa.Table:
+    """EVALUATIONS from events with answers; imported ones have no row."""
+    rows = [
+        {"benchmark": event.benchmark, "model": event.model, **_quality(event.metadata)}
+        for event in answers
+        if event.fingerprint
+    ]
+    return pa.Table.from_pylist(rows, schema=EVALUATIONS) if rows else pa.Table.from_batches([], EVALUATIONS)
+
+
+def _quality(known: Mapping[str, str]) -> dict[str, object]:
+    counts = {name: int(known[name]) for name in ("asked", "unanswered", "truncated") if name in known}
+    shares = {name: float(known[name]) for name in ("commonest_choice", "equal_scores", "chance") if name in known}
+    return {**counts, **shares}
+
+
+def accuracy_of(rows: pa.Table) -> float:
+    return float(np.mean(rows["correct"].to_numpy()))
+
+
+def is_imported(metadata: Mapping[str, str]) -> bool:
+    """Whether some of the answers were imported."""
+    return any(source != EVALUATION for source in json.loads(metadata.get(SOURCES, "[]")))
+
+
+def lasting(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if key not in _TIMES}

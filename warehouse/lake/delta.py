@@ -1,0 +1,149 @@
+"""Delta tables under one address, on a disk or in object storage: written by many at once, read as Arrow.
+
+`s3://`, `gs://` and `az://` take their credentials from the environment, as delta-rs does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from warehouse.errors import CorruptFileError, WarehouseError, first_line
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pds
+    from deltalake import DeltaTable
+
+__all__ = ["PART", "DeltaTables"]
+
+PART = "part"
+"""Partition column of tables of which one part is replaced at a time."""
+_TRIES, _FIRST_PAUSE = 8, 0.05  # of a commit that lost the race 15 times within delta-rs; seconds, doubled each time
+_REMOTE_PAUSE = 1.0  # seconds between two looks for what others wrote, where a look costs a request
+
+
+class DeltaTables:
+    """A lake's tables by name. A log or a file that cannot be read is a CorruptFileError."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+        self.on_disk = "://" not in address
+        self._open: dict[str, DeltaTable] = {}
+        self._looked: dict[str, float] = {}
+
+    def at(self, name: str) -> str:
+        return f"{self.address}/{name}"
+
+    def append(self, name: str, rows: pa.Table) -> None:
+        self._write(name, rows, mode="append")
+
+    def replace(self, name: str, rows: pa.Table, part: str) -> None:
+        """Puts `rows` in the place of one part."""
+        quoted = part.replace("'", "''")
+        rows = rows.append_column(PART, pa.repeat(pa.scalar(part, pa.string()), rows.num_rows))
+        how = {"mode": "overwrite", "schema_mode": "merge", "partition_by": [PART]}
+        self._write(name, rows, predicate=f"{PART} = '{quoted}'", **how)
+
+    def _write(self, name: str, rows: pa.Table, **how: Any) -> None:
+        """Raises WarehouseError where it cannot be written."""
+        from deltalake import WriterProperties, write_deltalake
+        from deltalake.exceptions import CommitFailedError, DeltaError
+
+        for attempt in range(_TRIES):
+            table = self.table(name)
+            try:
+                write_deltalake(
+                    table or self.at(name), rows, writer_properties=WriterProperties(compression="ZSTD"), **how
+                )
+            except DeltaError as error:
+                lost_the_race = isinstance(error, CommitFailedError) or table is None
+                if not lost_the_race or attempt == _TRIES - 1:
+                    raise WarehouseError(f"{self.at(name)} cannot be written ({first_line(error)})") from error
+                self._open.pop(name, None)
+                time.sleep(_FIRST_PAUSE * 2**attempt)
+            else:
+                return
+
+    def table(self, name: str) -> DeltaTable | None:
+        """As it is now; None where there is none."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+
+        known = self._open.get(name)
+        if known is not None and not self._may_have_changed(name, known):
+            return known
+        if known is None and self.on_disk and not Path(self.at(name), "_delta_log").exists():
+            return None
+        try:
+            if known is None:
+                known = self._open[name] = DeltaTable(self.at(name))
+            else:
+                known.update_incremental()
+        except TableNotFoundError:
+            return None
+        except DeltaError as error:
+            raise CorruptFileError(f"{self.at(name)}/_delta_log", first_line(error)) from error
+        return known
+
+    def _may_have_changed(self, name: str, table: DeltaTable) -> bool:
+        if self.on_disk:
+            return Path(self.at(name), "_delta_log", f"{table.version() + 1:020}.json").exists()
+        now = time.monotonic()
+        if now - self._looked.get(name, -_REMOTE_PAUSE) < _REMOTE_PAUSE:
+            return False
+        self._looked[name] = now
+        return True
+
+    def names(self) -> list[str]:
+        """Of all tables."""
+        root = UPath(self.address)
+        return (
+            sorted(folder.name for folder in root.iterdir() if (folder / "_delta_log").exists())
+            if root.exists()
+            else []
+        )
+
+    def forget(self, name: str) -> None:
+        """It is opened anew when it is next looked at."""
+        self._open.pop(name, None)
+
+    def dataset(self, name: str) -> pds.Dataset | None:
+        table = self.table(name)
+        return table.to_pyarrow_dataset() if table else None
+
+    def read(self, name: str, columns: list[str] | None = None, where: pds.Expression | None = None) -> pa.Table | None:
+        """The rows, all or some; None where there is no such table."""
+        dataset = self.dataset(name)
+        if dataset is None:
+            return None
+        with naming_what_is_corrupt(self.at(name)):
+            return dataset.to_table(columns=columns, filter=where)
+
+    def read_file(self, name: str, path: str) -> pa.Table:
+        """The rows in one file (a path below the table's folder), without the columns that its folder stands for."""
+        from deltalake.fs import DeltaStorageHandler
+        from pyarrow.fs import PyFileSystem
+
+        with naming_what_is_corrupt(f"{self.at(name)}/{path}"):
+            handler = PyFileSystem(DeltaStorageHandler(self.at(name)))
+            return pq.ParquetFile(handler.open_input_file(path)).read()
+
+
+@contextmanager
+def naming_what_is_corrupt(address: str) -> Iterator[None]:
+    """Makes a CorruptFileError of the many ways in which a file is reported that is not whole, or not there."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise CorruptFileError(address, first_line(error)) from error
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno is None:
+            raise CorruptFileError(address, first_line(error)) from error
+        raise

@@ -1,0 +1,150 @@
+"""What happened to the answers of each benchmark and model, and what is in force by it.
+
+The table `evaluations` is the commit point of the lake: questions and answers that no event speaks of are not there.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from warehouse.lake.failures import Failure
+
+__all__ = ["EVALUATION", "EVENTS", "ONBOARDING", "Event", "InForce", "event_rows", "events_of", "new_id"]
+
+EVALUATION = "evaluation"
+"""The `source` of questions and answers that an evaluation brought; an import's is its path or hub id."""
+ONBOARDING = "onboarding"
+"""The `source` of answers to a chosen few questions, which nothing trains on."""
+
+EVENTS = pa.schema(
+    {
+        "benchmark": pa.string(),
+        "model": pa.string(),
+        "event": pa.string(),
+        "evaluation_id": pa.string(),  # of the answers, or the questions, that it speaks of
+        "source": pa.string(),
+        "fingerprint": pa.string(),  # of what determined the answers
+        "digest": pa.string(),  # of the answers: the same answers have the same
+        "n": pa.int64(),
+        "accuracy": pa.float64(),
+        "kind": pa.string(),  # of a failure
+        "attempts": pa.int64(),
+        "entry": pa.string(),  # digest of the registry entry under which it failed
+        "reason": pa.string(),
+        "metadata": pa.string(),  # JSON
+        "recorded_at": pa.timestamp("us", "UTC"),
+        "position": pa.int64(),  # among all events: clocks differ, and are set back
+        "event_id": pa.string(),
+    }
+)
+
+Pair = tuple[str, str]  # benchmark, model
+
+
+@dataclass(frozen=True)
+class Event:
+    """One row of EVENTS. `event` is one of
+    done, restored               the answers are in force, those in their place no longer;
+    superseded                   they are kept aside, `reason` tells why;
+    dropped                      they are given up;
+    failed, cleared              the last evaluation of the pair failed; nothing is left to be tried again;
+    questions, withdrawn         questions of the benchmark came in; all of them left;
+    imported                     all that the import `source` brought is there; `metadata` describes it.
+    """
+
+    event: str
+    benchmark: str = ""
+    model: str = ""
+    evaluation_id: str | None = None
+    source: str = EVALUATION
+    fingerprint: str | None = None
+    digest: str | None = None
+    n: int | None = None
+    accuracy: float | None = None
+    kind: str | None = None
+    attempts: int | None = None
+    entry: str | None = None
+    reason: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    position: int = 0
+    event_id: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
+
+    @property
+    def pair(self) -> Pair:
+        return self.benchmark, self.model
+
+    def again(self, event: str, reason: str | None = None, **changed: Any) -> Event:
+        """Another event with the same answers, now."""
+        now, event_id = datetime.now(UTC), uuid.uuid4().hex[:16]
+        return replace(self, event=event, reason=reason, recorded_at=now, event_id=event_id, **changed)
+
+    @property
+    def key(self) -> str:
+        """What answers that were superseded are kept under: one set a fingerprint."""
+        return self.fingerprint or f"answers {self.digest}"
+
+
+class InForce:
+    """What holds after the events so far."""
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self.answers: dict[Pair, Event] = {}
+        self.onboarding: dict[Pair, Event] = {}
+        self.superseded: dict[Pair, dict[str, Event]] = {}
+        self.failures: dict[Pair, Failure] = {}
+        self.questions: dict[str, list[str]] = {}
+        self.imports: dict[str, Event] = {}
+        self.last = 0
+        for event in sorted(events, key=lambda event: (event.position, event.event_id)):
+            self.apply(event)
+
+    def apply(self, event: Event) -> None:
+        self.last = max(self.last, event.position)
+        match event.event:
+            case "failed":
+                self.failures[event.pair] = Failure.of(event)
+            case "cleared":
+                self.failures.pop(event.pair, None)
+            case "questions":
+                self.questions.setdefault(event.benchmark, []).append(event.evaluation_id or "")
+            case "withdrawn":
+                self.questions.pop(event.benchmark, None)
+            case "imported":
+                self.imports[event.source] = event
+            case _:
+                self._apply_to_answers(event)
+
+    def _apply_to_answers(self, event: Event) -> None:
+        pair, aside = event.pair, self.superseded.setdefault(event.pair, {})
+        held = self.onboarding if event.source == ONBOARDING else self.answers
+        for known in (held.get(pair), aside.get(event.key)):
+            if known is not None and known.evaluation_id == event.evaluation_id:
+                held.pop(pair, None) if known is held.get(pair) else aside.pop(event.key)
+        match event.event:
+            case "done" | "restored":
+                held[pair] = event
+                self.failures.pop(pair, None)
+            case "superseded":
+                aside[event.key] = event
+
+
+def event_rows(events: Iterable[Event]) -> pa.Table:
+    rows = [vars(event) | {"metadata": json.dumps(event.metadata)} for event in events]
+    return pa.Table.from_pylist(rows, schema=EVENTS)
+
+
+def events_of(rows: pa.Table) -> list[Event]:
+    return [Event(**row | {"metadata": json.loads(row["metadata"])}) for row in rows.to_pylist()]
+
+
+def new_id(now: datetime) -> str:
+    """Later ones are greater, so that the statistics of files tell which answers are in them."""
+    return f"{int(now.timestamp() * 1e6):014x}{uuid.uuid4().hex[:10]}"
