@@ -31,21 +31,21 @@ def stale(workspace: Workspace, graph: BaseAssetGraph[Any], *, full: bool = Fals
     """
     nodes = [graph.get(key) for key in graph.toposorted_asset_keys]
     nodes = {node.key: node for node in nodes if node.is_materializable and not node.is_partitioned}
-    made = read_provenance(workspace)
+    made, pool = read_provenance(workspace), describe_pool(workspace)
     found: dict[dg.AssetKey, str] = {}
     for key, node in nodes.items():
         waits = not full and EXPENSIVE.items() <= node.tags.items()
         parents = () if waits else sorted(node.parent_keys & nodes.keys())
         if reason := _reason(node, parents, made, found, workspace):
             found[key] = reason
-        elif waits and _has_grown(made[key.to_user_string()], workspace):
+        elif waits and _has_grown(made[key.to_user_string()].pool, pool):
             found[key] = "the pool has changed much"
     return found
 
 
-def digest_outside(asset: str, workspace: Workspace) -> str:
-    """Digest of what `asset` reads that is no asset. Take it before reading."""
-    return _OUTSIDE[asset](workspace)
+def digest_outside(asset: str, workspace: Workspace) -> str | None:
+    """Digest of what `asset` reads that is no asset; None where that is nothing. Take it before reading."""
+    return _OUTSIDE[asset](workspace) if asset in _OUTSIDE else None
 
 
 def _reason(
@@ -61,7 +61,7 @@ def _reason(
         return "never made"
     if before.code_version != node.code_version:
         return "its code or a setting changed"
-    if name in _OUTSIDE and before.read != digest_outside(name, workspace):
+    if before.read != digest_outside(name, workspace):
         return "what it reads has changed"
     if gone := _gone(before, workspace):
         return f"{gone} is gone"
@@ -84,8 +84,7 @@ def _gone(before: Provenance, workspace: Workspace) -> str | None:
     return None
 
 
-def _has_grown(before: Provenance, workspace: Workspace) -> bool:
-    then, now = before.pool, describe_pool(workspace)
+def _has_grown(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
     if then is None or then["benchmarks"] != now["benchmarks"]:
         return True
     return any(abs(now[what] - then[what]) >= GROWN * then[what] for what in ("models", "questions"))
