@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import dagster as dg
-
 from embedder.downstream.benchmark_predictions import predict_benchmarks
 
 from .figures.scatter import Panel, predicted_against_observed
 from .left_out import left_out_embeddings
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, as_of, latest, refused
 from .serving import load_serving
@@ -20,7 +19,7 @@ MOST_PANELS = 12
 
 
 @experiment(kinds={"pytorch"}, code_version="1")
-def benchmark_predictions(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def benchmark_predictions(workspace: Workspace) -> Made:
     """A row is how well one method tells models' accuracies on a benchmark from their answers to others;
     `predicted_accuracies` has every single prediction."""
     served = load_serving(workspace)

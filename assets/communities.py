@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import dagster as dg
 import numpy as np
 
 from .figures.communities import ratio_dots
 from .figures.maps import Mapped, hover_map, model_map
 from .inputs import model_labels
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, of_serving, refused, rows
 from .serving import load_serving
@@ -20,7 +20,7 @@ MOST_ROWS = 25  # of the picture and the table; the rest by SQL
 
 
 @experiment(kinds={"scipy"}, code_version="1")
-def communities(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def communities(workspace: Workspace) -> Made:
     """A row is a community of models, a size class or a family: are its models nearer to each other than to others?"""
     from embedder.downstream.communities import communities as compared
 

@@ -158,7 +158,7 @@ class _Look:
 
     @cached_property
     def stale(self) -> dict[dg.AssetKey, str]:
-        return {} if self.held else stale(self.workspace, self.instance, self.graph)
+        return {} if self.held else stale(self.workspace, self.graph)
 
 
 @lru_cache(maxsize=2)  # one a sensor: they look at the same time

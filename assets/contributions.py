@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import dagster as dg
 import numpy as np
 
 from embedder.downstream.contributions import contribute, left_out_sets
 
 from .figures.heatmaps import contribution_heatmap
 from .left_out import left_out_embeddings
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, as_of, latest, refused
 from .serving import load_serving
@@ -21,7 +21,7 @@ MOST_PAIRS = 10  # in the report
 
 
 @experiment(kinds={"pytorch"}, code_version="1")
-def contributions(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def contributions(workspace: Workspace) -> Made:
     """A row is by how much training on one benchmark lowers the error of predicting models' accuracies on another."""
     served = load_serving(workspace)
     left_out = left_out_embeddings(workspace, served, left_out_sets(sorted(set(served.matrix.benchmarks))))

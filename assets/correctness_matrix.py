@@ -15,7 +15,8 @@ from .figures.style import markdown
 from .inputs import correctness
 from .mending import mending
 from .partitions import responses_key
-from .staleness import READ, described, wrote
+from .provenance import Made, asset
+from .staleness import digest_outside
 from .workspace import Workspace
 
 LEFT_OUT = "the model's entry leaves this benchmark out"
@@ -25,7 +26,7 @@ PUBLISHED = ("models", "benchmarks", "questions", "responses", "evaluations", "s
 def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
     """The matrix depends on every benchmark of the registry and on what was imported."""
 
-    @dg.asset(
+    @asset(
         deps=[dg.AssetKey("imported_results"), *(responses_key(b.name) for b in registry.benchmarks)],
         group_name="warehouse",
         kinds={"duckdb", "parquet"},
@@ -33,20 +34,17 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
         code_version="2",
         pool="warehouse",
     )
-    def correctness_matrix(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+    def correctness_matrix(workspace: Workspace) -> Made:
         """A row is a question, a column a model, a cell right, wrong or not asked; published to `warehouse.duckdb`."""
         with mending(workspace):
             _retire_unregistered(workspace)
-            read = described("correctness_matrix", workspace)
+            read = digest_outside("correctness_matrix", workspace)
             record_registry(workspace)
             publish(workspace.lake, workspace.database, PUBLISHED)
             matrix = correctness(workspace)
         if not matrix.observed.any():
             raise dg.Failure(_why_empty(workspace), allow_retries=False)
-        return dg.MaterializeResult(
-            metadata={**_describe(matrix, workspace), **read, **wrote(workspace, workspace.database)},
-            data_version=dg.DataVersion(str(read[READ].value)),
-        )
+        return Made(_describe(matrix, workspace), read=read, files=[workspace.database], data_version=read)
 
     return correctness_matrix
 

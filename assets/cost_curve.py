@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import dagster as dg
-
 from embedder.downstream.cost import cost_quality
 
 from .costs import PARAMETERS, model_costs, question_costs
 from .figures.costs import cost_quality_curves
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
@@ -31,7 +30,7 @@ _OF_MODELS = ("model", "mean_cost", "cost_unit", "accuracy", "ci_low", "ci_high"
 
 
 @experiment(kinds={"python"}, code_version="1")
-def cost_curve(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def cost_curve(workspace: Workspace) -> Made:
     """A row is a method at a cost weight, or a single model; `cost_summary` has what each method saves."""
     served = load_serving(workspace)
     costs = model_costs(workspace, served.question_costs)

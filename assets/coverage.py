@@ -10,7 +10,8 @@ from warehouse.read import query
 
 from .correctness_matrix import record_registry
 from .partitions import responses_key
-from .staleness import described
+from .provenance import Made, asset
+from .staleness import digest_outside
 from .workspace import Workspace
 
 PUBLISHED = ("models", "benchmarks", "failures", "not_applicable", "evaluations", "superseded")
@@ -19,7 +20,7 @@ PUBLISHED = ("models", "benchmarks", "failures", "not_applicable", "evaluations"
 def build_coverage(registry: Registry) -> dg.AssetsDefinition:
     """It depends on what the correctness matrix depends on."""
 
-    @dg.asset(
+    @asset(
         deps=[dg.AssetKey("imported_results"), *(responses_key(b.name) for b in registry.benchmarks)],
         group_name="warehouse",
         kinds={"duckdb"},
@@ -27,16 +28,16 @@ def build_coverage(registry: Registry) -> dg.AssetsDefinition:
         code_version="1",
         pool="warehouse",
     )
-    def coverage(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+    def coverage(workspace: Workspace) -> Made:
         """A row is a model and a benchmark: done and how well, missing, failed and why, not applicable, or answered
         under an earlier entry only."""
-        read = described("coverage", workspace)
+        read = digest_outside("coverage", workspace)
         record_registry(workspace)
         publish(workspace.lake, workspace.database, PUBLISHED)
         counts = query(
             workspace.database, "SELECT status, count(*) AS pairs FROM coverage GROUP BY ALL ORDER BY status"
         )
         statuses = dict(zip(*counts.to_pydict().values(), strict=True))
-        return dg.MaterializeResult(metadata={**statuses, **read})
+        return Made(metadata=statuses, read=read)
 
     return coverage

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import dagster as dg
 import numpy as np
 
 from .figures.difficulty import difficulty_map
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
@@ -17,7 +17,7 @@ TITLE = "How hard is a new question?"
 
 
 @experiment(kinds={"scipy"}, code_version="1")
-def difficulty(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def difficulty(workspace: Workspace) -> Made:
     """A row is how well a method foretells the share of models that answer a test question right;
     `question_difficulty` has every question."""
     from embedder.downstream.difficulty import difficulty as foretold

@@ -26,7 +26,8 @@ from .figures.maps import model_map
 from .figures.style import markdown
 from .inputs import correctness, described_questions, encoder_in_use
 from .mending import mending
-from .staleness import described, wrote
+from .provenance import Made, asset
+from .staleness import digest_outside
 from .versions import record, serving, versions
 from .workspace import Workspace
 
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 CODE_VERSION = "5"  # another one fits anew, even on the same data
 
 
-@dg.asset(
+@asset(
     deps=["correctness_matrix", "question_embeddings"],
     group_name="embedding",
     kinds={"pytorch"},
@@ -48,7 +49,7 @@ CODE_VERSION = "5"  # another one fits anew, even on the same data
     code_version=CODE_VERSION,
     pool="warehouse",
 )
-def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def embedder(workspace: Workspace) -> Made:
     """A row is the embedding of one model: what its log-odds of a right answer are made of, fitted on the training
     questions, on the axes of the version before. A new version serves from now on."""
     from embedder.question_costs import save_question_costs
@@ -69,7 +70,7 @@ def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     names = [name for name, is_known in zip(fitted.models, known, strict=True) if is_known]
     served = _record(workspace, fitted.method, info, names, vectors[known])
     families = {m.name: m.family for m in workspace.registry.models}
-    return dg.MaterializeResult(
+    return Made(
         metadata={
             "dagster/row_count": len(names),
             "version": version,
@@ -84,16 +85,12 @@ def embedder(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
             "drift_predictions": _rounded(info.drift_predictions),
             "folder": dg.MetadataValue.path(str(workspace.embedders / version)),
             "map": dg.MetadataValue.md(markdown(model_map(vectors[known], [families.get(n) for n in names]))),
-            **wrote(
-                workspace,
-                workspace.embedders / served,
-                workspace.lake.table_path("model_embeddings", served),
-                *([costs] if costs else []),
-            ),
-            **described("embedder", workspace),  # which version serves: it is only known now
         },
+        read=digest_outside("embedder", workspace),  # which version serves: it is only known now
+        tables={"model_embeddings": [served]},
+        files=[workspace.embedders / served, *([costs] if costs else [])],
         # What comes next evaluates the version that serves, which after a rollback is another than the data's.
-        data_version=dg.DataVersion(served),
+        data_version=served,
     )
 
 

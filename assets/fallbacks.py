@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import dagster as dg
-
 from .figures.bars import interval_bars
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
@@ -18,7 +17,7 @@ MOST_USED = 10  # models in the report's table
 
 
 @experiment(kinds={"scipy"}, code_version="1")
-def fallbacks(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def fallbacks(workspace: Workspace) -> Made:
     """A row is a model that the router uses and a way to replace it: how many right answers remain?"""
     from embedder.downstream.fallbacks import fallbacks as replaced
 

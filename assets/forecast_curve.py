@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import dagster as dg
-
 from embedder.downstream.forecast_curve import forecast_curve as curve_of
 
 from .figures.curves import Curve, curves
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, as_of, latest, refused
 from .serving import load_serving
@@ -27,7 +26,7 @@ Row = dict[str, Any]
 
 
 @experiment(kinds={"scikitlearn"}, code_version="1")
-def forecast_curve(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def forecast_curve(workspace: Workspace) -> Made:
     """A row is how well one method forecasts the answers to all test questions after one draw of so many training
     questions."""
     from embedder.baselines import KNN, ModelBenchmarkMean, ModelMean

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dagster as dg
-
 from embedder.downstream.forecast import BINS, forecast
 
 from .figures.bars import interval_bars
 from .figures.reliability import reliability_diagram
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
@@ -18,7 +17,7 @@ COMPARED = ("embedder", "mf", "knn")  # in the reliability diagram
 
 
 @experiment(kinds={"scikitlearn"}, code_version="4")
-def forecasts(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def forecasts(workspace: Workspace) -> Made:
     """A row is how well one method forecasts the answers to one benchmark's test questions; `predictions` has every
     single forecast, `reliability` how often those of about the same probability turned out right."""
     from embedder.baselines import Majority, ModelBenchmarkMean, ModelMean

@@ -14,10 +14,10 @@ from .embedder import embedder
 from .experiments import EXPERIMENTS
 from .imported_results import imported_results
 from .onboarding import onboarded
+from .provenance import EXPENSIVE
 from .question_embeddings import question_embeddings
 from .report import report
 from .responses import build_responses
-from .staleness import EXPENSIVE
 from .workspace import Workspace
 from .zoo import zoo
 

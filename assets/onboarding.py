@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 
@@ -17,9 +16,10 @@ from warehouse.publish import publish
 
 from .figures.bars import interval_bars
 from .inputs import correctness, described_questions, embeddings_of
+from .provenance import Made, asset
 from .sections import Picture, Section, of_serving, rows, shown
 from .serving import ServingState, serving_state, serving_version
-from .staleness import described
+from .staleness import digest_outside
 from .wanted import ENTRY, entry_digest
 from .workspace import Workspace
 
@@ -44,7 +44,7 @@ MOST = 40  # rows of a table or a picture in the report
 PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
 
 
-@dg.asset(
+@asset(
     deps=["embedder"],
     group_name="embedding",
     kinds={"python"},
@@ -52,26 +52,26 @@ PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
     code_version="2",
     pool="warehouse",
 )
-def onboarded(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def onboarded(workspace: Workspace) -> Made:
     """A row is the accuracy on one benchmark that is predicted of a model from its answers to a chosen few questions.
     Such models join the embedder that serves; its own stay as they are."""
     _drop_evaluated(workspace)
-    read = described("onboarded", workspace)
+    read = digest_outside("onboarded", workspace)
     version = serving_version(workspace)
     folded = _fold_in(workspace)
     table = _predictions(version, folded)
     _record(workspace, version, folded, table)
     content = json.dumps([version, table.to_pylist(), [model.embedding.tolist() for model in folded.values()]])
-    return dg.MaterializeResult(
+    return Made(
         metadata={
             "dagster/row_count": len(table),
             "models": len(folded),
             "answers": sum(_count(model) for model in folded.values()),
             "version": version,
-            **read,
             **{name: value for section in sections(workspace) for name, value in shown(section).items()},
         },
-        data_version=dg.DataVersion(hashlib.sha256(content.encode()).hexdigest()[:16]),
+        read=read,
+        data_version=hashlib.sha256(content.encode()).hexdigest()[:16],
     )
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import dagster as dg
-
 from .figures.portfolios import portfolio_curves
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, of_serving, refused, rows
 from .serving import load_serving
@@ -17,7 +16,7 @@ FIRST = 10  # portfolios in the report's table, or as many as are enough
 
 
 @experiment(kinds={"numpy"}, code_version="1")
-def portfolios(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def portfolios(workspace: Workspace) -> Made:
     """A row is a portfolio of k models and what routing among them keeps of the accuracy of all."""
     from embedder.downstream.portfolios import portfolios as growing
 

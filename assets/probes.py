@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import dagster as dg
-
 from .communities import MOST_ROWS, significant
 from .figures.communities import score_dots
 from .inputs import model_labels
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, of_serving, refused
 from .serving import load_serving
@@ -18,7 +17,7 @@ TITLE = "What does an embedding tell of a model?"
 
 
 @experiment(kinds={"numpy"}, code_version="2")
-def probes(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def probes(workspace: Workspace) -> Made:
     """A row is something told of models from their embeddings alone: a community, the family, the size."""
     from embedder.downstream.probes import probes as probed
 

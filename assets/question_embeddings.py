@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +13,7 @@ from warehouse.publish import publish
 
 from .inputs import encoder_in_use
 from .mending import mending
-from .staleness import wrote
+from .provenance import Made, asset
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ TABLE = "question_embeddings"
 CHUNK = 512  # questions between two saves: a killed run loses at most this many
 
 
-@dg.asset(
+@asset(
     deps=["correctness_matrix"],
     group_name="embedding",
     kinds={"huggingface", "pytorch"},
@@ -32,14 +31,13 @@ CHUNK = 512  # questions between two saves: a killed run loses at most this many
     code_version="2",
     pool="warehouse",
 )
-def question_embeddings(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def question_embeddings(workspace: Workspace) -> Made:
     """A row is the sentence embedding of one question; only questions new to this encoder are encoded."""
     encoder, started = encoder_in_use(workspace), time.monotonic()
     with mending(workspace):
         encoded, long = _encode_new(encoder, workspace)
         publish(workspace.lake, workspace.database, [TABLE])
-        files = [workspace.lake.table_path(TABLE, part) for part in workspace.lake.table_parts(TABLE)]
-    return dg.MaterializeResult(
+    return Made(
         metadata={
             "dagster/row_count": workspace.lake.count_questions(),
             "encoded_now": encoded,
@@ -48,8 +46,8 @@ def question_embeddings(workspace: dg.ResourceParam[Workspace]) -> dg.Materializ
             "seconds": round(time.monotonic() - started, 1),
             "encoder": encoder.name,
             "dimensions": encoder.dimensions,
-            **wrote(workspace, *files),
-        }
+        },
+        tables={TABLE: workspace.lake.table_parts(TABLE)},
     )
 
 

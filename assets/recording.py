@@ -6,17 +6,16 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
-import dagster as dg
 import pyarrow as pa
 
 from warehouse.publish import publish
 
+from .provenance import Made, asset
 from .sections import Section, shown
-from .staleness import pool, wrote
 from .workspace import Workspace
 
 experiment = partial(
-    dg.asset,
+    asset,
     deps=["correctness_matrix", "embedder"],
     group_name="evaluation",
     owners=["team:embedllm"],
@@ -33,18 +32,19 @@ def record(
     section: Callable[[Workspace], Section],
     *,
     latest_only: Collection[str] = (),
-) -> dg.MaterializeResult:
+) -> Made:
     """Keeps and publishes the `tables` of an embedder's `version`, and describes them by `metadata` and the report's
     `section` of them. The first table is the asset's own.
 
     Of those in `latest_only`, which have many rows, earlier versions' are replaced.
     """
-    parts = {name: () if name in latest_only else (version,) for name in tables}
+    parts = {name: "part" if name in latest_only else version for name in tables}
     for name, table in tables.items():
-        workspace.lake.write_table(name, table, *parts[name])
+        workspace.lake.write_table(name, table, parts[name])
     publish(workspace.lake, workspace.database, list(tables))
     rows = {"dagster/row_count": len(next(iter(tables.values())))}
     others = {name: len(table) for name, table in list(tables.items())[1:]}
-    files = [workspace.lake.table_path(name, *part) for name, part in parts.items()]
-    kept = {**wrote(workspace, *files), **pool(workspace)}
-    return dg.MaterializeResult(metadata={**rows, **others, **metadata, **shown(section(workspace)), **kept})
+    return Made(
+        metadata={**rows, **others, **metadata, **shown(section(workspace))},
+        tables={name: [part] for name, part in parts.items()},
+    )

@@ -11,21 +11,21 @@ import jinja2
 
 from . import onboarding, overview
 from .experiments import EXPERIMENTS
+from .provenance import Made, asset
 from .sections import Section
-from .staleness import wrote
 from .workspace import Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-@dg.asset(
+@asset(
     deps=["coverage", "onboarded", *(experiment.asset for experiment in EXPERIMENTS)],
     group_name="report",
     kinds={"html"},
     owners=["team:embedllm"],
     code_version="4",
 )
-def report(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def report(workspace: Workspace) -> Made:
     """Every result beside its baselines, as one HTML file without links to the network."""
     sections = [
         overview.answered(workspace),
@@ -35,12 +35,12 @@ def report(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     ]
     html = render(overview.facts(workspace), sections)
     _write(workspace.report, html)
-    return dg.MaterializeResult(
+    return Made(
         metadata={
             "report": dg.MetadataValue.path(str(workspace.report)),
             "bytes": len(html.encode()),
-            **wrote(workspace, workspace.report),
-        }
+        },
+        files=[workspace.report],
     )
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import dagster as dg
-
 from .figures.robustness import forecast_dumbbells, loss_changes
 from .inputs import encoder_in_use
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, as_of, latest, refused
 from .serving import load_serving
@@ -42,7 +41,7 @@ Row = dict[str, Any]
 
 
 @experiment(kinds={"scikitlearn"}, code_version="1")
-def robustness(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def robustness(workspace: Workspace) -> Made:
     """A row is how one method routes and forecasts test questions in another form: without options, on one line, in a
     chat message, as people type them."""
     from embedder.baselines import KNN, ModelBenchmarkMean, ModelMean

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dagster as dg
-
 from embedder.downstream.routing import route
 
 from .costs import model_costs, question_costs
 from .figures.bars import interval_bars
+from .provenance import Made
 from .recording import experiment, record
 from .sections import Picture, Section, of_serving, refused, rows
 from .serving import load_serving
@@ -17,7 +16,7 @@ TITLE = "Which model should a question go to?"
 
 
 @experiment(kinds={"python"}, code_version="3")
-def routing(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def routing(workspace: Workspace) -> Made:
     """A row is one way to choose a model for each test question of a benchmark; `routes` has every choice."""
     served = load_serving(workspace)
     costs = model_costs(workspace, served.question_costs)

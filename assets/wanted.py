@@ -134,12 +134,10 @@ def entry_digest(model: ModelEntry, benchmark: BenchmarkEntry, workspace: Worksp
     The fingerprint says more (which weights, which version of the task), but takes seconds to find out.
     """
     how = {
-        "model": model.model_dump(include={"backend", "args", "trust_remote_code", "apply_chat_template"})
+        "model": model.as_written.model_dump(include={"backend", "args", "trust_remote_code", "apply_chat_template"})
         | ({"truncation": "refuse"} if model.truncation == "refuse" else {}),
-        "benchmark": benchmark.model_dump(include={"tasks", "metric", "filter", "num_fewshot"}),
+        "benchmark": benchmark.as_written.model_dump(include={"tasks", "metric", "filter", "num_fewshot"}),
         "seed": workspace.seed,
         "zoo": workspace.zoo_recipe() if workspace.registry.made_by == "zoo" else None,
     }
-    home = json.dumps(str(workspace.home))[1:-1]  # as it stands in JSON
-    text = json.dumps(how, sort_keys=True).replace(home, "{home}")  # a home may be moved
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,12 +2,13 @@
 
 import dagster as dg
 
-from .staleness import described
+from .provenance import Made, asset
+from .staleness import digest_outside
 from .workspace import Workspace
 
 
-@dg.asset(group_name="collection", kinds={"pytorch", "huggingface"}, owners=["team:embedllm"], code_version="1")
-def zoo(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+@asset(group_name="collection", kinds={"pytorch", "huggingface"}, owners=["team:embedllm"], code_version="1")
+def zoo(workspace: Workspace) -> Made:
     """112 tiny language models, 14 families at 8 stages of training, and ten benchmarks they were never trained on."""
     from harness.zoo import build_zoo
 
@@ -15,13 +16,13 @@ def zoo(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
         workspace.progress(done, total, "families trained")
 
     summary = build_zoo(workspace.zoo, seed=workspace.seed, progress=progress)
-    return dg.MaterializeResult(
+    return Made(
         metadata={
             "models": summary.models,
             "families_trained_now": len(summary.trained),
             "seconds": round(summary.seconds, 1),
             "folder": dg.MetadataValue.path(str(workspace.zoo)),
-            **described("zoo", workspace),  # its weights, which were not there before
         },
-        data_version=dg.DataVersion(summary.recipe),
+        read=digest_outside("zoo", workspace),  # its weights, which were not there before
+        data_version=summary.recipe,
     )

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from urllib.parse import quote
 
 import yaml
@@ -19,6 +19,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     StrictBool,
     ValidationError,
     field_validator,
@@ -138,6 +139,13 @@ Tag = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_/+.-]*$")]
 class _Entry(BaseModel):
     # The description of a field is what an error message says a value must be.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    _written: Any = PrivateAttr(default=None)  # where `{home}` stands in it
+
+    @property
+    def as_written(self) -> Self:
+        """The entry with `{home}` as it stands in the file: digests of it hold wherever the home lies."""
+        return self._written or self
 
 
 class Price(_Entry):
@@ -335,7 +343,7 @@ def load_registry(folder: Path, home: Path, *, models_text: str | None = None) -
 def model_entry(raw: Mapping[str, Any], home: Path) -> ModelEntry:
     """One model's entry as `load_registry` would read it. Raises RegistryError."""
     name = raw.get("name")
-    return _validated(ModelEntry, _with_home(dict(raw), str(home.absolute())), f"model {name!r}" if name else "model")
+    return _entry(ModelEntry, dict(raw), str(home.absolute()), f"model {name!r}" if name else "model")
 
 
 def read_text(path: Path) -> str:
@@ -360,12 +368,12 @@ def _load(
 ) -> tuple[File, list[Entry]]:
     kind = "model" if entry_type is ModelEntry else "benchmark"
     content, lines = _parse(path, read_text(path) if text is None else text, f"{kind}s")
-    content = _with_home(content, str(home.absolute()))
-    file = _validated(file_type, content, str(path))
+    where = str(home.absolute())
+    file = _validated(file_type, _with_home(content, where), str(path))
     entries: list[Entry] = []
     line_of: dict[str, int] = {}
     for line, raw in zip(lines, content[f"{kind}s"], strict=True):
-        entry = _validated(entry_type, raw, _place(path, line, kind, raw))
+        entry = _entry(entry_type, raw, where, _place(path, line, kind, raw))
         # Names that differ in case only would share a folder on a Mac.
         key = entry.name.casefold()
         if key in line_of:
@@ -414,6 +422,13 @@ def _parse(path: Path, text: str, list_key: str) -> tuple[dict[str, Any], list[i
         raise RegistryError(f"{path} is {_shown(content)}, but must be a mapping; begin it with '{list_key}:'.")
     lists = [value for key, value in root.value if key.value == list_key and isinstance(value, yaml.SequenceNode)]
     return content, [entry.start_mark.line + 1 for value in lists for entry in value.value]
+
+
+def _entry(kind: type[Entry], written: Any, home: str, place: str) -> Entry:
+    entry, as_written = _validated(kind, _with_home(written, home), place), _validated(kind, written, place)
+    if entry != as_written:
+        entry._written = as_written
+    return entry
 
 
 def _with_home(value: Any, home: str) -> Any:

@@ -62,7 +62,7 @@ def determining_args(entry: ModelEntry) -> dict[str, Any]:
 
     Raises ModelNotFound where a folder or hub repository cannot be found.
     """
-    args = {**entry.args, **input_versions(entry)}
+    args = {**entry.as_written.args, **input_versions(entry)}
     if not is_server(entry):
         args.pop("revision", None)  # the commit says it
     return {

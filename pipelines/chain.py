@@ -76,8 +76,9 @@ def run_chain(
     with exclusive(settings.home), dg.DagsterInstance.get() as instance:
         end_dead_runs(instance, settings.home)
         _mend(workspace, console)
+        _follow_move(workspace)
         register_models(instance, (m.name for m in workspace.registry.models))
-        if workspace.registry.made_by == "zoo" and (why := _stale(workspace, instance).get(ZOO_KEY)):
+        if workspace.registry.made_by == "zoo" and (why := _stale(workspace).get(ZOO_KEY)):
             run_job(workspace, instance, console, ZOO, tags={REASON: f"zoo: {why}"})
         work = _work(workspace, console, check=check, again=again)
         found = _evaluate(work, settings, workspace, instance, console)
@@ -218,12 +219,19 @@ def _mend(workspace: Workspace, console: Console) -> None:
         console.say(f"  [yellow]![/] {damage}")
 
 
-def _stale(workspace: Workspace, instance: dg.DagsterInstance, *, full: bool = False) -> dict[dg.AssetKey, str]:
-    return stale(workspace, instance, build_definitions(workspace).resolve_asset_graph(), full=full)
+def _follow_move(workspace: Workspace) -> None:
+    from harness.zoo import update_tasks
+
+    if workspace.registry.made_by == "zoo":
+        update_tasks(workspace.zoo, seed=workspace.seed)
+
+
+def _stale(workspace: Workspace, *, full: bool = False) -> dict[dg.AssetKey, str]:
+    return stale(workspace, build_definitions(workspace).resolve_asset_graph(), full=full)
 
 
 def _refresh(workspace: Workspace, instance: dg.DagsterInstance, console: Console, *, full: bool) -> bool:
-    reasons = _stale(workspace, instance, full=full)
+    reasons = _stale(workspace, full=full)
     if workspace.database.exists() and not is_whole(workspace.database):
         why = "is damaged or of another version of embedllm"
         console.say(f"  [yellow]![/] {workspace.database} {why}: it is made anew from the lake")

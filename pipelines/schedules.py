@@ -65,7 +65,7 @@ def _nightly(workspace: Workspace, context: dg.ScheduleEvaluationContext) -> Req
         yield from asked  # what is made of the answers follows them
     elif busy:
         yield dg.SkipReason("What is missing or out of date is being made already.")
-    elif (reasons := stale(workspace, context.instance, _graph(context))) and workspace.lake.pairs():
+    elif (reasons := stale(workspace, _graph(context))) and workspace.lake.pairs():
         yield _refresh(reasons, context)
     else:
         yield dg.SkipReason("Nothing is missing, and nothing failed whose back-off is over.")
@@ -76,7 +76,7 @@ def _weekly(workspace: Workspace, context: dg.ScheduleEvaluationContext) -> Requ
         yield dg.SkipReason(HELD)
         return
     busy, now = under_way(context.instance), context.scheduled_execution_time
-    reasons = stale(workspace, context.instance, _graph(context), full=True)
+    reasons = stale(workspace, _graph(context), full=True)
     later = {model: {w.benchmark for w in wants if not w.is_due(now)} for model, wants in wanted(workspace).items()}
     cannot = {(pair["benchmark"], pair["model"]) for pair in workspace.lake.not_applicable().to_pylist()}
     for model in () if ZOO in reasons else workspace.registry.models:

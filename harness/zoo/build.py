@@ -78,6 +78,12 @@ def is_built(folder: Path, *, seed: int = 0, recipe: Recipe = RECIPE) -> bool:
     return tasks_are_current(folder / "tasks", seed) and not _Manifest(folder, recipe, seed).missing()
 
 
+def update_tasks(folder: Path, *, seed: int = 0, recipe: Recipe = RECIPE) -> None:
+    """Have the tasks of a whole zoo name the files where they lie now: it may have been moved or copied."""
+    if not _Manifest(folder, recipe, seed).missing():
+        write_tasks(folder / "tasks", seed)
+
+
 def available_cores() -> int:
     """Cores this process may run on, which a container or a scheduler may have limited."""
     if hasattr(os, "sched_getaffinity"):

@@ -1,6 +1,7 @@
 """Writes the zoo's ten benchmarks as local lm-eval tasks: one YAML and one JSONL a skill."""
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -43,6 +44,7 @@ def _holds(path: Path, text: str) -> bool:
     return path.exists() and path.read_text(encoding="utf-8") == text
 
 
+@lru_cache(maxsize=len(SKILLS))  # of a look that asks several times whether they are current
 def _data(skill: str, seed: int) -> str:
     """JSON lines of the benchmark's questions; the right answer stands equally often in each of the four places."""
     random = Random(f"{seed}/{skill}/choices")

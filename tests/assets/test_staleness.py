@@ -1,55 +1,65 @@
 """Which assets are out of date, and why: only what was made from something else than what is there now."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
-from assets.staleness import EXPENSIVE, described, pool, stale
+from assets.provenance import EXPENSIVE, Made, asset, read_provenance
+from assets.staleness import digest_outside, stale
 from assets.workspace import Workspace
-from harness.entries import BenchmarkEntry, ModelEntry
+from harness.entries import BenchmarkEntry, ModelEntry, load_registry
 
 KEYS = ["imported_results", "correctness_matrix", "coverage", "onboarded"]
 
 
-def chain(made: dict[str, str], codes: dict[str, str]) -> list[dg.AssetsDefinition]:
-    """spring ▶ river ▶ sea, of which the sea is expensive: their data versions as in `made`, else by default."""
-
-    def asset(name: str, deps: list[str], tags: dict[str, str] | None = None) -> dg.AssetsDefinition:
-        @dg.asset(name=name, deps=deps, code_version=codes.get(name, "1"), tags=tags)
-        def it(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
-            version = dg.DataVersion(made[name]) if name in made else None
-            return dg.MaterializeResult(data_version=version, metadata=pool(workspace))
-
-        return it
-
-    return [asset("spring", []), asset("river", ["spring"]), asset("sea", ["river"], EXPENSIVE)]
-
-
 class Home:
-    """An instance, and the chain as it is coded now."""
+    """spring ▶ river ▶ sea, of which the river leaves a table and a file, and the sea is expensive."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.instance = dg.DagsterInstance.ephemeral()
-        self.made: dict[str, str] = {"spring": "clear"}
         self.codes: dict[str, str] = {}
+        self.spring = "clear"  # its data
+        self.failing: set[str] = set()
 
-    def make(self, *names: str) -> None:
-        done = dg.materialize(
-            chain(self.made, self.codes),
-            instance=self.instance,
-            resources={"workspace": self.workspace},
-            selection=list(names) or None,
-        )
-        assert done.success
+    def assets(self) -> list[dg.AssetsDefinition]:
+        @asset(code_version=self.codes.get("spring", "1"))
+        def spring(_: Workspace) -> Made:
+            return Made({}, data_version=self.spring)
+
+        @asset(deps=["spring"], code_version=self.codes.get("river", "1"))
+        def river(workspace: Workspace) -> Made:
+            workspace.lake.write_table("fish", pa.table({"fish": ["trout"]}), "upper")
+            (bridge := workspace.home / "bridge.txt").write_text("of stone")
+            if "river" in self.failing:
+                raise dg.Failure("it is dry", allow_retries=False)
+            return Made({}, tables={"fish": ["upper"]}, files=[bridge])
+
+        @asset(deps=["river"], code_version=self.codes.get("sea", "1"), tags=EXPENSIVE)
+        def sea(_: Workspace) -> Made:
+            return Made({"depth": 11})
+
+        return [spring, river, sea]
+
+    def make(self, *names: str) -> dg.ExecuteInProcessResult:
+        """With a new instance each time: what Dagster remembers plays no part."""
+        with dg.DagsterInstance.ephemeral() as instance:
+            return dg.materialize(
+                self.assets(),
+                instance=instance,
+                resources={"workspace": self.workspace},
+                selection=list(names) or None,
+                raise_on_error=False,
+            )
 
     def stale(self, *, full: bool = False) -> dict[str, str]:
-        definitions = dg.Definitions(chain(self.made, self.codes), resources={"workspace": self.workspace})
-        graph = definitions.resolve_asset_graph()
-        found = stale(self.workspace, self.instance, graph, full=full)
+        definitions = dg.Definitions(self.assets(), resources={"workspace": self.workspace})
+        found = stale(self.workspace, definitions.resolve_asset_graph(), full=full)
         return {key.to_user_string(): reason for key, reason in found.items()}
 
 
@@ -57,7 +67,7 @@ class Home:
 def home(workspace: Workspace, answer: Callable[..., None]) -> Home:
     answer("sums", "elm", "1" * 10)
     made = Home(workspace)
-    made.make()
+    assert made.make().success
     return made
 
 
@@ -71,7 +81,7 @@ def test_nothing_is_where_nothing_changed(home: Home) -> None:
 
 
 def test_other_data_reach_what_is_made_of_them(home: Home) -> None:
-    home.made["spring"] = "muddy"
+    home.spring = "muddy"
     home.make("spring")
     assert home.stale() == {"river": "spring has changed"}
     assert home.stale(full=True) == {"river": "spring has changed", "sea": "river is out of date"}
@@ -92,9 +102,52 @@ def test_other_code(home: Home) -> None:
     assert home.stale() == {"sea": "its code or a setting changed"}
 
 
-def test_a_new_asset_upstream(home: Home) -> None:
-    home.instance.wipe_assets([dg.AssetKey("spring")])
-    assert home.stale() == {"spring": "never made", "river": "spring is out of date"}
+def test_other_code_counts_as_other_data(home: Home) -> None:
+    home.codes["river"] = "2"
+    home.make("river")
+    assert home.stale(full=True) == {"sea": "river has changed"}
+
+
+def test_a_new_asset_upstream(workspace: Workspace) -> None:
+    home = Home(workspace)
+    home.make("river")
+    assert home.stale() == {"spring": "never made", "river": "spring is out of date", "sea": "never made"}
+    home.make("spring")
+    assert home.stale() == {"river": "spring has changed", "sea": "never made"}
+
+
+def test_what_it_wrote_is_gone(home: Home) -> None:
+    (home.workspace.home / "bridge.txt").unlink()
+    assert home.stale() == {"river": "bridge.txt is gone"}
+    home.make("river")
+    assert home.stale() == {}
+    shutil.rmtree(home.workspace.lake.root / "fish")
+    assert home.stale() == {"river": "part upper of the table fish is gone"}
+
+
+def test_what_fails_has_recorded_nothing(home: Home) -> None:
+    home.spring, home.failing = "muddy", {"river"}
+    assert not home.make().success
+    assert home.stale(full=True) == {"river": "spring has changed", "sea": "river is out of date"}
+
+
+def test_a_copied_home(home: Home, tmp_path: Path) -> None:
+    shutil.copytree(home.workspace.home, tmp_path / "copy")
+    copy = Home(replace(home.workspace, home=tmp_path / "copy"))
+    assert copy.stale(full=True) == {}
+    (home.workspace.home / "bridge.txt").unlink()  # each looks at its own
+    assert copy.stale(full=True) == {}
+
+
+def test_dagster_is_told_the_same_versions(home: Home) -> None:
+    done = home.make()
+    told = {
+        event.asset_key.to_user_string(): (event.materialization.tags or {})["dagster/data_version"]
+        for event in done.get_asset_materialization_events()
+        if event.asset_key
+    }
+    assert told == {name: record.data_version for name, record in read_provenance(home.workspace).items()}
+    assert told["spring"] == "clear"
 
 
 def test_the_expensive_wait_until_a_tenth_is_new(home: Home, answer: Callable[..., None]) -> None:
@@ -126,7 +179,7 @@ def test_a_new_benchmark_is_much(workspace: Workspace, answer: Callable[..., Non
 
 
 def reads(workspace: Workspace) -> dict[str, Any]:
-    return {name: value.value for name in KEYS for value in described(name, workspace).values()}
+    return {name: digest_outside(name, workspace) for name in KEYS}
 
 
 def changes(before: Workspace, after: Workspace) -> set[str]:
@@ -140,8 +193,8 @@ def with_entries(workspace: Workspace, **entries: Any) -> Workspace:
 
 
 def test_only_some_assets_read_what_is_no_asset(workspace: Workspace) -> None:
-    assert set(reads(workspace)) == set(KEYS)
-    assert described("question_embeddings", workspace) == {}
+    assert all(reads(workspace).values())
+    assert digest_outside("question_embeddings", workspace) is None
 
 
 def test_answers(workspace: Workspace, answer: Callable[..., None]) -> None:
@@ -193,3 +246,11 @@ def test_their_order_is_nothing(workspace: Workspace, answer: Callable[..., None
     models, benchmarks = workspace.registry.models, workspace.registry.benchmarks
     turned = with_entries(workspace, models=models[::-1], benchmarks=benchmarks[::-1])
     assert changes(workspace, turned) == set()
+
+
+def test_entries_are_read_as_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text('models: [{name: elm, args: {pretrained: "{home}/elm"}, family: tree}]')
+    (tmp_path / "benchmarks.yaml").write_text("benchmarks: [{name: sums, tasks: [sums], metric: acc}]")
+    here, there = (Workspace(home, load_registry(tmp_path, home)) for home in (tmp_path / "here", tmp_path / "there"))
+    assert here.registry.models != there.registry.models
+    assert reads(here) == reads(there)

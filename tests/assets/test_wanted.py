@@ -12,7 +12,7 @@ import pytest
 from assets.versions import record
 from assets.wanted import ENTRY, attempt_digest, entry_digest, wanted, wanted_now
 from assets.workspace import Workspace
-from harness.entries import ModelEntry, Registry
+from harness.entries import ModelEntry, Registry, model_entry
 from harness.identity import weights_of
 from warehouse.failures import Failure, write_failure
 
@@ -99,7 +99,7 @@ def test_a_home_may_be_moved(name: str, tmp_path: Path, registry: Registry) -> N
     benchmark = registry.benchmarks[0]
     digests = set()
     for home in (tmp_path / "home", tmp_path / name):
-        model = ModelEntry(name="elm", args={"pretrained": f"{home}/zoo/elm"})
+        model = model_entry({"name": "elm", "args": {"pretrained": "{home}/zoo/elm"}}, home)
         digests.add(entry_digest(model, benchmark, Workspace(home=home, registry=registry)))
     assert len(digests) == 1
 

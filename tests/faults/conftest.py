@@ -186,13 +186,13 @@ class Home:
 
     def to_do(self) -> list[str]:
         """What is not done yet; empty where everything is, and no run is on its way."""
-        with pytest.MonkeyPatch.context() as patch, self.instance() as instance:
+        with pytest.MonkeyPatch.context() as patch:
             for name, value in self.command.environment().items():
                 patch.setenv(name, value)
             workspace = open_workspace(Settings())
             graph = build_definitions(workspace).resolve_asset_graph()
             asked = [f"{model} on {w.benchmark}: {w.why}" for model, found in wanted(workspace).items() for w in found]
-            made = [f"{key.to_user_string()}: {reason}" for key, reason in stale(workspace, instance, graph).items()]
+            made = [f"{key.to_user_string()}: {reason}" for key, reason in stale(workspace, graph).items()]
         return [*asked, *made, *self.unfinished()]
 
     def unfinished(self) -> list[str]:

@@ -128,6 +128,7 @@ def test_home_is_put_in_its_place(tmp_path: Path) -> None:
         'tasks_dir: "{home}/zoo/tasks"\nbenchmarks: []\n',
     )
     assert registry.model("a").args["pretrained"] == "/home/of/embedllm/zoo/a"
+    assert registry.model("a").as_written.args["pretrained"] == "{home}/zoo/a"
     assert registry.tasks_dir == Path("/home/of/embedllm/zoo/tasks")
 
 

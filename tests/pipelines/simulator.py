@@ -1,7 +1,7 @@
 """The automation, event by event, in one process: real specs, conditions, sensors, schedules and `evaluate_model`.
 
-What costs time is replaced: lm-eval by `FakeHarness`, and the derived assets by ops that say of themselves what the
-real ones say (`described`, `pool`, data versions), and make nothing.
+What costs time is replaced: lm-eval by `FakeHarness`, and the derived assets by ops that record of themselves what the
+real ones record (assets/provenance.py), and make nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import shutil
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -34,7 +34,8 @@ from assets.experiments import EXPERIMENTS
 from assets.graph import build_assets
 from assets.interview import Asked
 from assets.partitions import MODELS_PARTITION
-from assets.staleness import READ, described, pool, stale
+from assets.provenance import Made, asset
+from assets.staleness import digest_outside, stale
 from assets.versions import record, serve, versions
 from assets.wanted import ENTRY, entry_digest
 from assets.workspace import Workspace
@@ -218,7 +219,7 @@ class Simulator:
 
     def stale(self) -> set[str]:
         """What is made from something else than what is there now."""
-        found = stale(self.workspace, self.instance, self.repository.asset_graph)
+        found = stale(self.workspace, self.repository.asset_graph)
         return {key.to_user_string() for key in found}
 
     def failures(self) -> dict[str, tuple[str, int]]:
@@ -312,26 +313,27 @@ class Simulator:
     def _without(self, spec: dg.AssetSpec) -> dg.AssetSpec:
         return spec.replace_attributes(deps=[dep for dep in spec.deps if dep.asset_key not in self.left_out])
 
-    def _cheap(self, asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
-        asset = asset.map_asset_specs(
+    def _cheap(self, real: dg.AssetsDefinition) -> dg.AssetsDefinition:
+        real = real.map_asset_specs(
             lambda spec: spec.replace_attributes(
                 code_version=self.versions.get(spec.key.to_user_string(), spec.code_version)
             )
         )
-        name = asset.op.name
+        name = real.op.name
         if name == "evaluate_model" or name in self.real:
-            return asset
+            return real
 
-        @dg.multi_asset(name=name, specs=list(asset.specs))
-        def cheap(workspace: dg.ResourceParam[Workspace]) -> Iterator[dg.MaterializeResult]:
+        @asset(name=name, deps=real.get_asset_spec().deps)
+        def cheap(workspace: Workspace) -> Made:
             if name in self.killing:
                 raise Killed(name)
             if name in self.failing:
                 raise dg.Failure(f"{name} fails", allow_retries=False)
-            yield _result(name, workspace)
+            made = _made(name, workspace)
             self.when_made.get(name, lambda: None)()
+            return made
 
-        return cheap
+        return cheap.map_asset_specs(lambda _: real.get_asset_spec())
 
     def tick(self) -> Requested:
         """One look: what it requests, as runs that wait from now on."""
@@ -420,7 +422,7 @@ def _is_kill(event: dg.DagsterEvent) -> bool:
     return error is not None and Killed.__name__ in error.to_string()
 
 
-def _result(name: str, workspace: Workspace) -> dg.MaterializeResult:
+def _made(name: str, workspace: Workspace) -> Made:
     """What the real asset would say of itself."""
     if name == "correctness_matrix":
         _retire_unregistered(workspace)
@@ -434,15 +436,11 @@ def _result(name: str, workspace: Workspace) -> dg.MaterializeResult:
         size = {"models": 1, "questions": 1, "dimensions": 1}
         version = f"{workspace.lake.state()} {workspace.encoder}"
         record(workspace.lake, {"embedder": version, "encoder": workspace.encoder, **made, **size})
-    said = described(name, workspace)
+    read = digest_outside(name, workspace)
     version = {
         "zoo": lambda: str(workspace.zoo_recipe()),
         "imported_results": lambda: "-".join(sorted(i["digest"][:12] for i in workspace.lake.imports())) or "none",
-        "correctness_matrix": lambda: str(said[READ].value),
-        "embedder": lambda: str(said[READ].value),
+        "correctness_matrix": lambda: read,
+        "embedder": lambda: read,
     }.get(name, lambda: None)()
-    return dg.MaterializeResult(
-        asset_key=name,
-        metadata={**said, **(pool(workspace) if name in CHEAP | EXPENSIVE else {})},
-        data_version=dg.DataVersion(version) if version else None,
-    )
+    return Made({}, read=read, data_version=version)

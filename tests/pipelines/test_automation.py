@@ -1,5 +1,6 @@
 """What runs by itself, event by event: what is requested, once, and what is not."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -151,12 +152,35 @@ def test_all_cursors_are_lost_after_a_change(home: Simulator) -> None:
 
 
 def test_dagster_s_records_are_lost(home: Simulator) -> None:
-    """Everything is made anew, once; no model is asked anything."""
     home.instance, home.cursors = dg.DagsterInstance.ephemeral(), {}
+    assert home.settle() == []
+    home.add("spruce")
+    assert home.settle() == [asked(spruce=BOTH), made(*BELOW_ANSWERS)]
+
+
+def test_the_lake_s_records_are_lost(home: Simulator) -> None:
+    """As in a home made before there were any: everything is made anew, once; no model is asked anything."""
+    shutil.rmtree(home.lake.root / "provenance")
     assert home.tick() == made("imported_results", *ALL_BELOW)
     assert home.run() == [True]
     assert home.tick() == NOTHING
     assert home.harness.asked == []
+
+
+def test_a_home_is_copied_to_another_path(home: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.change("elm", args={"pretrained": "{home}/models/elm"})
+    home.settle()
+    copy = home.copied(tmp_path / "elsewhere", monkeypatch)
+    copy.instance, copy.cursors = dg.DagsterInstance.ephemeral(), {}
+    assert copy.workspace.home != home.workspace.home
+    assert copy.settle() == []
+    assert copy.harness.asked == []
+
+
+def test_one_record_cannot_be_read(home: Simulator) -> None:
+    (record,) = (home.lake.root / "provenance").glob("coverage*")
+    record.write_bytes(b"no Parquet")
+    assert home.settle() == [made("coverage", "report")]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_one_failing_model_stops_no_other(first_run: Any, second: Any) -> None:
 
 
 @pytest.mark.slow
-def test_runs_do_what_is_new_and_nothing_else(second: Any) -> None:
+def test_runs_do_what_is_new_and_nothing_else(second: Any, tmp_path: Path) -> None:
     answers = times(second.home / "lake" / "responses")
 
     without_the_failing_model = second("run")
@@ -80,6 +81,14 @@ def test_runs_do_what_is_new_and_nothing_else(second: Any) -> None:
     assert without_any_change.returncode == 0
     assert "Nothing changed" in without_any_change.stderr
     assert times(second.home) == before
+
+    copy = replace(second, home=shutil.copytree(second.home, tmp_path / "elsewhere" / "home"))
+    shutil.rmtree(copy.home / "dagster")
+    before = times(copy.home)
+    elsewhere = copy("run")
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert "Nothing changed" in elsewhere.stderr
+    assert times(copy.home) == before
 
     _assert_results(second)
     _assert_the_report(second.home / "reports" / "report.html")

@@ -2,6 +2,8 @@
 
 import math
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,17 @@ def test_every_experiment_has_results(demo: Any) -> None:
     report = (demo.home / "reports" / "report.html").read_text(encoding="utf-8")
     assert "Not possible here" not in report
     assert not re.search(r"(src|href)=\"?(https?:)?//", report)  # it needs no network
+
+
+@pytest.mark.parametrize("has_history", [True, False])
+def test_a_copy_of_the_demo_makes_nothing_again(demo: Any, tmp_path: Path, has_history: bool) -> None:
+    copy = replace(demo, home=shutil.copytree(demo.home, tmp_path / "home"))
+    if not has_history:
+        shutil.rmtree(copy.home / "dagster")
+    done = copy("demo")
+    assert done.returncode == 0, done.stderr
+    assert "Nothing changed" in done.stderr
+    assert "✓" not in done.stderr  # no asset was made
 
 
 def test_the_questions_of_the_document_have_the_answers_it_gives(demo: Any, tmp_path: Path) -> None:

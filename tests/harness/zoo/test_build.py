@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.zoo import MODEL_NAMES, build_zoo, is_built
+from harness.zoo import MODEL_NAMES, build_zoo, is_built, update_tasks
 from harness.zoo.build import recipe_digest
 from harness.zoo.families import RECIPE, Family, Recipe
 
@@ -154,6 +154,14 @@ def test_a_moved_home_is_mended(zoo: Path, tmp_path: Path) -> None:
     moved = zoo.rename(tmp_path / "moved")
     assert build_zoo(moved, recipe=MICRO).trained == ()
     assert str(moved / "tasks" / "code.jsonl") in (moved / "tasks" / "code.yaml").read_text()
+
+
+def test_the_tasks_of_a_moved_zoo_are_mended_and_nothing_is_trained(zoo: Path, tmp_path: Path) -> None:
+    moved = zoo.rename(tmp_path / "moved")
+    update_tasks(moved, recipe=MICRO)
+    assert is_built(moved, recipe=MICRO)
+    update_tasks(tmp_path / "nowhere", recipe=MICRO)
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_zoo_is_built_when_another_call_would_do_nothing(zoo: Path, tmp_path: Path) -> None:
