@@ -184,7 +184,8 @@ class _Interview:
         subset: dict[str, list[int]] = {}
         for task, doc_id in row_of:
             subset.setdefault(task, []).append(doc_id)
-        done = evaluate(self.model, benchmark, self.tasks, subset=subset)
+        keep = self.workspace.keep_answers
+        done = evaluate(self.model, benchmark, self.tasks, subset=subset, keep_answers=keep)
         stamp = {ENTRY: entry_digest(self.model.entry, benchmark, self.workspace)}
         if done.answers.num_rows:  # else none of these few was answered
             self.workspace.lake.write_onboarding(

@@ -205,7 +205,7 @@ def _ask(
 
     name, lake = model.entry.name, workspace.lake
     _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
-    done = evaluate(model, benchmark, tasks)
+    done = evaluate(model, benchmark, tasks, keep_answers=workspace.keep_answers)
     lake.write_evaluation(benchmark.name, name, done.answers, done.questions, {**done.metadata, **stamp})
     model.forget(benchmark.name)  # its answers are in the lake now
 

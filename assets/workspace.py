@@ -27,13 +27,14 @@ def silent(done: int, total: int, label: str) -> None:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Paths of the home, the registry in force and the settings that change results."""
+    """Paths of the home, the registry in force and the settings that change what is made."""
 
     home: Path
     registry: Registry
     encoder: str = "static"
     seed: int = 0
     device: str | None = None
+    keep_answers: bool = True
     progress: Progress = field(default=silent, compare=False)
 
     @property

@@ -16,6 +16,7 @@ from lm_eval.api.model import LM
 from harness.cache import AnswerFile
 from harness.checks import FIRST, MANY, NO_ANSWER, FirstAnswer, check_answer, check_first_answers, shortened
 from harness.errors import EvaluationFailed, HarnessError
+from harness.usage import request_key
 
 __all__ = ["CheckedLM"]
 
@@ -41,6 +42,7 @@ class CheckedLM(LM):
         self._whole = whole
         self._requests: list[Instance] = []
         self._first = _FirstAnswers([], accept_implausible=True)
+        self._usage_of = getattr(lm, "usage_of", None)  # of lm-eval's backends only those of backends.py tell it
         lm.set_cache_hook(self)  # pyright: ignore[reportArgumentType]  lm-eval duck-types it, too
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
@@ -64,6 +66,8 @@ class CheckedLM(LM):
         args = tuple(req)
         answer = self._checked(attr, args, res)
         if answer != NO_ANSWER:
+            if self._usage_of is not None and (usage := self._usage_of(args, answer)) is not None:
+                self._answers.note_usage(args, usage)
             self._answers.add_partial(attr, args, answer)
         self._first.see(args, answer)
 
@@ -121,7 +125,7 @@ class _FirstAnswers:
 
     def _expect(self, request: Instance) -> None:
         args: Any = request.args
-        self._waiting.setdefault(_key(args), []).append(request)
+        self._waiting.setdefault(request_key(args), []).append(request)
         if request.request_type == "loglikelihood":
             self._choices.setdefault(_question_of(request), {})[request.idx] = args[1]
 
@@ -129,7 +133,7 @@ class _FirstAnswers:
         """Raises what `check_first_answers` does once enough questions are answered."""
         if len(self._answers) >= MANY:
             return
-        for request in self._waiting.pop(_key(args), ()):
+        for request in self._waiting.pop(request_key(args), ()):
             question = _question_of(request)
             if question not in self._choices:
                 self._add(FirstAnswer(text=answer))
@@ -153,11 +157,6 @@ class _FirstAnswers:
 
 def _question_of(request: Instance) -> _Question:
     return request.task_name, request.doc_id
-
-
-def _key(args: Any) -> Any:
-    """Of a request to generate, the options are left out: they are a dict."""
-    return args if len(args) > 1 and isinstance(args[1], str) else args[0]
 
 
 def _quoted(args: tuple[Any, ...]) -> str:

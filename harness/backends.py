@@ -4,6 +4,8 @@ hf                       a checkpoint without all its tensors, or a tokenizer th
 local-completions        a server that does not return the log probabilities of what it was sent (served.py)
 local-chat-completions   replies without content (served.py)
 all of them              prompts that are longer than the model's context, which lm-eval cuts from the left
+
+Each tells what a request took (`usage_of`): those on this machine count tokens, servers say it in their replies.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from harness.errors import (
 )
 from harness.identity import local_folder
 from harness.served import ChatCompletions, Completions
+from harness.usage import Usage, request_key
 
 __all__ = ["CHAT", "HFBackend", "backend_class", "watch_cut_prompts"]
 
@@ -45,28 +48,44 @@ def backend_class(name: str) -> Any:
     base = get_model(name)
     mixins: tuple[type, ...] = {"local-completions": (Completions,), CHAT: (ChatCompletions,)}.get(name, ())
     members = {"SPARE": -1} if name == "vllm" else {}  # vLLM always generates one token more
-    return type(f"Checked{base.__name__}", (*mixins, _CutPrompts, base), members)
+    return type(f"Checked{base.__name__}", (*mixins, _SeesPrompts, base), members)
 
 
 def watch_cut_prompts(lm: LM, note_cut: NoteCut, *, refuse: bool) -> None:
     """Have `note_cut` told of each request whose prompt is too long; with `refuse`, raise PromptTooLong instead."""
-    if isinstance(lm, _CutPrompts):
+    if isinstance(lm, _SeesPrompts):
         lm.note_cut, lm.refuses_cut = note_cut, refuse
 
 
 _Template: Any = TemplateLM  # of whose subclasses the mixins below are, once combined
 
 
-class _CutPrompts(_Template):
+class _SeesPrompts(_Template):
     """Sees every prompt once it is tokens, and before it is cut."""
 
     SPARE: ClassVar[int] = 0  # tokens that prompt and choice may have beyond max_length
     note_cut: NoteCut | None = None
     refuses_cut = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._tokens_in: dict[Any, int] = {}  # by request_key, of the requests under way
+
+    def usage_of(self, args: tuple[Any, ...], answer: Any) -> Usage | None:
+        """What a request took that was just answered: the tokens that were read, and those of the text that came."""
+        tokens_in = self._tokens_in.get(request_key(args))
+        if tokens_in is None:
+            return None
+        if not isinstance(answer, str):
+            return Usage(tokens_in, 0)
+        if getattr(self, "think_end_token", None) is not None:  # what it thought is no longer there to be counted
+            return Usage(tokens_in)
+        return Usage(tokens_in, len(self.tokenizer.encode(answer, add_special_tokens=False)))
+
     def _loglikelihood_tokens(self, requests: Sequence[Any], **kwargs: Any) -> list[tuple[float, bool]]:
         reads_apart = self.backend == "seq2seq"  # the prompt by the encoder, the choice by the decoder
         longest = self.max_length if reads_apart else self.max_length + self.SPARE
+        self._tokens_in = {}
         for args, context, continuation in requests:
             _check_tokens(args, context, continuation)
             if len(continuation) >= longest:
@@ -75,12 +94,16 @@ class _CutPrompts(_Template):
                     f"('{shortened(str(args and args[1]))}'), which leaves none for the question; leave this benchmark "
                     "out of the entry's `benchmarks`, or raise args.max_length if the model takes more"
                 )
+            if args is None:
+                continue
             length = len(context) if reads_apart else len(context) + len(continuation)
-            if args is not None and length > longest:
+            self._tokens_in[args] = min(length, longest)
+            if length > longest:
                 self._see_cut("loglikelihood", args, length, longest)
         return super()._loglikelihood_tokens(requests, **kwargs)
 
     def generate_until(self, requests: Sequence[Any], **kwargs: Any) -> list[str]:
+        self._tokens_in = {}
         for request in requests:
             prompt, options = request.args[:2]
             if isinstance(prompt, str) and self.tokenizer is not None and getattr(self, "tokenized_requests", True):
@@ -92,6 +115,7 @@ class _CutPrompts(_Template):
                         f"{self.max_length}; lower max_gen_toks (generation_kwargs of the task, or args.max_gen_toks)"
                     )
                 length = len(self.tok_encode(prompt))
+                self._tokens_in[request_key(request.args)] = min(length, room)
                 if length > room:
                     self._see_cut("generate_until", request.args, length, room)
         return super().generate_until(requests, **kwargs)
@@ -131,7 +155,7 @@ _TOKENIZER = "put the model's own tokenizer files into its folder, or name anoth
 _HFLM: Any = HFLM  # lm-eval's decorator hides its type
 
 
-class HFBackend(_CutPrompts, _HFLM):
+class HFBackend(_SeesPrompts, _HFLM):
     """lm-eval's `hf` backend, which checks what it loads and encodes each text once.
 
     The choices of a question share its context, and the checkpoints of a family share their tokenizer;

@@ -14,6 +14,8 @@ from typing import Any
 
 from lm_eval.api.model import hash_args
 
+from harness.usage import UNKNOWN, Usage, request_key
+
 __all__ = ["AnswerFile"]
 
 FLUSH_SECONDS = 1.0  # what a kill can cost
@@ -22,23 +24,41 @@ FLUSH_SECONDS = 1.0  # what a kill can cost
 class AnswerFile:
     """Answers by request: those the file held at first, and new ones, appended to it about once a second.
 
-    A line is [key, answer], or [key, answer, true] where the prompt was too long for the model and was cut.
+    A line is [key, answer]; [key, answer, true] where the prompt was too long for the model and was cut; or
+    [key, answer, whether it was cut, usage] where it is known what the request took.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._found: dict[str, Any] = {}
         self._cut: set[str] = set()
-        for key, answer, is_cut in _read(path):
+        self._found_usage: dict[str, Usage] = {}
+        self._usage: dict[Any, Usage] = {}  # by request_key: a digest of each request would cost more than a tiny model
+        for key, answer, is_cut, usage in _read(path):
             self._found[key] = answer
             if is_cut:
                 self._cut.add(key)
+            if usage:
+                self._found_usage[key] = usage
         self._unsaved: list[tuple[str, tuple[Any, ...], Any]] = []
         self._saved_at = time.monotonic()
 
     def find(self, attr: str, args: tuple[Any, ...]) -> Any | None:
         """The answer to the request `attr`(*`args`) of lm-eval's, None if the file had none."""
-        return self._found.get(hash_args(attr, args)) if self._found else None
+        if not self._found:
+            return None
+        key = hash_args(attr, args)
+        if key in self._found_usage:
+            self._usage[request_key(args)] = self._found_usage[key]
+        return self._found.get(key)
+
+    def note_usage(self, args: tuple[Any, ...], usage: Usage) -> None:
+        """What the request took; to be said before its answer is kept."""
+        self._usage[request_key(args)] = usage
+
+    def usage_of(self, args: tuple[Any, ...]) -> Usage:
+        """What the request took, now or when its answer was first given."""
+        return self._usage.get(request_key(args), UNKNOWN)
 
     def note_cut(self, attr: str, args: tuple[Any, ...]) -> None:
         """The prompt of the request was cut to fit the model's context."""
@@ -58,7 +78,7 @@ class AnswerFile:
         if self._unsaved:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lines = (
-                self._line(hash_args(attr, args), answer)
+                self._line(hash_args(attr, args), answer, self.usage_of(args))
                 for attr, args, answer in self._unsaved
                 if not _is_sampled(args)
             )
@@ -74,20 +94,23 @@ class AnswerFile:
         self._unsaved.clear()
         self.path.unlink(missing_ok=True)
 
-    def _line(self, key: str, answer: Any) -> str:
-        return json.dumps([key, answer, True] if key in self._cut else [key, answer])
+    def _line(self, key: str, answer: Any, usage: Usage) -> str:
+        is_cut = key in self._cut
+        known = [is_cut, usage] if usage != UNKNOWN else [True] if is_cut else []
+        return json.dumps([key, answer, *known])
 
 
-def _read(path: Path) -> Iterable[tuple[str, Any, bool]]:
+def _read(path: Path) -> Iterable[tuple[str, Any, bool, Usage | None]]:
     if not path.exists():
         return
     with path.open("rb") as file:
         for line in file:
             try:
-                key, answer, *is_cut = json.loads(line)
+                key, answer, *known = json.loads(line)
             except ValueError:  # an empty line, or one torn by a kill
                 continue
-            yield key, tuple(answer) if isinstance(answer, list) else answer, is_cut == [True]
+            usage = Usage(*known[1]) if len(known) > 1 else None
+            yield key, tuple(answer) if isinstance(answer, list) else answer, known[:1] == [True], usage
 
 
 def _is_sampled(args: tuple[Any, ...]) -> bool:

@@ -61,9 +61,11 @@ def evaluate(
     tasks: TaskIndex,
     *,
     subset: Mapping[str, Sequence[int]] | None = None,
+    keep_answers: bool = True,
 ) -> Evaluation:
     """Grade `model` on `benchmark`; with `subset` ({task: doc_ids}), on these questions only.
 
+    `keep_answers`: what the model said or chose is returned as well. It changes no grade and no fingerprint.
     An evaluation that was killed before goes on from the answers it had; call `model.forget(benchmark.name)`
     once the result is stored. Names and data are looked at before weights are loaded. Raises HarnessError
     (see harness.errors), ValueError for a subset of questions that are not there.
@@ -77,7 +79,15 @@ def evaluate(
     with explained(Stage.ANSWERS, model=model.name, benchmark=benchmark.name):
         samples, answers_file = _samples(model, benchmark, asked, subset)
         accepts_ties = model.entry.implausible_answers == "accept"
-        answers = grade(samples, asked, benchmark, accept_ties=accepts_ties)
+        answers = grade(
+            samples,
+            asked,
+            benchmark,
+            accept_ties=accepts_ties,
+            keep_answers=keep_answers,
+            usage_of=answers_file.usage_of,
+            price=model.entry.price,
+        )
         # What a chat server makes of a prompt that is too long cannot be seen from here.
         is_cut = None if model.entry.backend == CHAT else answers_file.is_cut
         quality = assess(samples, asked, benchmark, is_cut, accept_ties=accepts_ties)

@@ -1,4 +1,4 @@
-"""From lm-eval's logged samples to graded answers, and to what tells whether they can be trusted."""
+"""From lm-eval's logged samples to graded answers, what is known of each, and whether they can be trusted."""
 
 import logging
 import math
@@ -11,9 +11,11 @@ from typing import Any
 import pyarrow as pa
 from lm_eval.api.task import Task
 
+from harness.answer_texts import choice_scores, text_of_answer
 from harness.checks import NO_ANSWER
-from harness.entries import BenchmarkEntry
+from harness.entries import BenchmarkEntry, Price
 from harness.errors import TaskUnknown
+from harness.usage import Usage, total
 
 __all__ = ["ANSWERS", "Quality", "assess", "grade"]
 
@@ -23,8 +25,16 @@ ANSWERS = pa.schema(
         ("doc_id", pa.int64()),
         ("correct", pa.bool_()),
         ("score", pa.float64()),
+        ("answer", pa.string()),  # what the model said or chose (answer_texts)
+        ("tokens_in", pa.int64()),
+        ("tokens_out", pa.int64()),
+        ("cost", pa.float64()),  # US$
+        ("latency_s", pa.float64()),
     ]
 )
+"""Columns of graded answers. From `answer` on they are null where not known, and left out where that is so of all."""
+
+_ALWAYS = ANSWERS.names[:4]
 CORRECT_FROM = 0.5  # acc, acc_norm and exact_match are 0 or 1; of a graded metric, half the mark passes
 
 logger = logging.getLogger(__name__)
@@ -71,7 +81,7 @@ def assess(
             if _has_no_answer(sample, kind, accept_ties):
                 unanswered += 1
             elif kind == "multiple_choice":
-                scores = _scores(sample)
+                scores = choice_scores(sample)
                 chosen.append(scores.index(max(scores)))
                 chances.append(_right_choices(sample["target"]) / len(scores))
             elif kind == "generate_until":
@@ -95,15 +105,9 @@ def _has_no_answer(sample: Mapping[str, Any], kind: str, accept_ties: bool) -> b
 
 def _is_tie(sample: Mapping[str, Any]) -> bool:
     """Whether choices that differ all have the same score: none was preferred."""
-    scores = _scores(sample)
+    scores = choice_scores(sample)
     differ = len({tuple(args)[1] for args in sample["arguments"][: len(scores)]}) > 1
     return differ and len(set(scores)) == 1
-
-
-def _scores(sample: Mapping[str, Any]) -> list[float]:
-    """Log probabilities of a question's choices; behind them lm-eval may have asked for each choice alone."""
-    scores = [tries[0][0] for tries in sample["resps"]]
-    return scores[: len(scores) // 2] if "acc_mutual_info" in sample["metrics"] else scores
 
 
 def _right_choices(target: Any) -> int:
@@ -116,22 +120,46 @@ def grade(
     benchmark: BenchmarkEntry,
     *,
     accept_ties: bool = False,
+    keep_answers: bool = True,
+    usage_of: Callable[[tuple[Any, ...]], Usage] | None = None,
+    price: Price | None = None,
 ) -> pa.Table:
     """One row a question (schema ANSWERS).
 
     `score` is the metric; `correct`, whether it is at least CORRECT_FROM (at most, where lower is better). A
     task with several filters logs a sample for each; only the benchmark's filter counts. A question without an answer
     (NO_ANSWER), whose choices all have the same score (unless `accept_ties`), or whose score is not a number, has no
-    row: missing is never wrong. Raises TaskUnknown for a metric or filter that the samples do not have, or that grades
-    on another scale than 0 to 1.
+    row: missing is never wrong. With `keep_answers` a row holds the text of the answer; `usage_of` tells what a request
+    (its arguments) took, and `price` what that costs. Raises TaskUnknown for a metric or filter that the samples do not
+    have, or that grades on another scale than 0 to 1.
     """
-    rows = [row for name in samples for row in _graded(samples[name], name, tasks[name], benchmark, accept_ties)]
-    return pa.Table.from_pylist(rows, schema=ANSWERS)
+    rows = []
+    for name, task in ((name, tasks[name]) for name in samples):
+        for sample, row in _graded(samples[name], name, task, benchmark, accept_ties):
+            if keep_answers:
+                row["answer"] = text_of_answer(sample, task, benchmark.metric)
+            if usage_of is not None:
+                row |= _taken(sample, usage_of, price)
+            rows.append(row)
+    graded = pa.Table.from_pylist(rows, schema=ANSWERS)
+    return graded.select([name for name in ANSWERS.names if name in _ALWAYS or graded[name].null_count < len(rows)])
+
+
+def _taken(
+    sample: Mapping[str, Any], usage_of: Callable[[tuple[Any, ...]], Usage], price: Price | None
+) -> dict[str, Any]:
+    if any(len(tries) != 1 for tries in sample["resps"]):
+        return {}  # of several tries, only the last one's usage is there
+    usage = total([usage_of(tuple(args)) for args in sample["arguments"]])
+    cost = None
+    if price and usage.tokens_in is not None and usage.tokens_out is not None:
+        cost = (usage.tokens_in * price.input + usage.tokens_out * price.output) / 1e6
+    return {**usage._asdict(), "cost": cost}
 
 
 def _graded(
     samples: Sequence[Mapping[str, Any]], name: str, task: Task, benchmark: BenchmarkEntry, accept_ties: bool
-) -> Iterable[dict[str, Any]]:
+) -> Iterable[tuple[Mapping[str, Any], dict[str, Any]]]:
     chosen = [sample for sample in samples if sample["filter"] == benchmark.filter]
     if not chosen:
         _refuse(name, "filter", benchmark.filter, dict.fromkeys(sample["filter"] for sample in samples))
@@ -147,7 +175,7 @@ def _graded(
             continue
         _check_scale(score, higher_is_better, name, benchmark.metric)
         correct = score >= CORRECT_FROM if higher_is_better else score <= CORRECT_FROM
-        yield {"task": name, "doc_id": sample["doc_id"], "correct": correct, "score": score}
+        yield sample, {"task": name, "doc_id": sample["doc_id"], "correct": correct, "score": score}
 
 
 def _check_scale(score: float, higher_is_better: bool, task: str, metric: str) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from numbers import Real
 from typing import Any
 
@@ -17,6 +19,7 @@ from lm_eval.models.utils import postprocess_generated_text
 
 from harness.checks import NO_ANSWER, shortened
 from harness.errors import NoLogProbabilities, NotApplicable, ServerRefused
+from harness.usage import UNKNOWN, Usage
 
 __all__ = ["ChatCompletions", "Completions"]
 
@@ -26,42 +29,71 @@ log = logging.getLogger(__name__)
 
 _Template: Any = TemplateLM  # of whose subclasses these are, once combined with lm-eval's backends
 
+_sent_at: ContextVar[float] = ContextVar("_sent_at")  # of the request whose reply this task awaits (time.monotonic)
 
-class _Concurrent(_Template):
-    """Of many requests at once, the first failure is the failure; how the others end is noise."""
+
+class _Served(_Template):
+    """Of many requests at once, the first failure is the failure; how the others end is noise.
+
+    What a reply says of itself is kept until its answer is taken: lm-eval reads no other in between.
+    """
+
+    _usage: Usage = UNKNOWN
+
+    def usage_of(self, args: tuple[Any, ...], answer: Any) -> Usage:
+        """What the request took that was just answered."""
+        return self._usage
+
+    def _note_usage(self, outputs: Any, choices: Sequence[Any]) -> None:
+        """What is said of several prompts together is known of none of them."""
+        said = (outputs[0] if isinstance(outputs, list) else outputs).get("usage")
+        counts = said if isinstance(said, Mapping) else {}
+        seconds = round(time.monotonic() - _sent_at.get(), 4)
+        usage = Usage(_count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")), seconds)
+        self._usage = usage if len(choices) == 1 else UNKNOWN
+
+    def model_call(self, *args: Any, **kwargs: Any) -> Any:
+        _sent_at.set(time.monotonic())
+        return super().model_call(*args, **kwargs)
 
     async def get_batched_requests(self, *args: Any, **kwargs: Any) -> Any:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: log.debug("%s", context))
         return await super().get_batched_requests(*args, **kwargs)
 
-    async def amodel_call(self, *, messages: Sequence[Any], **kwargs: Any) -> Any:
-        answers = await super().amodel_call(messages=messages, **kwargs)
+    async def amodel_call(self, *, sem: asyncio.Semaphore, messages: Sequence[Any], **kwargs: Any) -> Any:
+        async with sem:  # waited for here, so that the wait does not count
+            _sent_at.set(time.monotonic())
+            answers = await super().amodel_call(sem=asyncio.Semaphore(), messages=messages, **kwargs)
         _check_count(len(answers), len(messages))
         return answers
 
 
-class Completions(_Concurrent):
+class Completions(_Served):
     """Reads the replies of a server that speaks OpenAI's completions protocol."""
 
-    @staticmethod
-    def parse_logprobs(outputs: Any, tokens: Sequence[Sequence[int]], ctxlens: Sequence[int], **_: Any) -> list[Any]:
+    def parse_logprobs(
+        self, outputs: Any, tokens: Sequence[Sequence[int]], ctxlens: Sequence[int], **_: Any
+    ) -> list[Any]:
         """(log probability of the continuation, whether greedy) of each of `tokens`, whose context has `ctxlens`."""
         choices = _choices_of(outputs, len(tokens))
+        self._note_usage(outputs, choices)
         return [_score(*asked) for asked in zip(choices, tokens, ctxlens, strict=True)]
 
-    @staticmethod
-    def parse_generations(outputs: Any, contexts: Sequence[Any] | None = None, **_: Any) -> list[str]:
+    def parse_generations(self, outputs: Any, contexts: Sequence[Any] | None = None, **_: Any) -> list[str]:
         choices = _choices_of(outputs, None if contexts is None else len(contexts))
+        self._note_usage(outputs, choices)
         return [_text_of(choice, choice.get("text")) for choice in choices]
 
 
-class ChatCompletions(_Concurrent):
+class ChatCompletions(_Served):
     """Reads the replies of a server that speaks OpenAI's chat protocol."""
 
     think_end_token: str | None
 
     def parse_generations(self, outputs: Any, **_: Any) -> list[str]:
-        return [self._answer_of(choice) for choice in _choices_of(outputs)]
+        choices = _choices_of(outputs)
+        self._note_usage(outputs, choices)
+        return [self._answer_of(choice) for choice in choices]
 
     def _answer_of(self, choice: Mapping[str, Any]) -> str:
         """What was said when the reasoning was over; NO_ANSWER where that never came."""
@@ -142,6 +174,10 @@ def _score(choice: Mapping[str, Any], tokens: Sequence[int], context: int) -> tu
 
 def _described(found: Mapping[str, Any]) -> str:
     return f"logprobs in another form ({', '.join(found)})" if found else "no logprobs"
+
+
+def _count(said: Any) -> int | None:
+    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else None
 
 
 def _is_number(value: Any) -> bool:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from lm_eval.api.registry import DEFAULT_METRIC_REGISTRY
-from lm_eval.api.task import ConfigurableTask, Task
+from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
+from harness.answer_texts import choices_of, text_of_target
 from harness.checks import shortened
 from harness.digests import digest_of
 from harness.entries import BenchmarkEntry
@@ -38,6 +39,7 @@ QUESTIONS = pa.schema(
         ("doc_id", pa.int64()),
         ("text", pa.string()),
         ("category", pa.string()),
+        ("target", pa.string()),  # what is right (answer_texts); null where only the task's code knows it
     ]
 )
 
@@ -245,7 +247,7 @@ def _rows(name: str, task: Task) -> Iterator[dict[str, Any]]:
         try:
             blank += not check_target(task, doc)
             check_nothing_is_none(task, doc)
-            text = _question_text(task, doc)
+            text, target = _question_text(task, doc), text_of_target(task, doc)
         except HarnessError as error:
             raise TaskFaulty(f"document {doc_id} of task '{name}' {error.problem}") from error
         except Exception as error:
@@ -254,7 +256,7 @@ def _rows(name: str, task: Task) -> Iterator[dict[str, Any]]:
                 f"document {doc_id} of task '{name}' does not fit the task's definition ({kind}: "
                 f"{first_sentence(error)}); it has {columns}"
             ) from error
-        yield {"task": name, "doc_id": doc_id, "text": text, "category": name}
+        yield {"task": name, "doc_id": doc_id, "text": text, "category": name, "target": target}
     if blank and blank == doc_id + 1:
         raise TaskFaulty(
             f"none of the {blank} documents of task '{name}' has a right answer (doc_to_target is empty in each, as "
@@ -265,7 +267,7 @@ def _rows(name: str, task: Task) -> Iterator[dict[str, Any]]:
 def _question_text(task: Task, doc: Any) -> str:
     """What a model is asked: no few-shot examples, no answer, and the choices if the prompt lacks them."""
     prompt = task.doc_to_text(doc)
-    choices = _choices(task, doc)
+    choices = [str(choice).strip() for choice in choices_of(task, doc)]
     if prompt is None or (isinstance(prompt, str) and not prompt.strip() and not choices):
         raise TaskFaulty("has no text (doc_to_text gives nothing); correct the data or doc_to_text")
     if not isinstance(prompt, str):  # the choices are the prompts, and doc_to_text is the number of the right one
@@ -274,12 +276,6 @@ def _question_text(task: Task, doc: Any) -> str:
     if all(_shows(prompt, choice) for choice in choices):
         return prompt
     return "\n".join([prompt, *(f"- {choice}" for choice in choices)])
-
-
-def _choices(task: Task, doc: Any) -> list[str]:
-    if not isinstance(task, ConfigurableTask) or task.config.doc_to_choice is None:
-        return []
-    return [str(choice).strip() for choice in task.doc_to_choice(doc)]
 
 
 def _shows(prompt: str, choice: str) -> bool:

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
         description="models evaluated at once; by default one a GPU, without GPU one, or a zoo model a core",
     )
 
+    keep_answers: bool = Field(default=True, description="whether what a model said or chose is kept with its grade")
+
     @field_validator("home", "registry", mode="after")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
@@ -75,4 +77,5 @@ def open_workspace(settings: Settings) -> Workspace:
         encoder=settings.encoder,
         seed=settings.seed,
         device=settings.device,
+        keep_answers=settings.keep_answers,
     )

@@ -116,6 +116,24 @@ def test_the_answers_are_those_of_a_full_evaluation(home: Home) -> None:
                 assert given.get(question, row["correct"]) == row["correct"]
 
 
+def test_what_was_said_is_kept_unless_told_otherwise(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness import evaluate as harness
+
+    evaluate, columns = harness.evaluate, set()
+
+    def seen(*arguments: Any, **options: Any) -> Any:
+        done = evaluate(*arguments, **options)
+        columns.update(done.answers.column_names)
+        return done
+
+    monkeypatch.setattr(harness, "evaluate", seen)
+    home.ask(8, replace(home.workspace, keep_answers=False))
+    assert columns >= {"correct", "tokens_in"}
+    assert "answer" not in columns
+    home.ask(12)
+    assert "answer" in columns
+
+
 def test_questions_without_an_answer_do_not_count_and_give_a_benchmark_up(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,9 +43,14 @@ def workspace(workspace: Workspace) -> Workspace:
 @pytest.fixture
 def run(workspace: Workspace, harness: FakeHarness) -> Callable[..., Done]:
     def run(
-        model: str = "elm", benchmarks: tuple[str, ...] = BOTH, registry: Registry | None = None, *, again: bool = False
+        model: str = "elm",
+        benchmarks: tuple[str, ...] = BOTH,
+        registry: Registry | None = None,
+        *,
+        again: bool = False,
+        keep_answers: bool = True,
     ) -> Done:
-        at = replace(workspace, registry=registry or workspace.registry)
+        at = replace(workspace, registry=registry or workspace.registry, keep_answers=keep_answers)
         with dg.DagsterInstance.ephemeral() as instance:
             instance.add_dynamic_partitions(MODELS_PARTITION, [model])
             done = dg.materialize(
@@ -102,6 +107,16 @@ def test_what_a_model_answers_reaches_the_lake(run: Callable[..., Done], workspa
     assert said["accuracy"] == float(stored["accuracy"])
     assert said["file"].endswith("lake/responses/benchmark=sums/model=elm/part.parquet")
     assert failures(workspace) == {}
+
+
+def test_what_was_said_is_kept_unless_told_otherwise_and_nothing_is_asked_again_for_it(
+    run: Callable[..., Done], harness: FakeHarness
+) -> None:
+    first = run("elm", ("sums",), keep_answers=False)
+    second = run("elm")
+    assert dict(zip(harness.asked, harness.kept_answers, strict=True)) == {"elm sums": False, "elm trees": True}
+    assert second.made["sums"]["reused"]
+    assert second.made["sums"]["data_version"] == first.made["sums"]["data_version"]
 
 
 def test_only_what_was_selected_is_asked(run: Callable[..., Done], harness: FakeHarness) -> None:

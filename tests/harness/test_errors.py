@@ -205,8 +205,10 @@ def test_model_behind_a_server_answers_like_the_same_model_here(
     there, here = served(serve(200), tmp_path, model_dir), model(tmp_path, pretrained=str(model_dir))
     finish = BenchmarkEntry(name="finish", tasks=("finish",), metric="acc")
 
+    graded = ["task", "doc_id", "correct", "score", "answer"]
     for benchmark in (CAPITALS, finish, SUMS):
-        assert evaluate(there, benchmark, tasks).answers.equals(evaluate(here, benchmark, tasks).answers)
+        theirs, ours = evaluate(there, benchmark, tasks).answers, evaluate(here, benchmark, tasks).answers
+        assert theirs.select(graded).equals(ours.select(graded))
     assert evaluate(there, SUMS, tasks).metadata["weights"].endswith("/v1/completions#tiny")
 
 

@@ -39,10 +39,10 @@ def correct(model: LoadedModel, benchmark: BenchmarkEntry, tasks_dir: Path, **op
 def test_multiple_choice_is_one_graded_row_a_question(tiny: LoadedModel, tasks_dir: Path) -> None:
     evaluation = evaluate(tiny, CAPITALS, TaskIndex(tasks_dir))
 
-    assert evaluation.answers.to_pylist() == [  # the model takes Rome, Rome, Oslo, Oslo
-        {"task": "capitals", "doc_id": 0, "correct": False, "score": 0.0},
+    assert evaluation.answers.select(["task", "doc_id", "correct", "score"]).to_pylist() == [
+        {"task": "capitals", "doc_id": 0, "correct": False, "score": 0.0},  # the model takes Rome
         {"task": "capitals", "doc_id": 1, "correct": True, "score": 1.0},
-        {"task": "capitals", "doc_id": 2, "correct": True, "score": 1.0},
+        {"task": "capitals", "doc_id": 2, "correct": True, "score": 1.0},  # and Oslo
         {"task": "capitals", "doc_id": 3, "correct": False, "score": 0.0},
     ]
     assert evaluation.questions.slice(0, 1).to_pylist() == [
@@ -51,6 +51,7 @@ def test_multiple_choice_is_one_graded_row_a_question(tiny: LoadedModel, tasks_d
             "doc_id": 0,
             "text": "What is the capital of France?\nAnswer:\n- Paris\n- Rome",
             "category": "capitals",
+            "target": "Paris",
         }
     ]
 

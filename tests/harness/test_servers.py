@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.entries import BenchmarkEntry, ModelEntry
+from harness.entries import BenchmarkEntry, ModelEntry, Price
 from harness.errors import (
     HarnessError,
     ImplausibleAnswers,
@@ -22,6 +23,7 @@ from harness.errors import (
     TooFewAnswered,
 )
 from harness.evaluate import LoadedModel, TaskIndex, evaluate
+from tests.harness.conftest import SUM
 
 CAPITALS = BenchmarkEntry(name="capitals", tasks=("capitals",), metric="acc")
 SUMS = BenchmarkEntry(name="sums", tasks=("sums",), metric="exact_match", filter="flexible")
@@ -78,9 +80,10 @@ def completions(
 
 @pytest.fixture
 def chat(serve: Serve, tmp_path: Path) -> Callable[..., LoadedModel]:
-    def connect(reply: Reply, **args: Any) -> LoadedModel:
+    def connect(reply: Reply, price: Price | None = None, **args: Any) -> LoadedModel:
         args |= {"base_url": f"{serve(reply)}/chat/completions", "model": "tiny", "max_retries": 1}
-        entry = ModelEntry(name="chat", backend="local-chat-completions", args=args, apply_chat_template=True)
+        fields: dict[str, Any] = {"backend": "local-chat-completions", "apply_chat_template": True, "price": price}
+        entry = ModelEntry(name="chat", args=args, **fields)
         return LoadedModel(entry, cache_dir=tmp_path / "cache")
 
     return connect
@@ -289,8 +292,6 @@ def test_only_empty_texts_stop_the_model(chat: Callable[..., LoadedModel], tasks
 def test_now_and_then_no_content_leaves_a_question_without_a_row(
     chat: Callable[..., LoadedModel], tmp_path: Path, write_task: Callable[..., None], tasks_dir: Path
 ) -> None:
-    from tests.harness.conftest import SUM
-
     write_task(tasks_dir, "many", [{"sum": f"{i} + 1", "answer": f"#### {i + 1}"} for i in range(20)], SUM)
     many = BenchmarkEntry(name="many", tasks=("many",), metric="exact_match", filter="flexible")
 
@@ -313,3 +314,79 @@ def test_a_chat_server_is_not_asked_what_it_cannot_be(chat: Callable[..., Loaded
     ) as caught:
         evaluated(chat(never), tasks_dir)
     assert isinstance(caught.value, HarnessError)
+
+
+def told(reply: Reply, prompt_tokens: Any = 11, completion_tokens: Any = 2) -> Reply:
+    """The same reply with what it took, as OpenAI's protocols tell it."""
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
+    return lambda request: reply(request) | {"usage": usage}
+
+
+def test_what_a_chat_server_said_and_what_it_took(chat: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    def reply(request: dict[str, Any]) -> Any:
+        first = "40" in request["messages"][-1]["content"]
+        time.sleep(0.3 if first else 0)
+        return told(said("It is 42." if first else "I don't know."), 30 if first else 29)(request)
+
+    answers = evaluated(chat(reply, Price(input=1.0, output=20.0)), tasks_dir, SUMS).answers
+
+    assert answers.select(["correct", "answer", "tokens_in", "tokens_out", "cost"]).to_pylist() == [
+        {"correct": True, "answer": "42", "tokens_in": 30, "tokens_out": 2, "cost": 70e-6},
+        {"correct": False, "answer": "I don't know.", "tokens_in": 29, "tokens_out": 2, "cost": 69e-6},
+    ]
+    slow, fast = answers["latency_s"].to_pylist()
+    assert fast < 0.3 <= slow
+
+
+def test_the_wait_for_ones_turn_is_no_latency(
+    completions: Callable[..., LoadedModel], tasks_dir: Path, write_task: Callable[..., None]
+) -> None:
+    def reply(request: dict[str, Any]) -> Any:
+        time.sleep(0.3)
+        return {"choices": [{"index": 0, "text": "42"}], "usage": {"prompt_tokens": len(request["prompt"][0])}}
+
+    write_task(tasks_dir, "sums", [{"sum": f"{i} + 1", "answer": f"#### {i + 1}"} for i in range(4)], SUM)
+    answers = evaluated(completions(reply), tasks_dir, SUMS).answers
+
+    assert answers["tokens_in"].to_pylist() == [8] * 4
+    assert "tokens_out" not in answers.column_names  # the server did not say
+    assert all(0.3 <= seconds < 0.6 for seconds in answers["latency_s"].to_pylist())
+
+
+def test_requests_of_one_question_are_added_up(completions: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    answers = evaluated(completions(told(echoed(by_token), 10, 1)), tasks_dir).answers
+
+    assert answers["answer"].to_pylist() == ["Rome", "Rome", "Oslo", "Oslo"]
+    assert (answers["tokens_in"].to_pylist(), answers["tokens_out"].to_pylist()) == ([20] * 4, [2] * 4)
+    assert "latency_s" not in answers.column_names
+
+
+def test_what_prompts_took_that_were_sent_together_is_not_known(
+    completions: Callable[..., LoadedModel], tasks_dir: Path
+) -> None:
+    answers = evaluated(completions(told(echoed(by_token)), batch_size=2), tasks_dir).answers
+
+    assert answers.column_names == ["task", "doc_id", "correct", "score", "answer"]
+
+
+@pytest.mark.parametrize("count", [None, "11", -1, 1.5, True, {}])
+def test_a_count_that_is_none_is_not_known(chat: Callable[..., LoadedModel], tasks_dir: Path, count: Any) -> None:
+    answers = evaluated(chat(told(said("42"), count)), tasks_dir, SUMS).answers
+
+    assert "tokens_in" not in answers.column_names
+    assert answers["tokens_out"].to_pylist() == [2, 2]
+
+
+def test_half_a_character_is_no_reason_to_lose_an_answer(chat: Callable[..., LoadedModel], tasks_dir: Path) -> None:
+    assert evaluated(chat(said("No \ud83d")), tasks_dir, SUMS).answers["answer"].to_pylist() == ["No ?", "No ?"]
+
+
+def test_what_answers_took_outlives_a_kill(
+    chat: Callable[..., LoadedModel], tasks_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.cache.FLUSH_SECONDS", -1.0)
+    model = chat(told(said("42"), 30))
+    first = evaluated(model, tasks_dir, SUMS).answers  # and not forgotten
+
+    assert evaluated(model, tasks_dir, SUMS).answers.equals(first)
+    assert first["tokens_in"].to_pylist() == [30, 30]

@@ -96,6 +96,7 @@ class FakeHarness:
         self.weights: dict[str, str] = {}  # of a model, where they are not those it had at first
         self.asked: list[str] = []  # "model benchmark", each time answers were given
         self.fingerprints: list[str] = []  # of these answers
+        self.kept_answers: list[bool] = []  # whether what was said was asked for with them
         self.when_answered: Callable[[], None] = lambda: None  # called when answers have reached the lake
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
@@ -135,7 +136,13 @@ class FakeHarness:
             raise DataUnreachable("the questions cannot be read")
 
     def evaluate(
-        self, model: Any, benchmark: Any, tasks: object, *, subset: Mapping[str, list[int]] | None = None
+        self,
+        model: Any,
+        benchmark: Any,
+        tasks: object,
+        *,
+        subset: Mapping[str, list[int]] | None = None,
+        keep_answers: bool = True,
     ) -> SimpleNamespace:
         name, pair = model.entry.name, f"{model.entry.name} {benchmark.name}"
         if {name, pair} & self.killing:
@@ -146,6 +153,7 @@ class FakeHarness:
             raise NotApplicable("a chat server cannot", model=name, benchmark=benchmark.name)
         fingerprint = self.fingerprint(model, benchmark, tasks)
         self.asked.append(pair)
+        self.kept_answers.append(keep_answers)
         self.fingerprints.append(f"{pair} {fingerprint}")
         dice = hashlib.sha256(f"{name} {fingerprint}".encode()).digest()
         documents = range(4)

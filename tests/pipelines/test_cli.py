@@ -29,6 +29,7 @@ from embedder.questions import Questions
 from harness.entries import load_registry
 from pipelines.cli import app
 from pipelines.instance import exclusive
+from pipelines.settings import Settings, open_workspace
 from warehouse.ingest import import_results
 
 GOOD = pd.DataFrame(
@@ -202,6 +203,7 @@ def test_a_metric_the_task_does_not_have_is_found_too(
         ("EMBEDLLM_SEED", "abc", "valid integer"),
         ("EMBEDLLM_SEED", "-1", "greater than or equal to 0"),
         ("EMBEDLLM_EVALUATION_WORKERS", "0", "greater than or equal to 1"),
+        ("EMBEDLLM_KEEP_ANSWERS", "perhaps", "valid boolean"),
         ("EMBEDLLM_REGISTRY", "{tmp}/nowhere", "The registry folder {tmp}/nowhere does not exist"),
         ("EMBEDLLM_HOME", "{tmp}/file", "it is a file"),
         ("EMBEDLLM_HOME", "{tmp}/file/home", "{tmp}/file/home"),
@@ -216,6 +218,13 @@ def test_a_faulty_setting_is_named(
     assert_refused(invoke("run"), said.format(tmp=tmp_path))
     assert listing(used_home) == before
     assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_what_models_say_is_kept_unless_told_otherwise(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDLLM_HOME", str(home))
+    assert open_workspace(Settings()).keep_answers
+    monkeypatch.setenv("EMBEDLLM_KEEP_ANSWERS", "false")
+    assert not open_workspace(Settings()).keep_answers
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
