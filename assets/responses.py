@@ -1,8 +1,9 @@
 """Every model's graded answers to every benchmark: one asset a benchmark, one partition a model."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,29 @@ INTERRUPTED = "Its evaluation began and did not end: the process was killed, mos
 AGAIN = "embedllm/again"
 """Tag of a run that asks whatever was answered before, and however little has changed."""
 
-Outcomes = Iterator[tuple[BenchmarkEntry, dg.MaterializeResult | Exception]]
+WRITTEN_EVERY = 30.0  # seconds: a commit takes about as long as a tiny model needs for a benchmark
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A benchmark that was answered: under which version of its answers, whether they were there, and how long it
+    took."""
+
+    version: str
+    reused: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A benchmark of which a chosen few questions were answered."""
+
+    answers: int
+
+
+Done = Answered | Chosen
+Outcome = Done | Exception
+Outcomes = Iterable[tuple[BenchmarkEntry, Outcome]]
 
 if TYPE_CHECKING:
     from harness.evaluate import LoadedModel
@@ -52,23 +75,28 @@ def build_responses(registry: Registry) -> dg.AssetsDefinition:
         asked = {benchmark.name for benchmark in workspace.registry.benchmarks_of(model)}
         keys = context.selected_asset_keys
         selected = [b for b in registry.benchmarks if responses_key(b.name) in keys and b.name in asked]
-        outcomes = (
-            _few_answers(model.name, selected, workspace)
-            if model.budget
-            else _answers(model.name, selected, workspace, again=context.run.tags.get(AGAIN) == "true")
-        )
         failed: dict[str, str] = {}
-        with mending(workspace), _recording(model.name, selected, workspace) as left:
+
+        def told(outcomes: Outcomes) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
             for benchmark, outcome in outcomes:
-                left.remove(benchmark)
-                if isinstance(outcome, dg.MaterializeResult):
-                    yield outcome
+                if isinstance(outcome, Done):
+                    yield _result(benchmark.name, model.name, outcome, workspace)
                     yield from evaluate_checks(benchmark.name, model.name, context.selected_asset_check_keys, workspace)
                 elif isinstance(outcome, NotApplicable):
                     context.log.info("%s", outcome)
                 else:
                     context.log.error("%s", outcome)
                     failed[benchmark.name] = str(outcome)
+
+        with mending(workspace), _recording(model.name, selected, workspace) as left:
+            if model.budget:
+                for benchmark, outcome in _few_answers(model.name, selected, workspace):
+                    left.remove(benchmark)
+                    yield from told([(benchmark, outcome)])
+            else:
+                again = context.run.tags.get(AGAIN) == "true"
+                for outcomes in _written(_answers(model.name, selected, workspace, again=again), left, workspace):
+                    yield from told(outcomes)
         if failed:
             raise dg.Failure(
                 f"{context.partition_key}: {len(failed)} of {len(selected)} benchmarks failed. "
@@ -113,16 +141,45 @@ def _recording(model: str, benchmarks: list[BenchmarkEntry], workspace: Workspac
         raise
 
 
+def _written(outcomes: Outcomes, left: list[BenchmarkEntry], workspace: Workspace) -> Iterator[Outcomes]:
+    """The outcomes once they are in the lake: those of half a minute together."""
+    held: list[tuple[BenchmarkEntry, Outcome]] = []
+    with workspace.lake.together() as writing:
+        since = time.monotonic()
+        for benchmark, outcome in outcomes:
+            left.remove(benchmark)
+            held.append((benchmark, outcome))
+            if time.monotonic() - since > WRITTEN_EVERY:
+                writing.commit()
+                yield held
+                held, since = [], time.monotonic()
+    yield held
+
+
 def _answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace, *, again: bool) -> Outcomes:
-    tasks = _task_index(workspace.registry.tasks_dir)
-    with _loaded(name, workspace) as model:
+    tasks, lake = _task_index(workspace.registry.tasks_dir), workspace.lake
+    with _loaded(name, workspace) as model, lake.together() as writing:
+        # After a kill each of them tells that it begins, so that the one that kills can be told from the others.
+        one_by_one = any(_was_interrupted(name, benchmark, workspace) for benchmark in benchmarks)
+        if not one_by_one:
+            for benchmark in benchmarks:
+                _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
+            writing.commit()
         for benchmark in benchmarks:
+            if one_by_one:
+                _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
+                writing.commit()
             try:
                 yield benchmark, _evaluate(model, benchmark, tasks, workspace, again=again)
             except HarnessError as error:
                 reason = error.problem if isinstance(error, NotApplicable) else str(error)
                 _record_failure(name, benchmark, error.kind, reason, workspace)
                 yield benchmark, error
+
+
+def _was_interrupted(model: str, benchmark: BenchmarkEntry, workspace: Workspace) -> bool:
+    failure = workspace.lake.failure(benchmark.name, model)
+    return failure is not None and failure.kind == "interrupted"
 
 
 def _few_answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace) -> Outcomes:
@@ -151,8 +208,7 @@ def _few_answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspa
             continue
         workspace.lake.forget_failure(benchmark.name, name)
         if rows := asked.answers.get(benchmark.name):
-            metadata = {"chosen_questions": rows, "dagster/partition_row_count": rows}
-            yield benchmark, dg.MaterializeResult(asset_key=responses_key(benchmark.name), metadata=metadata)
+            yield benchmark, Chosen(rows)
 
 
 @contextmanager
@@ -174,7 +230,7 @@ def _record_failure(model: str, benchmark: BenchmarkEntry, kind: str, reason: st
 
 def _evaluate(
     model: "LoadedModel", benchmark: BenchmarkEntry, tasks: "TaskIndex", workspace: Workspace, *, again: bool
-) -> dg.MaterializeResult:
+) -> Answered:
     from harness.evaluate import fingerprint
 
     name, lake, started = model.entry.name, workspace.lake, time.monotonic()
@@ -195,7 +251,7 @@ def _evaluate(
         if again:
             model.forget(benchmark.name)  # what a try that failed had kept
         _ask(model, benchmark, tasks, stamp, workspace)
-    return _result(benchmark.name, name, wanted, workspace, reused=reused, seconds=time.monotonic() - started)
+    return Answered(wanted, reused, time.monotonic() - started)
 
 
 def _ask(
@@ -204,27 +260,27 @@ def _ask(
     from harness.evaluate import evaluate
 
     name, lake = model.entry.name, workspace.lake
-    _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
     done = evaluate(model, benchmark, tasks, keep_answers=workspace.keep_answers)
-    lake.write_evaluation(benchmark.name, name, done.answers, done.questions, {**done.metadata, **stamp})
-    model.forget(benchmark.name)  # its answers are in the lake now
+    with lake.together() as writing:
+        lake.write_evaluation(benchmark.name, name, done.answers, done.questions, {**done.metadata, **stamp})
+        writing.after(lambda: model.forget(benchmark.name))  # its answers are in the lake then
 
 
-def _result(
-    benchmark: str, model: str, version: str, workspace: Workspace, *, reused: bool, seconds: float
-) -> dg.MaterializeResult:
+def _result(benchmark: str, model: str, done: Done, workspace: Workspace) -> dg.MaterializeResult:
+    if isinstance(done, Chosen):
+        metadata = {"chosen_questions": done.answers, "dagster/partition_row_count": done.answers}
+        return dg.MaterializeResult(asset_key=responses_key(benchmark), metadata=metadata)
     stored = workspace.lake.response_metadata(benchmark, model) or {}
     return dg.MaterializeResult(
         asset_key=responses_key(benchmark),
         metadata={
-            "reused": reused,
+            "reused": done.reused,
             "accuracy": float(stored["accuracy"]),
             "dagster/partition_row_count": int(stored["rows"]),
             **described_quality(stored),
-            "seconds": round(seconds, 2),
-            "file": dg.MetadataValue.path(str(workspace.lake.responses_path(benchmark, model))),
+            "seconds": round(done.seconds, 2),
         },
-        data_version=dg.DataVersion(version),
+        data_version=dg.DataVersion(done.version),
     )
 
 

@@ -35,11 +35,12 @@ class Workspace:
     seed: int = 0
     device: str | None = None
     keep_answers: bool = True
+    lake_address: str | None = None
     progress: Progress = field(default=silent, compare=False)
 
     @property
     def lake(self) -> Lake:
-        return _lake(self.home / "lake")
+        return _lake(self.lake_address or str(self.home / "lake"))
 
     @property
     def command_lock(self) -> Path:
@@ -72,5 +73,5 @@ class Workspace:
 
 
 @lru_cache(maxsize=8)
-def _lake(root: Path) -> Lake:
-    return Lake(root)  # one a process: it remembers the digests of files that have not changed
+def _lake(address: str) -> Lake:
+    return Lake(address)  # one a process: it remembers what is in force

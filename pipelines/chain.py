@@ -213,8 +213,7 @@ def _reason(error: SerializableErrorInfo | None) -> str:
 
 
 def _mend(workspace: Workspace, console: Console) -> None:
-    """What a killed process left in the lake is completed; what cannot be read is set aside, to be made again."""
-    workspace.lake.recover()
+    """What cannot be read is set aside, to be made again."""
     for damage in workspace.lake.mend():
         console.say(f"  [yellow]![/] {damage}")
 

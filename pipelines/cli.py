@@ -211,6 +211,15 @@ def _summary(workspace: Workspace) -> None:
     out.print(f"Report: {workspace.report}", soft_wrap=True, highlight=False)
 
 
+class Conflict(StrEnum):
+    """What becomes of two labels for one answer, see `warehouse.ingest.OnConflict`."""
+
+    refuse = "refuse"
+    majority = "majority"
+    drop = "drop"
+    first = "first"
+
+
 @app.command("import")
 @stops_at_once("an import is all or nothing, the same command does what is missing")
 def import_(
@@ -219,6 +228,11 @@ def import_(
     ],
     split: Annotated[Path | None, typer.Option(help="Table prompt_id, split (CSV or Parquet).")] = None,
     models: Annotated[Path | None, typer.Option(help="Table of model labels: model_name, family, size_b, …")] = None,
+    on_conflict: Annotated[
+        Conflict,
+        typer.Option(help="Of two labels for one answer: refuse, or the majority, none, the first."),
+    ] = Conflict.refuse,
+    resplit: Annotated[bool, typer.Option("--resplit", help="The same split for questions of the same text.")] = False,
 ) -> None:
     """Bring in published results (the EmbedLLM layout), all or nothing; the same file again changes nothing."""
     settings, workspace = open_home()
@@ -231,6 +245,8 @@ def import_(
             benchmark_of=workspace.registry.benchmark_of,
             model_fault=model_name_fault,
             benchmark_fault=benchmark_name_fault,
+            on_conflict=on_conflict.value,
+            resplit=resplit,
             progress=console.progress,
         )
     verb = "Imported" if summary.changed else "Nothing new in"
@@ -240,6 +256,10 @@ def import_(
         soft_wrap=True,
         highlight=False,
     )
+    if summary.resolved:
+        out.print(f"{summary.resolved:,} answers had two labels; decided by --on-conflict {on_conflict.value}.")
+    if summary.resplit:
+        out.print(f"{summary.resplit:,} questions got the split of another with the same text.")
     if warning := _warning(summary.lacking):
         out.print(warning, soft_wrap=True, highlight=False, markup=False)
 

@@ -141,7 +141,6 @@ def _onboard(entry: ModelEntry, budget: int, settings: Settings, workspace: Work
     with Console() as console, exclusive(settings.home), dg.DagsterInstance.get() as instance:
         workspace = replace(workspace, progress=console.progress)
         end_dead_runs(instance, settings.home)
-        workspace.lake.recover()
         register_models(instance, (model.name for model in workspace.registry.models))
         tasks = TaskIndex(workspace.registry.tasks_dir)
         try:

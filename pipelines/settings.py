@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EMBEDLLM_", extra="ignore", frozen=True, validate_default=True)
 
     home: Path = Field(default=Path("data"), description="folder that holds all state")
+    lake: str | None = Field(
+        default=None, description="where the lake is: a folder, s3://, gs:// or az://…; by default lake in the home"
+    )
     registry: Path | None = Field(
         default=None,
         description="folder with models.yaml and benchmarks.yaml; registry/demo where nothing was imported",
@@ -53,6 +56,10 @@ class Settings(BaseSettings):
         return home
 
 
+def lake_of(settings: Settings) -> Lake:
+    return Lake(settings.lake or settings.home / "lake")
+
+
 def registry_in_force(settings: Settings) -> Registry:
     """The registry asked for; else the demo's, except in a home that holds nothing but imported results: there, none.
 
@@ -62,7 +69,7 @@ def registry_in_force(settings: Settings) -> Registry:
     if settings.registry:
         return load_registry(settings.registry, settings.home)
     demo = load_registry(DEMO_REGISTRY, settings.home)
-    lake = Lake(settings.home / "lake")
+    lake = lake_of(settings)
     evaluated = {model for _, model in lake.pairs()}
     if lake.imports() and not evaluated & {model.name for model in demo.models}:
         return Registry(folder=DEMO_REGISTRY, models=(), benchmarks=())
@@ -73,6 +80,7 @@ def open_workspace(settings: Settings) -> Workspace:
     """What the assets work on, under these settings."""
     return Workspace(
         home=settings.home,
+        lake_address=settings.lake,
         registry=registry_in_force(settings),
         encoder=settings.encoder,
         seed=settings.seed,

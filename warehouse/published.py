@@ -138,8 +138,8 @@ def read_published(
 ) -> Published:
     """Reads and checks `source`, and puts every category into its benchmark; `scratch` is a folder for copies.
 
-    `split_table` holds over what files, by name or column, say of splits. `on_conflict`: see ingest.OnConflict. Raises ImportRefused with everything that
-    is wrong.
+    `split_table` holds over what files, by name or column, say of splits. `on_conflict`: see ingest.OnConflict.
+    Raises ImportRefused with everything that is wrong.
     """
     reader = _Reader(connection, scratch, source, split_table)
     reader.load_rows()

@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from warehouse.failures import Failure, write_failure
 
 from assets.versions import record
 from assets.wanted import ENTRY, attempt_digest, entry_digest, wanted, wanted_now
 from assets.workspace import Workspace
 from harness.entries import ModelEntry, Registry, model_entry
 from harness.identity import weights_of
-from warehouse.failures import Failure, write_failure
 
 NOON = datetime(2026, 3, 5, 12, 0, tzinfo=UTC)
 ALL = {"elm": ["sums", "trees"], "org/oak": ["sums", "trees"]}

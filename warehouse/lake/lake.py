@@ -432,6 +432,7 @@ class Lake:
         if stored is not None:
             with self.together() as writing:
                 writing.add(stored.again("superseded", why))
+                writing.commit()  # what comes next looks whether they still hold
         return stored is not None
 
     def restore(self, benchmark: str, model: str, fingerprint: str) -> bool:
@@ -448,6 +449,7 @@ class Lake:
             if active is not None:
                 writing.add(active.again("superseded", _TAKEN_BACK))
             writing.add(aside.again("restored"))
+            writing.commit()
         return True
 
     def _asks(self, answers: Event) -> bool:
