@@ -46,5 +46,5 @@ def record(
     others = {name: len(table) for name, table in list(tables.items())[1:]}
     return Made(
         metadata={**rows, **others, **metadata, **shown(section(workspace))},
-        tables={name: [part] for name, part in parts.items()},
+        tables={name: [parts[name]] for name, table in tables.items() if table.num_rows},
     )
