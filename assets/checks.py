@@ -46,8 +46,9 @@ CHECKS = (
     _check(
         "splits_are_disjoint",
         "correctness_matrix",
-        "No text stands in two of train, val and test, so that nothing tested was trained on.",
-        "SELECT count(*) FROM (SELECT text FROM questions GROUP BY text HAVING count(DISTINCT split) > 1)",
+        "No test question has the very text of a training question; `embedllm import --resplit` gives them one split.",
+        "SELECT count(*) FROM questions WHERE split = 'test' "
+        "AND text IN (SELECT text FROM questions WHERE split = 'train')",
         blocking=False,  # published splits are kept as they are, even where copies of a text straddle them
     ),
     _check(

@@ -26,6 +26,7 @@ from warehouse.read import WarehouseError, query
 
 from . import cli_models
 from .cli_embedders import embedders_app
+from .cli_lake import lake_app
 from .cli_onboard import onboard
 from .console import Console
 from .instance import HomeBusy, exclusive, register_models, use_home
@@ -117,6 +118,7 @@ models_app.command("remove")(cli_models.remove)
 app.add_typer(models_app, name="models")
 app.add_typer(embedders_app, name="embedders")
 app.add_typer(benchmarks_app, name="benchmarks")
+app.add_typer(lake_app, name="lake")
 
 
 @app.command()

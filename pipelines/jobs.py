@@ -4,6 +4,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.partitions import responses_key
+from assets.workspace import Workspace
 from harness.entries import Registry
 
 REFRESH = "refresh"
@@ -11,6 +12,17 @@ EVALUATE = "evaluate"
 REASON = "embedllm/reason"
 """Tag of a run: why it was started."""
 ZOO = "train_zoo"  # a job must not be named as an asset is
+
+
+@dg.op
+def compact(workspace: dg.ResourceParam[Workspace]) -> None:
+    """Makes few large files of many small ones, and removes what nobody needs any more."""
+    workspace.lake.compact()
+
+
+@dg.job(description="Upkeep of the lake: files that are many and small make every look at it slower.")
+def compact_lake() -> None:
+    compact()
 
 
 def build_jobs(registry: Registry) -> list[UnresolvedAssetJobDefinition]:

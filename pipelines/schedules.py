@@ -13,12 +13,12 @@ from assets.staleness import stale
 from assets.wanted import Want, wanted
 from assets.workspace import Workspace
 
-from .jobs import REASON
+from .jobs import REASON, compact_lake
 
 if TYPE_CHECKING:
     from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
-NIGHTLY, WEEKLY = "0 3 * * *", "0 4 * * 0"
+NIGHTLY, WEEKLY, COMPACTION = "0 3 * * *", "0 4 * * 0", "0 5 * * 0"
 EVERYTHING = dg.AssetSelection.all()
 HELD = "An embedllm command is at work on this home."
 CHECK = "weekly: are weights and tasks what they were?"
@@ -51,7 +51,15 @@ def build_schedules(open_workspace: Callable[[], Workspace]) -> list[dg.Schedule
     def weekly_full_refresh(context: dg.ScheduleEvaluationContext) -> Requests:
         yield from _weekly(open_workspace(), context)
 
-    return [nightly_retry, weekly_full_refresh]
+    weekly_compaction = dg.ScheduleDefinition(
+        name="weekly_compaction",
+        description="Makes few large files of the lake's many small ones, and removes what nobody needs any more.",
+        cron_schedule=COMPACTION,
+        execution_timezone="UTC",
+        job=compact_lake,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    return [nightly_retry, weekly_full_refresh, weekly_compaction]
 
 
 def _nightly(workspace: Workspace, context: dg.ScheduleEvaluationContext) -> Requests:

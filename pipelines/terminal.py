@@ -41,7 +41,11 @@ class CommandError(RuntimeError):
 
 def open_home(**overrides: Any) -> tuple[Settings, Workspace]:
     """Settings and workspace of this command; `overrides` count more than the environment."""
+    from .cli_lake import migrate_if_needed
+
     settings = Settings(**overrides)
+    if settings.lake is None:
+        migrate_if_needed(settings.home)
     return settings, open_workspace(settings)
 
 
