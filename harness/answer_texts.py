@@ -33,9 +33,10 @@ def text_of_answer(sample: Mapping[str, Any], task: Task, metric: str) -> str | 
     if task.OUTPUT_TYPE == "multiple_choice":
         text = _choice_taken(sample, task, metric)
     elif task.OUTPUT_TYPE == "generate_until":
-        text, found = sample["resps"][0][0], sample["filtered_resps"][0]
+        tries, found = sample["resps"][0], sample["filtered_resps"][0]
         found = found[0] if isinstance(found, list) and found else found
-        text = found if isinstance(found, str) and found and found in text else text
+        is_extract = isinstance(found, str) and found != "" and any(found in reply for reply in tries)
+        text = str(found if is_extract else tries[0])
     elif task.OUTPUT_TYPE == "loglikelihood" and sample["resps"][0][0][1]:
         text = sample["arguments"][0][1]
     else:
@@ -45,14 +46,14 @@ def text_of_answer(sample: Mapping[str, Any], task: Task, metric: str) -> str | 
 
 
 def _choice_taken(sample: Mapping[str, Any], task: Task, metric: str) -> str:
-    scores = choice_scores(sample)
     choices = choices_of(task, sample["doc"]) or [args[1] for args in sample["arguments"]]
+    scores = choice_scores(sample)[: len(choices)]
     if metric == "acc_mutual_info":
         alone = sample["resps"][len(scores) :]
         scores = [score - tries[0][0] for score, tries in zip(scores, alone, strict=True)]
     elif metric in ("acc_norm", "acc_bytes"):
         lengths = [len(choice if metric == "acc_norm" else choice.encode()) for choice in choices]
-        scores = [score / n if n else -math.inf for score, n in zip(scores, lengths, strict=True)]
+        scores = [score / n if n else -math.inf for score, n in zip(scores, lengths, strict=False)]
     return choices[scores.index(max(scores))]
 
 

@@ -77,10 +77,10 @@ class _SeesPrompts(_Template):
         if tokens_in is None:
             return None
         if not isinstance(answer, str):
-            return Usage(tokens_in, 0)
+            return tokens_in, 0, None
         if getattr(self, "think_end_token", None) is not None:  # what it thought is no longer there to be counted
-            return Usage(tokens_in)
-        return Usage(tokens_in, len(self.tokenizer.encode(answer, add_special_tokens=False)))
+            return tokens_in, None, None
+        return tokens_in, len(self.tokenizer.encode(answer, add_special_tokens=False)), None
 
     def _loglikelihood_tokens(self, requests: Sequence[Any], **kwargs: Any) -> list[tuple[float, bool]]:
         reads_apart = self.backend == "seq2seq"  # the prompt by the encoder, the choice by the decoder

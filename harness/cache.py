@@ -109,7 +109,7 @@ def _read(path: Path) -> Iterable[tuple[str, Any, bool, Usage | None]]:
                 key, answer, *known = json.loads(line)
             except ValueError:  # an empty line, or one torn by a kill
                 continue
-            usage = Usage(*known[1]) if len(known) > 1 else None
+            usage = tuple(known[1]) if len(known) > 1 else None
             yield key, tuple(answer) if isinstance(answer, list) else answer, known[:1] == [True], usage
 
 

@@ -45,7 +45,7 @@ SCORED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling")  # kinds 
 class Evaluation:
     """What one model answered to one benchmark.
 
-    answers: schema grading.ANSWERS, a row for each question asked and answered.
+    answers: those columns of grading.ANSWERS of which anything is known, a row for each question asked and answered.
     questions: schema tasks.QUESTIONS, a row for every question of the benchmark, asked or not.
     metadata: what determined the answers, when, and how far they can be trusted (grading.Quality); strings only.
     """

@@ -150,11 +150,11 @@ def _taken(
 ) -> dict[str, Any]:
     if any(len(tries) != 1 for tries in sample["resps"]):
         return {}  # of several tries, only the last one's usage is there
-    usage = total([usage_of(tuple(args)) for args in sample["arguments"]])
+    tokens_in, tokens_out, seconds = total([usage_of(tuple(args)) for args in sample["arguments"]])
     cost = None
-    if price and usage.tokens_in is not None and usage.tokens_out is not None:
-        cost = (usage.tokens_in * price.input + usage.tokens_out * price.output) / 1e6
-    return {**usage._asdict(), "cost": cost}
+    if price and tokens_in is not None and tokens_out is not None:
+        cost = (tokens_in * price.input + tokens_out * price.output) / 1e6
+    return {"tokens_in": tokens_in, "tokens_out": tokens_out, "cost": cost, "latency_s": seconds}
 
 
 def _graded(

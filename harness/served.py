@@ -49,7 +49,7 @@ class _Served(_Template):
         said = (outputs[0] if isinstance(outputs, list) else outputs).get("usage")
         counts = said if isinstance(said, Mapping) else {}
         seconds = round(time.monotonic() - _sent_at.get(), 4)
-        usage = Usage(_count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")), seconds)
+        usage = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")), seconds
         self._usage = usage if len(choices) == 1 else UNKNOWN
 
     def model_call(self, *args: Any, **kwargs: Any) -> Any:

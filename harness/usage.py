@@ -1,20 +1,17 @@
 """What answers took: tokens and time."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 __all__ = ["UNKNOWN", "Usage", "request_key", "total"]
 
+Usage = tuple[int | None, int | None, float | None]
+"""Tokens in, tokens out, and seconds until the answer came; None where that is not known.
 
-class Usage(NamedTuple):
-    """What a request to a model took; None where that is not known."""
+A plain tuple: there is one for every request, and Python's garbage collector spends no time on those.
+"""
 
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    latency_s: float | None = None
-
-
-UNKNOWN = Usage()
+UNKNOWN: Usage = (None, None, None)
 
 
 def request_key(args: Sequence[Any]) -> Any:
@@ -26,15 +23,11 @@ def request_key(args: Sequence[Any]) -> Any:
 
 
 def total(requests: Sequence[Usage]) -> Usage:
-    """What a question took that was asked in `requests`.
+    """What a question took that was asked in `requests`, one or more.
 
     The time is that of a single request only: of several, nobody knows how far they ran at the same time.
     """
     if len(requests) == 1:
         return requests[0]
-    return Usage(_sum([usage.tokens_in for usage in requests]), _sum([usage.tokens_out for usage in requests]))
-
-
-def _sum(counts: Sequence[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    tokens_in, tokens_out, _ = zip(*requests, strict=True)
+    return None if None in tokens_in else sum(tokens_in), None if None in tokens_out else sum(tokens_out), None

@@ -144,3 +144,13 @@ def test_tokens_that_were_cut_off_do_not_count(model_dir: Path, tasks_dir: Path,
         answers = evaluate(model, CAPITALS, TaskIndex(tasks_dir)).answers
 
     assert answers["tokens_in"].to_pylist() == [2 * 9] * 4  # the last one of a choice is predicted, not read
+
+
+def test_what_several_tries_took_is_not_known(
+    tiny: Callable[..., LoadedModel], write_task: Callable[..., None], tmp_path: Path
+) -> None:
+    write_task(tmp_path, "sums", [{"sum": "40 + 2", "answer": "#### 42"}], SUM | {"repeats": 2})
+    answers = evaluate(tiny(), SUMS, TaskIndex(tmp_path)).answers
+
+    assert answers.column_names == ["task", "doc_id", "correct", "score", "answer"]
+    assert answers["answer"].to_pylist() == ["42"]
