@@ -86,7 +86,6 @@ def evaluate(
             accept_ties=accepts_ties,
             keep_answers=keep_answers,
             usage_of=answers_file.usage_of,
-            price=model.entry.price,
         )
         # What a chat server makes of a prompt that is too long cannot be seen from here.
         is_cut = None if model.entry.backend == CHAT else answers_file.is_cut

@@ -13,7 +13,7 @@ from lm_eval.api.task import Task
 
 from harness.answer_texts import choice_scores, text_of_answer
 from harness.checks import NO_ANSWER
-from harness.entries import BenchmarkEntry, Price
+from harness.entries import BenchmarkEntry
 from harness.errors import TaskUnknown
 from harness.usage import Usage, total
 
@@ -28,7 +28,6 @@ ANSWERS = pa.schema(
         ("answer", pa.string()),  # what the model said or chose (answer_texts)
         ("tokens_in", pa.int64()),
         ("tokens_out", pa.int64()),
-        ("cost", pa.float64()),  # US$
         ("latency_s", pa.float64()),
     ]
 )
@@ -122,7 +121,6 @@ def grade(
     accept_ties: bool = False,
     keep_answers: bool = True,
     usage_of: Callable[[tuple[Any, ...]], Usage] | None = None,
-    price: Price | None = None,
 ) -> pa.Table:
     """One row a question (schema ANSWERS).
 
@@ -130,7 +128,7 @@ def grade(
     task with several filters logs a sample for each; only the benchmark's filter counts. A question without an answer
     (NO_ANSWER), whose choices all have the same score (unless `accept_ties`), or whose score is not a number, has no
     row: missing is never wrong. With `keep_answers` a row holds the text of the answer; `usage_of` tells what a request
-    (its arguments) took, and `price` what that costs. Raises TaskUnknown for a metric or filter that the samples do not
+    (its arguments) took. Raises TaskUnknown for a metric or filter that the samples do not
     have, or that grades on another scale than 0 to 1.
     """
     rows = []
@@ -139,22 +137,17 @@ def grade(
             if keep_answers:
                 row["answer"] = text_of_answer(sample, task, benchmark.metric)
             if usage_of is not None:
-                row |= _taken(sample, usage_of, price)
+                row |= _taken(sample, usage_of)
             rows.append(row)
     graded = pa.Table.from_pylist(rows, schema=ANSWERS)
     return graded.select([name for name in ANSWERS.names if name in _ALWAYS or graded[name].null_count < len(rows)])
 
 
-def _taken(
-    sample: Mapping[str, Any], usage_of: Callable[[tuple[Any, ...]], Usage], price: Price | None
-) -> dict[str, Any]:
+def _taken(sample: Mapping[str, Any], usage_of: Callable[[tuple[Any, ...]], Usage]) -> dict[str, Any]:
     if any(len(tries) != 1 for tries in sample["resps"]):
         return {}  # of several tries, only the last one's usage is there
     tokens_in, tokens_out, seconds = total([usage_of(tuple(args)) for args in sample["arguments"]])
-    cost = None
-    if price and tokens_in is not None and tokens_out is not None:
-        cost = (tokens_in * price.input + tokens_out * price.output) / 1e6
-    return {"tokens_in": tokens_in, "tokens_out": tokens_out, "cost": cost, "latency_s": seconds}
+    return {"tokens_in": tokens_in, "tokens_out": tokens_out, "latency_s": seconds}
 
 
 def _graded(

@@ -16,7 +16,7 @@ from assets.embedder import embedder
 from assets.question_embeddings import question_embeddings
 from assets.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
-from warehouse.answers import SOURCES
+from warehouse.lake.answers import SOURCES
 
 
 class CountingEncoder:

@@ -14,7 +14,7 @@ from assets.experiments import EXPERIMENTS
 from assets.question_embeddings import question_embeddings
 from assets.report import report
 from assets.workspace import Workspace
-from warehouse.questions import split_of
+from warehouse.lake.questions import split_of
 from warehouse.read import query
 
 Answer = Callable[..., None]
@@ -105,7 +105,7 @@ def test_a_split_without_questions(
 ) -> None:
     """Published splits may lack one."""
     monkeypatch.setattr(
-        "warehouse.questions.split_of", lambda text: "train" if split_of(text) == missing else split_of(text)
+        "warehouse.lake.questions.split_of", lambda text: "train" if split_of(text) == missing else split_of(text)
     )
     _by_chance(answer, benchmarks=3, models=10)
     _evaluate(workspace)

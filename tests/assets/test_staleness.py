@@ -121,7 +121,8 @@ def test_what_it_wrote_is_gone(home: Home) -> None:
     assert home.stale() == {"river": "bridge.txt is gone"}
     home.make("river")
     assert home.stale() == {}
-    shutil.rmtree(home.workspace.lake.root / "fish")
+    shutil.rmtree(home.workspace.lake.tables.at("fish"))
+    home.workspace.lake.tables.forget("fish")
     assert home.stale() == {"river": "part upper of the table fish is gone"}
 
 

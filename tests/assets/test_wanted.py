@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from warehouse.failures import Failure, write_failure
 
 from assets.versions import record
 from assets.wanted import ENTRY, attempt_digest, entry_digest, wanted, wanted_now
 from assets.workspace import Workspace
 from harness.entries import ModelEntry, Registry, model_entry
 from harness.identity import weights_of
+from warehouse.lake import Failure
 
 NOON = datetime(2026, 3, 5, 12, 0, tzinfo=UTC)
 ALL = {"elm": ["sums", "trees"], "org/oak": ["sums", "trees"]}
@@ -39,7 +39,7 @@ def changed(workspace: Workspace, kind: str, name: str, **fields: Any) -> Worksp
 def fail(workspace: Workspace, benchmark: str, model: str, kind: str, attempts: int) -> None:
     """As if the pair's last of so many evaluations, under the entry as it reads, had failed at noon."""
     entry = entry_digest(workspace.registry.model(model), workspace.registry.benchmark(benchmark), workspace)
-    write_failure(Failure(kind, "so it is", attempts, entry, NOON), workspace.lake.failure_path(benchmark, model))
+    workspace.lake.write_failure(benchmark, model, Failure(kind, "so it is", attempts, entry, NOON))
 
 
 def whys(workspace: Workspace) -> dict[str, list[str]]:
@@ -107,11 +107,6 @@ def test_a_home_may_be_moved(name: str, tmp_path: Path, registry: Registry) -> N
 def test_imported_answers_hold(workspace: Workspace, answer: Callable[..., None]) -> None:
     answer("sums", "elm", "10")
     assert wanted_now(workspace) == {"elm": ["trees"], "org/oak": ["sums", "trees"]}
-
-
-def test_answers_that_cannot_be_read_are_asked_for(complete: Workspace) -> None:
-    complete.lake.responses_path("sums", "elm").write_bytes(b"no Parquet")
-    assert whys(complete) == {"elm": ["sums: new"]}
 
 
 def test_a_failure_waits_until_its_entry_changes(workspace: Workspace) -> None:
@@ -184,7 +179,7 @@ def test_a_failure_is_tried_again_at_once_where_files_were_put_right(workspace: 
     put_weights(workspace, "spoilt")
     elm, sums = workspace.registry.model("elm"), workspace.registry.benchmark("sums")
     entry = attempt_digest(elm, sums, workspace)
-    write_failure(Failure("model_incomplete", "so it is", 1, entry, NOON), workspace.lake.failure_path("sums", "elm"))
+    workspace.lake.write_failure("sums", "elm", Failure("model_incomplete", "so it is", 1, entry, NOON))
     assert wanted_now(workspace)["elm"] == ["trees"]
     put_weights(workspace, "mended")
     assert wanted_now(workspace)["elm"] == ["sums", "trees"]

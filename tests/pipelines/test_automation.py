@@ -160,7 +160,8 @@ def test_dagster_s_records_are_lost(home: Simulator) -> None:
 
 def test_the_lake_s_records_are_lost(home: Simulator) -> None:
     """As in a home made before there were any: everything is made anew, once; no model is asked anything."""
-    shutil.rmtree(home.lake.root / "provenance")
+    shutil.rmtree(home.lake.tables.at("provenance"))
+    home.lake.tables.forget("provenance")
     assert home.tick() == made("imported_results", *ALL_BELOW)
     assert home.run() == [True]
     assert home.tick() == NOTHING
@@ -178,7 +179,7 @@ def test_a_home_is_copied_to_another_path(home: Simulator, tmp_path: Path, monke
 
 
 def test_one_record_cannot_be_read(home: Simulator) -> None:
-    (record,) = (home.lake.root / "provenance").glob("coverage*")
+    (record,) = Path(home.lake.tables.at("provenance")).glob("part=coverage/*.parquet")
     record.write_bytes(b"no Parquet")
     assert home.settle() == [made("coverage", "report")]
 

@@ -11,7 +11,7 @@ from assets.wanted import entry_digest
 from pipelines.instance import exclusive
 from pipelines.jobs import REASON
 from tests.pipelines.simulator import EXPENSIVE, FEW, NOTHING, Simulator, asked
-from warehouse.failures import Failure, write_failure
+from warehouse.lake import Failure
 
 NIGHT = datetime(2026, 3, 5, 3, 0, tzinfo=UTC)
 WEEK_S_END = datetime(2026, 3, 8, 4, 0, tzinfo=UTC)
@@ -39,8 +39,8 @@ def fail(home: Simulator, model: str, benchmark: str, attempts: int, at: datetim
     workspace = home.workspace
     entry = entry_digest(workspace.registry.model(model), workspace.registry.benchmark(benchmark), workspace)
     failure = Failure(kind, "it is too large", attempts, entry, at)
-    home.lake.responses_path(benchmark, model).unlink(missing_ok=True)
-    write_failure(failure, home.lake.failure_path(benchmark, model))
+    home.lake.give_up([(benchmark, model)], "lost")
+    home.lake.write_failure(benchmark, model, failure)
 
 
 def requests(home: Simulator, at: datetime, schedule: str = "nightly_retry") -> dict[str, str]:
@@ -106,7 +106,7 @@ def test_a_run_a_model_with_its_reason(home: Simulator) -> None:
     fail(home, "elm", "sums", 1, at=NIGHT - timedelta(days=1))
     fail(home, "elm", "trees", 2, at=NIGHT - timedelta(days=1), kind="data_unreachable")
     fail(home, "org/oak", "sums", 3, at=NIGHT - timedelta(days=1))  # its two days are not over
-    home.lake.responses_path("trees", "org/oak").unlink()  # lost
+    home.lake.give_up([("trees", "org/oak")], "lost")
     found = home.scheduled("nightly_retry", NIGHT)
     assert {request.partition_key: request.tags[REASON] for request in found} == {
         "elm": "sums: failed (out_of_memory, attempt 2); trees: failed (data_unreachable, attempt 3)",
