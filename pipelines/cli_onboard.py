@@ -142,8 +142,8 @@ def _onboard(entry: ModelEntry, budget: int, settings: Settings, workspace: Work
         workspace = replace(workspace, progress=console.progress)
         end_dead_runs(instance, settings.home)
         workspace.lake.recover()
-        follow_move(workspace)
         register_models(instance, (model.name for model in workspace.registry.models))
+        follow_move(workspace)
         tasks = TaskIndex(workspace.registry.tasks_dir)
         try:
             with LoadedModel(entry, device=workspace.device, cache_dir=workspace.cache, seed=workspace.seed) as model:
