@@ -1,7 +1,7 @@
 """When an asset is made by itself.
 
-Both conditions look at the lake, the registry and the event log as they are: they see what came while the daemon was
-down, and a lost cursor loses nothing. The registry is read anew at every look.
+Both conditions look at the lake and the registry as they are: they see what came while the daemon was down, and a lost
+cursor or event log loses nothing. The event log only says what failed. The registry is read anew at every look.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from warehouse.read import is_whole
 from .console import Console
 from .definitions import build_definitions
 from .evaluation import Outcome, evaluate_models
-from .instance import CLI_TAGS, end_dead_runs, exclusive, register_models
+from .instance import CLI_TAGS, end_dead_runs, exclusive, follow_move, register_models
 from .jobs import REASON, REFRESH, ZOO
 from .settings import Settings
 
@@ -76,7 +76,7 @@ def run_chain(
     with exclusive(settings.home), dg.DagsterInstance.get() as instance:
         end_dead_runs(instance, settings.home)
         _mend(workspace, console)
-        _follow_move(workspace)
+        follow_move(workspace)
         register_models(instance, (m.name for m in workspace.registry.models))
         if workspace.registry.made_by == "zoo" and (why := _stale(workspace).get(ZOO_KEY)):
             run_job(workspace, instance, console, ZOO, tags={REASON: f"zoo: {why}"})
@@ -216,13 +216,6 @@ def _mend(workspace: Workspace, console: Console) -> None:
     """What cannot be read is set aside, to be made again."""
     for damage in workspace.lake.mend():
         console.say(f"  [yellow]![/] {damage}")
-
-
-def _follow_move(workspace: Workspace) -> None:
-    from harness.zoo import update_tasks
-
-    if workspace.registry.made_by == "zoo":
-        update_tasks(workspace.zoo, seed=workspace.seed)
 
 
 def _stale(workspace: Workspace, *, full: bool = False) -> dict[dg.AssetKey, str]:

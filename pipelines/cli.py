@@ -29,7 +29,7 @@ from .cli_embedders import embedders_app
 from .cli_lake import lake_app
 from .cli_onboard import onboard
 from .console import Console
-from .instance import HomeBusy, exclusive, register_models, use_home
+from .instance import HomeBusy, exclusive, follow_move, register_models, use_home
 from .interrupts import KEPT, leave_if_unread, stops_at_once
 from .settings import DEMO_REGISTRY
 from .terminal import CommandError, command, open_home, out, table_of, write_csv
@@ -483,6 +483,7 @@ def ui(
 
     settings, workspace = open_home()
     use_home(settings)
+    follow_move(workspace)
     with dg.DagsterInstance.get() as instance:
         register_models(instance, (m.name for m in workspace.registry.models))
     address = f"Dagster UI on http://{host}:{port}, home {settings.home} (Ctrl-C stops it)"

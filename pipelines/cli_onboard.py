@@ -34,7 +34,7 @@ from .cli_models import (
     register,
 )
 from .console import Console
-from .instance import end_dead_runs, exclusive, register_models, use_home
+from .instance import end_dead_runs, exclusive, follow_move, register_models, use_home
 from .interrupts import KEPT, stops_at_once
 from .jobs import REASON, REFRESH
 from .settings import Settings
@@ -142,6 +142,7 @@ def _onboard(entry: ModelEntry, budget: int, settings: Settings, workspace: Work
         workspace = replace(workspace, progress=console.progress)
         end_dead_runs(instance, settings.home)
         register_models(instance, (model.name for model in workspace.registry.models))
+        follow_move(workspace)
         tasks = TaskIndex(workspace.registry.tasks_dir)
         try:
             with LoadedModel(entry, device=workspace.device, cache_dir=workspace.cache, seed=workspace.seed) as model:

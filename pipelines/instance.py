@@ -13,7 +13,7 @@ from typing import IO
 import dagster as dg
 
 from assets.partitions import MODELS_PARTITION
-from assets.workspace import COMMAND_LOCK
+from assets.workspace import COMMAND_LOCK, Workspace
 from warehouse.files import locked, replacing
 
 from .settings import PROJECT, Settings
@@ -132,6 +132,14 @@ def _unfinished(instance: dg.DagsterInstance) -> tuple[list[dg.DagsterRun], list
 def _end(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
     for run in runs:
         instance.report_run_failed(run, KILLED)
+
+
+def follow_move(workspace: Workspace) -> None:
+    """Once a home was moved or copied, what names files in it by their paths names them where they are now."""
+    from harness.zoo import update_tasks
+
+    if workspace.registry.made_by == "zoo":
+        update_tasks(workspace.zoo, seed=workspace.seed)
 
 
 def register_models(instance: dg.DagsterInstance, names: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub.errors import RevisionNotFoundError
 
 from harness import identity
-from harness.entries import ModelEntry
+from harness.entries import ModelEntry, model_entry
 from harness.errors import ModelNotFound
 from harness.identity import check_hub, determining_args, pinned_args, weights_of
 
@@ -96,6 +96,14 @@ def test_other_arguments_are_another_model(save_model: Callable[..., None], tmp_
 
     assert weights_of(plain) == weights_of(half)
     assert determining_args(plain) != determining_args(half)
+
+
+def test_a_file_in_the_home_is_the_same_argument_once_the_home_has_moved() -> None:
+    args = {"base_url": "http://localhost:8000/v1/completions", "model": "m", "chat_template": "{home}/chat.jinja"}
+    raw = {"name": "m", "backend": "local-completions", "args": args}
+    here, there = model_entry(raw, Path("/here")), model_entry(raw, Path("/there"))
+    assert here.args["chat_template"] == "/here/chat.jinja"
+    assert determining_args(here) == determining_args(there)
 
 
 def test_a_hub_out_of_reach_is_said_once_for_all_models(hub_cache: Path, model_dir: Path) -> None:
