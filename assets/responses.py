@@ -146,13 +146,18 @@ def _written(outcomes: Outcomes, left: list[BenchmarkEntry], workspace: Workspac
     held: list[tuple[BenchmarkEntry, Outcome]] = []
     with workspace.lake.together() as writing:
         since = time.monotonic()
-        for benchmark, outcome in outcomes:
-            left.remove(benchmark)
-            held.append((benchmark, outcome))
-            if time.monotonic() - since > WRITTEN_EVERY:
-                writing.commit()
-                yield held
-                held, since = [], time.monotonic()
+        try:
+            for benchmark, outcome in outcomes:
+                left.remove(benchmark)
+                held.append((benchmark, outcome))
+                if time.monotonic() - since > WRITTEN_EVERY:
+                    writing.commit()
+                    yield held
+                    held, since = [], time.monotonic()
+        except Exception:
+            writing.commit()
+            yield held
+            raise
     yield held
 
 

@@ -211,7 +211,8 @@ class _Incoming:
             rows = self._merged(benchmark, model, rows, others, metadata)
         if not rows.num_rows:
             return
-        wanted = done(benchmark, model, rows, metadata, sorted({self.source, *others}), self.source)
+        metadata |= {SOURCES: json.dumps(sorted({self.source, *others}))}
+        wanted = done(benchmark, model, rows, metadata, self.source)
         if stored is None or (stored.digest, stored.metadata) != (wanted.digest, wanted.metadata):
             self.writing.add_answers(wanted, rows)
             self.changed = True

@@ -14,21 +14,21 @@ GOOD = """
     INSERT INTO models (model, source) VALUES ('elm', 'registry'), ('ash', 'import');
     INSERT INTO benchmarks (benchmark, source) VALUES ('sums', 'registry');
     INSERT INTO questions VALUES
-        ('q1', 'sums', 'c', 't', 0, 'one', 'train'), ('q2', 'sums', 'c', 't', 1, 'two', 'test');
-    INSERT INTO responses VALUES ('q1', 'elm', 'sums', true, 1, NULL, NULL, NULL),
-        ('q2', 'elm', 'sums', false, 0, NULL, NULL, NULL);
+        ('q1', 'sums', 'c', 't', 0, 'one', 'train', NULL), ('q2', 'sums', 'c', 't', 1, 'two', 'test', NULL);
+    INSERT INTO responses (question_id, model, benchmark, correct)
+        VALUES ('q1', 'elm', 'sums', true), ('q2', 'elm', 'sums', false);
     INSERT INTO question_embeddings VALUES ('q1', 'e', [0.6, 0.8]), ('q2', 'e', [1, 0]);
     INSERT INTO embedders (embedder, method, serving) VALUES ('v1', 'mf', true);
     INSERT INTO model_embeddings VALUES ('v1', 'elm', [1, 2]);
 """
 BAD = {
-    "every_response_has_its_question": "INSERT INTO responses VALUES ('q3', 'elm', 'sums', true, 1, NULL, NULL, NULL)",
+    "every_response_has_its_question": "INSERT INTO responses (question_id, model, benchmark, correct) VALUES ('q3', 'elm', 'sums', true)",
     "labels_are_right_or_wrong": """
         ALTER TABLE responses ALTER correct DROP NOT NULL;
         UPDATE responses SET correct = NULL WHERE question_id = 'q1'
     """,
-    "one_answer_a_model_and_question": "INSERT INTO responses VALUES ('q1', 'elm', 'sums', false, 0, NULL, NULL, NULL)",
-    "splits_are_disjoint": "INSERT INTO questions VALUES ('q3', 'sums', 'c', 't', 2, 'one', 'test')",
+    "one_answer_a_model_and_question": "INSERT INTO responses (question_id, model, benchmark, correct) VALUES ('q1', 'elm', 'sums', false)",
+    "splits_are_disjoint": "INSERT INTO questions VALUES ('q3', 'sums', 'c', 't', 2, 'one', 'test', NULL)",
     "everything_is_evaluated": "INSERT INTO models (model, source) VALUES ('oak', 'registry')",
     "every_question_is_embedded": "DELETE FROM question_embeddings WHERE question_id = 'q2'",
     "embeddings_are_finite": "INSERT INTO question_embeddings VALUES ('q1', 'f', ['nan', '1'])",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ __all__ = [
     "answers_digest",
     "complete",
     "evaluation_table",
+    "has_usage",
     "identified",
     "is_imported",
     "lasting",
@@ -137,13 +138,23 @@ def merged_answers(stored: pa.Table, new: pa.Table) -> pa.Table:
 
 
 def answers_digest(rows: pa.Table) -> tuple[str, str]:
-    """Digests of ANSWERS, in whatever order: of the grades, and of what else is known of them ('' for nothing)."""
+    """Digests of ANSWERS, in whatever order: of the grades with what they took, and of what else is known of them. Of
+    nothing it is ''."""
     rows = rows.sort_by("question_id")
     grades = hashlib.sha256("".join(rows["question_id"].to_pylist()).encode())
     grades.update(rows["correct"].to_numpy().tobytes() + rows["score"].to_numpy().tobytes())
-    said = [rows[name].to_pylist() for name in KNOWN_OF_ANSWERS.names if rows[name].null_count < rows.num_rows]
-    known = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16] if said else ""
-    return grades.hexdigest()[:16], known
+    took, said = _known(rows, USAGE.names), _known(rows, ["answer", "latency_s"])
+    grades.update(took)
+    return grades.hexdigest()[:16], hashlib.sha256(said).hexdigest()[:16] if said else ""
+
+
+def _known(rows: pa.Table, names: Sequence[str]) -> bytes:
+    columns = {name: rows[name].to_pylist() for name in names if rows[name].null_count < rows.num_rows}
+    return json.dumps(columns).encode() if columns else b""
+
+
+def has_usage(rows: pa.Table) -> bool:
+    return any(rows[name].null_count < rows.num_rows for name in USAGE.names)
 
 
 def evaluation_table(answers: Iterable[Event]) -> pa.Table:

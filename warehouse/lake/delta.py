@@ -56,12 +56,12 @@ class DeltaTables:
         from deltalake import WriterProperties, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
+        rows = rows.combine_chunks()  # chunks would be written in whatever order
+        how |= {"writer_properties": WriterProperties(compression="ZSTD")}
         for attempt in range(_TRIES):
             table = self.table(name)
             try:
-                write_deltalake(
-                    table or self.at(name), rows, writer_properties=WriterProperties(compression="ZSTD"), **how
-                )
+                write_deltalake(table or self.at(name), rows, **how)
             except DeltaError as error:
                 lost_the_race = isinstance(error, CommitFailedError) or table is None
                 if not lost_the_race or attempt == _TRIES - 1:

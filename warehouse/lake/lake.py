@@ -36,6 +36,7 @@ from warehouse.lake.answers import (
     accuracy_of,
     answers_digest,
     evaluation_table,
+    has_usage,
     identified,
     is_imported,
     lasting,
@@ -49,6 +50,7 @@ from warehouse.lake.upkeep import KEPT, Damage, compact, find_damage, mend
 
 __all__ = ["SUPERSEDED", "Lake", "Writing"]
 
+_OURS = {SOURCES: json.dumps([EVALUATION])}
 _MANY_FILES = 100  # of events: each makes the next commit, and the next look, slower
 _OWN = frozenset({"responses", "questions", "evaluations"})
 _REPLACED = "It was evaluated anew, because what determines its answers had changed."
@@ -219,7 +221,7 @@ class Lake:
         with self.together() as writing:
             self.take_questions(writing, benchmark, asked)
             stored = self.now().answers.get((benchmark, model))
-            wanted = done(benchmark, model, rows, dict(metadata), [EVALUATION])
+            wanted = done(benchmark, model, rows, _OURS | dict(metadata))
             replaced = stored is not None and stored.fingerprint != wanted.fingerprint
             if stored is not None and replaced:
                 writing.add(stored.again("superseded", _REPLACED))
@@ -275,7 +277,7 @@ class Lake:
 
     def usage(self) -> pa.Table:
         """The tokens and US$ that answers took (question_id, model, USAGE), where that is known."""
-        told = [event for event in list(self.now().answers.values()) if event.metadata.get("known")]
+        told = [event for event in list(self.now().answers.values()) if event.metadata.get("usage")]
         schema = pa.schema([*(RESPONSES.field(name) for name in ("question_id", "model", "benchmark")), *USAGE])
         rows = self._responses(told, schema).drop_columns("benchmark")
         return rows.set_column(1, "model", rows["model"].cast(pa.string()))
@@ -567,7 +569,7 @@ class Lake:
             stored = self.now().onboarding.get((benchmark, model))
             if stored is not None and stored.fingerprint == metadata.get(FINGERPRINT):
                 rows = merged_answers(self.rows_of(stored), rows)
-            wanted = done(benchmark, model, rows, dict(metadata), [EVALUATION], ONBOARDING)
+            wanted = done(benchmark, model, rows, _OURS | dict(metadata), ONBOARDING)
             self._put(writing, wanted, rows, stored)
         return Written(rows.num_rows, accuracy_of(rows), stored is None or stored.digest != wanted.digest)
 
@@ -682,19 +684,17 @@ def _places(column: pa.StringArray, ids: Sequence[str | None]) -> npt.NDArray[np
     return places[encoded.indices.to_numpy()] if len(column) else np.empty(0, np.int64)
 
 
-def done(
-    benchmark: str, model: str, rows: pa.Table, metadata: dict[str, str], sources: Sequence[str], source: str = ""
-) -> Event:
-    """The event that says: the pair has these answers (ANSWERS). `sources`: whose they are; `source`: who says so."""
+def done(benchmark: str, model: str, rows: pa.Table, metadata: dict[str, str], source: str = EVALUATION) -> Event:
+    """The event that says: `source` brought these answers (ANSWERS) of the pair; `metadata` tell SOURCES of all."""
     digest, known = answers_digest(rows)
     now = datetime.now(UTC)
     return Event(
-        *("done", benchmark, model, new_id(now), source or sources[0]),
+        *("done", benchmark, model, new_id(now), source),
         fingerprint=metadata.get(FINGERPRINT),
         digest=digest,
         n=rows.num_rows,
         accuracy=accuracy_of(rows),
-        metadata=metadata | {SOURCES: json.dumps(sorted(sources)), "known": known},
+        metadata=metadata | {"known": known, "usage": "yes" if has_usage(rows) else ""},
         recorded_at=now,
     )
 

@@ -33,7 +33,7 @@ from warehouse.lake.questions import QUESTION_PART, content_digest
 __all__ = ["is_of_files", "migrate"]
 
 _OWN = frozenset({"responses", "superseded", "onboarding", "questions", "imports", "imported_models", "damaged"})
-_NOT_METADATA = frozenset({"benchmark", "model", "rows", "accuracy", "superseded_at", "superseded_why", SOURCES})
+_NOT_METADATA = frozenset({"benchmark", "model", "rows", "accuracy", "superseded_at", "superseded_why"})
 
 
 def is_of_files(folder: Path) -> bool:
@@ -110,7 +110,7 @@ def _copy_benchmark(folder: Path, name: str, writing: Writing) -> None:
 def _answers(path: Path, source: str = "") -> tuple[Event, pa.Table, dict[str, str]]:
     rows, known = _read(path)
     rows, rest = complete(rows), {key: value for key, value in known.items() if key not in _NOT_METADATA}
-    event = done(known["benchmark"], known["model"], rows, rest, json.loads(known[SOURCES]), source)
+    event = done(known["benchmark"], known["model"], rows, rest, source or json.loads(known[SOURCES])[0])
     return event, rows, known
 
 
