@@ -22,12 +22,16 @@ GOOD = """
     INSERT INTO model_embeddings VALUES ('v1', 'elm', [1, 2]);
 """
 BAD = {
-    "every_response_has_its_question": "INSERT INTO responses (question_id, model, benchmark, correct) VALUES ('q3', 'elm', 'sums', true)",
+    "every_response_has_its_question": """
+        INSERT INTO responses (question_id, model, benchmark, correct) VALUES ('q3', 'elm', 'sums', true)
+    """,
     "labels_are_right_or_wrong": """
         ALTER TABLE responses ALTER correct DROP NOT NULL;
         UPDATE responses SET correct = NULL WHERE question_id = 'q1'
     """,
-    "one_answer_a_model_and_question": "INSERT INTO responses (question_id, model, benchmark, correct) VALUES ('q1', 'elm', 'sums', false)",
+    "one_answer_a_model_and_question": """
+        INSERT INTO responses (question_id, model, benchmark, correct) VALUES ('q1', 'elm', 'sums', false)
+    """,
     "splits_are_disjoint": "INSERT INTO questions VALUES ('q3', 'sums', 'c', 't', 2, 'one', 'test', NULL)",
     "everything_is_evaluated": "INSERT INTO models (model, source) VALUES ('oak', 'registry')",
     "every_question_is_embedded": "DELETE FROM question_embeddings WHERE question_id = 'q2'",
