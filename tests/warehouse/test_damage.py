@@ -47,14 +47,14 @@ def full(lake: Lake, evaluated: Callable[..., None]) -> Lake:
 
 
 def the_file(lake: Lake, pattern: str) -> Path:
-    (path,) = lake.root.glob(pattern)
+    (path,) = lake.address.glob(pattern)
     return path
 
 
-def test_a_whole_lake_has_no_damage(full: Lake, files_of: Callable[[Lake], dict[str, bytes]]):
-    before = files_of(full)
+def test_a_whole_lake_has_no_damage(full: Lake, versions_of: Callable[[Lake], dict[str, int]]):
+    before = versions_of(full)
     assert full.check() == full.mend() == []
-    assert {name: content for name, content in files_of(full).items() if name != ".whole.json"} == before
+    assert {name: content for name, content in versions_of(full).items() if name != ".whole.json"} == before
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty, exchange])
@@ -147,10 +147,10 @@ MEND = "from pathlib import Path\nfrom warehouse.lake import Lake\nLake(Path(sys
 
 
 @pytest.mark.parametrize("moment", [1, 2, 3, 4, 5, 6, 7, 8])
-def test_a_mend_that_is_cut_off_is_completed_by_the_next(full: Lake, killed_before_rename, answers_of, moment: int):
+def test_a_mend_that_is_cut_off_is_completed_by_the_next(full: Lake, killed_before, answers_of, moment: int):
     truncate(full.questions_path("b"))
     empty(full.responses_path("c", "m"))
-    assert killed_before_rename(moment, MEND, full.root)
+    assert killed_before(moment, MEND, full.root)
     full.mend()
     assert full.pairs() == []
     assert {(row["model"], row["fingerprint"]) for row in full.superseded().to_pylist()} == {

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warehouse.errors import CorruptFileError
-from warehouse.failures import Failure
+from warehouse.lake.failures import Failure
 from warehouse.lake import Lake
 from warehouse.publish import publish
 from warehouse.read import query

@@ -43,14 +43,14 @@ Python = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_an_evaluation_that_finds_the_disk_full_leaves_the_lake_as_it_was(
-    lake: Lake, evaluated: Callable[..., None], files_of: Callable[[Lake], dict[str, bytes]], python: Python
+    lake: Lake, evaluated: Callable[..., None], versions_of: Callable[[Lake], dict[str, int]], python: Python
 ):
     evaluated(lake, "b", "m", "10")
-    before = files_of(lake)
-    result = python(LIMITED + EVALUATE, lake.root.parent, 4096)
+    before = versions_of(lake)
+    result = python(LIMITED + EVALUATE, lake.address.parent, 4096)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == [str(errno.EFBIG), str(lake.questions_path("big"))]
-    assert files_of(lake) == before
+    assert versions_of(lake) == before
 
 
 def test_a_publish_that_finds_the_disk_full_leaves_what_was_published(
@@ -60,7 +60,7 @@ def test_a_publish_that_finds_the_disk_full_leaves_what_was_published(
     publish(lake, database)
     evaluated(lake, "b", "n", "10")
     before = database.read_bytes()
-    result = python(LIMITED + PUBLISH, lake.root.parent, 100_000)
+    result = python(LIMITED + PUBLISH, lake.address.parent, 100_000)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"{database} could not be written (")
     assert "see that the disk has space" in result.stdout
@@ -73,11 +73,11 @@ def test_a_publish_that_finds_the_disk_full_leaves_what_was_published(
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_every_step_of_a_change_can_fail(
-    lake: Lake, evaluated, files_of, monkeypatch: pytest.MonkeyPatch, step: str, number: int
+    lake: Lake, evaluated, versions_of, monkeypatch: pytest.MonkeyPatch, step: str, number: int
 ):
     evaluated(lake, "b", "m", "10", fingerprint="old")
     lake.record_failure("b", "m", "failed", "why")
-    before = files_of(lake)
+    before = versions_of(lake)
 
     def fail(*arguments: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -92,8 +92,8 @@ def test_every_step_of_a_change_can_fail(
             with pytest.raises(OSError, match=os.strerror(number)) as caught:
                 change()
             assert caught.value.errno == number
-            assert str(caught.value.filename).startswith(str(lake.root))
-            assert files_of(lake) == before
+            assert str(caught.value.filename).startswith(str(lake.address))
+            assert versions_of(lake) == before
     evaluated(lake, "b", "m", "11", fingerprint="new")
     assert lake.superseded()["fingerprint"].to_pylist() == ["old"]
 

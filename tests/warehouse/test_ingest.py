@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from warehouse.ingest import ImportRefused, import_results
 from warehouse.lake import Lake
 from warehouse.publish import publish
-from warehouse.questions import question_ids, split_of
+from warehouse.lake.questions import question_ids, split_of
 from warehouse.read import query
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -150,16 +150,16 @@ def bad(**changes: object) -> list[tuple]:
         ([], "it has no rows"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_and_nothing_lands(lake: Lake, published, files_of, rows: list, message: str):
+def test_what_is_wrong_is_told_and_nothing_lands(lake: Lake, published, versions_of, rows: list, message: str):
     bring(lake, published([(1, "m", 1, "law", "x")], "before.csv"))
-    before = files_of(lake)
+    before = versions_of(lake)
     path = published(rows)
     for source in (path, as_parquet(path)) if rows else (path,):
         with pytest.raises(ImportRefused) as refused:
             bring(lake, source)
         assert message in str(refused.value)
         assert str(refused.value).startswith(f"{source} was not imported: ")
-        assert files_of(lake) == before
+        assert versions_of(lake) == before
 
 
 def test_several_problems_are_told_together(lake: Lake, published):
@@ -238,7 +238,7 @@ def test_the_same_again_changes_no_file(lake: Lake, published, tmp_path: Path):
     labels.write_text("model\nn\n")
     path = published(ROWS)
     assert bring(lake, path, models=labels).changed
-    files = list(lake.root.rglob("*.parquet"))
+    files = list(lake.address.rglob("*.parquet"))
     for file in files:
         os.utime(file, (1, 1))
     assert not bring(lake, path, models=labels).changed
@@ -277,20 +277,20 @@ def test_another_source_adds_questions(lake: Lake, published, answers_of):
     assert not bring(lake, published(ROWS[:2])).changed
 
 
-def test_another_source_may_not_contradict(lake: Lake, published, files_of):
+def test_another_source_may_not_contradict(lake: Lake, published, versions_of):
     bring(lake, published(ROWS))
-    before = files_of(lake)
+    before = versions_of(lake)
     with pytest.raises(ImportRefused, match=r"1 answers of org/m to piqa differ .* \(for example document 77\)"):
         bring(lake, published([(77, "org__m", 0, "piqa", "ten?")], "other.csv"))
-    assert files_of(lake) == before
+    assert versions_of(lake) == before
 
 
-def test_another_source_may_not_move_a_question_to_another_split(lake: Lake, published, files_of):
+def test_another_source_may_not_move_a_question_to_another_split(lake: Lake, published, versions_of):
     bring(lake, published(ROWS[3:], "a.csv", split=["test"]))
-    before = files_of(lake)
+    before = versions_of(lake)
     with pytest.raises(ImportRefused, match="in mmlu, 1 questions have another split from the import of"):
         bring(lake, published(ROWS[3:], "b.csv", split=["train"]))
-    assert files_of(lake) == before
+    assert versions_of(lake) == before
 
 
 def test_an_import_ends_the_record_of_a_failure(lake: Lake, published):
@@ -325,7 +325,7 @@ def test_what_goes_in_comes_out_whatever_the_order_of_rows(published, tmp_path: 
             expected |= {(question_id, m): correct for (q, m), correct in grades.items() if q == p}
     order.shuffle(rows)
     lake = Lake(tmp_path / "shuffled" / "lake")
-    shutil.rmtree(lake.root, ignore_errors=True)
+    shutil.rmtree(lake.address, ignore_errors=True)
     bring(lake, published(rows))
     found = {(row["question_id"], row["model"]): row["correct"] for row in lake.responses().to_pylist()}
     assert found == expected
@@ -339,21 +339,21 @@ import_results(Lake(Path(sys.argv[2])), sys.argv[3], benchmark_of=lambda categor
 """
 
 
-def test_a_killed_import_leaves_all_or_nothing(lake, tmp_path, published, answers_of, files_of, killed_before_rename):
+def test_a_killed_import_leaves_all_or_nothing(lake, tmp_path, published, answers_of, versions_of, killed_before):
     """Renames of this import: 5 staged files (2 of questions, 3 of answers), its record, READY, then 6 landings."""
     path = published(ROWS)
     undisturbed = Lake(tmp_path / "undisturbed")
     import_results(undisturbed, str(path), benchmark_of=lambda category: category)
     whole = answers_of(undisturbed)
     for moment in (3, 7, 8, 12):
-        shutil.rmtree(lake.root, ignore_errors=True)
-        assert killed_before_rename(moment, IMPORT, lake.root, path), f"not killed at {moment}"
+        shutil.rmtree(lake.address, ignore_errors=True)
+        assert killed_before(moment, IMPORT, lake.address, path), f"not killed at {moment}"
         lake.recover()
         assert answers_of(lake) == (whole if moment > 7 else set())
-        assert list((lake.root / ".staging").iterdir()) == []
+        assert list((lake.address / ".staging").iterdir()) == []
         assert import_results(lake, str(path), benchmark_of=lambda c: c).changed == (moment <= 7)
-        tables = {name: content for name, content in files_of(lake).items() if not name.startswith("imports")}
-        assert tables == {n: c for n, c in files_of(undisturbed).items() if not n.startswith("imports")}
+        tables = {name: content for name, content in versions_of(lake).items() if not name.startswith("imports")}
+        assert tables == {n: c for n, c in versions_of(undisturbed).items() if not n.startswith("imports")}
         assert len(lake.imports()) == 1
 
 
@@ -445,7 +445,7 @@ def test_what_answers_took_is_kept_where_it_is_known(lake: Lake, database: Path,
 
 def test_files_that_know_nothing_of_it_are_as_they_always_were(lake: Lake, database: Path, published):
     bring(lake, published(ROWS, cost=["", "", "nan", ""]))
-    (columns,) = {tuple(pq.read_schema(path).names) for path in lake.root.glob("responses/*/*/part.parquet")}
+    (columns,) = {tuple(pq.read_schema(path).names) for path in lake.address.glob("responses/*/*/part.parquet")}
     assert columns == ("question_id", "correct", "score", "doc_id", "task")
     publish(lake, database)
     assert query(database, "SELECT DISTINCT tokens_in, tokens_out, cost FROM responses").to_pylist() == [

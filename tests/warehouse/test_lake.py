@@ -8,7 +8,7 @@ import pytest
 
 from warehouse.errors import CorruptFileError
 from warehouse.lake import Lake
-from warehouse.questions import question_ids, split_of
+from warehouse.lake.questions import question_ids, split_of
 
 QUESTIONS = pa.table({"task": ["t", "t"], "doc_id": [0, 1], "text": ["a", "b"], "category": ["t", "t"]})
 
@@ -54,7 +54,7 @@ def test_any_name_comes_back_as_it_was(lake: Lake, evaluated: Callable[..., None
     assert lake.pairs() == [(name, name)]
     assert lake.responses()["model"].to_pylist() == [name, name]
     assert lake.questions()["benchmark"].to_pylist() == [name, name]
-    assert all(part not in (".", "..") for part in lake.responses_path(name, name).relative_to(lake.root).parts)
+    assert all(part not in (".", "..") for part in lake.responses_path(name, name).relative_to(lake.address).parts)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_any_name_comes_back_as_it_was(lake: Lake, evaluated: Callable[..., None
     ],
 )
 def test_answers_that_make_no_sense_are_refused(
-    lake: Lake, files_of: Callable[[Lake], dict[str, bytes]], given: pa.Table, message: str
+    lake: Lake, versions_of: Callable[[Lake], dict[str, int]], given: pa.Table, message: str
 ):
     with pytest.raises(ValueError, match=message):
         lake.write_evaluation("b", "m", given, QUESTIONS, {})
-    assert files_of(lake) == {}
+    assert versions_of(lake) == {}
 
 
 def test_the_same_answers_are_not_written_again(lake: Lake, evaluated: Callable[..., None]):
@@ -94,12 +94,12 @@ def test_metadata_tells_what_determined_the_answers(lake: Lake, evaluated: Calla
     assert float(metadata["accuracy"]) == pytest.approx(2 / 3)
 
 
-def test_order_of_evaluations_does_not_matter(tmp_path, files_of, evaluated: Callable[..., None]):
+def test_order_of_evaluations_does_not_matter(tmp_path, versions_of, evaluated: Callable[..., None]):
     one, two = Lake(tmp_path / "one"), Lake(tmp_path / "two")
     for lake, models in ((one, ("m", "n")), (two, ("n", "m"))):
         for model in models:
             evaluated(lake, "b", model, "101")
-    assert files_of(one) == files_of(two)
+    assert versions_of(one) == versions_of(two)
     assert one.state() == two.state()
 
 
@@ -146,7 +146,7 @@ def test_state_changes_with_what_was_collected_only(lake: Lake, evaluated: Calla
     assert len(set(states)) == 4
     lake.write_table("forecasts", pa.table({"x": [1]}))
     lake.record_failure("b", "n", "failed", "why")
-    assert lake.state() == Lake(lake.root).state() == states[-1]
+    assert lake.state() == Lake(lake.address).state() == states[-1]
 
 
 def test_the_same_answers_under_another_entry_are_the_same_state(lake: Lake, evaluated: Callable[..., None]):
@@ -199,11 +199,11 @@ Lake(Path(sys.argv[2])).write_evaluation("b", "m", graded, questions, {"fingerpr
 
 @pytest.mark.parametrize("moment", [1, 2])
 def test_a_killed_evaluation_leaves_no_half_file(
-    lake, tmp_path, files_of, evaluated, killed_before_rename, moment: int
+    lake, tmp_path, versions_of, evaluated, killed_before, moment: int
 ):
-    assert killed_before_rename(moment, EVALUATE, lake.root)
+    assert killed_before(moment, EVALUATE, lake.address)
     assert lake.pairs() == []
     evaluated(lake, "b", "m", "10")
     undisturbed = Lake(tmp_path / "undisturbed")
     evaluated(undisturbed, "b", "m", "10")
-    assert files_of(lake) == files_of(undisturbed)
+    assert versions_of(lake) == versions_of(undisturbed)

@@ -486,13 +486,13 @@ publish(Lake(Path(sys.argv[2])), Path(sys.argv[3]))
 
 
 def test_a_killed_publish_leaves_the_live_file(
-    lake: Lake, database: Path, evaluated: Callable[..., None], killed_before_rename: Callable[..., bool]
+    lake: Lake, database: Path, evaluated: Callable[..., None], killed_before: Callable[..., bool]
 ):
     evaluated(lake, "b", "m", "10")
     publish(lake, database)
     before = database.read_bytes()
     evaluated(lake, "b", "n", "10")
-    assert killed_before_rename(1, PUBLISH, lake.root, database)
+    assert killed_before(1, PUBLISH, lake.address, database)
     assert database.read_bytes() == before
     assert publish(lake, database)["models"] == 2
     assert sorted(path.name for path in database.parent.iterdir()) == [".publish.lock", "lake", "warehouse.duckdb"]
@@ -500,7 +500,7 @@ def test_a_killed_publish_leaves_the_live_file(
 
 def test_publishers_wait_for_each_other(lake: Lake, database: Path, evaluated: Callable[..., None]):
     evaluated(lake, "b", "m", "10")
-    command = [sys.executable, "-c", "import sys\n" + PUBLISH, "0", lake.root, database]
+    command = [sys.executable, "-c", "import sys\n" + PUBLISH, "0", lake.address, database]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     publishers = [subprocess.Popen(command, env=environment) for _ in range(2)]
     assert [publisher.wait() for publisher in publishers] == [0, 0]
