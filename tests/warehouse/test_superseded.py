@@ -124,7 +124,9 @@ def sets_of_answers(lake: Lake) -> list[tuple[str, float]]:
 @pytest.mark.parametrize(
     ("step", "moment"), [("supersede", 1), ("restore", 1), ("retire", 1), ("write", 1), ("write", 2)]
 )
-def test_a_kill_at_any_moment_loses_and_doubles_no_answers(lake: Lake, evaluated, killed_before, step: str, moment: int):
+def test_a_kill_at_any_moment_loses_and_doubles_no_answers(
+    lake: Lake, evaluated, killed_before, step: str, moment: int
+):
     evaluated(lake, "b", "m", "10", fingerprint="f1")
     evaluated(lake, "b", "m", "00", fingerprint="f2")
     assert killed_before(moment, PROGRAM + STEPS[step], lake.address)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -104,9 +105,19 @@ class InForce:
         self.imports: dict[str, Event] = {}
         self.last = 0
         for event in sorted(events, key=lambda event: (event.position, event.event_id)):
-            self.apply(event)
+            self._apply(event)
 
-    def apply(self, event: Event) -> None:
+    def after(self, events: Iterable[Event]) -> InForce:
+        """What holds after these as well; who looks at this one goes on seeing what it holds."""
+        later = copy(self)
+        for name, held in vars(self).items():
+            if isinstance(held, dict):
+                setattr(later, name, held.copy())
+        for event in events:
+            later._apply(event)
+        return later
+
+    def _apply(self, event: Event) -> None:
         self.last = max(self.last, event.position)
         match event.event:
             case "failed":
@@ -114,7 +125,8 @@ class InForce:
             case "cleared":
                 self.failures.pop(event.pair, None)
             case "questions":
-                self.questions.setdefault(event.benchmark, []).append(event.evaluation_id or "")
+                batches = self.questions.get(event.benchmark, [])
+                self.questions[event.benchmark] = [*batches, event.evaluation_id or ""]
             case "withdrawn":
                 self.questions.pop(event.benchmark, None)
             case "imported":
@@ -123,7 +135,8 @@ class InForce:
                 self._apply_to_answers(event)
 
     def _apply_to_answers(self, event: Event) -> None:
-        pair, aside = event.pair, self.superseded.setdefault(event.pair, {})
+        pair, aside = event.pair, dict(self.superseded.get(event.pair, {}))
+        self.superseded[pair] = aside
         held = self.onboarding if event.source == ONBOARDING else self.answers
         for known in (held.get(pair), aside.get(event.key)):
             if known is not None and known.evaluation_id == event.evaluation_id:

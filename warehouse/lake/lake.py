@@ -142,16 +142,16 @@ class Lake:
 
     def now(self) -> InForce:
         """What holds now, whoever wrote it."""
+        if (still := getattr(self._here, "still", None)) is not None:
+            return still
         with self._lock:
-            if not getattr(self._here, "still", False):
-                self._look()
+            self._look()
             return self._in_force
 
     @contextmanager
     def still(self) -> Iterator[None]:
         """Within the block this thread sees the lake as it is at its beginning."""
-        self.now()
-        before, self._here.still = getattr(self._here, "still", False), True
+        before, self._here.still = getattr(self._here, "still", None), self.now()
         try:
             yield
         finally:
@@ -193,9 +193,8 @@ class Lake:
             last = self._in_force.last
             placed = [replace(event, position=last + 1 + i) for i, event in enumerate(events)]
             self.tables.append("evaluations", event_rows(placed))
-            for event in placed:
-                self._events[event.event_id] = event
-                self._in_force.apply(event)
+            self._events |= {event.event_id: event for event in placed}
+            self._in_force = self._in_force.after(placed)
             table = self.tables.table("evaluations")
             if table and table.version() == (-1 if self._seen is None else self._seen) + 1:  # nobody else has written
                 self._read_from, self._seen = set(table.file_uris()), table.version()
