@@ -279,9 +279,10 @@ class _Incoming:
             "questions": self.published.questions,
             "benchmarks": self.published.benchmarks,
         }
+        if labels is not None and metadata["labels_part"] not in self.lake.table_parts("imported_models"):
+            self.lake.write_table("imported_models", labels, metadata["labels_part"])
+            self.changed = True
         if before is None or before.metadata != metadata:
-            if labels is not None:
-                self.lake.write_table("imported_models", labels, metadata["labels_part"])
             self.writing.add(Event("imported", source=self.source, metadata=metadata))
             self.changed = True
 

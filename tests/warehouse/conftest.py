@@ -72,7 +72,7 @@ def _graded(grades: str, questions: int, **known: object) -> tuple[pa.Table, pa.
     return pa.table(answers | more), pa.table(asking)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def evaluated() -> Callable[..., None]:
     """Writes a model's grades (1, 0, or - for not asked) to the questions a, b, c, … of a benchmark."""
 
@@ -85,7 +85,7 @@ def evaluated() -> Callable[..., None]:
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def asked_few() -> Callable[..., None]:
     """Writes a model's onboarding answers to some of the three questions of a benchmark."""
 

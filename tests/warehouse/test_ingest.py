@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from warehouse.ingest import ImportRefused, import_results
 from warehouse.lake import Lake
-from warehouse.publish import publish
 from warehouse.lake.questions import question_ids, split_of
+from warehouse.publish import publish
 from warehouse.read import query
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from warehouse.lake.answers import Written
 from warehouse.lake import Lake
-from warehouse.publish import publish
+from warehouse.lake.answers import Written
 from warehouse.lake.questions import question_ids
+from warehouse.publish import publish
 from warehouse.read import query
 
 TEXTS = list("abcdef")

@@ -101,7 +101,7 @@ class InForce:
         self.onboarding: dict[Pair, Event] = {}
         self.superseded: dict[Pair, dict[str, Event]] = {}
         self.failures: dict[Pair, Failure] = {}
-        self.questions: dict[str, list[str]] = {}
+        self.questions: dict[str, dict[str, int]] = {}  # by evaluation_id how many rows
         self.imports: dict[str, Event] = {}
         self.last = 0
         for event in sorted(events, key=lambda event: (event.position, event.event_id)):
@@ -125,8 +125,8 @@ class InForce:
             case "cleared":
                 self.failures.pop(event.pair, None)
             case "questions":
-                batches = self.questions.get(event.benchmark, [])
-                self.questions[event.benchmark] = [*batches, event.evaluation_id or ""]
+                before = self.questions.get(event.benchmark, {})
+                self.questions[event.benchmark] = before | {event.evaluation_id or "": event.n or 0}
             case "withdrawn":
                 self.questions.pop(event.benchmark, None)
             case "imported":

@@ -132,7 +132,7 @@ class Lake:
         self._in_force = InForce()
         self._read_from: set[str] = set()
         self._seen: int | None = None  # version of the table of events
-        self._questions: dict[str, tuple[tuple[str, ...], pa.Table, str]] = {}
+        self._questions: dict[str, tuple[Mapping[str, int], pa.Table, str]] = {}
         self._described: dict[str, tuple[pa.Table, pa.Table]] = {}
         self._taken: dict[str, tuple[pa.Table, pa.Table]] = {}
         self._lock = threading.RLock()
@@ -161,10 +161,10 @@ class Lake:
         table = self.tables.table("evaluations")
         if table is None or table.version() == self._seen:
             return
-        files = set(table.file_uris())
+        files = set(self.tables.files("evaluations")["path"].to_pylist())
         rewritten = bool(self._read_from - files)  # compacted, or some were lost
         new = files if rewritten else files - self._read_from
-        rows = [self.tables.read_file("evaluations", file.rpartition("/")[2]) for file in sorted(new)]
+        rows = [self.tables.read_file("evaluations", file) for file in sorted(new)]
         found = {event.event_id: event for part in rows for event in events_of(part)}
         if rewritten or not found.keys() <= self._events.keys():
             self._events = found if rewritten else self._events | found
@@ -197,7 +197,8 @@ class Lake:
             self._in_force = self._in_force.after(placed)
             table = self.tables.table("evaluations")
             if table and table.version() == (-1 if self._seen is None else self._seen) + 1:  # nobody else has written
-                self._read_from, self._seen = set(table.file_uris()), table.version()
+                self._read_from = set(self.tables.files("evaluations")["path"].to_pylist())
+                self._seen = table.version()
                 if len(self._read_from) > _MANY_FILES:
                     table.optimize.compact()
 
@@ -362,7 +363,7 @@ class Lake:
 
     def questions_of(self, benchmark: str) -> pa.Table | None:
         """QUESTION_PART of a benchmark; None where it has no questions."""
-        batches = tuple(self.now().questions.get(benchmark, ()))
+        batches = self.now().questions.get(benchmark)
         if not batches:
             return None
         self._read_questions({benchmark: batches})
@@ -370,14 +371,14 @@ class Lake:
 
     def questions(self) -> pa.Table:
         """All questions (QUESTIONS), by benchmark, task and doc_id."""
-        batches = {benchmark: tuple(ids) for benchmark, ids in sorted(self.now().questions.items())}
+        batches = dict(sorted(self.now().questions.items()))
         self._read_questions(batches)
         parts = [_labelled(self._questions[benchmark][1], benchmark, Event("questions")) for benchmark in batches]
         return pa.concat_tables([part.select(QUESTIONS.names) for part in parts] or [QUESTIONS.empty_table()])
 
-    def _read_questions(self, batches: Mapping[str, tuple[str, ...]]) -> None:
+    def _read_questions(self, batches: Mapping[str, Mapping[str, int]]) -> None:
         """Remembers the questions of these benchmarks; the newest row of a question holds."""
-        missing = [benchmark for benchmark, ids in batches.items() if self._questions.get(benchmark, ((),))[0] != ids]
+        missing = [name for name, known in batches.items() if self._questions.get(name, ({},))[0] != known]
         if not missing:
             return
         columns = ["benchmark", "evaluation_id", *QUESTION_PART.names]
@@ -385,22 +386,23 @@ class Lake:
         if found is None:
             raise CorruptFileError(self.tables.at("questions"), "there is no such table")
         for benchmark in missing:
-            ids = batches[benchmark]
+            known = batches[benchmark]
             rows = found.filter(pc.field("benchmark") == benchmark)
-            age = _places(rows["evaluation_id"].combine_chunks(), ids)
+            age = _places(rows["evaluation_id"].combine_chunks(), list(known))
             order = np.argsort(age, kind="stable")[(age < 0).sum() :]
+            if len(order) != (n := sum(known.values())):
+                reason = f"of {n} entries on questions of {benchmark} {len(order)} are there"
+                raise CorruptFileError(self.tables.at("questions"), reason)
             newest = {rows["question_id"][row].as_py(): row for row in order.tolist()}
             rows = rows.take(sorted(newest.values())).select(QUESTION_PART.names)
             rows = rows.sort_by([(name, "ascending") for name in ("task", "doc_id", "question_id")]).combine_chunks()
-            if not rows.num_rows:
-                raise CorruptFileError(self.tables.at("questions"), f"the questions of {benchmark} are not there")
-            self._questions[benchmark] = ids, rows, content_digest(rows)
+            self._questions[benchmark] = known, rows, content_digest(rows)
 
     def count_questions(self) -> int:
         return sum(part.num_rows for _, part, _ in self._known_questions().values())
 
-    def _known_questions(self) -> dict[str, tuple[tuple[str, ...], pa.Table, str]]:
-        batches = {benchmark: tuple(ids) for benchmark, ids in self.now().questions.items()}
+    def _known_questions(self) -> dict[str, tuple[Mapping[str, int], pa.Table, str]]:
+        batches = self.now().questions
         self._read_questions(batches)
         return {benchmark: self._questions[benchmark] for benchmark in batches}
 
@@ -587,11 +589,15 @@ class Lake:
 
     def check(self) -> list[Damage]:
         """Reads everything whole; what cannot be read."""
-        return find_damage(self)
+        return find_damage(Lake(self.address))
 
     def mend(self, *, thoroughly: bool = False) -> list[Damage]:
         """Sets aside what cannot be read, so that it counts as missing and is made again; what that was."""
-        return mend(self, thoroughly=thoroughly)
+        fresh = Lake(self.address)  # this one may remember what is lost
+        found = mend(fresh, thoroughly=thoroughly)
+        if found:
+            vars(self).update(vars(fresh))
+        return found
 
     def compact(self, progress: Callable[[int, int, str], None] | None = None, kept: timedelta = KEPT) -> None:
         """Makes few large files of many small ones, and removes what nobody needs any more."""
