@@ -137,11 +137,15 @@ def merged_answers(stored: pa.Table, new: pa.Table) -> pa.Table:
 
 
 def answers_digest(rows: pa.Table) -> tuple[str, str]:
-    """Digests of ANSWERS, in whatever order: of the grades, and of what else is known of them ('' for nothing)."""
+    """Digests of ANSWERS, in whatever order: of the grades and USAGE, from which all else is computed; and of all that
+    is known beside the grades ('' for nothing)."""
     rows = rows.sort_by("question_id")
     grades = hashlib.sha256("".join(rows["question_id"].to_pylist()).encode())
     grades.update(rows["correct"].to_numpy().tobytes() + rows["score"].to_numpy().tobytes())
-    said = [rows[name].to_pylist() for name in KNOWN_OF_ANSWERS.names if rows[name].null_count < rows.num_rows]
+    told = [name for name in KNOWN_OF_ANSWERS.names if rows[name].null_count < rows.num_rows]
+    said = {name: rows[name].to_pylist() for name in told}
+    if used := {name: values for name, values in said.items() if name in USAGE.names}:
+        grades.update(json.dumps(used).encode())
     known = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16] if said else ""
     return grades.hexdigest()[:16], known
 

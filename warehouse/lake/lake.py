@@ -414,16 +414,17 @@ class Lake:
         with self.still():
             in_force = self.now()
             content = {
-                "answers": self.answers_state(in_force.answers),
+                "answers": sorted((*pair, event.digest) for pair, event in in_force.answers.items()),
                 "questions": sorted((name, digest) for name, (_, _, digest) in self._known_questions().items()),
                 "labels": sorted(event.metadata.get("labels_digest") or "" for event in in_force.imports.values()),
             }
         return _digest(content)
 
     def answers_state(self, pairs: Iterable[Pair]) -> str:
-        """Digest of the answers of `pairs`; of those without, that there are none."""
+        """Digest of the answers of `pairs`, and of all that is known of them; of those without, that there are none."""
         answers = self.now().answers
-        return _digest(sorted((*pair, answers[pair].digest if pair in answers else None) for pair in set(pairs)))
+        found = [(pair, answers.get(pair)) for pair in sorted(set(pairs))]
+        return _digest([(*pair, event and (event.digest, event.metadata["known"])) for pair, event in found])
 
     # --- answers under earlier entries
 
@@ -556,8 +557,8 @@ class Lake:
         with self.together() as writing:
             self.take_questions(writing, benchmark, asked)
             stored = self.now().onboarding.get((benchmark, model))
-            if stored is not None and stored.fingerprint == metadata.get(FINGERPRINT):
-                rows = merged_answers(self.rows_of(stored), rows)
+            adds = stored is not None and stored.fingerprint == metadata.get(FINGERPRINT)
+            rows = merged_answers(self.rows_of(stored) if adds else ANSWERS.empty_table(), rows)
             wanted = done(benchmark, model, rows, dict(metadata), [EVALUATION], ONBOARDING)
             self._put(writing, wanted, rows, stored)
         return Written(rows.num_rows, accuracy_of(rows), stored is None or stored.digest != wanted.digest)
