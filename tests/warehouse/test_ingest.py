@@ -403,6 +403,19 @@ def test_what_two_sources_say_otherwise_is_resolved_as_asked(
     assert Lake(lake.address).state() == state
 
 
+def test_where_sources_agree_on_nothing_nothing_is_left(lake: Lake, database: Path, published, answers_of):
+    ours, theirs = published(OURS[:1]), published(THEIRS[:1], "theirs.csv")
+    bring(lake, ours)
+    assert bring(lake, theirs, on_conflict="drop").resolved == 1
+    for path in (ours, theirs, ours):
+        assert not bring(lake, path).changed
+    assert lake.pairs() == Lake(lake.address).pairs() == lake.check() == []
+    publish(lake, database)
+    assert query(database, "FROM leaderboard").num_rows == 0
+    bring(lake, published(THEIRS, "theirs.csv"))  # has more to say now
+    assert answers_of(lake) == {("law", "y", "m", True), ("law", "new", "m", True)}
+
+
 @pytest.mark.parametrize("on_conflict", ["majority", "drop", "first"])
 def test_without_conflicts_nothing_is_resolved(lake: Lake, published, answers_of, on_conflict):
     assert bring(lake, published(ROWS), on_conflict=on_conflict).resolved == 0

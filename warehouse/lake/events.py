@@ -98,6 +98,7 @@ class InForce:
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.answers: dict[Pair, Event] = {}
+        self.without_answers: dict[Pair, Event] = {}  # of two sources, which agree on no answer
         self.onboarding: dict[Pair, Event] = {}
         self.superseded: dict[Pair, dict[str, Event]] = {}
         self.failures: dict[Pair, Failure] = {}
@@ -143,7 +144,9 @@ class InForce:
                 held.pop(pair, None) if known is held.get(pair) else aside.pop(event.key)
         match event.event:
             case "done" | "restored":
-                held[pair] = event
+                self.without_answers.pop(pair, None)
+                held.pop(pair, None)
+                (held if event.n else self.without_answers)[pair] = event
                 self.failures.pop(pair, None)
             case "superseded":
                 aside[event.key] = event

@@ -557,8 +557,8 @@ class Lake:
         with self.together() as writing:
             self.take_questions(writing, benchmark, asked)
             stored = self.now().onboarding.get((benchmark, model))
-            adds = stored is not None and stored.fingerprint == metadata.get(FINGERPRINT)
-            rows = merged_answers(self.rows_of(stored) if adds else ANSWERS.empty_table(), rows)
+            goes_on = stored if stored is not None and stored.fingerprint == metadata.get(FINGERPRINT) else None
+            rows = merged_answers(self.rows_of(goes_on) if goes_on else ANSWERS.empty_table(), rows)
             wanted = done(benchmark, model, rows, dict(metadata), [EVALUATION], ONBOARDING)
             self._put(writing, wanted, rows, stored)
         return Written(rows.num_rows, accuracy_of(rows), stored is None or stored.digest != wanted.digest)
