@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from warehouse.ingest import import_results
 from warehouse.lake import Lake
@@ -132,32 +132,35 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-KILLED_AT = """
-import os, pathlib, signal, sys
-import deltalake
-steps = 0
-
-def killing(step):
-    def counted(*arguments, **options):
-        global steps
-        steps += 1
-        if steps == int(sys.argv[1]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(*arguments, **options)
-    return counted
-
-deltalake.write_deltalake = killing(deltalake.write_deltalake)
-pathlib.Path.replace = killing(pathlib.Path.replace)
-"""
+class Killed(BaseException):
+    pass
 
 
 @pytest.fixture
-def killed_before(python: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., bool]:
-    """Runs a program that is killed before its n-th commit to a table or rename; True if it came that far."""
+def cut_off_before() -> Callable[..., bool]:
+    """Runs a step that reaches the disk no more from its n-th commit to a table, or rename, on: as if the process were
+    killed there, without the second that another process takes. True if it came that far."""
 
-    def run(n: int, program: str, *arguments: object) -> bool:
-        result = python(KILLED_AT + program, n, *arguments)
-        assert result.returncode in (0, -9), result.stderr
-        return result.returncode == -9
+    def run(n: int, step: Callable[[], object]) -> bool:
+        steps = 0
+
+        def counted(write: Callable[..., object]) -> Callable[..., object]:
+            def count(*arguments: object, **options: object) -> object:
+                nonlocal steps
+                steps += 1
+                if steps >= n:
+                    raise Killed
+                return write(*arguments, **options)
+
+            return count
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("deltalake.write_deltalake", counted(write_deltalake))
+            patch.setattr(Path, "replace", counted(Path.replace))
+            try:
+                step()
+            except Killed:
+                return True
+        return False
 
     return run

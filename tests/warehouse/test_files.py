@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake import write_deltalake
@@ -79,7 +80,7 @@ def test_every_step_of_a_change_can_fail(lake: Lake, evaluated, monkeypatch: pyt
     before = lake.state(), lake.failures(), lake.superseded(), lake.response_metadata("b", "m")
     steps = 0
 
-    def fail(*arguments: object, **options: object) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
         nonlocal steps
         steps += 1
         if steps == moment:

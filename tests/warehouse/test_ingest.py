@@ -328,24 +328,20 @@ def test_what_goes_in_comes_out_whatever_the_order_of_rows(published, tmp_path_f
     assert found == expected
 
 
-IMPORT = """
-from pathlib import Path
-from warehouse.ingest import import_results
-from warehouse.lake import Lake
-import_results(Lake(sys.argv[2]), sys.argv[3], models=Path(sys.argv[4]), benchmark_of=lambda category: category)
-"""
-
-
 @pytest.mark.parametrize("moment", [1, 2, 3, 4, 5, 6])
-def test_a_killed_import_leaves_nothing(lake, tmp_path, published, answers_of, killed_before, moment: int):
+def test_a_killed_import_leaves_nothing(lake, tmp_path, published, answers_of, cut_off_before, moment: int):
     """Commits of this import: questions and answers of each of two benchmarks, labels, events."""
     path, labels = published(ROWS), tmp_path / "models.csv"
     labels.write_text("model,family\nn,llama\n")
-    assert killed_before(moment, IMPORT, lake.address, path, labels)
+
+    def bring(lake: Lake) -> bool:
+        return import_results(lake, str(path), models=labels, benchmark_of=str).changed
+
+    assert cut_off_before(moment, lambda: bring(Lake(lake.address)))
     assert (lake.pairs(), lake.questions().num_rows, lake.labels(), lake.imports()) == ([], 0, None, [])
     undisturbed = Lake(tmp_path / "undisturbed")
-    for one in (lake, undisturbed):
-        assert import_results(one, str(path), models=labels, benchmark_of=str).changed
+    assert bring(lake)
+    assert bring(undisturbed)
     assert (answers_of(lake), lake.state()) == (answers_of(undisturbed), undisturbed.state())
     assert lake.labels() == undisturbed.labels()
     assert len(lake.imports()) == 1

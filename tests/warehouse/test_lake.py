@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -274,16 +275,28 @@ import pyarrow as pa
 from warehouse.lake import Lake
 questions = pa.table({"task": ["t", "t"], "doc_id": [0, 1], "text": ["a", "b"], "category": ["t", "t"]})
 graded = pa.table({"task": ["t", "t"], "doc_id": [0, 1], "correct": [True, False], "score": [1.0, 0.0]})
-lake = Lake(sys.argv[2])
+lake = Lake(sys.argv[1])
 before = lake.pairs()
 lake.write_evaluation("b", "m", graded, questions, {"fingerprint": "f"})
 print(before, lake.pairs())
 """
 
 
+KILLED = """
+import os, signal
+import deltalake
+write = deltalake.write_deltalake
+def dying(table, *arguments, **options):
+    if "evaluations" in str(table):
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(table, *arguments, **options)
+deltalake.write_deltalake = dying
+"""
+
+
 def test_processes_see_what_others_write(lake: Lake, evaluated: Callable[..., None], python):
     evaluated(lake, "b", "first", "10")
-    done = python(EVALUATE, 0, lake.address)
+    done = python(EVALUATE, lake.address)
     assert done.stdout == "[('b', 'first')] [('b', 'first'), ('b', 'm')]\n", done.stderr
     assert lake.pairs() == [("b", "first"), ("b", "m")]
     lake.supersede("b", "m", "why")
@@ -291,8 +304,8 @@ def test_processes_see_what_others_write(lake: Lake, evaluated: Callable[..., No
 
 
 @pytest.mark.parametrize("moment", [1, 2, 3])
-def test_a_killed_evaluation_leaves_nothing_to_be_seen(lake, tmp_path, evaluated, killed_before, moment: int):
-    assert killed_before(moment, EVALUATE, lake.address)
+def test_a_killed_evaluation_leaves_nothing_to_be_seen(lake, tmp_path, evaluated, cut_off_before, moment: int):
+    assert cut_off_before(moment, lambda: evaluated(Lake(lake.address), "b", "m", "10"))
     assert lake.pairs() == []
     assert lake.questions().num_rows == 0
     evaluated(lake, "b", "m", "10")
@@ -303,8 +316,16 @@ def test_a_killed_evaluation_leaves_nothing_to_be_seen(lake, tmp_path, evaluated
     )
 
 
+def test_a_process_that_is_killed_as_it_commits_holds_up_nobody(lake: Lake, evaluated: Callable[..., None], python):
+    done = python(KILLED + EVALUATE, lake.address)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert lake.pairs() == []
+    evaluated(lake, "b", "n", "10")
+    assert lake.pairs() == [("b", "n")]
+
+
 @pytest.fixture
-def used(lake: Lake, evaluated: Callable[..., None], asked_few: Callable[..., None], killed_before) -> Lake:
+def used(lake: Lake, evaluated: Callable[..., None], asked_few: Callable[..., None], cut_off_before) -> Lake:
     """A lake with answers of every kind, and with some that no event speaks of."""
     for fingerprint, grades in (("f1", "10"), ("f2", "01"), ("f1", "11")):
         evaluated(lake, "b", "m", grades, fingerprint=fingerprint)
@@ -313,7 +334,7 @@ def used(lake: Lake, evaluated: Callable[..., None], asked_few: Callable[..., No
     lake.record_failure("b", "n", "failed", "why")
     lake.write_table("forecasts", pa.table({"x": [1]}), "it's one")
     lake.write_table("forecasts", pa.table({"x": [2]}), "it's one")
-    assert killed_before(2, EVALUATE.replace('"m"', '"killed"'), lake.address)
+    assert cut_off_before(2, lambda: evaluated(lake, "b", "killed", "10"))
     return lake
 
 

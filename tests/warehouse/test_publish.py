@@ -1,5 +1,6 @@
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -468,21 +469,26 @@ def test_a_reader_in_another_process_sees_whole_states_only(
 
 
 PUBLISH = """
+import sys
 from pathlib import Path
 from warehouse.lake import Lake
 from warehouse.publish import publish
-publish(Lake(sys.argv[2]), Path(sys.argv[3]))
+publish(Lake(sys.argv[1]), Path(sys.argv[2]))
+"""
+KILLED = """
+import os, pathlib, signal
+pathlib.Path.replace = lambda path, target: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_a_killed_publish_leaves_the_live_file(
-    lake: Lake, database: Path, evaluated: Callable[..., None], killed_before: Callable[..., bool]
+    lake: Lake, database: Path, evaluated: Callable[..., None], python: Callable[..., subprocess.CompletedProcess[str]]
 ):
     evaluated(lake, "b", "m", "10")
     publish(lake, database)
     before = database.read_bytes()
     evaluated(lake, "b", "n", "10")
-    assert killed_before(1, PUBLISH, lake.address, database)
+    assert python(KILLED + PUBLISH, lake.address, database).returncode == -signal.SIGKILL
     assert database.read_bytes() == before
     assert publish(lake, database)["models"] == 2
     assert sorted(path.name for path in database.parent.iterdir()) == [".publish.lock", "lake", "warehouse.duckdb"]
@@ -490,7 +496,7 @@ def test_a_killed_publish_leaves_the_live_file(
 
 def test_publishers_wait_for_each_other(lake: Lake, database: Path, evaluated: Callable[..., None]):
     evaluated(lake, "b", "m", "10")
-    command = [sys.executable, "-c", "import sys\n" + PUBLISH, "0", lake.address, database]
+    command = [sys.executable, "-c", PUBLISH, lake.address, database]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     publishers = [subprocess.Popen(command, env=environment) for _ in range(2)]
     assert [publisher.wait() for publisher in publishers] == [0, 0]

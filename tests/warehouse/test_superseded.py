@@ -101,16 +101,11 @@ def test_what_is_no_longer_registered_retires_except_imports(lake: Lake, evaluat
     assert lake.retire(lambda benchmark, model: model == "stays", "again") == []
 
 
-STEPS = {
-    "supersede": "lake.supersede('b', 'm', 'why')",
-    "restore": "lake.restore('b', 'm', 'f1')",
-    "retire": "lake.retire(lambda benchmark, model: False, 'why')",
-    "write": """lake.write_evaluation("b", "m",
-        pa.table({"task": ["t", "t"], "doc_id": [0, 1], "correct": [True, True], "score": [1.0, 1.0]}),
-        pa.table({"task": ["t", "t"], "doc_id": [0, 1], "text": ["a", "b"], "category": ["t", "t"]}),
-        {"fingerprint": "f3"})""",
+STEPS: dict[str, Callable[[Lake], object]] = {
+    "supersede": lambda lake: lake.supersede("b", "m", WHY),
+    "restore": lambda lake: lake.restore("b", "m", "f1"),
+    "retire": lambda lake: lake.retire(lambda benchmark, model: False, WHY),
 }
-PROGRAM = "import pyarrow as pa\nfrom warehouse.lake import Lake\nlake = Lake(sys.argv[2])\n"
 
 
 def sets_of_answers(lake: Lake) -> list[tuple[str, float]]:
@@ -125,14 +120,15 @@ def sets_of_answers(lake: Lake) -> list[tuple[str, float]]:
     ("step", "moment"), [("supersede", 1), ("restore", 1), ("retire", 1), ("write", 1), ("write", 2)]
 )
 def test_a_kill_at_any_moment_loses_and_doubles_no_answers(
-    lake: Lake, evaluated, killed_before, step: str, moment: int
+    lake: Lake, evaluated, cut_off_before, step: str, moment: int
 ):
     evaluated(lake, "b", "m", "10", fingerprint="f1")
     evaluated(lake, "b", "m", "00", fingerprint="f2")
-    assert killed_before(moment, PROGRAM + STEPS[step], lake.address)
+    take = STEPS.get(step, lambda lake: evaluated(lake, "b", "m", "11", fingerprint="f3"))
+    assert cut_off_before(moment, lambda: take(Lake(lake.address)))
     before = [("f1", 0.5), ("f2", 0.0)]
     assert sets_of_answers(lake) == before
-    assert not killed_before(99, PROGRAM + STEPS[step], lake.address)  # again, to its end
+    take(Lake(lake.address))  # again, to its end
     assert sets_of_answers(lake) == before + ([("f3", 1.0)] if step == "write" else [])
     active = lake.response_metadata("b", "m")
     assert (active and active["fingerprint"]) == {"write": "f3", "restore": "f1"}.get(step)
