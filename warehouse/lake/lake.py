@@ -197,7 +197,7 @@ class Lake:
             self._in_force = self._in_force.after(placed)
             table = self.tables.table("evaluations")
             if table and table.version() == (-1 if self._seen is None else self._seen) + 1:  # nobody else has written
-                self._read_from = set(self.tables.files("evaluations")["path"].to_pylist())
+                self._read_from = {uri.rpartition("/")[2] for uri in table.file_uris()}  # faster than `files`
                 self._seen = table.version()
                 if len(self._read_from) > _MANY_FILES:
                     table.optimize.compact()
