@@ -203,35 +203,31 @@ class _Incoming:
 
     def _take_answers(self, benchmark: str, model: str, rows: pa.Table) -> None:
         self.brought.add((benchmark, model))
-        stored = self.lake.now().answers.get((benchmark, model))
+        in_force = self.lake.now()
+        stored = in_force.answers.get((benchmark, model)) or in_force.without_answers.get((benchmark, model))
         others = _sources(stored) - {self.source} if stored else set()
         metadata: dict[str, str] = {}
         if stored is not None and others:
             metadata = dict(stored.metadata)
-            rows = self._merged(benchmark, model, rows, others, metadata)
-        if not rows.num_rows:
-            return
+            rows = self._merged(stored, rows, others, metadata)
         metadata |= {SOURCES: json.dumps(sorted({self.source, *others}))}
         wanted = done(benchmark, model, rows, metadata, self.source)
         if stored is None or (stored.digest, stored.metadata) != (wanted.digest, wanted.metadata):
             self.writing.add_answers(wanted, rows)
             self.changed = True
 
-    def _merged(
-        self, benchmark: str, model: str, rows: pa.Table, others: set[str], metadata: dict[str, str]
-    ) -> pa.Table:
-        """The stored answers, and those of `rows` to other questions. `metadata` tells of which questions the sources
-        do not agree."""
-        stored = self.lake.answers_of(benchmark, model)
-        assert stored is not None, "it has others' answers"
+    def _merged(self, before: Event, rows: pa.Table, others: set[str], metadata: dict[str, str]) -> pa.Table:
+        """The answers of `before`, and those of `rows` to other questions. `metadata` tells of which questions the
+        sources do not agree."""
+        stored = self.lake.rows_of(before)
         disputed = set(json.loads(metadata.get(_DISPUTED, "[]")))
         known = dict(zip(stored["question_id"].to_pylist(), stored["correct"].to_pylist(), strict=True))
         brought = dict(zip(rows["question_id"].to_pylist(), rows["correct"].to_pylist(), strict=True))
         wrong = {question for question, correct in brought.items() if known.get(question, correct) != correct}
         if wrong and self.on_conflict == "refuse":
             self.contradictions.append(
-                f"{len(wrong)} answers of {model} to {benchmark} differ from those that the lake has from "
-                f"{', '.join(sorted(others))} (for example to question {min(wrong)})"
+                f"{len(wrong)} answers of {before.model} to {before.benchmark} differ from those that the lake has "
+                f"from {', '.join(sorted(others))} (for example to question {min(wrong)})"
             )
         self.resolved += len(wrong)
         if self.on_conflict in ("drop", "majority"):  # of one against one, none is the majority
@@ -280,9 +276,10 @@ class _Incoming:
             "questions": self.published.questions,
             "benchmarks": self.published.benchmarks,
         }
+        if labels is not None and metadata["labels_part"] not in self.lake.table_parts("imported_models"):
+            self.lake.write_table("imported_models", labels, metadata["labels_part"])
+            self.changed = True
         if before is None or before.metadata != metadata:
-            if labels is not None:
-                self.lake.write_table("imported_models", labels, metadata["labels_part"])
             self.writing.add(Event("imported", source=self.source, metadata=metadata))
             self.changed = True
 
@@ -294,7 +291,7 @@ def _sources(event: Event) -> set[str]:
 def _without(rows: pa.Table, questions: Collection[str]) -> pa.Table:
     if not questions:
         return rows
-    return rows.filter(pa.array([question not in questions for question in rows["question_id"].to_pylist()]))
+    return rows.filter(pa.array([one not in questions for one in rows["question_id"].to_pylist()], pa.bool_()))
 
 
 def _answers(answers: Answers, described: pa.Table) -> pa.Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from warehouse.ingest import import_results
 from warehouse.lake import Lake
@@ -52,47 +53,54 @@ def published(tmp_path: Path) -> Callable[..., Path]:
 def answer_import(published: Callable[..., Path]) -> Callable[..., None]:
     """Imports a model's published grades (0 or 1, by the question's text) of a benchmark, a file of their own."""
 
-    def write(lake: Lake, benchmark: str, model: str, grades: Mapping[str, int]) -> None:
+    def write(lake: Lake, benchmark: str, model: str, grades: Mapping[str, int], source: str = "") -> None:
         rows = [(number, model, grade, benchmark, text) for number, (text, grade) in enumerate(grades.items())]
-        import_results(lake, str(published(rows, f"{benchmark} of {model}.csv")), benchmark_of=str)
+        path = published(rows, f"{source or f'{benchmark} of {model}'}.csv")
+        import_results(lake, str(path), benchmark_of=str)
 
     return write
 
 
-@pytest.fixture
+def _graded(grades: str, questions: int, **known: object) -> tuple[pa.Table, pa.Table]:
+    """Answers (1, 0, or - for not asked; in `known` what else is known of all) and the questions a, b, c, …"""
+    asked = [number for number, grade in enumerate(grades) if grade != "-"]
+    correct = [grades[number] == "1" for number in asked]
+    more = {name: [value] * len(asked) for name, value in known.items()}
+    answers = {"task": ["t"] * len(asked), "doc_id": asked, "correct": correct, "score": [float(c) for c in correct]}
+    texts = [chr(ord("a") + number) for number in range(questions)]
+    asking = {"task": ["t"] * questions, "doc_id": range(questions), "text": texts, "category": ["t"] * questions}
+    return pa.table(answers | more), pa.table(asking)
+
+
+@pytest.fixture(scope="session")
 def evaluated() -> Callable[..., None]:
     """Writes a model's grades (1, 0, or - for not asked) to the questions a, b, c, … of a benchmark."""
 
+    def write(
+        lake: Lake, benchmark: str, model: str, grades: str, known: Mapping[str, object] | None = None, **metadata: str
+    ) -> None:
+        answers, questions = _graded(grades, len(grades), **(known or {}))
+        lake.write_evaluation(benchmark, model, answers, questions, {"fingerprint": "f", **metadata})
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def asked_few() -> Callable[..., None]:
+    """Writes a model's onboarding answers to some of the three questions of a benchmark."""
+
     def write(lake: Lake, benchmark: str, model: str, grades: str, **metadata: str) -> None:
-        asked = [number for number, grade in enumerate(grades) if grade != "-"]
-        correct = [grades[number] == "1" for number in asked]
-        lake.write_evaluation(
-            benchmark,
-            model,
-            pa.table(
-                {"task": ["t"] * len(asked), "doc_id": asked, "correct": correct, "score": [float(c) for c in correct]}
-            ),
-            pa.table(
-                {
-                    "task": ["t"] * len(grades),
-                    "doc_id": range(len(grades)),
-                    "text": [chr(ord("a") + number) for number in range(len(grades))],
-                    "category": ["t"] * len(grades),
-                }
-            ),
-            {"fingerprint": "f", **metadata},
-        )
+        lake.write_onboarding(benchmark, model, *_graded(grades, 3), {"fingerprint": "f", **metadata})
 
     return write
 
 
 @pytest.fixture
-def files_of() -> Callable[[Lake], dict[str, bytes]]:
-    """Every file of a lake but its lock: what must stay the same where nothing was to change."""
+def versions_of() -> Callable[[Lake], dict[str, int]]:
+    """The version of every table of a lake: what must stay the same where nothing was to change."""
 
-    def read(lake: Lake) -> dict[str, bytes]:
-        found = (path for path in lake.root.rglob("*") if path.is_file() and path.name != ".lock")
-        return {str(path.relative_to(lake.root)): path.read_bytes() for path in found}
+    def read(lake: Lake) -> dict[str, int]:
+        return {name: DeltaTable(lake.tables.at(name)).version() for name in lake.tables.names()}
 
     return read
 
@@ -124,29 +132,35 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-KILLED_AT = """
-import os, pathlib, signal, sys
-renames = 0
-rename = pathlib.Path.replace
-
-def killing(self, target):
-    global renames
-    renames += 1
-    if renames == int(sys.argv[1]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return rename(self, target)
-
-pathlib.Path.replace = killing
-"""
+class Killed(BaseException):
+    pass
 
 
 @pytest.fixture
-def killed_before_rename(python: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., bool]:
-    """Runs a program that is killed before its n-th rename; True if it came that far."""
+def cut_off_before() -> Callable[..., bool]:
+    """Runs a step that reaches the disk no more from its n-th commit to a table, or rename, on: as if the process were
+    killed there, without the second that another process takes. True if it came that far."""
 
-    def run(n: int, program: str, *arguments: object) -> bool:
-        result = python(KILLED_AT + program, n, *arguments)
-        assert result.returncode in (0, -9), result.stderr
-        return result.returncode == -9
+    def run(n: int, step: Callable[[], object]) -> bool:
+        steps = 0
+
+        def counted(write: Callable[..., object]) -> Callable[..., object]:
+            def count(*arguments: object, **options: object) -> object:
+                nonlocal steps
+                steps += 1
+                if steps >= n:
+                    raise Killed
+                return write(*arguments, **options)
+
+            return count
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("deltalake.write_deltalake", counted(write_deltalake))
+            patch.setattr(Path, "replace", counted(Path.replace))
+            try:
+                step()
+            except Killed:
+                return True
+        return False
 
     return run

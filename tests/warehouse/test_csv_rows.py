@@ -54,7 +54,7 @@ TEXTS = st.text(st.sampled_from('ab ,"\r\nü\0'), min_size=1, max_size=6)
 ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(TEXTS, ENDS, st.booleans()), min_size=1, max_size=8), end_of_header=ENDS)
 def test_any_mixture_of_line_ends_is_the_same_import(tmp_path_factory, answers_of, rows, end_of_header):
     folder = tmp_path_factory.mktemp("mixture")

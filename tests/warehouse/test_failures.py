@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.errors import CorruptFileError
-from warehouse.failures import Failure
-from warehouse.lake import Lake
+from warehouse.lake import Failure, Lake
 from warehouse.publish import publish
 from warehouse.read import query
 
@@ -102,23 +100,6 @@ def test_the_state_of_failures_is_who_failed_and_why(lake: Lake):
     assert lake.failures_state() == first
     lake.record_failure("b", "m", "failed", "another reason", "e")
     assert lake.failures_state() != first
-
-
-def test_a_failure_of_an_earlier_version_is_read(lake: Lake):
-    path = lake.failure_path("b", "m")
-    path.parent.mkdir(parents=True)
-    path.write_text('{"kind": "failed", "reason": "why", "attempts": 2, "failed_at": "2026-03-29T14:00:00+02:00"}')
-    assert lake.failure("b", "m") == Failure("failed", "why", 2, "", NOON)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"kind": "failed", "failed_at": "yesterday"}', "\xff"])
-def test_a_damaged_record_is_named(lake: Lake, content: str):
-    path = lake.failure_path("b", "m")
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content.encode("latin-1"))
-    for read in (lake.failures, lambda: lake.failure("b", "m")):
-        with pytest.raises(CorruptFileError, match=f"{path} cannot be read"):
-            read()
 
 
 def test_failures_reach_the_warehouse_with_the_time_of_the_next_try(lake: Lake, database: Path):

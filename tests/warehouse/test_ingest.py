@@ -1,7 +1,5 @@
 import fnmatch
-import os
 import pickle
-import shutil
 from pathlib import Path
 
 import duckdb
@@ -13,8 +11,8 @@ from hypothesis import strategies as st
 
 from warehouse.ingest import ImportRefused, import_results
 from warehouse.lake import Lake
+from warehouse.lake.questions import question_ids, split_of
 from warehouse.publish import publish
-from warehouse.questions import question_ids, split_of
 from warehouse.read import query
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -150,16 +148,16 @@ def bad(**changes: object) -> list[tuple]:
         ([], "it has no rows"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_and_nothing_lands(lake: Lake, published, files_of, rows: list, message: str):
+def test_what_is_wrong_is_told_and_nothing_lands(lake: Lake, published, versions_of, rows: list, message: str):
     bring(lake, published([(1, "m", 1, "law", "x")], "before.csv"))
-    before = files_of(lake)
+    before = versions_of(lake)
     path = published(rows)
     for source in (path, as_parquet(path)) if rows else (path,):
         with pytest.raises(ImportRefused) as refused:
             bring(lake, source)
         assert message in str(refused.value)
         assert str(refused.value).startswith(f"{source} was not imported: ")
-        assert files_of(lake) == before
+        assert versions_of(lake) == before
 
 
 def test_several_problems_are_told_together(lake: Lake, published):
@@ -233,16 +231,14 @@ def test_a_truncated_parquet_file_is_told(lake: Lake, published):
         bring(lake, path)
 
 
-def test_the_same_again_changes_no_file(lake: Lake, published, tmp_path: Path):
+def test_the_same_again_writes_nothing(lake: Lake, published, tmp_path: Path, versions_of):
     labels = tmp_path / "models.csv"
     labels.write_text("model\nn\n")
     path = published(ROWS)
     assert bring(lake, path, models=labels).changed
-    files = list(lake.root.rglob("*.parquet"))
-    for file in files:
-        os.utime(file, (1, 1))
+    before = versions_of(lake)
     assert not bring(lake, path, models=labels).changed
-    assert {file.stat().st_mtime for file in files} == {1}
+    assert versions_of(lake) == before
     (record,) = lake.imports()
     assert (record["source"], record["rows"], record["benchmarks"]) == (str(path), 4, ["mmlu", "piqa"])
     assert record["labels"] == str(labels)
@@ -277,20 +273,22 @@ def test_another_source_adds_questions(lake: Lake, published, answers_of):
     assert not bring(lake, published(ROWS[:2])).changed
 
 
-def test_another_source_may_not_contradict(lake: Lake, published, files_of):
+def test_another_source_may_not_contradict(lake: Lake, published, versions_of):
     bring(lake, published(ROWS))
-    before = files_of(lake)
-    with pytest.raises(ImportRefused, match=r"1 answers of org/m to piqa differ .* \(for example document 77\)"):
+    before = versions_of(lake)
+    (question,) = question_ids("piqa", ["ten?"])
+    told = rf"1 answers of org/m to piqa differ .* \(for example to question {question}\).* --on-conflict"
+    with pytest.raises(ImportRefused, match=told):
         bring(lake, published([(77, "org__m", 0, "piqa", "ten?")], "other.csv"))
-    assert files_of(lake) == before
+    assert versions_of(lake) == before
 
 
-def test_another_source_may_not_move_a_question_to_another_split(lake: Lake, published, files_of):
+def test_another_source_may_not_move_a_question_to_another_split(lake: Lake, published, versions_of):
     bring(lake, published(ROWS[3:], "a.csv", split=["test"]))
-    before = files_of(lake)
+    before = versions_of(lake)
     with pytest.raises(ImportRefused, match="in mmlu, 1 questions have another split from the import of"):
         bring(lake, published(ROWS[3:], "b.csv", split=["train"]))
-    assert files_of(lake) == before
+    assert versions_of(lake) == before
 
 
 def test_an_import_ends_the_record_of_a_failure(lake: Lake, published):
@@ -316,7 +314,7 @@ def test_an_import_and_an_evaluation_of_the_same_questions_join(lake: Lake, publ
     texts=st.lists(st.sampled_from(["x", "y", "a longer one", "ü,\"\n"]), min_size=13, max_size=13),
     order=st.randoms(use_true_random=False),
 )  # fmt: skip
-def test_what_goes_in_comes_out_whatever_the_order_of_rows(published, tmp_path: Path, grades, texts, order):
+def test_what_goes_in_comes_out_whatever_the_order_of_rows(published, tmp_path_factory, grades, texts, order):
     rows = [(p, model, int(correct), f"c{p % 2}", texts[p]) for (p, model), correct in grades.items()]
     expected = {}
     for category in ("c0", "c1"):
@@ -324,45 +322,115 @@ def test_what_goes_in_comes_out_whatever_the_order_of_rows(published, tmp_path: 
         for p, question_id in zip(asked, question_ids(category, [texts[p] for p in asked]), strict=True):
             expected |= {(question_id, m): correct for (q, m), correct in grades.items() if q == p}
     order.shuffle(rows)
-    lake = Lake(tmp_path / "shuffled" / "lake")
-    shutil.rmtree(lake.root, ignore_errors=True)
+    lake = Lake(tmp_path_factory.mktemp("lake"))
     bring(lake, published(rows))
     found = {(row["question_id"], row["model"]): row["correct"] for row in lake.responses().to_pylist()}
     assert found == expected
 
 
-IMPORT = """
-from pathlib import Path
-from warehouse.ingest import import_results
-from warehouse.lake import Lake
-import_results(Lake(Path(sys.argv[2])), sys.argv[3], benchmark_of=lambda category: category)
-"""
+@pytest.mark.parametrize("moment", [1, 2, 3, 4, 5, 6])
+def test_a_killed_import_leaves_nothing(lake, tmp_path, published, answers_of, cut_off_before, moment: int):
+    """Commits of this import: questions and answers of each of two benchmarks, labels, events."""
+    path, labels = published(ROWS), tmp_path / "models.csv"
+    labels.write_text("model,family\nn,llama\n")
 
+    def bring(lake: Lake) -> bool:
+        return import_results(lake, str(path), models=labels, benchmark_of=str).changed
 
-def test_a_killed_import_leaves_all_or_nothing(lake, tmp_path, published, answers_of, files_of, killed_before_rename):
-    """Renames of this import: 5 staged files (2 of questions, 3 of answers), its record, READY, then 6 landings."""
-    path = published(ROWS)
+    assert cut_off_before(moment, lambda: bring(Lake(lake.address)))
+    assert (lake.pairs(), lake.questions().num_rows, lake.labels(), lake.imports()) == ([], 0, None, [])
     undisturbed = Lake(tmp_path / "undisturbed")
-    import_results(undisturbed, str(path), benchmark_of=lambda category: category)
-    whole = answers_of(undisturbed)
-    for moment in (3, 7, 8, 12):
-        shutil.rmtree(lake.root, ignore_errors=True)
-        assert killed_before_rename(moment, IMPORT, lake.root, path), f"not killed at {moment}"
-        lake.recover()
-        assert answers_of(lake) == (whole if moment > 7 else set())
-        assert list((lake.root / ".staging").iterdir()) == []
-        assert import_results(lake, str(path), benchmark_of=lambda c: c).changed == (moment <= 7)
-        tables = {name: content for name, content in files_of(lake).items() if not name.startswith("imports")}
-        assert tables == {n: c for n, c in files_of(undisturbed).items() if not n.startswith("imports")}
-        assert len(lake.imports()) == 1
+    assert bring(lake)
+    assert bring(undisturbed)
+    assert (answers_of(lake), lake.state()) == (answers_of(undisturbed), undisturbed.state())
+    assert lake.labels() == undisturbed.labels()
+    assert len(lake.imports()) == 1
 
 
-def test_a_running_import_is_not_taken_for_a_dead_one(lake: Lake):
-    with lake.staging() as staging:
-        (staging.folder / "files").mkdir()
-        lake.recover()
-        assert staging.folder.exists()
-    assert not staging.folder.exists()
+DISPUTED = [(1, "m", label, "law", "x") for label in (0, 1, 1)] + [
+    (2, "m", 1, "law", "tie"), (2, "m", 0, "law", "tie"), (3, "m", 1, "law", "agreed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "expected"),
+    [
+        ("majority", {("x", True), ("agreed", True)}),
+        ("drop", {("agreed", True)}),
+        ("first", {("x", False), ("tie", True), ("agreed", True)}),
+    ],
+)
+def test_what_a_source_says_twice_is_resolved_as_asked(lake: Lake, published, versions_of, on_conflict, expected):
+    path = published(DISPUTED)
+    with pytest.raises(ImportRefused, match="2 pairs of prompt_id and model_name with both labels"):
+        bring(lake, path)
+    summary = bring(lake, path, on_conflict=on_conflict)
+    assert (summary.resolved, summary.rows) == (2, len(expected))
+    texts = dict(zip(lake.questions()["question_id"].to_pylist(), lake.questions()["text"].to_pylist(), strict=True))
+    assert {(texts[r["question_id"]], r["correct"]) for r in lake.responses().to_pylist()} == expected
+    before = versions_of(lake)
+    assert not bring(lake, path, on_conflict=on_conflict).changed
+    assert versions_of(lake) == before
+
+
+THEIRS = [(7, "m", 1, "law", "x"), (8, "m", 1, "law", "y"), (9, "m", 1, "law", "new")]
+OURS = [(1, "m", 0, "law", "x"), (2, "m", 1, "law", "y")]
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "expected"),
+    [
+        ("majority", {("y", True), ("new", True)}),
+        ("drop", {("y", True), ("new", True)}),
+        ("first", {("x", False), ("y", True), ("new", True)}),
+    ],
+)
+def test_what_two_sources_say_otherwise_is_resolved_as_asked(
+    lake: Lake, published, answers_of, versions_of, on_conflict, expected
+):
+    ours, theirs = published(OURS), published(THEIRS, "theirs.csv")
+    bring(lake, ours)
+    assert bring(lake, theirs, on_conflict=on_conflict).resolved == 1
+    assert answers_of(lake) == {("law", text, "m", correct) for text, correct in expected}
+    before, state = versions_of(lake), lake.state()
+    for path in (ours, theirs, ours):  # the tie does not come back
+        assert not bring(lake, path, on_conflict=on_conflict).changed
+    assert versions_of(lake) == before
+    assert Lake(lake.address).state() == state
+
+
+def test_where_sources_agree_on_nothing_nothing_is_left(lake: Lake, database: Path, published, answers_of):
+    ours, theirs = published(OURS[:1]), published(THEIRS[:1], "theirs.csv")
+    bring(lake, ours)
+    assert bring(lake, theirs, on_conflict="drop").resolved == 1
+    for path in (ours, theirs, ours):
+        assert not bring(lake, path).changed
+    assert lake.pairs() == Lake(lake.address).pairs() == lake.check() == []
+    publish(lake, database)
+    assert query(database, "FROM leaderboard").num_rows == 0
+    bring(lake, published(THEIRS, "theirs.csv"))  # has more to say now
+    assert answers_of(lake) == {("law", "y", "m", True), ("law", "new", "m", True)}
+
+
+@pytest.mark.parametrize("on_conflict", ["majority", "drop", "first"])
+def test_without_conflicts_nothing_is_resolved(lake: Lake, published, answers_of, on_conflict):
+    assert bring(lake, published(ROWS), on_conflict=on_conflict).resolved == 0
+    assert answers_of(lake) == ANSWERS
+
+
+def test_copies_of_a_text_get_one_split_where_that_is_asked(lake: Lake, published):
+    asked = {1: ("law", "same"), 2: ("math", "same"), 3: ("law", "same"), 4: ("law", "x")}
+    path = published([(n, "m", 1, *question) for n, question in asked.items()], split=["test", "train", "val", "test"])
+
+    def splits() -> list[tuple[int, str]]:
+        return sorted((row["doc_id"], row["split"]) for row in lake.questions().to_pylist())
+
+    assert bring(lake, path).resplit == 0
+    assert splits() == [(1, "test"), (2, "train"), (3, "val"), (4, "test")]
+    summary = bring(lake, path, resplit=True)
+    assert (summary.resplit, summary.changed) == (2, True)
+    assert splits() == [(1, "train"), (2, "train"), (3, "train"), (4, "test")]
+    assert not bring(lake, path, resplit=True).changed
 
 
 @pytest.mark.parametrize(
@@ -443,10 +511,13 @@ def test_what_answers_took_is_kept_where_it_is_known(lake: Lake, database: Path,
     assert lake.check() == []
 
 
-def test_files_that_know_nothing_of_it_are_as_they_always_were(lake: Lake, database: Path, published):
-    bring(lake, published(ROWS, cost=["", "", "nan", ""]))
-    (columns,) = {tuple(pq.read_schema(path).names) for path in lake.root.glob("responses/*/*/part.parquet")}
-    assert columns == ("question_id", "correct", "score", "doc_id", "task")
+def test_columns_that_say_nothing_are_as_none(lake: Lake, database: Path, published):
+    path = published(ROWS)
+    bring(lake, path)
+    before = lake.state()
+    published(ROWS, cost=["", "", "nan", ""])
+    bring(lake, path)
+    assert lake.state() == before
     publish(lake, database)
     assert query(database, "SELECT DISTINCT tokens_in, tokens_out, cost FROM responses").to_pylist() == [
         {"tokens_in": None, "tokens_out": None, "cost": None}

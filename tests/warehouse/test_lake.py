@@ -1,14 +1,18 @@
-import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
-from warehouse.errors import CorruptFileError
-from warehouse.lake import Lake
-from warehouse.questions import question_ids, split_of
+from warehouse.lake import Lake, question_ids
+from warehouse.lake.questions import split_of
+from warehouse.publish import publish
+from warehouse.read import query
 
 QUESTIONS = pa.table({"task": ["t", "t"], "doc_id": [0, 1], "text": ["a", "b"], "category": ["t", "t"]})
 
@@ -36,9 +40,9 @@ def test_answers_meet_their_questions(lake: Lake):
     ]
     assert lake.questions().to_pylist() == [
         {"question_id": first, "benchmark": "b", "category": "t", "task": "t", "doc_id": 0, "text": "a",
-         "split": split_of("a")},
+         "split": split_of("a"), "target": None},
         {"question_id": second, "benchmark": "b", "category": "t", "task": "t", "doc_id": 1, "text": "b",
-         "split": split_of("b")},
+         "split": split_of("b"), "target": None},
     ]  # fmt: skip
 
 
@@ -54,7 +58,6 @@ def test_any_name_comes_back_as_it_was(lake: Lake, evaluated: Callable[..., None
     assert lake.pairs() == [(name, name)]
     assert lake.responses()["model"].to_pylist() == [name, name]
     assert lake.questions()["benchmark"].to_pylist() == [name, name]
-    assert all(part not in (".", "..") for part in lake.responses_path(name, name).relative_to(lake.root).parts)
 
 
 @pytest.mark.parametrize(
@@ -67,21 +70,30 @@ def test_any_name_comes_back_as_it_was(lake: Lake, evaluated: Callable[..., None
     ],
 )
 def test_answers_that_make_no_sense_are_refused(
-    lake: Lake, files_of: Callable[[Lake], dict[str, bytes]], given: pa.Table, message: str
+    lake: Lake, versions_of: Callable[[Lake], dict[str, int]], given: pa.Table, message: str
 ):
     with pytest.raises(ValueError, match=message):
         lake.write_evaluation("b", "m", given, QUESTIONS, {})
-    assert files_of(lake) == {}
+    assert versions_of(lake) == {}
 
 
-def test_the_same_answers_are_not_written_again(lake: Lake, evaluated: Callable[..., None]):
+def test_the_same_answers_are_not_written_again(lake: Lake, evaluated: Callable[..., None], versions_of):
     evaluated(lake, "b", "m", "10", started="2026-01-01")
-    os.utime(lake.responses_path("b", "m"), (1, 1))
-    os.utime(lake.questions_path("b"), (1, 1))
+    before, state = versions_of(lake), lake.state()
     evaluated(lake, "b", "m", "10", started="2026-02-02")
-    assert lake.responses_path("b", "m").stat().st_mtime == lake.questions_path("b").stat().st_mtime == 1
-    evaluated(lake, "b", "m", "10", fingerprint="other")
-    assert lake.responses_path("b", "m").stat().st_mtime != 1
+    assert versions_of(lake) == before
+    evaluated(lake, "b", "m", "10", seed="1")  # says more of the same answers
+    assert versions_of(lake) == before | {"evaluations": 1}
+    assert lake.state() == state
+
+
+def test_the_same_answers_again_end_a_failure(lake: Lake, evaluated: Callable[..., None], versions_of):
+    evaluated(lake, "b", "m", "10")
+    lake.record_failure("b", "m", "interrupted", "it began")
+    before = versions_of(lake)
+    evaluated(lake, "b", "m", "10")
+    assert lake.failure("b", "m") is None
+    assert versions_of(lake) == before | {"evaluations": 2}
 
 
 def test_metadata_tells_what_determined_the_answers(lake: Lake, evaluated: Callable[..., None]):
@@ -94,13 +106,12 @@ def test_metadata_tells_what_determined_the_answers(lake: Lake, evaluated: Calla
     assert float(metadata["accuracy"]) == pytest.approx(2 / 3)
 
 
-def test_order_of_evaluations_does_not_matter(tmp_path, files_of, evaluated: Callable[..., None]):
+def test_order_of_evaluations_does_not_matter(tmp_path, evaluated: Callable[..., None]):
     one, two = Lake(tmp_path / "one"), Lake(tmp_path / "two")
     for lake, models in ((one, ("m", "n")), (two, ("n", "m"))):
         for model in models:
             evaluated(lake, "b", model, "101")
-    assert files_of(one) == files_of(two)
-    assert one.state() == two.state()
+    assert (one.responses(), one.questions(), one.state()) == (two.responses(), two.questions(), two.state())
 
 
 def test_evaluations_at_the_same_time_lose_no_question(lake: Lake):
@@ -141,12 +152,10 @@ def test_state_changes_with_what_was_collected_only(lake: Lake, evaluated: Calla
     states.append(lake.state())
     evaluated(lake, "b", "m", "11")
     states.append(lake.state())
-    lake.write_table("imported_models", pa.table({"model": ["m"], "family": ["f"]}))
-    states.append(lake.state())
-    assert len(set(states)) == 4
+    assert len(set(states)) == 3
     lake.write_table("forecasts", pa.table({"x": [1]}))
     lake.record_failure("b", "n", "failed", "why")
-    assert lake.state() == Lake(lake.root).state() == states[-1]
+    assert lake.state() == Lake(lake.address).state() == states[-1]
 
 
 def test_the_same_answers_under_another_entry_are_the_same_state(lake: Lake, evaluated: Callable[..., None]):
@@ -177,33 +186,172 @@ def test_questions_are_counted(lake: Lake, evaluated: Callable[..., None]):
     assert lake.count_questions() == 5
 
 
-def test_a_damaged_file_is_named(lake: Lake, evaluated: Callable[..., None]):
+def test_what_is_known_of_answers_comes_back(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    known = {"answer": "Paris", "tokens_in": 9, "tokens_out": 1, "cost": 0.25, "latency_s": 1.5}
+    evaluated(lake, "b", "m", "1", known)
+    evaluated(lake, "b", "n", "1", {"answer": "Rome"})
+    evaluated(lake, "b", "silent", "1")
+    nothing = dict.fromkeys(known)
+    expected = [("m", known), ("n", nothing | {"answer": "Rome"}), ("silent", nothing)]
+    for model, told in expected:
+        answers = lake.answers_of("b", model)
+        assert answers is not None
+        assert answers.select(list(known)).to_pylist() == [told]
+    assert [(row["model"], row["cost"]) for row in lake.usage().to_pylist()] == [("m", 0.25)]
+    publish(lake, database)
+    rows = query(database, f"SELECT model, {', '.join(known)} FROM responses ORDER BY model").to_pylist()
+    assert rows == [{"model": model} | told for model, told in expected]
+
+
+def test_what_else_becomes_known_of_the_same_grades_is_no_other_state(lake: Lake, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "m", "1")
+    state = lake.state()
+    evaluated(lake, "b", "m", "1", {"answer": "Paris"})
+    assert lake.responses().num_rows == 1
+    answers = lake.answers_of("b", "m")
+    assert answers is not None
+    assert answers["answer"].to_pylist() == ["Paris"]
+    assert lake.state() == state
+
+
+def test_what_is_right_comes_back_and_is_not_forgotten(lake: Lake, database: Path):
+    told = QUESTIONS.append_column("target", pa.array(["Paris", None]))
+    lake.write_evaluation("b", "m", answers(("t", 0, True, 1.0)), told, {})
+    lake.write_evaluation("b", "n", answers(("t", 0, True, 1.0)), QUESTIONS, {})
+    assert lake.questions()["target"].to_pylist() == ["Paris", None]
+    publish(lake, database)
+    rows = query(database, "SELECT text, target FROM questions ORDER BY text").to_pylist()
+    assert rows == [{"text": "a", "target": "Paris"}, {"text": "b", "target": None}]
+
+
+def test_what_is_written_together_is_one_commit_seen_at_its_end(
+    lake: Lake, evaluated: Callable[..., None], versions_of
+):
+    other = Lake(lake.address)
+    done: list[int] = []
+    with lake.together() as writing:
+        for model in ("m", "n"):
+            evaluated(lake, "b", model, "10")
+        lake.record_failure("b", "o", "failed", "why")
+        writing.after(lambda: done.append(len(lake.pairs())))
+        assert lake.pairs() == other.pairs() == done == []
+    assert lake.pairs() == other.pairs() == [("b", "m"), ("b", "n")]
+    assert other.failures().num_rows == 1
+    assert done == [2]
+    assert versions_of(lake) == {"evaluations": 0, "questions": 0, "responses": 0}
+
+
+def test_what_was_finished_before_an_error_is_kept(lake: Lake, evaluated: Callable[..., None]):
+    with pytest.raises(KeyboardInterrupt), lake.together():  # noqa: PT012
+        evaluated(lake, "b", "m", "10")
+        raise KeyboardInterrupt
+    assert Lake(lake.address).pairs() == [("b", "m")]
+    evaluated(lake, "b", "n", "10")  # is not held back
+    assert Lake(lake.address).pairs() == [("b", "m"), ("b", "n")]
+
+
+def test_what_is_discarded_never_was(lake: Lake, evaluated: Callable[..., None], versions_of):
+    with lake.together() as writing:
+        evaluated(lake, "b", "m", "10")
+        writing.discard()
+    assert versions_of(lake) == {}
     evaluated(lake, "b", "m", "10")
-    evaluated(lake, "b", "n", "10")
-    path = lake.responses_path("b", "n")
-    path.write_bytes(path.read_bytes()[:100])
-    for read in (lake.responses, lambda: lake.response_metadata("b", "n")):
-        with pytest.raises(CorruptFileError, match=f"{path} cannot be read.*delete it"):
-            read()
+    assert lake.pairs() == [("b", "m")]
+    assert lake.count_questions() == 2
+
+
+def test_who_asks_for_a_still_lake_sees_what_was_there(lake: Lake, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "m", "10")
+    with lake.still(), ThreadPoolExecutor(1) as pool:
+        evaluated(Lake(lake.address), "b", "n", "10")
+        pool.submit(evaluated, lake, "b", "o", "10").result()
+        assert lake.pairs() == [("b", "m")]
+    assert lake.pairs() == [("b", "m"), ("b", "n"), ("b", "o")]
 
 
 EVALUATE = """
-from pathlib import Path
+import sys
 import pyarrow as pa
 from warehouse.lake import Lake
 questions = pa.table({"task": ["t", "t"], "doc_id": [0, 1], "text": ["a", "b"], "category": ["t", "t"]})
 graded = pa.table({"task": ["t", "t"], "doc_id": [0, 1], "correct": [True, False], "score": [1.0, 0.0]})
-Lake(Path(sys.argv[2])).write_evaluation("b", "m", graded, questions, {"fingerprint": "f"})
+lake = Lake(sys.argv[1])
+before = lake.pairs()
+lake.write_evaluation("b", "m", graded, questions, {"fingerprint": "f"})
+print(before, lake.pairs())
 """
 
 
-@pytest.mark.parametrize("moment", [1, 2])
-def test_a_killed_evaluation_leaves_no_half_file(
-    lake, tmp_path, files_of, evaluated, killed_before_rename, moment: int
-):
-    assert killed_before_rename(moment, EVALUATE, lake.root)
+KILLED = """
+import os, signal
+import deltalake
+write = deltalake.write_deltalake
+def dying(table, *arguments, **options):
+    if "evaluations" in str(table):
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(table, *arguments, **options)
+deltalake.write_deltalake = dying
+"""
+
+
+def test_processes_see_what_others_write(lake: Lake, evaluated: Callable[..., None], python):
+    evaluated(lake, "b", "first", "10")
+    done = python(EVALUATE, lake.address)
+    assert done.stdout == "[('b', 'first')] [('b', 'first'), ('b', 'm')]\n", done.stderr
+    assert lake.pairs() == [("b", "first"), ("b", "m")]
+    lake.supersede("b", "m", "why")
+    assert lake.responses()["model"].to_pylist() == ["first", "first"]
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_a_killed_evaluation_leaves_nothing_to_be_seen(lake, tmp_path, evaluated, cut_off_before, moment: int):
+    assert cut_off_before(moment, lambda: evaluated(Lake(lake.address), "b", "m", "10"))
     assert lake.pairs() == []
+    assert lake.questions().num_rows == 0
     evaluated(lake, "b", "m", "10")
     undisturbed = Lake(tmp_path / "undisturbed")
     evaluated(undisturbed, "b", "m", "10")
-    assert files_of(lake) == files_of(undisturbed)
+    assert (lake.responses(), lake.questions(), lake.state()) == (
+        *(undisturbed.responses(), undisturbed.questions(), undisturbed.state()),
+    )
+
+
+def test_a_process_that_is_killed_as_it_commits_holds_up_nobody(lake: Lake, evaluated: Callable[..., None], python):
+    done = python(KILLED + EVALUATE, lake.address)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert lake.pairs() == []
+    evaluated(lake, "b", "n", "10")
+    assert lake.pairs() == [("b", "n")]
+
+
+@pytest.fixture
+def used(lake: Lake, evaluated: Callable[..., None], asked_few: Callable[..., None], cut_off_before) -> Lake:
+    """A lake with answers of every kind, and with some that no event speaks of."""
+    for fingerprint, grades in (("f1", "10"), ("f2", "01"), ("f1", "11")):
+        evaluated(lake, "b", "m", grades, fingerprint=fingerprint)
+    asked_few(lake, "b", "few", "1")
+    asked_few(lake, "b", "few", "01")
+    lake.record_failure("b", "n", "failed", "why")
+    lake.write_table("forecasts", pa.table({"x": [1]}), "it's one")
+    lake.write_table("forecasts", pa.table({"x": [2]}), "it's one")
+    assert cut_off_before(2, lambda: evaluated(lake, "b", "killed", "10"))
+    return lake
+
+
+def test_compaction_removes_what_nobody_needs_and_changes_nothing(used: Lake):
+    def seen(lake: Lake) -> tuple[object, ...]:
+        tables = lake.responses(), lake.questions(), lake.superseded(), lake.onboarding_responses(), lake.failures()
+        return *tables, lake.read_table("forecasts"), lake.state(), lake.onboarding_state(), lake.check()
+
+    def count(lake: Lake) -> tuple[int, int]:
+        rows = DeltaTable(lake.tables.at("responses")).to_pyarrow_table().num_rows
+        return rows, len(list(Path(lake.tables.at("forecasts")).glob("part=*/*.parquet")))
+
+    other = Lake(used.address)
+    before = seen(other)
+    used.compact()
+    assert count(used) == (11, 2)  # who reads or writes now may still need them
+    used.compact(kept=timedelta(0))
+    assert seen(used) == seen(other) == seen(Lake(used.address)) == before
+    assert count(used) == (2 + 4 + 2, 1)  # in force, superseded, onboarding
+    assert len(DeltaTable(used.tables.at("evaluations")).file_uris()) == 1

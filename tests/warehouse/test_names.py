@@ -18,9 +18,9 @@ def bring(lake: Lake, path: Path, **options) -> None:
     import_results(lake, str(path), **{"benchmark_of": str, "model_fault": fault, "benchmark_fault": fault, **options})
 
 
-def test_names_that_cannot_be_used_are_all_told_with_their_rows(lake: Lake, published, files_of):
+def test_names_that_cannot_be_used_are_all_told_with_their_rows(lake: Lake, published, versions_of):
     bring(lake, published([(1, "m", 1, "law", "x")], "before.csv"))
-    before = files_of(lake)
+    before = versions_of(lake)
     rows = [
         (1, "m", 1, "law", "a"), (1, "bad1", 1, "law", "a"), (2, "bad__2", 1, "bad3", "b"),
         (3, "bad__2", 0, "law", "c"), (4, "m", 0, "bad3", "d"),
@@ -34,7 +34,7 @@ def test_names_that_cannot_be_used_are_all_told_with_their_rows(lake: Lake, publ
         "to have a category under another benchmark name, list it in `covers` of an entry of the registry's "
         "benchmarks.yaml",
     )
-    assert files_of(lake) == before
+    assert versions_of(lake) == before
 
 
 def test_the_name_of_the_benchmark_counts_and_not_that_of_the_category(lake: Lake, published):
@@ -84,15 +84,15 @@ def test_names_that_differ_in_letter_case_only_are_refused(lake: Lake, published
     assert lake.pairs() == []
 
 
-def test_also_against_what_the_lake_has(lake: Lake, published, evaluated, files_of):
+def test_also_against_what_the_lake_has(lake: Lake, published, evaluated, versions_of):
     bring(lake, published([(1, "M", 1, "law", "a")], "before.csv"))
     evaluated(lake, "Gsm8k", "n", "1")
-    before = files_of(lake)
+    before = versions_of(lake)
     with pytest.raises(ImportRefused, match="the model name 'm' differs from 'M', which the lake has, in letter case"):
         bring(lake, published([(1, "m", 1, "law", "b")], "other.csv"))
     with pytest.raises(ImportRefused, match="the benchmark name 'gsm8k' differs from 'Gsm8k', which the lake has"):
         bring(lake, published([(1, "o", 1, "gsm8k", "b")], "other.csv"))
-    assert files_of(lake) == before
+    assert versions_of(lake) == before
 
 
 def test_a_new_version_of_a_source_may_change_the_case_of_its_names(lake: Lake, published):

@@ -1,5 +1,6 @@
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,10 +11,12 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
-from warehouse import publish as publish_module
 from warehouse.errors import CorruptFileError, WarehouseError
+from warehouse.ingest import import_results
 from warehouse.lake import Lake
+from warehouse.lake.events import Event
 from warehouse.publish import TABLES, publish
 from warehouse.read import connect, query
 
@@ -79,16 +82,7 @@ def test_leaderboard_has_wilson_intervals_and_a_row_for_all(lake: Lake, database
     assert (rows["c"]["ci_low"], rows["c"]["ci_high"]) == pytest.approx((0.0, 0.489891), abs=1e-6)
 
 
-def asked_few(lake: Lake, benchmark: str, model: str, grades: str) -> None:
-    """Onboarding answers to the questions a, b, … of the benchmark, of which there are three."""
-    questions = pa.table({"task": ["t"] * 3, "doc_id": range(3), "text": ["a", "b", "c"], "category": ["t"] * 3})
-    correct = [grade == "1" for grade in grades]
-    scores = [float(grade) for grade in grades]
-    answers = {"task": ["t"] * len(grades), "doc_id": range(len(grades)), "correct": correct, "score": scores}
-    lake.write_onboarding(benchmark, model, pa.table(answers), questions, {"fingerprint": "f"})
-
-
-def test_coverage_tells_what_became_of_every_pair(lake: Lake, database: Path, evaluated: Callable[..., None]):
+def test_coverage_tells_what_became_of_every_pair(lake: Lake, database: Path, evaluated, asked_few):
     models = ["done", "failed", "failed again", "few", "left", "new", "replaced"]
     lake.write_table("models", pa.table({"model": models, "source": ["registry"] * 7}))
     evaluated(lake, "b", "done", "10-")
@@ -135,7 +129,7 @@ def estimates(lake: Lake, embedder: str, model: str, *rows: tuple[str, int, int,
     lake.write_table("onboarded", pa.table(names | columns), f"{embedder} {model}")
 
 
-def test_onboarded_models_stand_in_the_leaderboard_with_estimates(lake: Lake, database: Path, evaluated):
+def test_onboarded_models_stand_in_the_leaderboard_with_estimates(lake: Lake, database: Path, evaluated, asked_few):
     embedders(lake, old=False, now=True)
     evaluated(lake, "b", "full", "110")
     asked_few(lake, "b", "few", "1")
@@ -217,22 +211,16 @@ def test_latest_is_of_the_serving_embedder_or_the_last_that_has_results(
     assert query(database, "SELECT label FROM latest('communities')")["label"].to_pylist() == latest
 
 
-def test_the_registry_holds_over_imported_labels(lake: Lake, database: Path, evaluated: Callable[..., None]):
+def test_the_registry_holds_over_imported_labels(lake: Lake, database: Path, tmp_path: Path, evaluated, published):
     evaluated(lake, "b", "known", "1")
     evaluated(lake, "b", "labelled", "1")
     evaluated(lake, "b", "bare", "1")
     lake.write_table("models", pa.table({"model": ["known"], "family": ["ours"], "source": ["registry"]}))
-    lake.write_table(
-        "imported_models",
-        pa.table(
-            {
-                "model": ["known", "labelled", "without answers"],
-                "family": ["theirs", "llama", "x"],
-                "size_b": [1.0, 7.0, 1.0],
-                "communities": [["a"], ["coding"], []],
-            }
-        ),
+    labels = tmp_path / "models.csv"
+    labels.write_text(
+        "model,family,size_b,communities\nknown,theirs,1,a\nlabelled,llama,7,coding\nwithout answers,x,1,\n"
     )
+    import_results(lake, str(published([(1, "known", 1, "law", "x")])), models=labels, benchmark_of=str)
     publish(lake, database)
     rows = query(database, "SELECT model, family, size_b, communities, source FROM models ORDER BY model").to_pylist()
     assert [tuple(row.values()) for row in rows] == [
@@ -311,22 +299,24 @@ def test_new_answers_are_added_to_those_that_still_hold(lake: Lake, database: Pa
     assert published() == [("m", "b", 0), ("m", "c", 3), ("n", "b", 1), ("o", "b", 2)]
 
 
-def test_answers_that_hold_are_not_read_again(
-    lake: Lake, database: Path, evaluated: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-):
+def test_answers_that_hold_are_not_read_again(lake: Lake, database: Path, evaluated: Callable[..., None]):
     evaluated(lake, "b", "m", "110")
     publish(lake, database)
+    (held,) = DeltaTable(lake.tables.at("responses")).file_uris()
     evaluated(lake, "b", "n", "100")
-    loaded: list[Path] = []
-    load = publish_module._load_files
-
-    def noting(connection: duckdb.DuckDBPyConnection, name: str, paths: list[Path]) -> None:
-        loaded.extend(paths)
-        load(connection, name, paths)
-
-    monkeypatch.setattr(publish_module, "_load_files", noting)
+    Path(held).write_bytes(b"cannot be read")
     publish(lake, database, ["responses"])
-    assert loaded == [lake.responses_path("b", "n")]
+    assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 6}]
+    with pytest.raises(CorruptFileError):
+        publish(lake, database)
+
+
+def test_what_becomes_known_of_answers_later_is_published(lake: Lake, database: Path, evaluated: Callable[..., None]):
+    evaluated(lake, "b", "m", "1")
+    publish(lake, database)
+    evaluated(lake, "b", "m", "1", {"answer": "Paris"})
+    publish(lake, database, ["responses"])
+    assert query(database, "SELECT answer FROM responses").to_pylist() == [{"answer": "Paris"}]
 
 
 def test_publishing_again_and_again_does_not_grow_the_file(lake: Lake, database: Path, evaluated: Callable[..., None]):
@@ -399,9 +389,9 @@ def test_a_damaged_lake_file_is_named_and_the_live_file_stays(
     evaluated(lake, "b", "m", "10")
     publish(lake, database)
     evaluated(lake, "b", "n", "10")
-    path = lake.responses_path("b", "n")
+    path = max(map(Path, DeltaTable(lake.tables.at("responses")).file_uris()), key=lambda path: path.stat().st_mtime_ns)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(CorruptFileError, match=str(path)):
+    with pytest.raises(CorruptFileError, match=lake.tables.at("responses")):
         publish(lake, database)
     assert query(database, "SELECT model FROM models").to_pylist() == [{"model": "m"}]
     assert [file.name for file in database.parent.glob(".warehouse*")] == []
@@ -409,7 +399,8 @@ def test_a_damaged_lake_file_is_named_and_the_live_file_stays(
 
 def test_responses_without_questions_are_refused(lake: Lake, database: Path, evaluated: Callable[..., None]):
     evaluated(lake, "b", "m", "10")
-    lake.questions_path("b").unlink()
+    with lake.together() as writing:
+        writing.add(Event("withdrawn", "b"))
     with pytest.raises(WarehouseError, match="2 responses to b have no question"):
         publish(lake, database)
 
@@ -478,21 +469,26 @@ def test_a_reader_in_another_process_sees_whole_states_only(
 
 
 PUBLISH = """
+import sys
 from pathlib import Path
 from warehouse.lake import Lake
 from warehouse.publish import publish
-publish(Lake(Path(sys.argv[2])), Path(sys.argv[3]))
+publish(Lake(sys.argv[1]), Path(sys.argv[2]))
+"""
+KILLED = """
+import os, pathlib, signal
+pathlib.Path.replace = lambda path, target: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_a_killed_publish_leaves_the_live_file(
-    lake: Lake, database: Path, evaluated: Callable[..., None], killed_before_rename: Callable[..., bool]
+    lake: Lake, database: Path, evaluated: Callable[..., None], python: Callable[..., subprocess.CompletedProcess[str]]
 ):
     evaluated(lake, "b", "m", "10")
     publish(lake, database)
     before = database.read_bytes()
     evaluated(lake, "b", "n", "10")
-    assert killed_before_rename(1, PUBLISH, lake.root, database)
+    assert python(KILLED + PUBLISH, lake.address, database).returncode == -signal.SIGKILL
     assert database.read_bytes() == before
     assert publish(lake, database)["models"] == 2
     assert sorted(path.name for path in database.parent.iterdir()) == [".publish.lock", "lake", "warehouse.duckdb"]
@@ -500,7 +496,7 @@ def test_a_killed_publish_leaves_the_live_file(
 
 def test_publishers_wait_for_each_other(lake: Lake, database: Path, evaluated: Callable[..., None]):
     evaluated(lake, "b", "m", "10")
-    command = [sys.executable, "-c", "import sys\n" + PUBLISH, "0", lake.root, database]
+    command = [sys.executable, "-c", PUBLISH, lake.address, database]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     publishers = [subprocess.Popen(command, env=environment) for _ in range(2)]
     assert [publisher.wait() for publisher in publishers] == [0, 0]

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warehouse.errors import SplitConflictError
-from warehouse.questions import EVALUATION, QUESTION_PART, merge_questions, question_ids, split_of
+from warehouse.lake.events import EVALUATION
+from warehouse.lake.questions import QUESTION_PART, merge_questions, question_ids, split_of
 
 TEXTS = st.lists(st.text(max_size=3))
 

@@ -27,7 +27,7 @@ def test_a_folder_needs_train_val_and_test(tmp_path: Path):
     assert "it has no file test.csv or test.parquet" in str(refused.value)
 
 
-def test_files_of_a_folder_carry_their_split(tmp_path: Path):
+def test_versions_of_a_folder_carry_their_split(tmp_path: Path):
     for name in ("train.csv", "val.parquet", "test.csv", "model_order.csv"):
         (tmp_path / name).write_text("x")
     found = find_source(str(tmp_path))
@@ -278,7 +278,7 @@ except ImportRefused as refused:
 def test_a_data_set_is_downloaded_from_the_hub(hub, lake: Lake, tmp_path: Path, python, answers_of):
     url, handler = hub
     environment = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0", "NO_PROXY": "*"}
-    result = python(IMPORT, lake.root, DATA_SET, **environment)
+    result = python(IMPORT, lake.address, DATA_SET, **environment)
     assert result.stdout == "RZ412/EmbedLLM 4 True\n", result.stderr
     assert answers_of(lake) == {
         ("mmlu", "first?", "org/m", True),
@@ -291,7 +291,7 @@ def test_a_data_set_is_downloaded_from_the_hub(hub, lake: Lake, tmp_path: Path, 
     }  # fmt: skip
     downloaded = {path.rpartition("/")[2] for path in handler.asked if "/resolve/" in path}
     assert downloaded == {"train.csv", "val.csv", "test.csv"}
-    assert python(IMPORT, lake.root, DATA_SET, **environment).stdout == "RZ412/EmbedLLM 4 False\n"
+    assert python(IMPORT, lake.address, DATA_SET, **environment).stdout == "RZ412/EmbedLLM 4 False\n"
 
 
 def test_the_parts_of_a_data_set_are_downloaded(hub, lake: Lake, tmp_path: Path, python):
@@ -301,7 +301,7 @@ def test_the_parts_of_a_data_set_are_downloaded(hub, lake: Lake, tmp_path: Path,
         "README.md": b"# hello", "data/notes.csv": b"x", "other/train-00000-of-00001.csv": b"x",
     }  # fmt: skip
     environment = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0", "NO_PROXY": "*"}
-    result = python(IMPORT, lake.root, DATA_SET, **environment)
+    result = python(IMPORT, lake.address, DATA_SET, **environment)
     assert result.stdout == "RZ412/EmbedLLM 4 True\n", result.stderr
     assert {row["text"]: row["split"] for row in lake.questions().to_pylist()} == {
         "first?": "train", "second?": "val", "third?": "test",
@@ -313,10 +313,10 @@ def test_the_parts_of_a_data_set_are_downloaded(hub, lake: Lake, tmp_path: Path,
 def test_an_unknown_data_set_and_an_absent_hub_say_so(hub, lake: Lake, tmp_path: Path, python):
     url, _ = hub
     environment = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0", "NO_PROXY": "*"}
-    unknown = python(IMPORT, lake.root, "nobody/nothing", HF_ENDPOINT=url, **environment).stdout
+    unknown = python(IMPORT, lake.address, "nobody/nothing", HF_ENDPOINT=url, **environment).stdout
     assert unknown.startswith("nobody/nothing was not imported: it is no local file or folder")
     assert f"could not be downloaded from {url}" in unknown
-    absent = python(IMPORT, lake.root, DATA_SET, HF_ENDPOINT="http://127.0.0.1:9", **environment).stdout
+    absent = python(IMPORT, lake.address, DATA_SET, HF_ENDPOINT="http://127.0.0.1:9", **environment).stdout
     assert "could not be downloaded from http://127.0.0.1:9" in absent
     assert lake.pairs() == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -133,7 +134,7 @@ def complete(rows: pa.Table) -> pa.Table:
 def merged_answers(stored: pa.Table, new: pa.Table) -> pa.Table:
     """The stored answers and the `new` ones (both ANSWERS), of two to one question the new one."""
     again = set(new["question_id"].to_pylist())
-    kept = stored.filter(pa.array([question not in again for question in stored["question_id"].to_pylist()]))
+    kept = stored.filter(pa.array([one not in again for one in stored["question_id"].to_pylist()], pa.bool_()))
     return pa.concat_tables([kept, new]).sort_by("question_id").combine_chunks()
 
 
@@ -174,7 +175,7 @@ def _quality(known: Mapping[str, str]) -> dict[str, object]:
 
 
 def accuracy_of(rows: pa.Table) -> float:
-    return float(np.mean(rows["correct"].to_numpy()))
+    return float(np.mean(rows["correct"].to_numpy())) if rows.num_rows else math.nan
 
 
 def is_imported(metadata: Mapping[str, str]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,6 +38,7 @@ class DeltaTables:
         self.on_disk = "://" not in address
         self._open: dict[str, DeltaTable] = {}
         self._looked: dict[str, float] = {}
+        self.lost: set[str] = set()  # addresses of files that count as not there
 
     def at(self, name: str) -> str:
         return f"{self.address}/{name}"
@@ -115,8 +117,26 @@ class DeltaTables:
         self._open.pop(name, None)
 
     def dataset(self, name: str) -> pds.Dataset | None:
+        import pyarrow.dataset as pds
+
         table = self.table(name)
-        return table.to_pyarrow_dataset() if table else None
+        if table is None:
+            return None
+        dataset = table.to_pyarrow_dataset()
+        if not self.lost:
+            return dataset
+        whole = [part for part in dataset.get_fragments() if f"{self.at(name)}/{part.path}" not in self.lost]
+        return pds.FileSystemDataset(whole, dataset.schema, dataset.format, dataset.filesystem)
+
+    def files(self, name: str) -> pa.Table:
+        """path (below the table's folder), size_bytes, num_records and what else the log says of each file."""
+        table = self.table(name)
+        if table is None:
+            return pa.table({"path": pa.array([], pa.string()), "size_bytes": [], "num_records": []})
+        files = pa.table(table.get_add_actions(flatten=True))
+        paths = [unquote(path) for path in files["path"].to_pylist()]
+        files = files.set_column(files.column_names.index("path"), "path", pa.array(paths, pa.string()))
+        return files.filter(pa.array([f"{self.at(name)}/{path}" not in self.lost for path in paths], pa.bool_()))
 
     def read(self, name: str, columns: list[str] | None = None, where: pds.Expression | None = None) -> pa.Table | None:
         """The rows, all or some; None where there is no such table."""
@@ -126,14 +146,14 @@ class DeltaTables:
         with naming_what_is_corrupt(self.at(name)):
             return dataset.to_table(columns=columns, filter=where)
 
-    def read_file(self, name: str, path: str) -> pa.Table:
+    def read_file(self, name: str, path: str, columns: list[str] | None = None) -> pa.Table:
         """The rows in one file (a path below the table's folder), without the columns that its folder stands for."""
         from deltalake.fs import DeltaStorageHandler
         from pyarrow.fs import PyFileSystem
 
         with naming_what_is_corrupt(f"{self.at(name)}/{path}"):
             handler = PyFileSystem(DeltaStorageHandler(self.at(name)))
-            return pq.ParquetFile(handler.open_input_file(path)).read()
+            return pq.ParquetFile(handler.open_input_file(path)).read(columns)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -97,16 +98,27 @@ class InForce:
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.answers: dict[Pair, Event] = {}
+        self.without_answers: dict[Pair, Event] = {}  # of two sources, which agree on no answer
         self.onboarding: dict[Pair, Event] = {}
         self.superseded: dict[Pair, dict[str, Event]] = {}
         self.failures: dict[Pair, Failure] = {}
-        self.questions: dict[str, list[str]] = {}
+        self.questions: dict[str, dict[str, int]] = {}  # by evaluation_id how many rows
         self.imports: dict[str, Event] = {}
         self.last = 0
         for event in sorted(events, key=lambda event: (event.position, event.event_id)):
-            self.apply(event)
+            self._apply(event)
 
-    def apply(self, event: Event) -> None:
+    def after(self, events: Iterable[Event]) -> InForce:
+        """What holds after these as well; who looks at this one goes on seeing what it holds."""
+        later = copy(self)
+        for name, held in vars(self).items():
+            if isinstance(held, dict):
+                setattr(later, name, held.copy())
+        for event in events:
+            later._apply(event)
+        return later
+
+    def _apply(self, event: Event) -> None:
         self.last = max(self.last, event.position)
         match event.event:
             case "failed":
@@ -114,7 +126,8 @@ class InForce:
             case "cleared":
                 self.failures.pop(event.pair, None)
             case "questions":
-                self.questions.setdefault(event.benchmark, []).append(event.evaluation_id or "")
+                before = self.questions.get(event.benchmark, {})
+                self.questions[event.benchmark] = before | {event.evaluation_id or "": event.n or 0}
             case "withdrawn":
                 self.questions.pop(event.benchmark, None)
             case "imported":
@@ -123,14 +136,17 @@ class InForce:
                 self._apply_to_answers(event)
 
     def _apply_to_answers(self, event: Event) -> None:
-        pair, aside = event.pair, self.superseded.setdefault(event.pair, {})
+        pair, aside = event.pair, dict(self.superseded.get(event.pair, {}))
+        self.superseded[pair] = aside
         held = self.onboarding if event.source == ONBOARDING else self.answers
         for known in (held.get(pair), aside.get(event.key)):
             if known is not None and known.evaluation_id == event.evaluation_id:
                 held.pop(pair, None) if known is held.get(pair) else aside.pop(event.key)
         match event.event:
             case "done" | "restored":
-                held[pair] = event
+                self.without_answers.pop(pair, None)
+                held.pop(pair, None)
+                (held if event.n else self.without_answers)[pair] = event
                 self.failures.pop(pair, None)
             case "superseded":
                 aside[event.key] = event

@@ -134,7 +134,7 @@ class Lake:
         self._in_force = InForce()
         self._read_from: set[str] = set()
         self._seen: int | None = None  # version of the table of events
-        self._questions: dict[str, tuple[tuple[str, ...], pa.Table, str]] = {}
+        self._questions: dict[str, tuple[Mapping[str, int], pa.Table, str]] = {}
         self._described: dict[str, tuple[pa.Table, pa.Table]] = {}
         self._taken: dict[str, tuple[pa.Table, pa.Table]] = {}
         self._lock = threading.RLock()
@@ -144,16 +144,16 @@ class Lake:
 
     def now(self) -> InForce:
         """What holds now, whoever wrote it."""
+        if (still := getattr(self._here, "still", None)) is not None:
+            return still
         with self._lock:
-            if not getattr(self._here, "still", False):
-                self._look()
+            self._look()
             return self._in_force
 
     @contextmanager
     def still(self) -> Iterator[None]:
         """Within the block this thread sees the lake as it is at its beginning."""
-        self.now()
-        before, self._here.still = getattr(self._here, "still", False), True
+        before, self._here.still = getattr(self._here, "still", None), self.now()
         try:
             yield
         finally:
@@ -163,10 +163,10 @@ class Lake:
         table = self.tables.table("evaluations")
         if table is None or table.version() == self._seen:
             return
-        files = set(table.file_uris())
+        files = set(self.tables.files("evaluations")["path"].to_pylist())
         rewritten = bool(self._read_from - files)  # compacted, or some were lost
         new = files if rewritten else files - self._read_from
-        rows = [self.tables.read_file("evaluations", file.rpartition("/")[2]) for file in sorted(new)]
+        rows = [self.tables.read_file("evaluations", file) for file in sorted(new)]
         found = {event.event_id: event for part in rows for event in events_of(part)}
         if rewritten or not found.keys() <= self._events.keys():
             self._events = found if rewritten else self._events | found
@@ -195,12 +195,12 @@ class Lake:
             last = self._in_force.last
             placed = [replace(event, position=last + 1 + i) for i, event in enumerate(events)]
             self.tables.append("evaluations", event_rows(placed))
-            for event in placed:
-                self._events[event.event_id] = event
-                self._in_force.apply(event)
+            self._events |= {event.event_id: event for event in placed}
+            self._in_force = self._in_force.after(placed)
             table = self.tables.table("evaluations")
             if table and table.version() == (-1 if self._seen is None else self._seen) + 1:  # nobody else has written
-                self._read_from, self._seen = set(table.file_uris()), table.version()
+                self._read_from = {uri.rpartition("/")[2] for uri in table.file_uris()}  # faster than `files`
+                self._seen = table.version()
                 if len(self._read_from) > _MANY_FILES:
                     table.optimize.compact()
 
@@ -365,7 +365,7 @@ class Lake:
 
     def questions_of(self, benchmark: str) -> pa.Table | None:
         """QUESTION_PART of a benchmark; None where it has no questions."""
-        batches = tuple(self.now().questions.get(benchmark, ()))
+        batches = self.now().questions.get(benchmark)
         if not batches:
             return None
         self._read_questions({benchmark: batches})
@@ -373,14 +373,14 @@ class Lake:
 
     def questions(self) -> pa.Table:
         """All questions (QUESTIONS), by benchmark, task and doc_id."""
-        batches = {benchmark: tuple(ids) for benchmark, ids in sorted(self.now().questions.items())}
+        batches = dict(sorted(self.now().questions.items()))
         self._read_questions(batches)
         parts = [_labelled(self._questions[benchmark][1], benchmark, Event("questions")) for benchmark in batches]
         return pa.concat_tables([part.select(QUESTIONS.names) for part in parts] or [QUESTIONS.empty_table()])
 
-    def _read_questions(self, batches: Mapping[str, tuple[str, ...]]) -> None:
+    def _read_questions(self, batches: Mapping[str, Mapping[str, int]]) -> None:
         """Remembers the questions of these benchmarks; the newest row of a question holds."""
-        missing = [benchmark for benchmark, ids in batches.items() if self._questions.get(benchmark, ((),))[0] != ids]
+        missing = [name for name, known in batches.items() if self._questions.get(name, ({},))[0] != known]
         if not missing:
             return
         columns = ["benchmark", "evaluation_id", *QUESTION_PART.names]
@@ -388,22 +388,23 @@ class Lake:
         if found is None:
             raise CorruptFileError(self.tables.at("questions"), "there is no such table")
         for benchmark in missing:
-            ids = batches[benchmark]
+            known = batches[benchmark]
             rows = found.filter(pc.field("benchmark") == benchmark)
-            age = _places(rows["evaluation_id"].combine_chunks(), ids)
+            age = _places(rows["evaluation_id"].combine_chunks(), list(known))
             order = np.argsort(age, kind="stable")[(age < 0).sum() :]
+            if len(order) != (n := sum(known.values())):
+                reason = f"of {n} entries on questions of {benchmark} {len(order)} are there"
+                raise CorruptFileError(self.tables.at("questions"), reason)
             newest = {rows["question_id"][row].as_py(): row for row in order.tolist()}
             rows = rows.take(sorted(newest.values())).select(QUESTION_PART.names)
             rows = rows.sort_by([(name, "ascending") for name in ("task", "doc_id", "question_id")]).combine_chunks()
-            if not rows.num_rows:
-                raise CorruptFileError(self.tables.at("questions"), f"the questions of {benchmark} are not there")
-            self._questions[benchmark] = ids, rows, content_digest(rows)
+            self._questions[benchmark] = known, rows, content_digest(rows)
 
     def count_questions(self) -> int:
         return sum(part.num_rows for _, part, _ in self._known_questions().values())
 
-    def _known_questions(self) -> dict[str, tuple[tuple[str, ...], pa.Table, str]]:
-        batches = {benchmark: tuple(ids) for benchmark, ids in self.now().questions.items()}
+    def _known_questions(self) -> dict[str, tuple[Mapping[str, int], pa.Table, str]]:
+        batches = self.now().questions
         self._read_questions(batches)
         return {benchmark: self._questions[benchmark] for benchmark in batches}
 
@@ -415,16 +416,17 @@ class Lake:
         with self.still():
             in_force = self.now()
             content = {
-                "answers": self.answers_state(in_force.answers),
+                "answers": sorted((*pair, event.digest) for pair, event in in_force.answers.items()),
                 "questions": sorted((name, digest) for name, (_, _, digest) in self._known_questions().items()),
                 "labels": sorted(event.metadata.get("labels_digest") or "" for event in in_force.imports.values()),
             }
         return _digest(content)
 
     def answers_state(self, pairs: Iterable[Pair]) -> str:
-        """Digest of the answers of `pairs`; of those without, that there are none."""
+        """Digest of the answers of `pairs`, and of all that is known of them; of those without, that there are none."""
         answers = self.now().answers
-        return _digest(sorted((*pair, answers[pair].digest if pair in answers else None) for pair in set(pairs)))
+        found = [(pair, answers.get(pair)) for pair in sorted(set(pairs))]
+        return _digest([(*pair, event and (event.digest, event.metadata["known"])) for pair, event in found])
 
     # --- answers under earlier entries
 
@@ -567,8 +569,8 @@ class Lake:
         with self.together() as writing:
             self.take_questions(writing, benchmark, asked)
             stored = self.now().onboarding.get((benchmark, model))
-            if stored is not None and stored.fingerprint == metadata.get(FINGERPRINT):
-                rows = merged_answers(self.rows_of(stored), rows)
+            goes_on = stored if stored is not None and stored.fingerprint == metadata.get(FINGERPRINT) else None
+            rows = merged_answers(self.rows_of(goes_on) if goes_on else ANSWERS.empty_table(), rows)
             wanted = done(benchmark, model, rows, _OURS | dict(metadata), ONBOARDING)
             self._put(writing, wanted, rows, stored)
         return Written(rows.num_rows, accuracy_of(rows), stored is None or stored.digest != wanted.digest)
@@ -600,11 +602,15 @@ class Lake:
 
     def check(self) -> list[Damage]:
         """Reads everything whole; what cannot be read."""
-        return find_damage(self)
+        return find_damage(Lake(self.address))
 
     def mend(self, *, thoroughly: bool = False) -> list[Damage]:
         """Sets aside what cannot be read, so that it counts as missing and is made again; what that was."""
-        return mend(self, thoroughly=thoroughly)
+        fresh = Lake(self.address)  # this one may remember what is lost
+        found = mend(fresh, thoroughly=thoroughly)
+        if found:
+            vars(self).update(vars(fresh))
+        return found
 
     def compact(self, progress: Callable[[int, int, str], None] | None = None, kept: timedelta = KEPT) -> None:
         """Makes few large files of many small ones, and removes what nobody needs any more."""

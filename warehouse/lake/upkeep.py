@@ -6,14 +6,17 @@ deleted: a file that cannot be read is moved to `damaged/` in the lake.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from warehouse.errors import CorruptFileError
 from warehouse.lake.answers import answers_digest
@@ -62,80 +65,98 @@ class Damage:
 
 
 def find_damage(lake: Lake, *, thoroughly: bool = True) -> list[Damage]:
-    """What cannot be read. Thoroughly, every file is read whole, and answers are held against their digests; else it is
-    only seen that all files are there and as long as they were."""
+    """What cannot be read; `lake` then passes over it. Thoroughly, every file is read whole, and answers are held
+    against their digests; else it is only seen that all is there and as long as it was."""
     found = [damage for name in lake.tables.names() for damage in _damaged_files(lake, name, thoroughly)]
-    if found:
-        return found  # what else is missing shows once they are set aside
-    return [*_missing_questions(lake), *(_missing_answers(lake) if thoroughly else ())]
+    if any(damage.kind == "log" for damage in found):
+        return found  # what is in force cannot be told
+    lake.tables.lost |= {damage.where for damage in found}
+    for benchmark, reason in _missing_questions(lake).items():
+        found.append(Damage(lake.tables.at("questions"), "questions", f"the questions of {benchmark}", reason))
+    for kind, event, reason in _missing_answers(lake, thoroughly):
+        what = f"{kind} of {event.model} to {event.benchmark}"
+        found.append(Damage(lake.tables.at("responses"), kind, what, reason))
+    return found
 
 
 def _damaged_files(lake: Lake, name: str, thoroughly: bool) -> Iterator[Damage]:
     try:
-        table = lake.tables.table(name)
+        files = lake.tables.files(name)
     except CorruptFileError as error:
-        yield Damage(_last_entry(str(error.path)), "log", f"log of the table {name}", error.reason)
+        log = str(error.path)
+        yield Damage(str(_culprit(Path(log)) or log), "log", f"log of the table {name}", error.reason)
         return
-    for path, size in _files(table) if table else ():
+    for path, size in zip(files["path"].to_pylist(), files["size_bytes"].to_pylist(), strict=True):
         where = f"{lake.tables.at(name)}/{path}"
         try:
             if lake.tables.on_disk and (length := _length(Path(where))) != size:
-                raise CorruptFileError(where, f"it has {length} of {size} bytes" if length else "it is not there")
+                raise CorruptFileError(where, "it is not there" if length is None else f"{length} of {size} bytes")
             if thoroughly:
                 lake.tables.read_file(name, path)
         except CorruptFileError as error:
             yield Damage(where, "file", f"rows of the table {name}", error.reason)
 
 
-def _files(table: DeltaTable) -> list[tuple[str, int]]:
-    """Of a table's data: paths below its folder, and lengths in bytes."""
-    actions = pa.table(table.get_add_actions(flatten=True)).select(["path", "size_bytes"])
-    return [(unquote(row["path"]), row["size_bytes"]) for row in actions.to_pylist()]
+def _length(path: Path) -> int | None:
+    return path.stat().st_size if path.exists() else None
 
 
-def _length(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _last_entry(log: str) -> str:
-    entries = sorted(Path(log).glob("*.json"))
-    return str(entries[-1]) if entries else log
-
-
-def _missing_questions(lake: Lake) -> Iterator[Damage]:
-    for benchmark in sorted(_benchmarks(lake)):
+def _culprit(log: Path) -> Path | None:
+    """What of a log that cannot be read may be left out: its last entry, a checkpoint, or what names the last one."""
+    for path in [*sorted(log.glob("*.json"))[-1:], *sorted(log.glob("*.parquet"))]:
         try:
-            known = lake.questions_of(benchmark)
-            reason = "there are none" if known is None else None
+            if path.suffix == ".parquet":
+                pq.ParquetFile(path).read()
+            else:
+                for line in path.read_text().splitlines() or [""]:
+                    json.loads(line)
+        except (ValueError, pa.ArrowException, OSError):
+            return path
+    hint = log / "_last_checkpoint"
+    return hint if hint.exists() else None
+
+
+def _missing_questions(lake: Lake) -> dict[str, str]:
+    """The benchmarks whose questions are not all there, and why."""
+    in_force, missing = lake.now(), {}
+    answered = {benchmark for benchmark, _ in [*in_force.answers, *in_force.onboarding]}
+    for benchmark in sorted(answered | in_force.questions.keys()):
+        try:
+            if lake.questions_of(benchmark) is None:
+                missing[benchmark] = "there are none"
         except CorruptFileError as error:
-            reason = error.reason
-        if reason:
-            yield Damage(lake.tables.at("questions"), "questions", f"the questions of {benchmark}", reason)
+            missing[benchmark] = error.reason
+    return missing
 
 
-def _benchmarks(lake: Lake) -> set[str]:
-    in_force = lake.now()
-    return {benchmark for benchmark, _ in [*in_force.answers, *in_force.onboarding]} | in_force.questions.keys()
-
-
-def _missing_answers(lake: Lake) -> Iterator[Damage]:
-    for kind, event, reason in _faults(lake):
-        what = f"{kind} of {event.model} to {event.benchmark}"
-        yield Damage(lake.tables.at("responses"), kind, what, reason)
-
-
-def _faults(lake: Lake) -> Iterator[tuple[Kind, Event, str]]:
+def _missing_answers(lake: Lake, thoroughly: bool) -> Iterator[tuple[Kind, Event, str]]:
     """Answers that are not as they were written, and why."""
+    sets, counts = _sets(lake), _counts(lake)
+    for kind, event in sets:
+        if (count := counts[event.evaluation_id or ""]) != event.n:
+            yield kind, event, f"of {event.n} answers {count} are there"
     by_benchmark: dict[str, list[tuple[Kind, Event]]] = {}
-    for kind, event in _sets(lake):
-        by_benchmark.setdefault(event.benchmark, []).append((kind, event))
-    for _, sets in sorted(by_benchmark.items()):
-        found = lake.rows_of_each([event for _, event in sets])
-        for (kind, event), (_, rows) in zip(sets, found, strict=True):
-            if rows.num_rows != event.n:
-                yield kind, event, f"of {event.n} answers {rows.num_rows} are there"
-            elif answers_digest(rows)[0] != event.digest:
+    for kind, event in sets:
+        if thoroughly and counts[event.evaluation_id or ""] == event.n:
+            by_benchmark.setdefault(event.benchmark, []).append((kind, event))
+    for _, known in sorted(by_benchmark.items()):
+        found = lake.rows_of_each([event for _, event in known])
+        for (kind, event), (_, rows) in zip(known, found, strict=True):
+            if answers_digest(rows)[0] != event.digest:
                 yield kind, event, "they are not those that were written"
+
+
+def _counts(lake: Lake) -> Counter[str]:
+    """How many answers there are by evaluation_id. Files with those of one only need not be opened."""
+    counts: Counter[str] = Counter()
+    for file in lake.tables.files("responses").to_pylist():
+        first, last, n = file.get("min.evaluation_id"), file.get("max.evaluation_id"), file["num_records"]
+        if first is not None and first == last and n is not None:
+            counts[first] += n
+        else:
+            ids = lake.tables.read_file("responses", file["path"], ["evaluation_id"])["evaluation_id"]
+            counts.update({row["values"]: row["counts"] for row in ids.value_counts().to_pylist()})
+    return counts
 
 
 def _sets(lake: Lake) -> list[tuple[Kind, Event]]:
@@ -150,38 +171,56 @@ def _sets(lake: Lake) -> list[tuple[Kind, Event]]:
 
 
 def mend(lake: Lake, *, thoroughly: bool = False) -> list[Damage]:
-    """Sets aside what cannot be read, so that it counts as missing and is made again; what that was."""
-    found = find_damage(lake, thoroughly=thoroughly)
-    for damage in found:
-        if damage.kind in ("log", "file") and lake.tables.on_disk:
-            _move_aside(lake, Path(damage.where))
-    for name in lake.tables.names() if found else ():
-        lake.tables.forget(name)
-        if table := lake.tables.table(name):
+    """Sets aside what cannot be read, so that it counts as missing and is made again; what that was. Raises
+    CorruptFileError where a log is damaged before its end."""
+    if not thoroughly:
+        with suppress(CorruptFileError):  # which is damage: all is read then
+            if not find_damage(type(lake)(lake.address), thoroughly=False):
+                return []
+    found = find_damage(lake)
+    if not found:
+        return []
+    if lake.tables.on_disk:
+        for damage in found:
+            if damage.kind in ("log", "file"):
+                _move_aside(lake, Path(damage.where))
+    for name in lake.tables.names():
+        if table := _readable(lake, name):
             table.repair()
-    if found:
-        _give_up(lake)
+    _give_up(lake)
     return found
 
 
 def _give_up(lake: Lake) -> None:
     """Events that say what is not there any more."""
-    without = [damage for damage in find_damage(lake) if damage.kind == "questions"]
-    lost = {damage.what.removeprefix("the questions of ") for damage in without}
-    faults = {event.event_id for _, event, _ in _faults(lake)}
+    without = _missing_questions(lake)
+    faults = {event.event_id for _, event, _ in _missing_answers(lake, thoroughly=True)}
     with lake.together() as writing:
         for kind, event in _sets(lake):
             if event.event_id in faults:
                 writing.add(event.again("dropped", _LOST))
-            elif event.benchmark in lost and kind != "superseded answers":
+            elif event.benchmark in without and kind != "superseded answers":
                 writing.add(event.again("superseded" if kind == "answers" else "dropped", _NO_QUESTIONS))
-        for benchmark in sorted(lost):
+        for benchmark in without:
             writing.add(Event("withdrawn", benchmark, reason=_LOST))
+
+
+def _readable(lake: Lake, name: str) -> DeltaTable | None:
+    """The table, without the end of its log where that cannot be read."""
+    while True:
+        lake.tables.forget(name)
+        try:
+            return lake.tables.table(name)
+        except CorruptFileError as error:
+            culprit = _culprit(Path(error.path)) if lake.tables.on_disk else None
+            if culprit is None:
+                raise
+            _move_aside(lake, culprit)
 
 
 def _move_aside(lake: Lake, path: Path) -> None:
     """To `damaged/`, under its path in the lake; what lies there already stays."""
-    if not path.exists():
+    if not path.is_file():
         return
     target = Path(lake.address, DAMAGED, path.relative_to(lake.address))
     target.parent.mkdir(parents=True, exist_ok=True)
