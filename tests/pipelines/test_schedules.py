@@ -59,11 +59,12 @@ def asks(home: Simulator, at: datetime) -> dict[str, str]:
     return {key: benchmarks for key, benchmarks in requests(home, at).items() if key.endswith(" asked")}
 
 
-def test_both_run_in_utc_unless_they_are_switched_off(home: Simulator) -> None:
+def test_all_run_in_utc_unless_they_are_switched_off(home: Simulator) -> None:
     schedules = {schedule.name: schedule for schedule in home.repository.schedule_defs}
     assert {name: schedule.cron_schedule for name, schedule in schedules.items()} == {
         "nightly_retry": "0 3 * * *",
         "weekly_full_refresh": "0 4 * * 0",
+        "weekly_compaction": "0 5 * * 0",
     }
     for schedule in schedules.values():
         assert schedule.execution_timezone == "UTC"
