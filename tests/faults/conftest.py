@@ -28,6 +28,7 @@ from assets.staleness import stale
 from assets.wanted import wanted
 from pipelines.definitions import build_definitions
 from pipelines.settings import Settings, open_workspace
+from warehouse.lake import Lake
 from warehouse.publish import TABLES
 from warehouse.read import WarehouseError, query
 
@@ -184,6 +185,10 @@ class Home:
     def path(self) -> Path:
         return self.command.home
 
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.path / "lake")
+
     def to_do(self) -> list[str]:
         """What is not done yet; empty where everything is, and no run is on its way."""
         with pytest.MonkeyPatch.context() as patch:
@@ -225,7 +230,7 @@ class Home:
 
     def answered(self) -> int:
         """Pairs of a model and a benchmark."""
-        return len(list((self.path / "lake" / "responses").glob("*/*/part.parquet")))
+        return len(self.lake.pairs())
 
     def held_locks(self) -> list[Path]:
         return [path for path in self.path.rglob("*.lock") if path.is_file() and _is_held(path)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from warehouse.failures import Failure
+from warehouse.lake.failures import Failure
 from warehouse.lake import Lake
 from warehouse.publish import publish
 from warehouse.read import query

@@ -73,24 +73,27 @@ def test_a_run_killed_twice_ends_like_one_undisturbed(
     embedllm: Any, write_registry: Callable[..., Path], small: Any
 ) -> None:
     write_registry(embedllm.registry, ["tiny/a", "tiny/b", "tiny/c"], ["sums", "towns"])
-    answers = embedllm.home / "lake" / "responses"
+    lake = Lake(embedllm.home / "lake")
     running = embedllm.start("run")
-    wait_until(lambda: list(answers.glob("*/*/part.parquet")), running)
+    wait_until(lake.pairs, running)
     running.kill()  # the command alone: its workers must find out by themselves
     running.communicate(timeout=30)  # waits for whoever still holds its output
     deadline = time.monotonic() + 30
     while is_alive(running.pid):
         assert time.monotonic() < deadline, "workers outlive the command"
         time.sleep(0.1)
-    saved = {path: path.stat().st_mtime_ns for path in answers.glob("*/*/part.parquet")}
+    saved = lake.now().answers.copy()
     assert 0 < len(saved) < 6
     assert unfinished(embedllm.home) > 0
 
     running = embedllm.start("run")
     wait_until((embedllm.home / ".warehouse.duckdb.draft").exists, running)
     kill(running)
-    assert len(list(answers.glob("*/*/part.parquet"))) == 6
-    assert {path: path.stat().st_mtime_ns for path in saved} == saved  # not asked again
+    answers = lake.now().answers
+    assert len(answers) == 6
+    assert {pair: answers[pair].evaluation_id for pair in saved} == {
+        pair: event.evaluation_id for pair, event in saved.items()
+    }  # not asked again
 
     done = embedllm("run")
     assert done.returncode == 0, done.stderr

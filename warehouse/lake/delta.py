@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from upath import UPath
 
 from warehouse.errors import CorruptFileError, WarehouseError, first_line
 
@@ -103,12 +102,15 @@ class DeltaTables:
 
     def names(self) -> list[str]:
         """Of all tables."""
-        root = UPath(self.address)
-        return (
-            sorted(folder.name for folder in root.iterdir() if (folder / "_delta_log").exists())
-            if root.exists()
-            else []
-        )
+        from deltalake.fs import DeltaStorageHandler
+        from pyarrow.fs import FileSelector, FileType, PyFileSystem
+
+        if self.on_disk and not Path(self.address).exists():
+            return []
+        root = PyFileSystem(DeltaStorageHandler(self.address))
+        folders = [found.path for found in root.get_file_info(FileSelector("")) if not found.is_file]
+        logs = root.get_file_info([f"{folder}/_delta_log" for folder in folders])
+        return sorted(folder for folder, log in zip(folders, logs, strict=True) if log.type is FileType.Directory)
 
     def forget(self, name: str) -> None:
         """It is opened anew when it is next looked at."""

@@ -1,0 +1,98 @@
+"""A lake in a bucket, over the S3 protocol: all that works on a disk works there, for many writers at once."""
+
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from warehouse.ingest import import_results
+from warehouse.lake import Lake
+from warehouse.publish import publish
+from warehouse.read import query
+
+pytest.importorskip("moto.server", reason="the extra `dev` is not installed: there is no S3 to write to")
+
+# One request at a time: moto looks whether a file is there and writes it in two steps, S3 does in one.
+SERVER = """
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app))
+print(server.port, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Address of an S3 of our own; in another process, as delta-rs keeps this one's threads waiting while it asks."""
+    command = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.terminate()
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """Address of a bucket of this test's own, which this process and its children can write to."""
+    settings = {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    name = request.node.originalname.replace("_", "-")[:63].strip("-")
+    urllib.request.urlopen(urllib.request.Request(f"{server}/{name}", method="PUT"), timeout=30).close()
+    return f"s3://{name}"
+
+
+def test_a_lake_in_a_bucket_keeps_what_was_written(bucket: str, evaluated: Callable[..., None]) -> None:
+    lake, other = Lake(f"{bucket}/lake"), Lake(f"{bucket}/lake")
+    assert lake.pairs() == []
+    assert lake.check() == []
+    evaluated(lake, "sums", "org/a", "110")
+    assert _labels(other) == [True, True, False]  # each sees what the other writes
+    evaluated(other, "sums", "org/a", "001", fingerprint="another")
+    lake = Lake(f"{bucket}/lake")
+    assert _labels(lake) == [False, False, True]
+    assert [row["fingerprint"] for row in lake.superseded().to_pylist()] == ["f"]
+    assert lake.restore("sums", "org/a", "f")
+    assert _labels(lake) == [True, True, False]
+    assert lake.check() == []
+
+
+def test_an_import_into_a_bucket_is_published_and_compacted(
+    bucket: str, published: Callable[..., Path], evaluated: Callable[..., None], database: Path
+) -> None:
+    lake = Lake(f"{bucket}/deep/lake")
+    rows = [(0, "org__a", 1, "towns", "Where?"), (1, "org__a", 0, "towns", "Why?")]
+    assert import_results(lake, str(published(rows)), benchmark_of=str).changed
+    assert not import_results(lake, str(published(rows)), benchmark_of=str).changed
+    for model in ("a", "b", "c"):
+        evaluated(lake, "sums", model, "10")
+    database.parent.mkdir()
+    assert publish(lake, database)["responses"] == 8
+    before = lake.state()
+    lake.compact(kept=timedelta(0))
+    later = Lake(lake.address)
+    assert later.state() == before
+    assert later.check() == []
+    for name in ("questions", "responses", "evaluations"):
+        table = later.tables.table(name)
+        assert table is not None
+        assert len(table.file_uris()) == 1
+    evaluated(later, "sums", "d", "11")
+    assert publish(later, database)["responses"] == 10
+    assert query(database, "SELECT count(*) AS n FROM responses WHERE correct").to_pylist() == [{"n": 6}]
+
+
+def _labels(lake: Lake) -> list[bool]:
+    return lake.responses()["correct"].to_pylist()
