@@ -1,12 +1,13 @@
 """A lake in a bucket, over the S3 protocol: all that works on a disk works there, for many writers at once."""
 
-import os
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,6 @@ from warehouse.ingest import import_results
 from warehouse.lake import Lake
 from warehouse.publish import publish
 from warehouse.read import query
-
-pytest.importorskip("moto.server", reason="the extra `dev` is not installed: there is no S3 to write to")
 
 # One request at a time: moto looks whether a file is there and writes it in two steps, S3 does in one.
 SERVER = """
@@ -30,6 +29,7 @@ server.serve_forever()
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """Address of an S3 of our own; in another process, as delta-rs keeps this one's threads waiting while it asks."""
+    pytest.importorskip("moto.server", reason="the extra `dev` is not installed: there is no S3 to write to")
     command = [sys.executable, "-c", SERVER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
@@ -49,7 +49,7 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    name = request.node.originalname.replace("_", "-")[:63].strip("-")
+    name = f"bucket-{abs(hash(request.node.name))}"
     urllib.request.urlopen(urllib.request.Request(f"{server}/{name}", method="PUT"), timeout=30).close()
     return f"s3://{name}"
 
@@ -92,6 +92,44 @@ def test_an_import_into_a_bucket_is_published_and_compacted(
     evaluated(later, "sums", "d", "11")
     assert publish(later, database)["responses"] == 10
     assert query(database, "SELECT count(*) AS n FROM responses WHERE correct").to_pylist() == [{"n": 6}]
+
+
+WRITER = """
+import sys
+import pyarrow as pa
+from warehouse.lake import Lake
+lake, writer = Lake(sys.argv[1]), sys.argv[2]
+asked = {"task": ["t", "t"], "doc_id": [0, 1]}
+answers = pa.table({**asked, "correct": [True, False], "score": [1.0, 0.0]})
+questions = pa.table({**asked, "text": ["a", "b"], "category": ["t", "t"]})
+for number in range(int(sys.argv[3])):
+    lake.write_evaluation("sums", f"{writer}/{number}", answers, questions, {"fingerprint": "f"})
+"""
+
+
+@pytest.mark.parametrize(("where", "writers", "each"), [("tmp_path", 4, 6), ("bucket", 3, 4)])
+def test_what_many_write_at_once_is_all_there(
+    where: str, writers: int, each: int, python: Callable[..., Any], request: pytest.FixtureRequest
+) -> None:
+    address = f"{request.getfixturevalue(where)}/lake"
+    with ThreadPoolExecutor(writers) as pool:
+        ended = list(pool.map(lambda writer: python(WRITER, address, writer, each), range(writers)))
+    assert [done.stderr for done in ended] == [""] * writers
+    lake = Lake(address)
+    assert set(lake.pairs()) == {("sums", f"{writer}/{n}") for writer in range(writers) for n in range(each)}
+    assert lake.responses().num_rows == 2 * writers * each
+    assert lake.questions().num_rows == 2
+    assert lake.check() == []
+
+
+def test_what_others_wrote_a_moment_ago_comes_before(bucket: str, evaluated: Callable[..., None]) -> None:
+    """Who looks seldom, as each look costs a request, still writes after what there is."""
+    lake, other = Lake(f"{bucket}/lake"), Lake(f"{bucket}/lake")
+    for number, writer in enumerate([lake, other] * 4):
+        evaluated(writer, "sums", "a", "10", fingerprint=str(number))
+    found = Lake(lake.address)
+    assert [row["fingerprint"] for row in found.superseded().to_pylist()] == list("0123456")
+    assert found.now().answers["sums", "a"].fingerprint == "7"
 
 
 def _labels(lake: Lake) -> list[bool]:

@@ -100,6 +100,10 @@ class DeltaTables:
         self._looked[name] = now
         return True
 
+    def look_again(self, name: str) -> None:
+        """What others have written is looked for when the table is next asked for, however short ago that was."""
+        self._looked.pop(name, None)
+
     def names(self) -> list[str]:
         """Of all tables."""
         from deltalake.fs import DeltaStorageHandler

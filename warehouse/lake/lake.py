@@ -181,6 +181,7 @@ class Lake:
             yield outer
             return
         writing = self._here.writing = Writing(self)
+        self.tables.look_again("evaluations")  # what is written follows from what there is
         try:
             yield writing
         finally:
@@ -189,6 +190,7 @@ class Lake:
 
     def _commit(self, events: Sequence[Event]) -> None:
         with self._lock:
+            self.tables.look_again("evaluations")
             self._look()
             last = self._in_force.last
             placed = [replace(event, position=last + 1 + i) for i, event in enumerate(events)]
