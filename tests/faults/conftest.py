@@ -23,6 +23,7 @@ import duckdb
 import psutil
 import pytest
 import yaml
+from deltalake import DeltaTable
 
 from assets.staleness import stale
 from assets.wanted import wanted
@@ -231,6 +232,10 @@ class Home:
     def answered(self) -> int:
         """Pairs of a model and a benchmark."""
         return len(self.lake.pairs())
+
+    def a_file_of(self, table: str) -> Path:
+        """The first of the files in which the rows of a table of the lake lie."""
+        return Path(min(DeltaTable(self.path / "lake" / table).file_uris()))
 
     def held_locks(self) -> list[Path]:
         return [path for path in self.path.rglob("*.lock") if path.is_file() and _is_held(path)]

@@ -106,7 +106,7 @@ def test_a_run_killed_twice_ends_like_one_undisturbed(
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 models' answers to 12 benchmarks of 20 questions: 480 files in the lake."""
+    """40 models' answers to 12 benchmarks of 20 questions: 480 pairs."""
     file = tmp_path_factory.mktemp("published") / "results.parquet"
     questions = pd.DataFrame({"prompt_id": range(240)})
     questions["category"] = [f"subject{number % 12:02d}" for number in questions.prompt_id]
@@ -117,14 +117,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-IMPORT = """
-import sys
-from pathlib import Path
-from warehouse.ingest import import_results
-from warehouse.lake import Lake
-print("begin", flush=True)
-import_results(Lake(Path(sys.argv[1]) / "lake"), sys.argv[2], benchmark_of=str)
-"""
 PUBLISH = """
 import sys
 from pathlib import Path
@@ -148,42 +140,12 @@ def kill_when(reached: Callable[[float], bool], program: str, *arguments: object
     return process.returncode == -signal.SIGKILL
 
 
-def lake_tables(home: Path) -> tuple[list[str], list[str]]:
-    lake = Lake(home / "lake")
-    questions, responses = lake.questions().to_pylist(), lake.responses().to_pylist()
-    return sorted(map(json.dumps, questions)), sorted(map(json.dumps, responses))
-
-
 @pytest.fixture(scope="module")
 def undisturbed(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("undisturbed")
     import_results(Lake(home / "lake"), str(results), benchmark_of=str)
     publish(Lake(home / "lake"), home / "warehouse.duckdb")
     return home
-
-
-STAGES = {
-    "reading": (".staging/*/scratch/*", False),
-    "staging": (".staging/*/files/responses/*/*/part.parquet", False),
-    "landing": ("responses/*/*/part.parquet", True),
-}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_killed_import_brings_all_or_nothing(stage: str, results: Path, undisturbed: Path, tmp_path: Path) -> None:
-    pattern, lands = STAGES[stage]
-    lake = Lake(tmp_path / "lake")
-    assert kill_when(lambda _: next(lake.root.glob(pattern), None) is not None, IMPORT, tmp_path, results)
-    lake.recover()
-    if lands:
-        assert lake_tables(tmp_path) == lake_tables(undisturbed)
-    else:
-        assert lake.pairs() == []
-        assert lake.imports() == []
-    again = import_results(lake, str(results), benchmark_of=str)
-    assert again.changed is not lands
-    assert lake_tables(tmp_path) == lake_tables(undisturbed)
-    assert list((lake.root / ".staging").glob("*")) == []
 
 
 def test_a_publish_killed_anywhere_leaves_a_whole_warehouse(undisturbed: Path) -> None:

@@ -1,12 +1,14 @@
-"""Kill -9 before and after every commit of an evaluation, an import and a later stage's table: a rerun ends with the same
-tables as if nothing had happened, and meanwhile all of a thing is in the lake or nothing of it."""
+"""Kill -9 before and after every commit of an evaluation, an import and a refresh: a rerun ends with the same tables as
+if nothing had happened, and meanwhile all of a thing is in the lake or nothing of it."""
 
 import itertools
 import multiprocessing
 import os
+import random
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from pipelines.cli import app
 from warehouse.ingest import import_results
 from warehouse.lake import Lake
 from warehouse.lake.delta import DeltaTables
 
 PROCESSES = multiprocessing.get_context("forkserver")  # which imports once what each process needs
-PROCESSES.set_forkserver_preload(["pandas", "pytest", "deltalake", "warehouse.ingest", "warehouse.lake"])
+PROCESSES.set_forkserver_preload(["pytest", "torch", "deltalake", "pipelines.definitions", "warehouse.ingest"])
 
 TEXTS = list("abcdef")
 
@@ -148,3 +151,28 @@ def test_a_kill_at_any_commit_is_made_good_by_the_next_run(name: str, filled: Pa
         step(home)
         assert contents(home) == undisturbed, moment
     assert moment >= 2 * commits
+
+
+@pytest.mark.slow
+def test_a_refresh_killed_again_and_again_ends_like_one_undisturbed(
+    copy: Any, small: Any, differences: Callable[[Any, Any], list[str]]
+) -> None:
+    """Of a home with answers and nothing else. Every run comes a few commits further."""
+    for path in [*copy.path.iterdir(), *(copy.path / "lake").iterdir()]:
+        if path.name not in ("lake", "questions", "responses", "evaluations"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    chance, kills = random.Random(0), 0
+    step = partial(run_command, environment=copy.command.environment())
+    while is_killed(step, copy.path, chance.randrange(1, 16)):
+        kills += 1
+        assert kills < 50
+    assert kills >= 5
+    assert copy.to_do() == []
+    assert copy.leftovers() == []
+    assert copy.lake.check() == []
+    assert differences(copy, small) == []
+
+
+def run_command(_: Path, environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
+    app(["run"], standalone_mode=False)

@@ -393,10 +393,10 @@ class Lake:
             age = _places(rows["evaluation_id"].combine_chunks(), ids)
             order = np.argsort(age, kind="stable")[(age < 0).sum() :]
             newest = {rows["question_id"][row].as_py(): row for row in order.tolist()}
+            if not newest:
+                raise CorruptFileError(self.tables.at("questions"), f"the questions of {benchmark} are not there")
             rows = rows.take(sorted(newest.values())).select(QUESTION_PART.names)
             rows = rows.sort_by([(name, "ascending") for name in ("task", "doc_id", "question_id")]).combine_chunks()
-            if not rows.num_rows:
-                raise CorruptFileError(self.tables.at("questions"), f"the questions of {benchmark} are not there")
             self._questions[benchmark] = ids, rows, content_digest(rows)
 
     def count_questions(self) -> int:

@@ -65,9 +65,9 @@ def find_damage(lake: Lake, *, thoroughly: bool = True) -> list[Damage]:
     """What cannot be read. Thoroughly, every file is read whole, and answers are held against their digests; else it is
     only seen that all files are there and as long as they were."""
     found = [damage for name in lake.tables.names() for damage in _damaged_files(lake, name, thoroughly)]
-    if any(damage.kind == "log" for damage in found):
-        return found  # what is in force cannot be told
-    return [*found, *_missing_questions(lake), *(_missing_answers(lake) if thoroughly or found else ())]
+    if found:
+        return found  # what else is missing shows once they are set aside
+    return [*_missing_questions(lake), *(_missing_answers(lake) if thoroughly else ())]
 
 
 def _damaged_files(lake: Lake, name: str, thoroughly: bool) -> Iterator[Damage]:
