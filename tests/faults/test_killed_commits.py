@@ -134,23 +134,21 @@ STEPS = {  # and how many commits each makes at least
 def test_a_kill_at_any_commit_is_made_good_by_the_next_run(name: str, filled: Path, home: Path) -> None:
     step, commits = STEPS[name]
 
-    def start() -> dict[str, Any]:
+    def fresh() -> Path:
         shutil.rmtree(home, ignore_errors=True)
-        shutil.copytree(filled, home, ignore=shutil.ignore_patterns("lake") if name == "first import" else None)
-        return contents(home)
+        return shutil.copytree(filled, home, ignore=shutil.ignore_patterns("lake") if name == "first import" else None)
 
-    untouched = start()
+    untouched = contents(fresh())
     step(home)
     undisturbed = contents(home)
-    for moment in itertools.count():
-        start()
-        if not is_killed(step, home, moment):
-            break
+    kills = 0
+    while is_killed(step, fresh(), moment=kills):
         if name != "tables":  # of which each part is a thing of its own
-            assert contents(home) in (untouched, undisturbed), moment
+            assert contents(home) in (untouched, undisturbed), kills
         step(home)
-        assert contents(home) == undisturbed, moment
-    assert moment >= 2 * commits
+        assert contents(home) == undisturbed, kills
+        kills += 1
+    assert kills >= 2 * commits
 
 
 @pytest.mark.slow
