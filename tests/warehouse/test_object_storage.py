@@ -9,7 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow.fs import FileSelector
 
 from warehouse.ingest import import_results
 from warehouse.lake import Lake
@@ -92,6 +94,32 @@ def test_an_import_into_a_bucket_is_published_and_compacted(
     evaluated(later, "sums", "d", "11")
     assert publish(later, database)["responses"] == 10
     assert query(database, "SELECT count(*) AS n FROM responses WHERE correct").to_pylist() == [{"n": 6}]
+
+
+def test_damage_in_a_bucket_is_named_and_set_aside(bucket: str, evaluated: Callable[..., None]) -> None:
+    boto3 = pytest.importorskip("boto3")
+    lake = Lake(f"{bucket}/lake")
+    for model in ("a", "b", "c"):
+        evaluated(lake, "sums", model, "10")
+    lake.write_table("forecasts", pa.table({"model": ["a"]}), "old")
+    lake.write_table("forecasts", pa.table({"model": ["b"]}), "new")
+    table = lake.tables.table("responses")
+    assert table is not None
+    gone, wrong, _ = sorted(path.removeprefix(f"{lake.address}/") for path in table.file_uris())
+    entry, files = f"forecasts/_delta_log/{1:020}.json", lake.tables.files()
+    files.delete_file(gone)
+    for path in (entry, wrong):
+        boto3.client("s3").put_object(Bucket=bucket.removeprefix("s3://"), Key=f"lake/{path}", Body=b'{"add": {')
+
+    lake = Lake(lake.address)
+    assert {damage.where for damage in lake.check()} == {f"{lake.address}/{path}" for path in (entry, gone, wrong)}
+    lake.mend(thoroughly=True)
+    lake = Lake(lake.address)
+    assert len(lake.pairs()) == 1  # the others are asked again
+    assert lake.table_parts("forecasts") == ["old"]
+    assert lake.check() == []
+    aside = files.get_file_info(FileSelector("damaged", recursive=True))
+    assert {file.path for file in aside if file.is_file} == {f"damaged/{entry}", f"damaged/{wrong}"}
 
 
 WRITER = """

@@ -19,6 +19,7 @@ from warehouse.errors import CorruptFileError, WarehouseError, first_line
 if TYPE_CHECKING:
     import pyarrow.dataset as pds
     from deltalake import DeltaTable
+    from pyarrow.fs import FileSystem
 
 __all__ = ["PART", "DeltaTables"]
 
@@ -106,15 +107,20 @@ class DeltaTables:
 
     def names(self) -> list[str]:
         """Of all tables."""
-        from deltalake.fs import DeltaStorageHandler
-        from pyarrow.fs import FileSelector, FileType, PyFileSystem
+        from pyarrow.fs import FileSelector, FileType
 
         if self.on_disk and not Path(self.address).exists():
             return []
-        root = PyFileSystem(DeltaStorageHandler(self.address))
-        folders = [found.path for found in root.get_file_info(FileSelector("")) if not found.is_file]
-        logs = root.get_file_info([f"{folder}/_delta_log" for folder in folders])
+        folders = [found.path for found in self.files().get_file_info(FileSelector("")) if not found.is_file]
+        logs = self.files().get_file_info([f"{folder}/_delta_log" for folder in folders])
         return sorted(folder for folder, log in zip(folders, logs, strict=True) if log.type is FileType.Directory)
+
+    def files(self) -> FileSystem:
+        """All that lies under the address, which must be there if it is on a disk."""
+        from deltalake.fs import DeltaStorageHandler
+        from pyarrow.fs import PyFileSystem
+
+        return PyFileSystem(DeltaStorageHandler(self.address))
 
     def forget(self, name: str) -> None:
         """It is opened anew when it is next looked at."""
@@ -134,12 +140,8 @@ class DeltaTables:
 
     def read_file(self, name: str, path: str) -> pa.Table:
         """The rows in one file (a path below the table's folder), without the columns that its folder stands for."""
-        from deltalake.fs import DeltaStorageHandler
-        from pyarrow.fs import PyFileSystem
-
         with naming_what_is_corrupt(f"{self.at(name)}/{path}"):
-            handler = PyFileSystem(DeltaStorageHandler(self.at(name)))
-            return pq.ParquetFile(handler.open_input_file(path)).read()
+            return pq.ParquetFile(self.files().open_input_file(f"{name}/{path}")).read()
 
 
 @contextmanager

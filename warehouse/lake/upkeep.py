@@ -74,7 +74,7 @@ def _damaged_files(lake: Lake, name: str, thoroughly: bool) -> Iterator[Damage]:
     try:
         table = lake.tables.table(name)
     except CorruptFileError as error:
-        yield Damage(_last_entry(str(error.path)), "log", f"log of the table {name}", error.reason)
+        yield Damage(_last_entry(lake, name), "log", f"log of the table {name}", error.reason)
         return
     for path, size in _files(table) if table else ():
         where = f"{lake.tables.at(name)}/{path}"
@@ -97,9 +97,12 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _last_entry(log: str) -> str:
-    entries = sorted(Path(log).glob("*.json"))
-    return str(entries[-1]) if entries else log
+def _last_entry(lake: Lake, name: str) -> str:
+    from pyarrow.fs import FileSelector
+
+    log = f"{name}/_delta_log"
+    entries = [found.path for found in lake.tables.files().get_file_info(FileSelector(log))]
+    return lake.tables.at(max((entry for entry in entries if entry.endswith(".json")), default=log))
 
 
 def _missing_questions(lake: Lake) -> Iterator[Damage]:
@@ -153,8 +156,8 @@ def mend(lake: Lake, *, thoroughly: bool = False) -> list[Damage]:
     """Sets aside what cannot be read, so that it counts as missing and is made again; what that was."""
     found = find_damage(lake, thoroughly=thoroughly)
     for damage in found:
-        if damage.kind in ("log", "file") and lake.tables.on_disk:
-            _move_aside(lake, Path(damage.where))
+        if damage.kind in ("log", "file"):
+            _move_aside(lake, damage.where)
     for name in lake.tables.names() if found else ():
         lake.tables.forget(name)
         if table := lake.tables.table(name):
@@ -179,17 +182,18 @@ def _give_up(lake: Lake) -> None:
             writing.add(Event("withdrawn", benchmark, reason=_LOST))
 
 
-def _move_aside(lake: Lake, path: Path) -> None:
+def _move_aside(lake: Lake, address: str) -> None:
     """To `damaged/`, under its path in the lake; what lies there already stays."""
-    if not path.exists():
+    from pyarrow.fs import FileType
+
+    files, path = lake.tables.files(), address.removeprefix(f"{lake.address}/")
+    if files.get_file_info(path).type is not FileType.File:
         return
-    target = Path(lake.address, DAMAGED, path.relative_to(lake.address))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    number, free = 1, target
-    while free.exists():
+    number, free = 1, f"{DAMAGED}/{path}"
+    while files.get_file_info(free).type is not FileType.NotFound:
         number += 1
-        free = target.with_name(f"{target.name}.{number}")
-    path.replace(free)
+        free = f"{DAMAGED}/{path}.{number}"
+    files.move(path, free)
 
 
 def compact(lake: Lake, *, kept: timedelta = KEPT, progress: Callable[[int, int, str], None] | None = None) -> None:
