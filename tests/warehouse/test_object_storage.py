@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from pyarrow.fs import FileSelector
 
+from warehouse.errors import WarehouseError
 from warehouse.ingest import import_results
 from warehouse.lake import Lake
 from warehouse.publish import publish
@@ -148,6 +149,26 @@ def test_what_many_write_at_once_is_all_there(
     assert lake.responses().num_rows == 2 * writers * each
     assert lake.questions().num_rows == 2
     assert lake.check() == []
+
+
+@pytest.mark.parametrize("where", ["tmp_path", "bucket"])
+def test_of_two_compactions_at_once_one_is_refused(
+    where: str, evaluated: Callable[..., None], request: pytest.FixtureRequest
+) -> None:
+    lake = Lake(f"{request.getfixturevalue(where)}/lake")
+    for model in ("a", "b", "c"):
+        evaluated(lake, "sums", model, "10")
+    refused: list[str] = []
+
+    def compact_too(number: int, count: int, what: str) -> None:
+        with pytest.raises(WarehouseError, match="is being compacted by another process"):
+            Lake(lake.address).compact()
+        refused.append(what)
+
+    lake.compact(compact_too)
+    assert refused
+    assert lake.responses().num_rows == 6
+    lake.compact()
 
 
 def test_what_others_wrote_a_moment_ago_comes_before(bucket: str, evaluated: Callable[..., None]) -> None:

@@ -7,6 +7,7 @@ deleted: a file that cannot be read is moved to `damaged/` in the lake.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from warehouse.errors import CorruptFileError
+from warehouse.errors import CorruptFileError, WarehouseError
 from warehouse.lake.answers import answers_digest
 from warehouse.lake.events import Event, new_id
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["KEPT", "Damage", "compact", "find_damage", "mend"]
 
 DAMAGED = "damaged"
+COMPACTIONS = "compactions"
+"""The table whose only row says until when a compaction may be at work."""
+_LONGEST = timedelta(hours=1)
 _NO_QUESTIONS = "The questions that they answer could not be read any more."
 _LOST = "They could not be read any more."
 KEPT = timedelta(days=1)  # readers may still be at files that were replaced, writers at answers that have no event yet
@@ -198,22 +202,50 @@ def _move_aside(lake: Lake, address: str) -> None:
 
 def compact(lake: Lake, *, kept: timedelta = KEPT, progress: Callable[[int, int, str], None] | None = None) -> None:
     """Makes few large files of many small ones, and removes what is older than `kept` and no longer needed: rows that
-    no event speaks of, files that were replaced, entries of logs."""
-    names = lake.tables.names()
-    for number, name in enumerate(names):
-        if progress:
-            progress(number, len(names), f"compacting {name}")
-        table = lake.tables.table(name)
-        if table is None:
-            continue
-        if name in ("responses", "questions") and (stray := _stray(lake, name, kept)):
-            table.delete(f"evaluation_id IN ({', '.join(repr(one) for one in stray)})")
-        table.optimize.compact()
-        table.create_checkpoint()
-        hours = int(kept.total_seconds() // 3600)
-        table.vacuum(hours, dry_run=False, enforce_retention_duration=False)
-        table.cleanup_metadata()
-        lake.tables.forget(name)
+    no event speaks of, files that were replaced, entries of logs. Raises WarehouseError where another does so now."""
+    with _alone(lake):
+        names = lake.tables.names()
+        for number, name in enumerate(names):
+            if progress:
+                progress(number, len(names), f"compacting {name}")
+            table = lake.tables.table(name)
+            if table is None:
+                continue
+            if name in ("responses", "questions") and (stray := _stray(lake, name, kept)):
+                table.delete(f"evaluation_id IN ({', '.join(repr(one) for one in stray)})")
+            table.optimize.compact()
+            table.create_checkpoint()
+            hours = int(kept.total_seconds() // 3600)
+            table.vacuum(hours, dry_run=False, enforce_retention_duration=False)
+            table.cleanup_metadata()
+            lake.tables.forget(name)
+
+
+@contextmanager
+def _alone(lake: Lake) -> Iterator[None]:
+    """Two compactions of a table at once would both succeed, and double its rows: delta-rs does not see that the first
+    has removed what the second reads, as it sees of everything else that writes."""
+    from deltalake import write_deltalake
+    from deltalake.exceptions import CommitFailedError
+
+    def claim(until: datetime) -> None:
+        write_deltalake(table or lake.tables.at(COMPACTIONS), pa.table({"until": [until]}), mode="overwrite")
+
+    busy = WarehouseError(f"{lake.address} is being compacted by another process; try again in an hour")
+    lake.tables.look_again(COMPACTIONS)
+    table = lake.tables.table(COMPACTIONS)
+    if table and table.to_pyarrow_table()["until"][0].as_py() > datetime.now(UTC):
+        raise busy
+    try:
+        claim(datetime.now(UTC) + _LONGEST)
+    except CommitFailedError as error:  # another came first
+        raise busy from error
+    try:
+        yield
+    finally:
+        lake.tables.look_again(COMPACTIONS)
+        table = lake.tables.table(COMPACTIONS)
+        claim(datetime.now(UTC))
 
 
 def _stray(lake: Lake, name: str, kept: timedelta) -> list[str]:
