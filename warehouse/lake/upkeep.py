@@ -225,27 +225,23 @@ def compact(lake: Lake, *, kept: timedelta = KEPT, progress: Callable[[int, int,
 def _alone(lake: Lake) -> Iterator[None]:
     """Two compactions of a table at once would both succeed, and double its rows: delta-rs does not see that the first
     has removed what the second reads, as it sees of everything else that writes."""
-    from deltalake import write_deltalake
-    from deltalake.exceptions import CommitFailedError
+    from deltalake import DeltaTable, write_deltalake
+    from deltalake.exceptions import DeltaError
 
-    def claim(until: datetime) -> None:
-        write_deltalake(table or lake.tables.at(COMPACTIONS), pa.table({"until": [until]}), mode="overwrite")
-
+    address, now = lake.tables.at(COMPACTIONS), datetime.now(UTC)
     busy = WarehouseError(f"{lake.address} is being compacted by another process; try again in an hour")
-    lake.tables.look_again(COMPACTIONS)
-    table = lake.tables.table(COMPACTIONS)
-    if table and table.to_pyarrow_table()["until"][0].as_py() > datetime.now(UTC):
-        raise busy
     try:
-        claim(datetime.now(UTC) + _LONGEST)
-    except CommitFailedError as error:  # another came first
+        write_deltalake(address, pa.table({"until": [now]}), mode="ignore")  # unless there is one already
+        table = DeltaTable(address)
+        if table.to_pyarrow_table()["until"][0].as_py() > now:
+            raise busy
+        write_deltalake(table, pa.table({"until": [now + _LONGEST]}), mode="overwrite")
+    except DeltaError as error:  # another came first
         raise busy from error
     try:
         yield
     finally:
-        lake.tables.look_again(COMPACTIONS)
-        table = lake.tables.table(COMPACTIONS)
-        claim(datetime.now(UTC))
+        write_deltalake(address, pa.table({"until": [now]}), mode="overwrite")
 
 
 def _stray(lake: Lake, name: str, kept: timedelta) -> list[str]:
