@@ -23,11 +23,13 @@ import duckdb
 import psutil
 import pytest
 import yaml
+from deltalake import DeltaTable
 
 from assets.staleness import stale
 from assets.wanted import wanted
 from pipelines.definitions import build_definitions
 from pipelines.settings import Settings, open_workspace
+from warehouse.lake import Lake
 from warehouse.publish import TABLES
 from warehouse.read import WarehouseError, query
 
@@ -184,6 +186,10 @@ class Home:
     def path(self) -> Path:
         return self.command.home
 
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.path / "lake")
+
     def to_do(self) -> list[str]:
         """What is not done yet; empty where everything is, and no run is on its way."""
         with pytest.MonkeyPatch.context() as patch:
@@ -225,7 +231,11 @@ class Home:
 
     def answered(self) -> int:
         """Pairs of a model and a benchmark."""
-        return len(list((self.path / "lake" / "responses").glob("*/*/part.parquet")))
+        return len(self.lake.pairs())
+
+    def a_file_of(self, table: str) -> Path:
+        """The first of the files in which the rows of a table of the lake lie."""
+        return Path(min(DeltaTable(self.path / "lake" / table).file_uris()))
 
     def held_locks(self) -> list[Path]:
         return [path for path in self.path.rglob("*.lock") if path.is_file() and _is_held(path)]

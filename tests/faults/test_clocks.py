@@ -3,14 +3,15 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import pyarrow as pa
 import pytest
 
-from warehouse.failures import Failure
 from warehouse.lake import Lake
+from warehouse.lake.failures import Failure
 from warehouse.publish import publish
 from warehouse.read import query
 
@@ -59,6 +60,43 @@ def test_waiting_takes_as_long_when_summer_time_begins_or_ends(night: datetime, 
     failure = Failure("failed", "it is broken", 1, "", night.astimezone())
     assert not failure.is_due(night + timedelta(hours=11, minutes=59))
     assert failure.is_due(night + timedelta(hours=12))
+
+
+def test_a_clock_that_is_set_back_changes_nothing_of_what_is_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a changed entry fails and is asked, and a question described anew, a day before they first were."""
+    lake = Lake(tmp_path / "lake")
+    evaluate(lake, fingerprint="first", category="old", correct=False)
+    for module in ("warehouse.lake.lake", "warehouse.lake.events", "warehouse.lake.failures"):
+        monkeypatch.setattr(f"{module}.datetime", Yesterday)
+    lake.record_failure("sums", "tiny/a", "failed", "it is broken")
+    assert Lake(lake.address).failures().num_rows == 1
+    evaluate(lake, fingerprint="second", category="new", correct=True)
+    lake.write_table("forecasts", pa.table({"model": ["tiny/a"]}))
+
+    for found in (lake, Lake(lake.address)):
+        assert found.responses()["correct"].to_pylist() == [True]
+        assert found.questions()["category"].to_pylist() == ["new"]
+        assert found.superseded()["fingerprint"].to_pylist() == ["first"]
+        assert found.failures().num_rows == 0
+    lake.compact()
+    assert Lake(lake.address).responses()["correct"].to_pylist() == [True]
+    assert lake.restore("sums", "tiny/a", "first")
+    assert Lake(lake.address).responses()["correct"].to_pylist() == [False]
+
+
+class Yesterday(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) - timedelta(days=1)
+
+
+def evaluate(lake: Lake, *, fingerprint: str, category: str, correct: bool) -> None:
+    asked = {"task": ["t"], "doc_id": [0]}
+    answers = pa.table({**asked, "correct": [correct], "score": [float(correct)]})
+    questions = pa.table({**asked, "text": ["2 + 2?"], "category": [category]})
+    lake.write_evaluation("sums", "tiny/a", answers, questions, {"fingerprint": fingerprint})
 
 
 @pytest.mark.slow

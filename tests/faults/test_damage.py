@@ -6,18 +6,14 @@ from typing import Any
 
 import pytest
 
-ANSWERS = "lake/responses/benchmark=sums/model=tiny%2Fb/part.parquet"
-QUESTIONS = "lake/questions/benchmark=towns/part.parquet"
-EMBEDDINGS = "lake/question_embeddings/*.parquet"
-
 
 @pytest.mark.slow
 def test_damage_is_named_and_mended(copy: Any, small: Any, differences: Callable[[Any, Any], list[str]]) -> None:
     database = copy.path / "warehouse.duckdb"
-    damaged = [next(copy.path.glob(pattern)) for pattern in (ANSWERS, QUESTIONS, EMBEDDINGS)]
-    _cut_off(damaged[0])
-    _cut_off(damaged[1])
-    _turn_a_bit(damaged[2])
+    answers, questions, embeddings = map(copy.a_file_of, ("responses", "questions", "question_embeddings"))
+    entry = max((copy.path / "lake" / "predictions" / "_delta_log").glob("*.json"))
+    for path in (answers, questions, embeddings, entry):
+        _cut_off(path)
     with database.open("r+b") as file:
         file.truncate(1000)
 
@@ -27,8 +23,13 @@ def test_damage_is_named_and_mended(copy: Any, small: Any, differences: Callable
     assert "`embedllm run` makes it again" in asked.output
     done = copy.command("run")
     assert done.returncode == 0, done.stderr
-    whats = ("answers of tiny/b to sums", "the questions of towns", "part of the table question_embeddings")
-    for path, what in zip(damaged, whats, strict=True):
+    whats = {
+        answers: "rows of the table responses",
+        questions: "rows of the table questions",
+        embeddings: "rows of the table question_embeddings",
+        entry: "log of the table predictions",
+    }
+    for path, what in whats.items():
         assert f"{path} ({what}) cannot be read" in found.output
         assert f"{path} ({what}) cannot be read" in done.stderr
         assert (copy.path / "lake" / "damaged" / path.relative_to(copy.path / "lake")).exists()
@@ -46,7 +47,24 @@ def _cut_off(file: Path) -> None:
     file.write_bytes(content[: len(content) // 2])
 
 
-def _turn_a_bit(file: Path) -> None:
+@pytest.mark.slow
+def test_answers_that_are_not_those_that_were_written_are_asked_for_again(
+    copy: Any, small: Any, differences: Callable[[Any, Any], list[str]]
+) -> None:
+    """As after a bit turned: the file is as long as it was, and no command has read it since."""
+    _turn_bits(copy.a_file_of("responses"))
+    found = copy.command.here("check")
+    assert found.exit_code == 1
+    assert "cannot be read" in found.output
+    assert copy.lake.mend(thoroughly=True)
+    done = copy.command("run")
+    assert done.returncode == 0, done.stderr
+    assert copy.command.here("check").exit_code == 0
+    assert copy.to_do() == []
+    assert differences(copy, small) == []
+
+
+def _turn_bits(file: Path) -> None:
     content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[len(content) // 4] ^= 1
     file.write_bytes(content)

@@ -73,24 +73,27 @@ def test_a_run_killed_twice_ends_like_one_undisturbed(
     embedllm: Any, write_registry: Callable[..., Path], small: Any
 ) -> None:
     write_registry(embedllm.registry, ["tiny/a", "tiny/b", "tiny/c"], ["sums", "towns"])
-    answers = embedllm.home / "lake" / "responses"
+    lake = Lake(embedllm.home / "lake")
     running = embedllm.start("run")
-    wait_until(lambda: list(answers.glob("*/*/part.parquet")), running)
+    wait_until(lake.pairs, running)
     running.kill()  # the command alone: its workers must find out by themselves
     running.communicate(timeout=30)  # waits for whoever still holds its output
     deadline = time.monotonic() + 30
     while is_alive(running.pid):
         assert time.monotonic() < deadline, "workers outlive the command"
         time.sleep(0.1)
-    saved = {path: path.stat().st_mtime_ns for path in answers.glob("*/*/part.parquet")}
+    saved = lake.now().answers.copy()
     assert 0 < len(saved) < 6
     assert unfinished(embedllm.home) > 0
 
     running = embedllm.start("run")
     wait_until((embedllm.home / ".warehouse.duckdb.draft").exists, running)
     kill(running)
-    assert len(list(answers.glob("*/*/part.parquet"))) == 6
-    assert {path: path.stat().st_mtime_ns for path in saved} == saved  # not asked again
+    answers = lake.now().answers
+    assert len(answers) == 6
+    assert {pair: answers[pair].evaluation_id for pair in saved} == {
+        pair: event.evaluation_id for pair, event in saved.items()
+    }  # not asked again
 
     done = embedllm("run")
     assert done.returncode == 0, done.stderr
@@ -103,7 +106,7 @@ def test_a_run_killed_twice_ends_like_one_undisturbed(
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 models' answers to 12 benchmarks of 20 questions: 480 files in the lake."""
+    """40 models' answers to 12 benchmarks of 20 questions: 480 pairs."""
     file = tmp_path_factory.mktemp("published") / "results.parquet"
     questions = pd.DataFrame({"prompt_id": range(240)})
     questions["category"] = [f"subject{number % 12:02d}" for number in questions.prompt_id]
@@ -114,14 +117,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-IMPORT = """
-import sys
-from pathlib import Path
-from warehouse.ingest import import_results
-from warehouse.lake import Lake
-print("begin", flush=True)
-import_results(Lake(Path(sys.argv[1]) / "lake"), sys.argv[2], benchmark_of=str)
-"""
 PUBLISH = """
 import sys
 from pathlib import Path
@@ -145,42 +140,12 @@ def kill_when(reached: Callable[[float], bool], program: str, *arguments: object
     return process.returncode == -signal.SIGKILL
 
 
-def lake_tables(home: Path) -> tuple[list[str], list[str]]:
-    lake = Lake(home / "lake")
-    questions, responses = lake.questions().to_pylist(), lake.responses().to_pylist()
-    return sorted(map(json.dumps, questions)), sorted(map(json.dumps, responses))
-
-
 @pytest.fixture(scope="module")
 def undisturbed(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("undisturbed")
     import_results(Lake(home / "lake"), str(results), benchmark_of=str)
     publish(Lake(home / "lake"), home / "warehouse.duckdb")
     return home
-
-
-STAGES = {
-    "reading": (".staging/*/scratch/*", False),
-    "staging": (".staging/*/files/responses/*/*/part.parquet", False),
-    "landing": ("responses/*/*/part.parquet", True),
-}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_killed_import_brings_all_or_nothing(stage: str, results: Path, undisturbed: Path, tmp_path: Path) -> None:
-    pattern, lands = STAGES[stage]
-    lake = Lake(tmp_path / "lake")
-    assert kill_when(lambda _: next(lake.root.glob(pattern), None) is not None, IMPORT, tmp_path, results)
-    lake.recover()
-    if lands:
-        assert lake_tables(tmp_path) == lake_tables(undisturbed)
-    else:
-        assert lake.pairs() == []
-        assert lake.imports() == []
-    again = import_results(lake, str(results), benchmark_of=str)
-    assert again.changed is not lands
-    assert lake_tables(tmp_path) == lake_tables(undisturbed)
-    assert list((lake.root / ".staging").glob("*")) == []
 
 
 def test_a_publish_killed_anywhere_leaves_a_whole_warehouse(undisturbed: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from warehouse.ingest import import_results
-from warehouse.lake import Lake
+from warehouse.lake import Lake, upkeep
 
 REPOSITORY = Path(__file__).parents[2]
 HEADER = ("prompt_id", "model_id", "category_id", "label", "model_name", "category", "prompt")
@@ -157,6 +157,7 @@ def cut_off_before() -> Callable[..., bool]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("deltalake.write_deltalake", counted(write_deltalake))
             patch.setattr(Path, "replace", counted(Path.replace))
+            patch.setattr(upkeep, "_move_aside", counted(upkeep._move_aside))
             try:
                 step()
             except Killed:

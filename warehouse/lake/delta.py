@@ -14,13 +14,13 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from upath import UPath
 
 from warehouse.errors import CorruptFileError, WarehouseError, first_line
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pds
     from deltalake import DeltaTable
+    from pyarrow.fs import FileSystem
 
 __all__ = ["PART", "DeltaTables"]
 
@@ -103,14 +103,26 @@ class DeltaTables:
         self._looked[name] = now
         return True
 
+    def look_again(self, name: str) -> None:
+        """What others have written is looked for when the table is next asked for, however short ago that was."""
+        self._looked.pop(name, None)
+
     def names(self) -> list[str]:
         """Of all tables."""
-        root = UPath(self.address)
-        return (
-            sorted(folder.name for folder in root.iterdir() if (folder / "_delta_log").exists())
-            if root.exists()
-            else []
-        )
+        from pyarrow.fs import FileSelector, FileType
+
+        if self.on_disk and not Path(self.address).exists():
+            return []
+        folders = [found.path for found in self.filesystem().get_file_info(FileSelector("")) if not found.is_file]
+        logs = self.filesystem().get_file_info([f"{folder}/_delta_log" for folder in folders])
+        return sorted(folder for folder, log in zip(folders, logs, strict=True) if log.type is FileType.Directory)
+
+    def filesystem(self) -> FileSystem:
+        """All that lies under the address, which must be there if it is on a disk."""
+        from deltalake.fs import DeltaStorageHandler
+        from pyarrow.fs import PyFileSystem
+
+        return PyFileSystem(DeltaStorageHandler(self.address))
 
     def forget(self, name: str) -> None:
         """It is opened anew when it is next looked at."""
@@ -148,12 +160,8 @@ class DeltaTables:
 
     def read_file(self, name: str, path: str, columns: list[str] | None = None) -> pa.Table:
         """The rows in one file (a path below the table's folder), without the columns that its folder stands for."""
-        from deltalake.fs import DeltaStorageHandler
-        from pyarrow.fs import PyFileSystem
-
         with naming_what_is_corrupt(f"{self.at(name)}/{path}"):
-            handler = PyFileSystem(DeltaStorageHandler(self.at(name)))
-            return pq.ParquetFile(handler.open_input_file(path)).read(columns)
+            return pq.ParquetFile(self.filesystem().open_input_file(f"{name}/{path}")).read(columns)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ from warehouse.lake.delta import PART, DeltaTables, naming_what_is_corrupt
 from warehouse.lake.events import EVALUATION, ONBOARDING, Event, InForce, Pair, event_rows, events_of, new_id
 from warehouse.lake.failures import INTERRUPTED, Failure, failure_table, next_failure, not_applicable_table
 from warehouse.lake.questions import QUESTION_PART, QUESTIONS, content_digest, described, merge_questions
-from warehouse.lake.upkeep import KEPT, Damage, compact, find_damage, mend
+from warehouse.lake.upkeep import KEPT, Damage, compact, compact_events, find_damage, mend
 
 __all__ = ["SUPERSEDED", "Lake", "Writing"]
 
@@ -183,6 +183,7 @@ class Lake:
             yield outer
             return
         writing = self._here.writing = Writing(self)
+        self.tables.look_again("evaluations")  # what is written follows from what there is
         try:
             yield writing
         finally:
@@ -191,6 +192,7 @@ class Lake:
 
     def _commit(self, events: Sequence[Event]) -> None:
         with self._lock:
+            self.tables.look_again("evaluations")
             self._look()
             last = self._in_force.last
             placed = [replace(event, position=last + 1 + i) for i, event in enumerate(events)]
@@ -202,7 +204,7 @@ class Lake:
                 self._read_from = {uri.rpartition("/")[2] for uri in table.file_uris()}  # faster than `files`
                 self._seen = table.version()
                 if len(self._read_from) > _MANY_FILES:
-                    table.optimize.compact()
+                    compact_events(self)
 
     # --- evaluations
 

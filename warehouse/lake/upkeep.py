@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import CorruptFileError
+from warehouse.errors import CorruptFileError, WarehouseError
 from warehouse.lake.answers import answers_digest
 from warehouse.lake.events import Event, new_id
 
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
     from warehouse.lake.lake import Lake
 
-__all__ = ["KEPT", "Damage", "compact", "find_damage", "mend"]
+__all__ = ["KEPT", "Damage", "compact", "compact_events", "find_damage", "mend"]
 
 DAMAGED = "damaged"
+COMPACTIONS = "compactions"
+"""The table whose only row says until when a compaction may be at work."""
+_LONGEST = timedelta(hours=1)
 _NO_QUESTIONS = "The questions that they answer could not be read any more."
 _LOST = "They could not be read any more."
 KEPT = timedelta(days=1)  # readers may still be at files that were replaced, writers at answers that have no event yet
@@ -83,8 +86,8 @@ def _damaged_files(lake: Lake, name: str, thoroughly: bool) -> Iterator[Damage]:
     try:
         files = lake.tables.files(name)
     except CorruptFileError as error:
-        log = str(error.path)
-        yield Damage(str(_culprit(Path(log)) or log), "log", f"log of the table {name}", error.reason)
+        culprit = _culprit(lake, name) or str(error.path)
+        yield Damage(culprit, "log", f"log of the table {name}", error.reason)
         return
     for path, size in zip(files["path"].to_pylist(), files["size_bytes"].to_pylist(), strict=True):
         where = f"{lake.tables.at(name)}/{path}"
@@ -101,19 +104,25 @@ def _length(path: Path) -> int | None:
     return path.stat().st_size if path.exists() else None
 
 
-def _culprit(log: Path) -> Path | None:
+def _culprit(lake: Lake, name: str) -> str | None:
     """What of a log that cannot be read may be left out: its last entry, a checkpoint, or what names the last one."""
-    for path in [*sorted(log.glob("*.json"))[-1:], *sorted(log.glob("*.parquet"))]:
+    from pyarrow.fs import FileSelector
+
+    files = lake.tables.filesystem()
+    paths = sorted(found.path for found in files.get_file_info(FileSelector(f"{name}/_delta_log")))
+    entries, checkpoints = ([path for path in paths if path.endswith(end)] for end in (".json", ".parquet"))
+    for path in [*entries[-1:], *checkpoints]:
         try:
-            if path.suffix == ".parquet":
-                pq.ParquetFile(path).read()
-            else:
-                for line in path.read_text().splitlines() or [""]:
-                    json.loads(line)
+            with files.open_input_file(path) as file:
+                if path.endswith(".parquet"):
+                    pq.ParquetFile(file).read()
+                else:
+                    for line in file.read().decode().splitlines() or [""]:
+                        json.loads(line)
         except (ValueError, pa.ArrowException, OSError):
-            return path
-    hint = log / "_last_checkpoint"
-    return hint if hint.exists() else None
+            return lake.tables.at(path)
+    hint = f"{name}/_delta_log/_last_checkpoint"
+    return lake.tables.at(hint) if hint in paths else None
 
 
 def _missing_questions(lake: Lake) -> dict[str, str]:
@@ -180,10 +189,9 @@ def mend(lake: Lake, *, thoroughly: bool = False) -> list[Damage]:
     found = find_damage(lake)
     if not found:
         return []
-    if lake.tables.on_disk:
-        for damage in found:
-            if damage.kind in ("log", "file"):
-                _move_aside(lake, Path(damage.where))
+    for damage in found:
+        if damage.kind in ("log", "file"):
+            _move_aside(lake, damage.where)
     for name in lake.tables.names():
         if table := _readable(lake, name):
             table.repair()
@@ -211,44 +219,76 @@ def _readable(lake: Lake, name: str) -> DeltaTable | None:
         lake.tables.forget(name)
         try:
             return lake.tables.table(name)
-        except CorruptFileError as error:
-            culprit = _culprit(Path(error.path)) if lake.tables.on_disk else None
+        except CorruptFileError:
+            culprit = _culprit(lake, name)
             if culprit is None:
                 raise
             _move_aside(lake, culprit)
 
 
-def _move_aside(lake: Lake, path: Path) -> None:
+def _move_aside(lake: Lake, address: str) -> None:
     """To `damaged/`, under its path in the lake; what lies there already stays."""
-    if not path.is_file():
+    from pyarrow.fs import FileType
+
+    files, path = lake.tables.filesystem(), address.removeprefix(f"{lake.address}/")
+    if files.get_file_info(path).type is not FileType.File:
         return
-    target = Path(lake.address, DAMAGED, path.relative_to(lake.address))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    number, free = 1, target
-    while free.exists():
+    number, free = 1, f"{DAMAGED}/{path}"
+    while files.get_file_info(free).type is not FileType.NotFound:
         number += 1
-        free = target.with_name(f"{target.name}.{number}")
-    path.replace(free)
+        free = f"{DAMAGED}/{path}.{number}"
+    files.move(path, free)
 
 
 def compact(lake: Lake, *, kept: timedelta = KEPT, progress: Callable[[int, int, str], None] | None = None) -> None:
     """Makes few large files of many small ones, and removes what is older than `kept` and no longer needed: rows that
-    no event speaks of, files that were replaced, entries of logs."""
-    names = lake.tables.names()
-    for number, name in enumerate(names):
-        if progress:
-            progress(number, len(names), f"compacting {name}")
-        table = lake.tables.table(name)
-        if table is None:
-            continue
-        if name in ("responses", "questions") and (stray := _stray(lake, name, kept)):
-            table.delete(f"evaluation_id IN ({', '.join(repr(one) for one in stray)})")
-        table.optimize.compact()
-        table.create_checkpoint()
-        hours = int(kept.total_seconds() // 3600)
-        table.vacuum(hours, dry_run=False, enforce_retention_duration=False)
-        table.cleanup_metadata()
-        lake.tables.forget(name)
+    no event speaks of, files that were replaced, entries of logs. Raises WarehouseError where another does so now."""
+    with _alone(lake):
+        names = lake.tables.names()
+        for number, name in enumerate(names):
+            if progress:
+                progress(number, len(names), f"compacting {name}")
+            table = lake.tables.table(name)
+            if table is None:
+                continue
+            if name in ("responses", "questions") and (stray := _stray(lake, name, kept)):
+                table.delete(f"evaluation_id IN ({', '.join(repr(one) for one in stray)})")
+            table.optimize.compact()
+            table.create_checkpoint()
+            hours = int(kept.total_seconds() // 3600)
+            table.vacuum(hours, dry_run=False, enforce_retention_duration=False)
+            table.cleanup_metadata()
+            lake.tables.forget(name)
+
+
+def compact_events(lake: Lake) -> None:
+    """Only the events, of which there are many small files first; unless another process is at it."""
+    with suppress(WarehouseError), _alone(lake):
+        if table := lake.tables.table("evaluations"):
+            table.optimize.compact()
+
+
+@contextmanager
+def _alone(lake: Lake) -> Iterator[None]:
+    """Two compactions of a table at once would both succeed, and double its rows: delta-rs does not see that the first
+    has removed what the second reads, as it sees of everything else that writes."""
+    from deltalake import DeltaTable, write_deltalake
+    from deltalake.exceptions import DeltaError
+
+    address, now = lake.tables.at(COMPACTIONS), datetime.now(UTC)
+    busy = WarehouseError(f"{lake.address} is being compacted by another process; try again in an hour")
+    try:
+        write_deltalake(address, pa.table({"until": [now]}), mode="ignore")  # unless there is one already
+        table = DeltaTable(address)
+        if table.to_pyarrow_table()["until"][0].as_py() > now:
+            raise busy
+        write_deltalake(table, pa.table({"until": [now + _LONGEST]}), mode="overwrite")
+    except DeltaError as error:  # another came first
+        raise busy from error
+    try:
+        yield
+    finally:
+        write_deltalake(address, pa.table({"until": [now]}), mode="overwrite")
 
 
 def _stray(lake: Lake, name: str, kept: timedelta) -> list[str]:
