@@ -441,20 +441,31 @@ def _interval(choice: Choice) -> str:
 
 
 @app.command()
-def check() -> None:
-    """Read every file of the lake and the warehouse whole, and say which are damaged; `run` mends them."""
+def check(
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Set aside what is damaged, so that `run` makes it again.")
+    ] = False,
+) -> None:
+    """Read every file of the lake and the warehouse whole, and say which are damaged."""
     from warehouse.read import is_whole
 
-    _, workspace = open_home()
+    settings, workspace = open_home()
     with out.status("reading everything"):
-        damages = workspace.lake.check()
+        if mend:
+            with exclusive(settings.home):
+                damages = workspace.lake.mend(thoroughly=True)
+        else:
+            damages = workspace.lake.check()
         whole = not workspace.database.exists() or is_whole(workspace.database)
     for damage in damages:
         out.print(str(damage), soft_wrap=True)
     if not whole:
         out.print(f"{workspace.database} is damaged or of another version of embedllm", soft_wrap=True)
     if damages or not whole:
-        raise CommandError(f"What is said above ({len(damages) + (not whole)} in all) is mended by `{command()} run`.")
+        first = "" if mend else f"`{command()} check --mend` and "
+        raise CommandError(
+            f"What is said above ({len(damages) + (not whole)} in all) is mended by {first}`{command()} run`."
+        )
     out.print(f"Every file of {workspace.home} is whole.", soft_wrap=True)
 
 

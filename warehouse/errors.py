@@ -28,7 +28,7 @@ class CorruptFileError(WarehouseError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} cannot be read ({self.reason}); `embedllm check` tells what that means, and `embedllm run` "
+            f"{self.path} cannot be read ({self.reason}); `embedllm check --mend` sets it aside, and `embedllm run` "
             "makes again what can be"
         )
 
