@@ -1,4 +1,4 @@
-"""Import, publish and read at the paper's size: `python perf/bench_warehouse.py [--models 112] [--questions 36000]`.
+"""Import, publish and read at the paper's size: `python perf/bench_warehouse.py [--models 112] [--questions 36000] [--formats csv parquet]`.
 
 Every step runs in a process of its own, so that its peak memory is its own.
 """
@@ -121,10 +121,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=112)
     parser.add_argument("--questions", type=int, default=36_000)
+    parser.add_argument("--formats", nargs="+", choices=["csv", "parquet"], default=["csv", "parquet"])
     options = parser.parse_args()
     print(f"{'step':28}{'seconds':>9}{'peak MB':>9}  result")
     with tempfile.TemporaryDirectory() as folder:
-        for suffix in ("csv", "parquet"):
+        for suffix in options.formats:
             source, home = Path(folder) / f"results.{suffix}", Path(folder) / suffix
             make_results(source, options.models, options.questions)
             steps: dict[str, tuple[Callable[..., str], list[Path]]] = {

@@ -151,15 +151,19 @@ def _load_onboarding_responses(connection: duckdb.DuckDBPyConnection, lake: Lake
 
 
 def _insert_answers(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str, events: Sequence[Event]) -> None:
-    """Millions of rows: they go from the lake's files into the table, never as a whole through memory."""
+    """Millions of rows: they go from the lake's files into the table without being held by Python."""
     columns = [column for column in _columns(connection, name) if column in ANSWERS.names]
     schema = pa.schema([*(ANSWERS.field(column) for column in columns), *map(RESPONSES.field, ("benchmark", "model"))])
+    connection.register("incoming", lake.answers_reader(events, schema))
     try:
-        _insert(connection, name, lake.answers_reader(events, schema))
+        # Which of the lake's files they are in depends on who came first.
+        connection.execute(f"INSERT INTO {name} BY NAME FROM incoming ORDER BY benchmark, model, question_id")
     except duckdb.Error:
         for _ in lake.answers_reader(events, schema):  # names what cannot be read, if that is the cause
             pass
         raise
+    finally:
+        connection.unregister("incoming")
 
 
 def _load_failures(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
@@ -188,7 +192,7 @@ def _load_table(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) ->
             connection.execute(f"ALTER TABLE {name} ALTER embedding TYPE FLOAT[{lengths[0][0]}]")
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table | pa.RecordBatchReader) -> None:
+def _insert(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
     connection.register("incoming", rows)
     connection.execute(f"INSERT INTO {name} BY NAME FROM incoming")
     connection.unregister("incoming")
