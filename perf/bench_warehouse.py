@@ -1,4 +1,6 @@
-"""Import, publish and read at the paper's size: `python perf/bench_warehouse.py [--models 112] [--questions 36000] [--formats csv parquet]`.
+"""Import, publish and read at the paper's size.
+
+    python perf/bench_warehouse.py [--models 112] [--questions 36000] [--formats csv parquet]
 
 Every step runs in a process of its own, so that its peak memory is its own.
 """
