@@ -198,6 +198,7 @@ def _before(workspace: Workspace, version: str, encoder: str) -> tuple[str, Spec
     name = aligned_to[version] if version in aligned_to else serving(workspace.lake)
     if name is None:
         return None
+    workspace.fetch(workspace.embedders / name)
     try:
         old, info = load_embedder(workspace.embedders / name)
     except StoreError as error:

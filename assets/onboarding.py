@@ -71,6 +71,7 @@ def onboarded(workspace: Workspace) -> Made:
             **{name: value for section in sections(workspace) for name, value in shown(section).items()},
         },
         read=read,
+        files=[workspace.embedders / version],
         data_version=hashlib.sha256(content.encode()).hexdigest()[:16],
     )
 

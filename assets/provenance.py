@@ -96,6 +96,7 @@ def asset(*, name: str | None = None, **options: Any) -> Callable[[Callable[[Wor
                 pool=pool,
                 made_at=datetime.now(UTC),
             )
+            workspace.share(*made.files)
             row = vars(record) | {name: json.dumps(getattr(record, name)) for name in _JSON}
             workspace.lake.write_table(TABLE, pa.Table.from_pylist([row], schema=SCHEMA), record.asset)
             return dg.MaterializeResult(metadata=made.metadata, data_version=dg.DataVersion(version))

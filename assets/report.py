@@ -40,7 +40,7 @@ def report(workspace: Workspace) -> Made:
             "report": dg.MetadataValue.path(str(workspace.report)),
             "bytes": len(html.encode()),
         },
-        files=[workspace.report],
+        files=[workspace.report, workspace.database],
     )
 
 

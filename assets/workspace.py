@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.entries import Registry
-from warehouse.lake import Lake
+from warehouse.lake import Blobs, Lake
 
 COMMAND_LOCK = ".lock"
 """In the home; held while an `embedllm` command works on it that makes something."""
@@ -41,6 +41,16 @@ class Workspace:
     @property
     def lake(self) -> Lake:
         return _lake(self.lake_address or str(self.home / "lake"))
+
+    def share(self, *files: Path) -> None:
+        """Puts files or folders of the home where others with this lake find them, if it lies elsewhere."""
+        if self.lake_address:
+            Blobs(self.lake, self.home).share(files)
+
+    def fetch(self, *files: Path) -> None:
+        """Brings files or folders of the home that others with this lake have made, where they are newer."""
+        if self.lake_address:
+            Blobs(self.lake, self.home).fetch(*files)
 
     @property
     def command_lock(self) -> Path:

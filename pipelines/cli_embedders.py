@@ -140,6 +140,7 @@ def _named(rows: list[Row], name: str) -> Row:
 def _load(workspace: Workspace, version: str, encoder: str | None = None) -> Predictor:
     from embedder.store import StoreError, load_embedder
 
+    workspace.fetch(workspace.embedders / version)
     try:
         return load_embedder(workspace.embedders / version, encoder=encoder)[0]
     except StoreError as error:

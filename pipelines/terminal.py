@@ -14,6 +14,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
+from assets.versions import serving
 from assets.workspace import Workspace
 
 from .settings import Settings, open_workspace
@@ -46,7 +47,10 @@ def open_home(**overrides: Any) -> tuple[Settings, Workspace]:
     settings = Settings(**overrides)
     if settings.lake is None:
         migrate_if_needed(settings.home)
-    return settings, open_workspace(settings)
+    workspace = open_workspace(settings)
+    version = serving(workspace.lake) if settings.lake else None
+    workspace.fetch(workspace.database, workspace.report, *([workspace.embedders / version] if version else []))
+    return settings, workspace
 
 
 def command() -> str:

@@ -118,10 +118,12 @@ class DeltaTables:
         return sorted(folder for folder, log in zip(folders, logs, strict=True) if log.type is FileType.Directory)
 
     def filesystem(self) -> FileSystem:
-        """All that lies under the address, which must be there if it is on a disk."""
+        """All that lies under the address."""
         from deltalake.fs import DeltaStorageHandler
         from pyarrow.fs import PyFileSystem
 
+        if self.on_disk:
+            Path(self.address).mkdir(parents=True, exist_ok=True)
         return PyFileSystem(DeltaStorageHandler(self.address))
 
     def forget(self, name: str) -> None:

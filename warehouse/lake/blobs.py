@@ -1,0 +1,108 @@
+"""Files that are no tables (embedder versions, the warehouse, the report), in a lake that others use too.
+
+The table `blobs` holds their contents in pieces, a part a path of the home: one commit, so that a reader has all of the
+old files of a path or all of the new ones. Whoever opens a home with the same lake gets what was made elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouse.errors import CorruptFileError
+from warehouse.files import locked, replacing
+from warehouse.lake.delta import PART
+
+if TYPE_CHECKING:
+    from warehouse.lake.lake import Lake
+
+__all__ = ["Blobs"]
+
+TABLE = "blobs"
+_SCHEMA = pa.schema([("file", pa.string()), ("digest", pa.string()), ("piece", pa.int64()), ("content", pa.binary())])
+_PIECE = 4 * 2**20  # bytes
+
+
+class Blobs:
+    """The files of `home` that are shared by `lake`."""
+
+    def __init__(self, lake: Lake, home: Path) -> None:
+        self.lake = lake
+        self.home = home
+        self._memory = home / "cache" / "blobs.json"  # what each file here was when it was last shared or fetched
+
+    def share(self, paths: Iterable[Path]) -> None:
+        """Puts files, or folders with all that is in them, where others find them."""
+        seen = self._seen()
+        for path in paths:
+            files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+            digests = {self._name(file): _digest_of(file) for file in files}
+            if digests != dict(self._shared([path])):
+                rows = [row for file in files for row in self._pieces(file, digests[self._name(file)])]
+                self.lake.write_table(TABLE, pa.Table.from_pylist(rows, schema=_SCHEMA), self._name(path))
+            seen |= {self._name(file): _state(file, digests[self._name(file)]) for file in files}
+        self._remember(seen)
+
+    def fetch(self, *paths: Path) -> None:
+        """Brings these files or folders, where they are shared and not here, or as they were when last shared or
+        fetched and others elsewhere now. What was changed here since stays. Raises CorruptFileError for a content
+        that is not what was shared."""
+        shared = self._shared(paths)
+        if not shared:
+            return
+        with locked(self.home / "cache" / ".blobs.lock"):
+            seen = self._seen()
+            for name, digest in sorted(shared, key=lambda one: (one[0].endswith(".json"), one)):
+                file, known = self.home / name, seen.get(name)
+                ours = file.exists() and (known is None or _state(file, known["digest"]) != known)
+                if not ours and (known is None or known["digest"] != digest or not file.exists()):
+                    self._bring(name, digest)
+                    seen[name] = _state(file, digest)
+            self._remember(seen)
+
+    def _shared(self, paths: Iterable[Path]) -> list[tuple[str, str]]:
+        """File and digest of all that is shared of `paths`."""
+        where = pc.field(PART).isin([self._name(path) for path in paths]) & (pc.field("piece") == 0)
+        rows = self.lake.tables.read(TABLE, ["file", "digest"], where)
+        return [(row["file"], row["digest"]) for row in rows.to_pylist()] if rows else []
+
+    def _pieces(self, file: Path, digest: str) -> Iterator[dict[str, Any]]:
+        with file.open("rb") as opened:
+            pieces = list(iter(lambda: opened.read(_PIECE), b"")) or [b""]
+        for number, content in enumerate(pieces):
+            yield {"file": self._name(file), "digest": digest, "piece": number, "content": content}
+
+    def _bring(self, name: str, digest: str) -> None:
+        where = (pc.field("file") == name) & (pc.field("digest") == digest)
+        rows = self.lake.tables.read(TABLE, ["piece", "content"], where)
+        with replacing(self.home / name) as temporary:
+            pieces = sorted(rows.to_pylist(), key=lambda row: row["piece"]) if rows else []
+            temporary.write_bytes(b"".join(row["content"] for row in pieces))
+            if _digest_of(temporary) != digest:
+                raise CorruptFileError(self.lake.tables.at(TABLE), f"{name} is not what was shared")
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.home).as_posix()
+
+    def _seen(self) -> dict[str, dict[str, Any]]:
+        return json.loads(self._memory.read_text(encoding="utf-8")) if self._memory.exists() else {}
+
+    def _remember(self, seen: dict[str, dict[str, Any]]) -> None:
+        with replacing(self._memory) as temporary:
+            temporary.write_text(json.dumps(seen), encoding="utf-8")
+
+
+def _state(file: Path, digest: str) -> dict[str, Any]:
+    status = file.stat()
+    return {"digest": digest, "bytes": status.st_size, "changed": status.st_mtime_ns}
+
+
+def _digest_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
