@@ -37,7 +37,7 @@ def server() -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        process.terminate()
+        process.kill()  # SIGTERM may be ignored: a child inherits that
 
 
 @pytest.fixture
