@@ -31,8 +31,8 @@ from .cli_onboard import onboard
 from .console import Console
 from .instance import HomeBusy, exclusive, follow_move, register_models, use_home
 from .interrupts import KEPT, leave_if_unread, stops_at_once
-from .settings import DEMO_REGISTRY
-from .terminal import CommandError, command, open_home, out, table_of, write_csv
+from .settings import DEMO_REGISTRY, lake_of
+from .terminal import CommandError, command, open_home, open_settings, out, table_of, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -449,24 +449,25 @@ def check(
     """Read every file of the lake and the warehouse whole, and say which are damaged."""
     from warehouse.read import is_whole
 
-    settings, workspace = open_home()
+    settings = open_settings()  # not more: what follows from the lake cannot be told where it is damaged
+    lake, database = lake_of(settings), settings.home / "warehouse.duckdb"
     with out.status("reading everything"):
         if mend:
             with exclusive(settings.home):
-                damages = workspace.lake.mend(thoroughly=True)
+                damages = lake.mend(thoroughly=True)
         else:
-            damages = workspace.lake.check()
-        whole = not workspace.database.exists() or is_whole(workspace.database)
+            damages = lake.check()
+        whole = not database.exists() or is_whole(database)
     for damage in damages:
         out.print(str(damage), soft_wrap=True)
     if not whole:
-        out.print(f"{workspace.database} is damaged or of another version of embedllm", soft_wrap=True)
+        out.print(f"{database} is damaged or of another version of embedllm", soft_wrap=True)
     if damages or not whole:
         first = "" if mend else f"`{command()} check --mend` and "
         raise CommandError(
             f"What is said above ({len(damages) + (not whole)} in all) is mended by {first}`{command()} run`."
         )
-    out.print(f"Every file of {workspace.home} is whole.", soft_wrap=True)
+    out.print(f"Every file of {settings.home} is whole.", soft_wrap=True)
 
 
 @app.command()

@@ -40,13 +40,19 @@ class CommandError(RuntimeError):
     """What was asked cannot be done; the message says why and what to do instead."""
 
 
-def open_home(**overrides: Any) -> tuple[Settings, Workspace]:
-    """Settings and workspace of this command; `overrides` count more than the environment."""
+def open_settings(**overrides: Any) -> Settings:
+    """Settings of this command, and the home in today's layout."""
     from .cli_lake import migrate_if_needed
 
     settings = Settings(**overrides)
     if settings.lake is None:
         migrate_if_needed(settings.home)
+    return settings
+
+
+def open_home(**overrides: Any) -> tuple[Settings, Workspace]:
+    """Settings and workspace of this command; `overrides` count more than the environment."""
+    settings = open_settings(**overrides)
     workspace = open_workspace(settings)
     version = serving(workspace.lake) if settings.lake else None
     workspace.fetch(workspace.database, workspace.report, *([workspace.embedders / version] if version else []))

@@ -134,6 +134,29 @@ def test_unreadable_files_are_refused(name: str, used_home: Path, invoke: Invoke
     assert listing(used_home) == before
 
 
+def test_two_labels_for_one_answer_are_decided_where_one_says_how(invoke: Invoke, tmp_path: Path) -> None:
+    pd.concat([GOOD, GOOD[:1].assign(label=1 - GOOD.label[:1])]).to_csv(tmp_path / "twice.csv", index=False)
+    assert_refused(invoke("import", tmp_path / "twice.csv"), "1 pairs of prompt_id and model_name with both labels")
+    decided = invoke("import", tmp_path / "twice.csv", "--on-conflict", "drop")
+    assert "11 answers of 2 models to 6 questions" in decided.output
+    assert "1 answers had two labels; decided by --on-conflict drop." in decided.output
+
+
+def test_a_lake_whose_events_cannot_be_read_is_checked_and_mended(invoke: Invoke, home: Path, tmp_path: Path) -> None:
+    GOOD.to_csv(tmp_path / "good.csv", index=False)
+    assert invoke("import", tmp_path / "good.csv").exit_code == 0
+    entry = home / "lake" / "evaluations" / "_delta_log" / f"{1:020}.json"
+    entry.write_text('{"add":')
+    found = invoke("check")
+    assert found.exit_code == 1
+    assert f"{entry} (log of the table evaluations) cannot be read" in found.output
+    assert entry.exists()
+    assert str(entry) in invoke("check", "--mend").output
+    assert (home / "lake" / "damaged" / "evaluations" / "_delta_log" / entry.name).exists()
+    assert "is whole" in invoke("check").output
+    assert "Nothing new" in invoke("import", tmp_path / "good.csv").output
+
+
 def test_a_split_table_must_name_every_question(used_home: Path, invoke: Invoke, tmp_path: Path) -> None:
     GOOD.to_parquet(tmp_path / "again.parquet")
     SPLIT[SPLIT.prompt_id != 4].to_csv(tmp_path / "split.csv", index=False)

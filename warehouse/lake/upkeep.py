@@ -93,7 +93,9 @@ def _damaged_files(lake: Lake, name: str, thoroughly: bool) -> Iterator[Damage]:
         where = f"{lake.tables.at(name)}/{path}"
         try:
             if lake.tables.on_disk and (length := _length(Path(where))) != size:
-                raise CorruptFileError(where, "it is not there" if length is None else f"it has {length} of {size} bytes")
+                raise CorruptFileError(
+                    where, "it is not there" if length is None else f"it has {length} of {size} bytes"
+                )
             if thoroughly:
                 lake.tables.read_file(name, path)
         except CorruptFileError as error:
