@@ -122,8 +122,8 @@ class DeltaTables:
         from deltalake.fs import DeltaStorageHandler
         from pyarrow.fs import PyFileSystem
 
-        if self.on_disk:
-            Path(self.address).mkdir(parents=True, exist_ok=True)
+        if self.on_disk and not Path(self.address).exists():
+            Path(self.address).mkdir(parents=True)
         return PyFileSystem(DeltaStorageHandler(self.address))
 
     def forget(self, name: str) -> None:
