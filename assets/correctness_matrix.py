@@ -29,7 +29,7 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
     @asset(
         deps=[dg.AssetKey("imported_results"), *(responses_key(b.name) for b in registry.benchmarks)],
         group_name="warehouse",
-        kinds={"duckdb", "parquet"},
+        kinds={"duckdb", "deltalake"},
         owners=["team:embedllm"],
         code_version="2",
         pool="warehouse",

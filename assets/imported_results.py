@@ -7,7 +7,7 @@ from .staleness import digest_outside
 from .workspace import Workspace
 
 
-@asset(group_name="collection", kinds={"parquet"}, owners=["team:embedllm"], code_version="1")
+@asset(group_name="collection", kinds={"deltalake"}, owners=["team:embedllm"], code_version="1")
 def imported_results(workspace: Workspace) -> Made:
     """What `embedllm import` put into the lake: a row is a published answer of one model to one question."""
     read = digest_outside("imported_results", workspace)

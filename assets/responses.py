@@ -115,7 +115,7 @@ def _spec(benchmark: BenchmarkEntry, registry: Registry) -> dg.AssetSpec:
         partitions_def=MODELS,
         skippable=True,
         group_name="collection",
-        kinds={"python", "parquet"},
+        kinds={"python", "deltalake"},
         owners=["team:embedllm"],
         code_version="1",
         description=f"A row is one model's graded answer to one question. {benchmark.description}".strip(),
@@ -154,7 +154,7 @@ def _written(outcomes: Outcomes, left: list[BenchmarkEntry], workspace: Workspac
                     writing.commit()
                     yield held
                     held, since = [], time.monotonic()
-        except Exception:
+        except Exception:  # of which `_recording` makes the failure of what is left; what is held has not failed
             writing.commit()
             yield held
             raise

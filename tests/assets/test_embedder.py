@@ -176,7 +176,8 @@ def test_data_that_are_as_they_once_were_bring_their_version_back(
 ) -> None:
     """A model was added and removed again. It is not fitted anew."""
     first, second = one_more
-    guessed.lake.give_up([("sums", "yew"), ("trees", "yew")], "lost")
+    for benchmark in ("sums", "trees"):
+        guessed.lake.supersede(benchmark, "yew", "it left")
     made_at = (guessed.embedders / first / "embedder.json").stat().st_mtime_ns
     assert materialize(embedder)["version"] == first
     assert serving_version(guessed) == first
@@ -242,7 +243,8 @@ def test_without_common_models_a_version_has_axes_of_its_own(
     answered: Workspace, answer: Callable[..., None], materialize: Materialize
 ) -> None:
     materialize(embedder)
-    answered.lake.give_up(answered.lake.pairs(), "lost")
+    for benchmark, model in answered.lake.pairs():
+        answered.lake.supersede(benchmark, model, "it left")
     answer("sums", "ash", "01" * 15)
     answer("sums", "yew", "0" * 30)
     second = materialize(embedder)["version"]

@@ -41,7 +41,7 @@ GOOD = pd.DataFrame(
     ]
 )
 SPLIT = pd.DataFrame({"prompt_id": range(6), "split": ["train", "train", "train", "train", "val", "test"]})
-BOOKKEEPING = (".lock", ".ui.lock", ".publish.lock", ".whole.json", "dagster")
+BOOKKEEPING = (".lock", ".ui.lock", ".publish.lock", "dagster")
 
 Invoke = Callable[..., Result]
 

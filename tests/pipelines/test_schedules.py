@@ -39,7 +39,10 @@ def fail(home: Simulator, model: str, benchmark: str, attempts: int, at: datetim
     workspace = home.workspace
     entry = entry_digest(workspace.registry.model(model), workspace.registry.benchmark(benchmark), workspace)
     failure = Failure(kind, "it is too large", attempts, entry, at)
-    home.lake.give_up([(benchmark, model)], "lost")
+    answered = home.lake.now().answers.get((benchmark, model))
+    with home.lake.together() as writing:
+        if answered:  # superseded ones would be taken back
+            writing.add(answered.again("dropped", "lost"))
     home.lake.write_failure(benchmark, model, failure)
 
 
@@ -107,7 +110,7 @@ def test_a_run_a_model_with_its_reason(home: Simulator) -> None:
     fail(home, "elm", "sums", 1, at=NIGHT - timedelta(days=1))
     fail(home, "elm", "trees", 2, at=NIGHT - timedelta(days=1), kind="data_unreachable")
     fail(home, "org/oak", "sums", 3, at=NIGHT - timedelta(days=1))  # its two days are not over
-    home.lake.give_up([("trees", "org/oak")], "lost")
+    home.lake.supersede("trees", "org/oak", "lost")
     found = home.scheduled("nightly_retry", NIGHT)
     assert {request.partition_key: request.tags[REASON] for request in found} == {
         "elm": "sums: failed (out_of_memory, attempt 2); trees: failed (data_unreachable, attempt 3)",

@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 
+from warehouse.errors import WarehouseError
 from warehouse.lake import Lake, question_ids
 from warehouse.lake.questions import split_of
 from warehouse.publish import publish
@@ -336,6 +338,20 @@ def used(lake: Lake, evaluated: Callable[..., None], asked_few: Callable[..., No
     lake.write_table("forecasts", pa.table({"x": [2]}), "it's one")
     assert cut_off_before(2, lambda: evaluated(lake, "b", "killed", "10"))
     return lake
+
+
+def test_a_compaction_that_fails_takes_nothing_from_what_was_written(
+    lake: Lake, evaluated: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+):
+    def lose_the_race(*_: object) -> None:
+        raise CommitFailedError("another came first")
+
+    monkeypatch.setattr("warehouse.lake.lake._MANY_FILES", 0)
+    monkeypatch.setattr("deltalake.table.TableOptimizer.compact", lose_the_race)
+    evaluated(lake, "b", "m", "10")  # which compacts the events
+    assert Lake(lake.address).pairs() == [("b", "m")]
+    with pytest.raises(WarehouseError, match=r"could not be compacted \(another came first\)"):
+        lake.compact()
 
 
 def test_compaction_removes_what_nobody_needs_and_changes_nothing(used: Lake):

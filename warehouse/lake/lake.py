@@ -489,14 +489,6 @@ class Lake:
         ]
         return pa.Table.from_pylist(rows, schema=SUPERSEDED)
 
-    def give_up(self, pairs: Iterable[Pair], why: str) -> None:
-        """Lets the answers of `pairs` go for good."""
-        answers = self.now().answers
-        with self.together() as writing:
-            for pair in pairs:
-                if pair in answers:
-                    writing.add(answers[pair].again("dropped", why))
-
     def annotate(self, benchmark: str, model: str, metadata: Mapping[str, str]) -> None:
         """Adds to the metadata of the pair's answers, which hold; its failure, if any, is forgotten."""
         stored = self.now().answers[benchmark, model]
@@ -514,6 +506,7 @@ class Lake:
         self.write_failure(benchmark, model, next_failure(self.failure(benchmark, model), kind, reason, entry))
 
     def write_failure(self, benchmark: str, model: str, failure: Failure) -> None:
+        """Takes the place of the pair's failure, if it has one."""
         with self.together() as writing:
             writing.add(
                 Event(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import CorruptFileError, WarehouseError
+from warehouse.errors import CorruptFileError, WarehouseError, first_line
 from warehouse.lake.answers import answers_digest
 from warehouse.lake.events import Event, new_id
 
@@ -264,7 +264,8 @@ def compact(lake: Lake, *, kept: timedelta = KEPT, progress: Callable[[int, int,
 
 
 def compact_events(lake: Lake) -> None:
-    """Only the events, of which there are many small files first; unless another process is at it."""
+    """Only the events, of which there are many small files first; unless another process is at it, or it fails: what
+    was written before is in the lake all the same."""
     with suppress(WarehouseError), _alone(lake):
         if table := lake.tables.table("evaluations"):
             table.optimize.compact()
@@ -289,6 +290,8 @@ def _alone(lake: Lake) -> Iterator[None]:
         raise busy from error
     try:
         yield
+    except DeltaError as error:
+        raise WarehouseError(f"{lake.address} could not be compacted ({first_line(error)})") from error
     finally:
         write_deltalake(address, pa.table({"until": [now]}), mode="overwrite")
 
