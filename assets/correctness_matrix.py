@@ -10,15 +10,17 @@ from embedder.matrix import CorrectnessMatrix
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
 from warehouse.publish import publish
 
+from .entries import find_unregistered
+from .external import EXTERNALS
 from .figures.heatmaps import correctness_heatmap
 from .figures.style import markdown
 from .inputs import correctness
 from .mending import mending
 from .partitions import responses_key
 from .provenance import Made, asset
-from .staleness import digest_outside
 from .workspace import Workspace
 
+RETIRED = "its model or its benchmark is no longer in the registry, or the model's entry leaves it out"
 LEFT_OUT = "the model's entry leaves this benchmark out"
 PUBLISHED = ("models", "benchmarks", "questions", "responses", "evaluations", "superseded", "onboarding_responses")
 
@@ -28,6 +30,7 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
 
     @asset(
         deps=[dg.AssetKey("imported_results"), *(responses_key(b.name) for b in registry.benchmarks)],
+        reads=["answers"],
         group_name="warehouse",
         kinds={"duckdb", "deltalake"},
         owners=["team:embedllm"],
@@ -36,15 +39,15 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
     )
     def correctness_matrix(workspace: Workspace) -> Made:
         """A row is a question, a column a model, a cell right, wrong or not asked; published to `warehouse.duckdb`."""
+        version = EXTERNALS["answers"].version(workspace)  # before they are read
         with mending(workspace):
-            _retire_unregistered(workspace)
-            read = digest_outside("correctness_matrix", workspace)
+            workspace.lake.retire(find_unregistered(workspace), RETIRED)
             record_registry(workspace)
             publish(workspace.lake, workspace.database, PUBLISHED)
             matrix = correctness(workspace)
         if not matrix.observed.any():
             raise dg.Failure(_why_empty(workspace), allow_retries=False)
-        return Made(_describe(matrix, workspace), read=read, files=[workspace.database], data_version=read)
+        return Made(_describe(matrix, workspace), files=[workspace.database], data_version=version)
 
     return correctness_matrix
 
@@ -54,18 +57,6 @@ def _why_empty(workspace: Workspace) -> str:
     if not failures:
         return "There are no answers yet: evaluate models or import results first."
     return f"There are no answers: {len(failures)} evaluations failed, the first because: {failures[0]['reason']}."
-
-
-def _retire_unregistered(workspace: Workspace) -> None:
-    """Answers that the registry no longer asks for are kept aside; imported ones count as they did."""
-    registry = workspace.registry
-    if not registry.models:  # none is in force
-        return
-    asked = {(benchmark.name, model.name) for model in registry.models for benchmark in registry.benchmarks_of(model)}
-    workspace.lake.retire(
-        lambda benchmark, model: (benchmark, model) in asked,
-        "its model or its benchmark is no longer in the registry, or the model's entry leaves it out",
-    )
 
 
 def record_registry(workspace: Workspace) -> None:

@@ -11,7 +11,6 @@ from warehouse.read import query
 from .correctness_matrix import record_registry
 from .partitions import responses_key
 from .provenance import Made, asset
-from .staleness import digest_outside
 from .workspace import Workspace
 
 PUBLISHED = ("models", "benchmarks", "failures", "not_applicable", "evaluations", "superseded")
@@ -22,6 +21,7 @@ def build_coverage(registry: Registry) -> dg.AssetsDefinition:
 
     @asset(
         deps=[dg.AssetKey("imported_results"), *(responses_key(b.name) for b in registry.benchmarks)],
+        reads=["evaluations"],
         group_name="warehouse",
         kinds={"duckdb"},
         owners=["team:embedllm"],
@@ -31,13 +31,12 @@ def build_coverage(registry: Registry) -> dg.AssetsDefinition:
     def coverage(workspace: Workspace) -> Made:
         """A row is a model and a benchmark: done and how well, missing, failed and why, not applicable, or answered
         under an earlier entry only."""
-        read = digest_outside("coverage", workspace)
         record_registry(workspace)
         publish(workspace.lake, workspace.database, PUBLISHED)
         counts = query(
             workspace.database, "SELECT status, count(*) AS pairs FROM coverage GROUP BY ALL ORDER BY status"
         )
         statuses = dict(zip(*counts.to_pydict().values(), strict=True))
-        return Made(metadata=statuses, read=read)
+        return Made(metadata=statuses)
 
     return coverage

@@ -27,7 +27,6 @@ from .figures.style import markdown
 from .inputs import correctness, described_questions, encoder_in_use
 from .mending import mending
 from .provenance import Made, asset
-from .staleness import digest_outside
 from .versions import record, serving, versions
 from .workspace import Workspace
 
@@ -43,6 +42,7 @@ CODE_VERSION = "5"  # another one fits anew, even on the same data
 
 @asset(
     deps=["correctness_matrix", "question_embeddings"],
+    reads=["chosen_version", "seed"],
     group_name="embedding",
     kinds={"pytorch"},
     owners=["team:embedllm"],
@@ -86,7 +86,6 @@ def embedder(workspace: Workspace) -> Made:
             "folder": dg.MetadataValue.path(str(workspace.embedders / version)),
             "map": dg.MetadataValue.md(markdown(model_map(vectors[known], [families.get(n) for n in names]))),
         },
-        read=digest_outside("embedder", workspace),  # which version serves: it is only known now
         tables={"model_embeddings": [served]},
         files=[workspace.embedders / served, *([costs] if costs else [])],
         # What comes next evaluates the version that serves, which after a rollback is another than the data's.

@@ -1,13 +1,10 @@
-"""The asset graph, stage by stage, and what makes each asset by itself."""
-
-from collections.abc import Callable
+"""The asset graph, stage by stage."""
 
 import dagster as dg
 
 from harness.entries import Registry
 
 from .checks import CHECKS
-from .conditions import ask_what_is_wanted, refresh_once_settled
 from .correctness_matrix import build_correctness_matrix
 from .coverage import build_coverage
 from .embedder import embedder
@@ -18,24 +15,16 @@ from .provenance import EXPENSIVE
 from .question_embeddings import question_embeddings
 from .report import report
 from .responses import build_responses
-from .workspace import Workspace
 from .zoo import zoo
 
 _EXPENSIVE = {experiment.asset.key for experiment in EXPERIMENTS if experiment.expensive}
 
 
-def build_assets(workspace: Workspace, open_workspace: Callable[[], Workspace]) -> list[dg.AssetsDefinition]:
-    """Every asset over the registry in force, in the order the chain runs; `open_workspace` opens it as it is later."""
-    assets = _assets(workspace.registry)
-    return [asset.map_asset_specs(lambda spec: _complete(spec, workspace, open_workspace)) for asset in assets]
-
-
-def _assets(registry: Registry) -> list[dg.AssetsDefinition]:
-    collection = [build_responses(registry)] if registry.benchmarks else []
-    if registry.made_by == "zoo":
-        collection.insert(0, zoo)
-    return [
-        *collection,
+def build_assets(registry: Registry) -> list[dg.AssetsDefinition]:
+    """Every asset over this registry, in the order in which the chain runs."""
+    assets = [
+        *([zoo] if registry.made_by == "zoo" else []),
+        *([build_responses(registry)] if registry.benchmarks else []),
         imported_results,
         build_correctness_matrix(registry),
         build_coverage(registry),
@@ -45,20 +34,11 @@ def _assets(registry: Registry) -> list[dg.AssetsDefinition]:
         *(experiment.asset for experiment in EXPERIMENTS),
         report,
     ]
+    return [asset.map_asset_specs(_tag_expensive) for asset in assets]
 
 
-def _complete(spec: dg.AssetSpec, workspace: Workspace, open_workspace: Callable[[], Workspace]) -> dg.AssetSpec:
-    """With its condition, and with the settings that change its content as a part of its code version."""
-    if spec.partitions_def:
-        condition = ask_what_is_wanted(spec.key.path[-1], open_workspace)
-    else:
-        condition = refresh_once_settled(open_workspace)
-    settings = {"question_embeddings": f", encoder {workspace.encoder}", "embedder": f", seed {workspace.seed}"}
-    return spec.replace_attributes(
-        automation_condition=condition,
-        code_version=f"{spec.code_version}{settings.get(spec.key.to_user_string(), '')}",
-        tags={**spec.tags, **(EXPENSIVE if spec.key in _EXPENSIVE else {})},
-    )
+def _tag_expensive(spec: dg.AssetSpec) -> dg.AssetSpec:
+    return spec.merge_attributes(tags=EXPENSIVE) if spec.key in _EXPENSIVE else spec
 
 
 def build_checks() -> list[dg.AssetChecksDefinition]:

@@ -3,14 +3,12 @@
 import dagster as dg
 
 from .provenance import Made, asset
-from .staleness import digest_outside
 from .workspace import Workspace
 
 
-@asset(group_name="collection", kinds={"deltalake"}, owners=["team:embedllm"], code_version="1")
+@asset(group_name="collection", kinds={"deltalake"}, owners=["team:embedllm"], code_version="1", reads=["imports"])
 def imported_results(workspace: Workspace) -> Made:
     """What `embedllm import` put into the lake: a row is a published answer of one model to one question."""
-    read = digest_outside("imported_results", workspace)
     imports = workspace.lake.imports()
     rows = [f"| {i['source']} | {i['rows']:,} | {i['models']} | {i['questions']:,} |" for i in imports]
     table = "\n".join(["| source | answers | models | questions |", "|---|---|---|---|", *rows])
@@ -19,6 +17,5 @@ def imported_results(workspace: Workspace) -> Made:
             "dagster/row_count": sum(i["rows"] for i in imports),
             "imports": dg.MetadataValue.md(table if imports else "Nothing was imported into this home."),
         },
-        read=read,
         data_version="-".join(sorted(i["digest"][:12] for i in imports)) or "none",
     )

@@ -14,9 +14,9 @@ from harness.entries import BenchmarkEntry
 from harness.errors import HarnessError
 from warehouse.lake import question_ids
 
+from .entries import ENTRY, attempt_digest, entry_digest
 from .onboarding import answers_that_hold, open_pool
 from .serving import serving_version
-from .wanted import ENTRY, attempt_digest, entry_digest
 from .workspace import Workspace
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ import pyarrow as pa
 from embedder.questions import Questions
 from warehouse.publish import publish
 
+from .entries import ENTRY, entry_digest
+from .external import evaluated_in_full
 from .figures.bars import interval_bars
 from .inputs import correctness, described_questions, embeddings_of
 from .provenance import Made, asset
 from .sections import Picture, Section, of_serving, rows, shown
 from .serving import ServingState, serving_state, serving_version
-from .staleness import digest_outside
-from .wanted import ENTRY, entry_digest
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
 
 @asset(
     deps=["embedder"],
+    reads=["few_answers"],
     group_name="embedding",
     kinds={"python"},
     owners=["team:embedllm"],
@@ -55,8 +56,8 @@ PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
 def onboarded(workspace: Workspace) -> Made:
     """A row is the accuracy on one benchmark that is predicted of a model from its answers to a chosen few questions.
     Such models join the embedder that serves; its own stay as they are."""
-    _drop_evaluated(workspace)
-    read = digest_outside("onboarded", workspace)
+    for model in evaluated_in_full(workspace):
+        workspace.lake.drop_onboarding(model)
     version = serving_version(workspace)
     folded = _fold_in(workspace)
     table = _predictions(version, folded)
@@ -70,7 +71,6 @@ def onboarded(workspace: Workspace) -> Made:
             "version": version,
             **{name: value for section in sections(workspace) for name, value in shown(section).items()},
         },
-        read=read,
         files=[workspace.embedders / version],
         data_version=hashlib.sha256(content.encode()).hexdigest()[:16],
     )
@@ -168,17 +168,6 @@ def answers_that_hold(workspace: Workspace) -> dict[str, dict[str, bool]]:
         if (row["model"], row["benchmark"]) in holds:
             found.setdefault(row["model"], {})[row["question_id"]] = row["correct"]
     return found
-
-
-def _drop_evaluated(workspace: Workspace) -> None:
-    """A full evaluation takes the place of the few answers."""
-    registry, pairs = workspace.registry, set(workspace.lake.pairs())
-    asked = {model.name: [benchmark.name for benchmark in registry.benchmarks_of(model)] for model in registry.models}
-    everything = [benchmark.name for benchmark in registry.benchmarks]
-    for model in workspace.lake.onboarded_models():
-        wanted = asked.get(model, everything)
-        if wanted and all((benchmark, model) in pairs for benchmark in wanted):
-            workspace.lake.drop_onboarding(model)
 
 
 def _fold_in(workspace: Workspace) -> dict[str, FoldedModel]:

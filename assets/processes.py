@@ -1,10 +1,16 @@
-"""Worker processes that a run starts."""
+"""The processes of runs: workers end with who started them, and of a run it can be told whether its process is gone."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import threading
+
+import psutil
+
+PROCESS = "embedllm/process"
+"""Tag of a run: `describe_process` of the one that executes it."""
 
 
 def end_with_parent() -> None:
@@ -17,3 +23,20 @@ def _wait_for_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def describe_process() -> str:
+    """Host, process id and start of this process, which together no other has."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def is_gone(process: str) -> bool:
+    """Whether a process (`describe_process`) of this host has ended; of other hosts nothing can be told."""
+    host, pid, started = process.split()
+    if host != socket.gethostname():
+        return False
+    try:
+        found = psutil.Process(int(pid))
+        return f"{found.create_time():.2f}" != started or found.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -3,11 +3,10 @@
 Dagster's event log says when something was made, and may be lost; what is out of date follows from these records alone.
 """
 
-import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from harness.digests import digest_of
 from warehouse.errors import CorruptFileError
 
+from .external import EXTERNALS
 from .workspace import Workspace
 
 __all__ = ["EXPENSIVE", "Made", "Provenance", "asset", "describe_pool", "digest", "read_provenance"]
@@ -28,9 +29,8 @@ TABLE = "provenance"
 SCHEMA = pa.schema(
     {
         "asset": pa.string(),
-        "code_version": pa.string(),  # with the settings that change its content
+        "code_version": pa.string(),
         "data_version": pa.string(),
-        "read": pa.string(),
         "inputs": pa.string(),  # JSON, as are the next two
         "tables": pa.string(),
         "pool": pa.string(),
@@ -38,6 +38,8 @@ SCHEMA = pa.schema(
         "made_at": pa.timestamp("us", tz="UTC"),
     }
 )
+FAILED_TABLE = "failed_assets"
+FAILED_SCHEMA = pa.schema({"asset": pa.string(), "attempt": pa.string()})
 _JSON = ("inputs", "tables", "pool")
 
 
@@ -48,8 +50,7 @@ class Provenance:
     asset: str
     code_version: str | None
     data_version: str
-    inputs: Mapping[str, str]  # data versions of the assets it was made from
-    read: str | None  # digest of what it read that is no asset
+    inputs: Mapping[str, str]  # data versions of the assets, external ones too, that it was made from
     tables: Mapping[str, Sequence[str]]  # parts of the lake's tables that it wrote
     files: Sequence[str]  # that it wrote, relative to the home
     pool: Mapping[str, Any] | None  # `describe_pool`, where the asset is expensive
@@ -60,37 +61,50 @@ class Provenance:
 class Made:
     """What the function of an asset says of what it made; once one of `tables` or `files` is gone, it is out of date.
 
-    `read` is a digest of what it read that is no asset, taken before reading. Without a `data_version`, the same inputs
-    count as the same data.
+    Without a `data_version`, the same inputs count as the same data.
     """
 
     metadata: Mapping[str, Any]
-    read: str | None = None
     tables: Mapping[str, Sequence[str]] = field(default_factory=dict)
     files: Sequence[Path] = ()
     data_version: str | None = None
 
 
-def asset(*, name: str | None = None, **options: Any) -> Callable[[Callable[[Workspace], Made]], dg.AssetsDefinition]:
-    """As `dg.asset`, for a function that makes an unpartitioned asset and publishes it. That is recorded once it has
-    returned: what fails or is killed has recorded nothing."""
+def asset(
+    *,
+    name: str | None = None,
+    deps: Sequence[str | dg.AssetKey | dg.AssetsDefinition] = (),
+    reads: Sequence[str] = (),
+    **options: Any,
+) -> Callable[[Callable[[Workspace], Made]], dg.AssetsDefinition]:
+    """As `dg.asset`, for a function that makes an unpartitioned asset. `reads`: the external assets (external.py) it is
+    made from, next to `deps`.
+
+    What it was made from is recorded once the function has returned: what is killed has recorded nothing. What fails
+    has recorded from what it was to be made, so that nobody tries the same again at once.
+    """
 
     def define(make: Callable[[Workspace], Made]) -> dg.AssetsDefinition:
-        @dg.asset(name=name or make.__name__, description=inspect.getdoc(make), **options)
+        externals = [EXTERNALS[external].key for external in reads]
+
+        @dg.asset(name=name or make.__name__, description=inspect.getdoc(make), deps=[*deps, *externals], **options)
         def recorded(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
             spec = context.assets_def.get_asset_spec(context.asset_key)
-            known = read_provenance(workspace)
-            parents = [dep.asset_key.to_user_string() for dep in spec.deps]
-            inputs = {name: known[name].data_version for name in sorted(parents) if name in known}
+            # What it is made from is looked up before it is read: what changes meanwhile is seen at the next look.
+            inputs = find_inputs(spec, read_provenance(workspace), workspace)
+            attempt = describe_attempt(spec, inputs)
             pool = describe_pool(workspace) if EXPENSIVE.items() <= spec.tags.items() else None
-            made = make(workspace)
-            version = made.data_version or digest([spec.code_version, made.read, inputs])
+            try:
+                made = make(workspace)
+            except Exception:
+                _record_failure(workspace, spec, attempt)
+                raise
+            version = made.data_version or attempt
             record = Provenance(
                 asset=spec.key.to_user_string(),
                 code_version=spec.code_version,
                 data_version=version,
                 inputs=inputs,
-                read=made.read,
                 tables=made.tables,
                 files=[file.relative_to(workspace.home).as_posix() for file in made.files],
                 pool=pool,
@@ -106,16 +120,52 @@ def asset(*, name: str | None = None, **options: Any) -> Callable[[Callable[[Wor
     return define
 
 
+def find_inputs(spec: dg.AssetSpec, made: Mapping[str, Provenance], workspace: Workspace) -> dict[str, str]:
+    """The data version of everything the asset is made from, as it is now; what was never made, or is partitioned, has
+    none."""
+    externals = {external.key: external for external in EXTERNALS.values()}
+    inputs = {}
+    for key in sorted(dep.asset_key for dep in spec.deps):
+        name = key.to_user_string()
+        if key in externals:
+            inputs[name] = externals[key].version(workspace)
+        elif name in made:
+            inputs[name] = made[name].data_version
+    return inputs
+
+
+def describe_attempt(spec: dg.AssetSpec, inputs: Mapping[str, str]) -> str:
+    """Digest of what decides how the asset comes out."""
+    return digest([spec.code_version, inputs])
+
+
+def _record_failure(workspace: Workspace, spec: dg.AssetSpec, attempt: str) -> None:
+    name = spec.key.to_user_string()
+    row = pa.Table.from_pylist([{"asset": name, "attempt": attempt}], schema=FAILED_SCHEMA)
+    workspace.lake.write_table(FAILED_TABLE, row, name)
+
+
+def failed_attempts(workspace: Workspace) -> dict[str, str]:
+    """By asset, `describe_attempt` of the last attempt at it that failed."""
+    table = _read(FAILED_TABLE, workspace)
+    return {row["asset"]: row["attempt"] for row in table.to_pylist()} if table else {}
+
+
 def read_provenance(workspace: Workspace) -> dict[str, Provenance]:
-    """Of every asset that was made, by name, what its last making recorded; a record that cannot be read is set aside,
-    so that its asset counts as never made."""
+    """Of every asset that was made, by name, what its last making recorded."""
+    table = _read(TABLE, workspace)
+    names = [field.name for field in fields(Provenance)]
+    rows = table.select(names).to_pylist() if table else []
+    return {row["asset"]: Provenance(**row | {name: json.loads(row[name]) for name in _JSON}) for row in rows}
+
+
+def _read(name: str, workspace: Workspace) -> pa.Table | None:
+    """A record that cannot be read is set aside, so that its asset counts as never made."""
     try:
-        table = workspace.lake.read_table(TABLE)
+        return workspace.lake.read_table(name)
     except CorruptFileError:
         workspace.lake.mend()
-        table = workspace.lake.read_table(TABLE)
-    rows = table.to_pylist() if table else []
-    return {row["asset"]: Provenance(**row | {name: json.loads(row[name]) for name in _JSON}) for row in rows}
+        return workspace.lake.read_table(name)
 
 
 def describe_pool(workspace: Workspace) -> dict[str, Any]:
@@ -130,4 +180,4 @@ def describe_pool(workspace: Workspace) -> dict[str, Any]:
 
 def digest(content: object) -> str:
     """Of a JSON value."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return digest_of(content)[:16]

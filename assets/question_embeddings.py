@@ -25,6 +25,7 @@ CHUNK = 512  # questions between two saves: a killed run loses at most this many
 
 @asset(
     deps=["correctness_matrix"],
+    reads=["encoder"],
     group_name="embedding",
     kinds={"huggingface", "pytorch"},
     owners=["team:embedllm"],

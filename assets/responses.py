@@ -16,9 +16,9 @@ from warehouse.errors import CorruptFileError
 
 from .accelerators import own_accelerator
 from .answer_checks import check_specs, described_quality, evaluate_checks
+from .entries import ENTRY, attempt_digest, entry_digest
 from .mending import mending
 from .partitions import MODELS, responses_key
-from .wanted import ENTRY, attempt_digest, entry_digest
 from .workspace import Workspace
 
 # Recorded before an evaluation begins, so that one which kills its process is not tried for ever.

@@ -7,6 +7,7 @@ unless it was rolled back: then an earlier one does, until other data make anoth
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 
 from warehouse.lake import Lake
 
-__all__ = ["EMBEDDERS", "record", "serve", "serving", "versions"]
+__all__ = ["EMBEDDERS", "last_choice", "record", "serve", "serving", "versions"]
 
 EMBEDDERS = pa.schema(
     {
@@ -35,6 +36,7 @@ EMBEDDERS = pa.schema(
         "drift_distance": pa.float64(),  # from that version, see embedder.alignment.Drift
         "drift_predictions": pa.float64(),
         "serving": pa.bool_(),
+        "chosen_at": pa.timestamp("us"),  # when a person last said that it is to serve
     }
 )
 
@@ -64,8 +66,19 @@ def record(lake: Lake, row: Mapping[str, Any]) -> str:
 
 
 def serve(lake: Lake, version: str) -> None:
-    """From now on `version`, one of `versions`, serves."""
-    _write(lake, versions(lake), version)
+    """From now on `version`, one of `versions`, serves: a person says so."""
+    known = versions(lake)
+    chosen = known["embedder"].to_pylist().index(version)
+    times = known["chosen_at"].to_pylist()
+    times[chosen] = datetime.now(UTC).replace(tzinfo=None)
+    column = pa.array(times, EMBEDDERS.field("chosen_at").type)
+    _write(lake, known.set_column(known.column_names.index("chosen_at"), "chosen_at", column), version)
+
+
+def last_choice(lake: Lake) -> str:
+    """Which version a person last chose to serve, and when; "none" where nobody ever did."""
+    times = {row["chosen_at"]: row["embedder"] for row in versions(lake).to_pylist() if row["chosen_at"]}
+    return f"{times[max(times)]} at {max(times).isoformat()}" if times else "none"
 
 
 def _write(lake: Lake, table: pa.Table, version: str) -> None:

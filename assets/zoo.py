@@ -3,11 +3,16 @@
 import dagster as dg
 
 from .provenance import Made, asset
-from .staleness import digest_outside
 from .workspace import Workspace
 
 
-@asset(group_name="collection", kinds={"pytorch", "huggingface"}, owners=["team:embedllm"], code_version="1")
+@asset(
+    group_name="collection",
+    kinds={"pytorch", "huggingface"},
+    owners=["team:embedllm"],
+    code_version="1",
+    reads=["zoo_recipe"],
+)
 def zoo(workspace: Workspace) -> Made:
     """112 tiny language models, 14 families at 8 stages of training, and ten benchmarks they were never trained on."""
     from harness.zoo import build_zoo
@@ -23,6 +28,5 @@ def zoo(workspace: Workspace) -> Made:
             "seconds": round(summary.seconds, 1),
             "folder": dg.MetadataValue.path(str(workspace.zoo)),
         },
-        read=digest_outside("zoo", workspace),  # its weights, which were not there before
         data_version=summary.recipe,
     )

@@ -1,32 +1,35 @@
-"""The whole chain from the command line: collect what is missing, then refresh what depends on it."""
+"""The whole chain from the command line: do what the plan says is due, until nothing is."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
-from dagster_shared.error import SerializableErrorInfo
 
 from assets.accelerators import count_accelerators
+from assets.external import observe
 from assets.local_state import LocalState
-from assets.staleness import stale
-from assets.wanted import wanted
+from assets.partitions import responses_key
 from assets.workspace import Workspace
 from harness.entries import RegistryError
 from warehouse.publish import publish
 from warehouse.read import is_whole
 
+from .automation.plan import PLANNED, REASON, Request, plan
 from .console import Console
 from .definitions import build_definitions
 from .evaluation import Outcome, evaluate_models
-from .instance import CLI_TAGS, end_dead_runs, exclusive, follow_move, register_models
-from .jobs import REASON, REFRESH, ZOO
+from .instance import command_tags, end_dead_runs, exclusive, follow_move, register_models
+from .jobs import REFRESH
 from .settings import Settings
 
 OWN = ("harness", "warehouse", "embedder", "assets")  # packages whose errors are sentences
-ZOO_KEY = dg.AssetKey("zoo")
+WHENEVER = datetime.max.replace(tzinfo=UTC)
+"""What failed is tried again, however long its back-off."""
 
 
 class ChainFailed(RuntimeError):
@@ -76,47 +79,48 @@ def run_chain(
     with exclusive(settings.home), dg.DagsterInstance.get() as instance:
         end_dead_runs(instance, settings.home)
         _mend(workspace, console)
+        _republish(workspace, console)
         follow_move(workspace)
         register_models(instance, (m.name for m in workspace.registry.models))
-        if workspace.registry.made_by == "zoo" and (why := _stale(workspace).get(ZOO_KEY)):
-            run_job(workspace, instance, console, ZOO, tags={REASON: f"zoo: {why}"})
-        work = _work(workspace, console, check=check, again=again)
-        found = _evaluate(work, settings, workspace, instance, console)
-        refreshed = _refresh(workspace, instance, console, full=full)
-        tried = {outcome.model for outcome in found}
-        later = {model: todo for model, todo in _work(workspace, console).items() if model not in tried}
-        if later:  # those that need an embedder first
-            found += _evaluate(later, settings, workspace, instance, console)
-            refreshed |= _refresh(workspace, instance, console, full=full)
-    return ChainResult(len(found), tuple(o.model for o in found if not o.succeeded), refreshed)
+        outcomes: dict[str, Outcome] = {}
+        refreshed = False
+        local = LocalState(workspace, ask_hub=check)
+        while due := _next(workspace, instance, local, full=full, again=again, asked=outcomes):
+            for event in observe(workspace, instance):
+                instance.report_runless_asset_event(event)
+            if due[0].model:
+                found = _evaluate(due, again, settings, workspace, instance, console)
+                outcomes |= {outcome.model: outcome for outcome in found}
+            else:
+                (request,) = due
+                run_job(workspace, instance, console, REFRESH, request.assets, _tags(request))
+                refreshed = True
+            for sentence in local.unknown:
+                console.say(f"  [yellow]![/] cannot be compared: {sentence}")
+            local = LocalState(workspace)  # elsewhere one look is enough
+    failed = tuple(outcome.model for outcome in outcomes.values() if not outcome.succeeded)
+    return ChainResult(len(outcomes), failed, refreshed)
 
 
-@dataclass(frozen=True)
-class _Todo:
-    """What one model is to be asked, and why."""
-
-    benchmarks: list[str]
-    reason: str
-    again: bool = False
-
-
-def _work(
-    workspace: Workspace, console: Console, *, check: bool = False, again: Again | None = None
-) -> dict[str, _Todo]:
-    """By model, what is wanted of it, and what is to be asked again."""
-    local = LocalState(workspace, ask_hub=check)
-    work = {
-        model: _Todo([want.benchmark for want in wants], "; ".join(map(str, wants)))
-        for model, wants in wanted(workspace, local).items()
-    }
-    for sentence in local.unknown:
-        console.say(f"  [yellow]![/] cannot be compared: {sentence}")
-    if again:
-        work[again.model] = _todo_again(again, workspace)
-    return work
+def _next(
+    workspace: Workspace,
+    instance: dg.DagsterInstance,
+    local: LocalState,
+    *,
+    full: bool,
+    again: Again | None,
+    asked: Collection[str],
+) -> list[Request]:
+    """What to do next: all models that have not been asked yet in this run, or else one refresh."""
+    due = plan(workspace, instance, full=full, retry_by=WHENEVER, local=local, leave_out=asked)
+    ready = [request for request in due if request.waits is None]
+    models = [request for request in ready if request.model]
+    if again and again.model not in asked:
+        models = [_ask_again(again, workspace), *(request for request in models if request.model != again.model)]
+    return models or ready[:1]
 
 
-def _todo_again(again: Again, workspace: Workspace) -> _Todo:
+def _ask_again(again: Again, workspace: Workspace) -> Request:
     model = workspace.registry.model(again.model)
     benchmarks = [benchmark.name for benchmark in workspace.registry.benchmarks_of(model)]
     if again.benchmark:
@@ -129,28 +133,26 @@ def _todo_again(again: Again, workspace: Workspace) -> _Todo:
     if model.budget:  # its few answers are asked for as if there were none
         for name in benchmarks:
             workspace.lake.drop_onboarding(model.name, name)
-    return _Todo(benchmarks, "asked again, as was wished", again=True)
+    reasons = dict.fromkeys(map(responses_key, benchmarks), "asked again, as was wished")
+    return Request(reasons, "", model.name)
 
 
 def _evaluate(
-    work: Mapping[str, _Todo],
+    due: Sequence[Request],
+    again: Again | None,
     settings: Settings,
     workspace: Workspace,
     instance: dg.DagsterInstance,
     console: Console,
 ) -> list[Outcome]:
-    if not work:
-        return []
-    asked = {model: todo.benchmarks for model, todo in work.items()}
-    _check_before_evaluating(workspace, asked)
+    _check_before_evaluating(workspace, due)
     gpus = count_accelerators() if settings.device is None else 0
     workers = settings.evaluation_workers or gpus or _cpu_workers(workspace)
-    reasons = {model: todo.reason for model, todo in work.items()}
-    again = {model for model, todo in work.items() if todo.again}
     outcomes, known = [], workspace.lake.not_applicable().to_pylist()
-    for outcome in evaluate_models(asked, workspace, instance, workers=workers, reasons=reasons, again=again):
+    repeated = {again.model} if again else set()
+    for outcome in evaluate_models(due, workspace, instance, workers=workers, again=repeated):
         outcomes.append(outcome)
-        console.progress(len(outcomes), len(work), "models evaluated")
+        console.progress(len(outcomes), len(due), "models evaluated")
     _say_not_applicable([pair for pair in workspace.lake.not_applicable().to_pylist() if pair not in known], console)
     return outcomes
 
@@ -163,15 +165,19 @@ def _say_not_applicable(pairs: Sequence[Mapping[str, str]], console: Console) ->
         console.say(f"  {model} is not asked {names}: {of_model[0]['reason']}")
 
 
-def _check_before_evaluating(workspace: Workspace, work: Mapping[str, Sequence[str]]) -> None:
+def _check_before_evaluating(workspace: Workspace, due: Sequence[Request]) -> None:
     """An unknown task or a hub out of reach ends the run here: one sentence instead of a failure a model."""
     from harness.identity import check_hub
     from harness.tasks import TaskIndex
 
-    check_hub([workspace.registry.model(name) for name in work])
-    asked = {name for benchmarks in work.values() for name in benchmarks}
+    check_hub([workspace.registry.model(request.model) for request in due if request.model])
+    asked = {name for request in due for name in request.benchmarks}
     index = TaskIndex(workspace.registry.tasks_dir)
     index.check(benchmark for benchmark in workspace.registry.benchmarks if benchmark.name in asked)
+
+
+def _tags(request: Request) -> dict[str, str]:
+    return {REASON: request.reason, PLANNED: request.digest}
 
 
 def _cpu_workers(workspace: Workspace) -> int:
@@ -188,20 +194,20 @@ def run_job(
     tags: Mapping[str, str] | None = None,
 ) -> None:
     """Runs `job`, or the assets of `selection` in it, in this process. Raises ChainFailed."""
-    definitions = build_definitions(workspace, loggers={"console": console.stages()})
+    definitions = build_definitions(workspace.registry, workspace, loggers={"console": console.stages()})
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
         asset_selection=selection,
         run_config={"loggers": {"console": {}}},  # without it, Dagster logs every event
         raise_on_error=False,
-        tags={**CLI_TAGS, **(tags or {})},
+        tags={**command_tags(), **(tags or {})},
     )
     if not result.success:
         failure = next(e for e in result.all_events if e.is_step_failure)
         raise ChainFailed(f"{failure.step_key} failed: {_reason(failure.step_failure_data.error)}")
 
 
-def _reason(error: SerializableErrorInfo | None) -> str:
+def _reason(error: Any) -> str:
     """What went wrong, without how it travelled through Dagster."""
     while error and error.cause and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
@@ -218,19 +224,8 @@ def _mend(workspace: Workspace, console: Console) -> None:
         console.say(f"  [yellow]![/] {damage}")
 
 
-def _stale(workspace: Workspace, *, full: bool = False) -> dict[dg.AssetKey, str]:
-    return stale(workspace, build_definitions(workspace).resolve_asset_graph(), full=full)
-
-
-def _refresh(workspace: Workspace, instance: dg.DagsterInstance, console: Console, *, full: bool) -> bool:
-    reasons = _stale(workspace, full=full)
+def _republish(workspace: Workspace, console: Console) -> None:
     if workspace.database.exists() and not is_whole(workspace.database):
         why = "is damaged or of another version of embedllm"
         console.say(f"  [yellow]![/] {workspace.database} {why}: it is made anew from the lake")
         publish(workspace.lake, workspace.database)
-    if not reasons:
-        return False
-    first = next(iter(reasons))
-    why = f"{first.to_user_string()}: {reasons[first]}"
-    run_job(workspace, instance, console, REFRESH, selection=list(reasons), tags={REASON: why})
-    return True

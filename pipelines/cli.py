@@ -28,6 +28,7 @@ from . import cli_models
 from .cli_embedders import embedders_app
 from .cli_lake import lake_app
 from .cli_onboard import onboard
+from .cli_plan import show_plan
 from .console import Console
 from .instance import HomeBusy, exclusive, follow_move, register_models, use_home
 from .interrupts import KEPT, leave_if_unread, stops_at_once
@@ -66,7 +67,7 @@ class _Commands(TyperGroup):
         from sqlalchemy.exc import DatabaseError
 
         from .chain import ChainFailed
-        from .services import ServicesFailed
+        from .ui import PortTaken
 
         try:
             return super().invoke(ctx)
@@ -75,7 +76,7 @@ class _Commands(TyperGroup):
             raise
         except DatabaseError as error:
             typer.secho(f"embedllm: {_about_dagster(error)}", err=True, fg=typer.colors.RED)
-        except (*USER_ERRORS, ChainFailed, ServicesFailed) as error:
+        except (*USER_ERRORS, ChainFailed, PortTaken) as error:
             typer.secho(f"embedllm: {_sentence(error)}", err=True, fg=typer.colors.RED)
         except pydantic.ValidationError as error:
             first = error.errors()[0]
@@ -119,6 +120,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(embedders_app, name="embedders")
 app.add_typer(benchmarks_app, name="benchmarks")
 app.add_typer(lake_app, name="lake")
+app.command("plan")(show_plan)
 
 
 @app.command()
@@ -491,15 +493,21 @@ def ui(
     """The Dagster UI on this home, and what runs by itself: sensors and schedules, while this command does."""
     import dagster as dg
 
-    from .services import serve
+    from .ui import run_ui
 
     settings, workspace = open_home()
     use_home(settings)
     follow_move(workspace)
     with dg.DagsterInstance.get() as instance:
         register_models(instance, (m.name for m in workspace.registry.models))
-    address = f"Dagster UI on http://{host}:{port}, home {settings.home} (Ctrl-C stops it)"
-    serve(settings, host=host, port=port, ready=lambda: out.print(address, soft_wrap=True))
+    out.print(f"Dagster UI on http://{host}:{port}, home {settings.home} (Ctrl-C stops it)", soft_wrap=True)
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        out.print(
+            "Whoever reaches this address can start runs and change the home: Dagster's UI has no sign-in. Put a proxy "
+            "that asks who it is before it (nginx, Caddy, oauth2-proxy), or reach it through an SSH tunnel.",
+            soft_wrap=True,
+        )
+    run_ui(settings, host=host, port=port)
 
 
 @models_app.command("list")

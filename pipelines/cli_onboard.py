@@ -14,6 +14,7 @@ from harness.entries import ModelEntry
 from warehouse.database import literal
 from warehouse.read import query
 
+from .automation.plan import REASON
 from .cli_models import (
     ARGS,
     BACKEND,
@@ -36,7 +37,7 @@ from .cli_models import (
 from .console import Console
 from .instance import end_dead_runs, exclusive, follow_move, register_models, use_home
 from .interrupts import KEPT, stops_at_once
-from .jobs import REASON, REFRESH
+from .jobs import REFRESH
 from .settings import Settings
 from .terminal import CommandError, command, open_home, out, table_of
 

@@ -1,32 +1,33 @@
 """What Dagster loads: the asset graph of the registry in force, and what runs it by itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import dagster as dg
 
+from assets.external import external_assets
 from assets.graph import build_assets, build_checks
-from assets.processes import end_with_parent
 from assets.workspace import Workspace
+from harness.entries import Registry
 
+from .automation.schedules import build_schedules
+from .automation.sensors import build_sensors
 from .jobs import build_jobs
-from .schedules import build_schedules
-from .sensors import build_sensors
-from .settings import Settings, open_workspace
+from .resource import WorkspaceResource
+from .settings import Settings, open_workspace, registry_in_force
 
 
 def build_definitions(
-    workspace: Workspace,
-    open_again: Callable[[], Workspace] | None = None,
+    registry: Registry,
+    workspace: WorkspaceResource | Workspace,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
-    """The whole graph over one workspace; what runs by itself opens it anew at each look, by `open_again`."""
-    again = open_again or (lambda: workspace)
+    """The whole graph over the benchmarks of one registry."""
     return dg.Definitions(
-        assets=build_assets(workspace, again),
+        assets=[*build_assets(registry), *external_assets()],
         asset_checks=build_checks(),
-        jobs=build_jobs(workspace.registry),
-        sensors=build_sensors(again),
-        schedules=build_schedules(again),
+        jobs=build_jobs(registry),
+        sensors=build_sensors(registry, _open),
+        schedules=build_schedules(_open),
         resources={"workspace": workspace},
         loggers=loggers,
         # A run is one process: torch and lm-eval are imported once a run, not once a step.
@@ -37,8 +38,8 @@ def build_definitions(
 @dg.definitions
 def defs() -> dg.Definitions:
     """What Dagster's own commands load; built when asked for, so that importing this reads no settings."""
-    end_with_parent()  # a run whose code server was killed would go on, unknown to the next one
-    return build_definitions(_open(), _open)
+    settings = Settings()
+    return build_definitions(registry_in_force(settings), WorkspaceResource.of(settings))
 
 
 def _open() -> Workspace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from functools import cache
 
 import dagster as dg
 
-from assets.partitions import responses_key
+from assets.entries import attempt_digest
 from assets.processes import end_with_parent
 from assets.responses import AGAIN
-from assets.wanted import attempt_digest
 from assets.workspace import Workspace
 
+from .automation.plan import PLANNED, REASON, Request
 from .definitions import build_definitions
-from .instance import CLI_TAGS, end_dead_runs
-from .jobs import EVALUATE, REASON
+from .instance import command_tags, end_dead_runs
+from .jobs import EVALUATE
 from .settings import Settings, open_workspace
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -36,26 +36,23 @@ class Outcome:
 
 
 def evaluate_models(
-    work: Mapping[str, Sequence[str]],
+    requests: Sequence[Request],
     workspace: Workspace,
     instance: dg.DagsterInstance,
     *,
     workers: int,
-    reasons: Mapping[str, str] | None = None,
     again: Collection[str] = (),
 ) -> Iterator[Outcome]:
-    """Evaluate `work` (model → benchmarks), yielding each model as it ends; one that kills its process is recorded.
+    """Ask models what is requested, yielding each as it ends; one that kills its process is recorded.
 
-    `reasons` (by model) are kept with the runs; models in `again` are asked whatever they answered before.
+    Models in `again` are asked whatever they answered before.
     """
-    why = reasons or {}
-    left = dict(work)
+    left = {request.model: request for request in requests if request.model}
     while left:
         try:
             with _pool(min(workers, len(left))) as pool:
                 futures = [
-                    pool.submit(evaluate_model, model, benchmarks, why.get(model), again=model in again)
-                    for model, benchmarks in left.items()
+                    pool.submit(evaluate_model, request, again=model in again) for model, request in left.items()
                 ]
                 for future in as_completed(futures):
                     outcome = future.result()
@@ -65,7 +62,7 @@ def evaluate_models(
             end_dead_runs(instance, workspace.home)
             if workers == 1:  # the first in line is the one that was running
                 model = next(iter(left))
-                for benchmark in left.pop(model):
+                for benchmark in left.pop(model).benchmarks:
                     _record_kill(model, benchmark, workspace)
                 yield Outcome(model, succeeded=False)
             workers = 1  # alone, a model has all the memory, and a kill names its culprit
@@ -90,18 +87,24 @@ def _start_worker(workers: int) -> None:
     end_with_parent()
 
 
-def evaluate_model(model: str, benchmarks: Sequence[str], reason: str | None = None, *, again: bool = False) -> Outcome:
+def evaluate_model(request: Request, *, again: bool = False) -> Outcome:
     """One run of the job `evaluate`, in this process."""
+    model = request.model or ""
     result = (
         _definitions()
         .resolve_job_def(EVALUATE)
         .execute_in_process(
             instance=dg.DagsterInstance.get(),
             partition_key=model,
-            asset_selection=[responses_key(b) for b in benchmarks],
+            asset_selection=request.assets,
             run_config=QUIET,
             raise_on_error=False,
-            tags={**CLI_TAGS, **({REASON: reason} if reason else {}), **({AGAIN: "true"} if again else {})},
+            tags={
+                **command_tags(),
+                REASON: request.reason,
+                PLANNED: request.digest,
+                **({AGAIN: "true"} if again else {}),
+            },
         )
     )
     return Outcome(model, result.success)
@@ -109,4 +112,5 @@ def evaluate_model(model: str, benchmarks: Sequence[str], reason: str | None = N
 
 @cache
 def _definitions() -> dg.Definitions:
-    return build_definitions(open_workspace(Settings()))
+    workspace = open_workspace(Settings())
+    return build_definitions(workspace.registry, workspace)

@@ -1,4 +1,4 @@
-"""The Dagster instance of a home: where runs and events are kept, and which models are its partitions."""
+"""The Dagster instance of a home: where runs and events are kept, who works on it, and which models are partitions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
 import dagster as dg
 
 from assets.partitions import MODELS_PARTITION
+from assets.processes import PROCESS, describe_process, is_gone
 from assets.workspace import COMMAND_LOCK, Workspace
 from warehouse.files import locked, replacing
 
@@ -20,20 +22,24 @@ from .settings import PROJECT, Settings
 
 LAUNCHED_BY = "embedllm/launched-by"
 LOCATION = "pipelines.definitions"
-CLI_TAGS = {
-    LAUNCHED_BY: "cli",
-    ".dagster/repository": f"__repository__@{LOCATION}",  # by this the UI finds a job's runs
-}
+"""Of the definitions, in Dagster's words."""
 UI_LOCK = ".ui.lock"
-"""In the home; held while a UI runs."""
+"""In the home; held while `embedllm ui` runs."""
 KILLED = "The process that ran this was killed."
 POOLS = {"evaluation", "warehouse"}
 MOMENT = 1.0  # seconds
-UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+UNKNOWN_FOR = timedelta(minutes=2)  # so long a run may take from its start to naming its process
+HANDED_OVER = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
 class HomeBusy(RuntimeError):
     """Another `embedllm` command is at work on this home."""
+
+
+def command_tags() -> dict[str, str]:
+    """Tags of the runs that a command executes in its own process."""
+    found_by = {".dagster/repository": f"__repository__@{LOCATION}"}  # by this the UI finds a job's runs
+    return {LAUNCHED_BY: "cli", PROCESS: describe_process(), **found_by}
 
 
 def use_home(settings: Settings) -> Path:
@@ -96,37 +102,60 @@ def _taken(lock: IO[str]) -> bool:
             return True
 
 
-def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> int:
-    """Mark as failed the runs whose processes were killed: no live command has any, and without a UI nothing has.
+def find_who_works(workspace: Workspace, instance: dg.DagsterInstance) -> str | None:
+    """A sentence on who else does what would be done here by itself; None where nobody does."""
+    with locked(workspace.command_lock, wait=False) as is_free:
+        if not is_free:
+            return "An embedllm command is at work on this home, and does what is due."
+    if Path(instance.root_directory) == workspace.home / "dagster":
+        return None
+    with locked(workspace.home / UI_LOCK, wait=False) as is_free:
+        return None if is_free else "`embedllm ui` runs on this home, and does what is due."
 
-    Call it holding the home.
+
+def end_lost_runs(instance: dg.DagsterInstance) -> int:
+    """Mark as failed the runs whose process is gone, so that what they were to do is done again; how many there were.
+
+    Dagster's default launcher cannot tell. Runs of other hosts are left to their launchers.
+    """
+    records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    long_ago = datetime.now(UTC) - UNKNOWN_FOR
+    lost = [
+        record.dagster_run
+        for record in records
+        if _is_lost(record.dagster_run, since=record.update_timestamp.replace(tzinfo=UTC), long_ago=long_ago)
+    ]
+    _end(instance, lost)
+    return len(lost)
+
+
+def _is_lost(run: dg.DagsterRun, *, since: datetime, long_ago: datetime) -> bool:
+    process = run.tags.get(PROCESS)
+    return is_gone(process) if process else since < long_ago
+
+
+def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> int:
+    """Mark as failed the runs that no process is at work on. Call it holding the home, as then no command is.
 
     Raises:
-        HomeBusy: the UI is at work on it.
+        HomeBusy: a run is at work on it.
     """
-    of_ui, of_commands = _unfinished(instance)
+    runs = instance.get_runs(dg.RunsFilter(statuses=HANDED_OVER))
     with locked(home / UI_LOCK, wait=False) as without_ui:
-        if of_ui and not without_ui:
+        alive = [run for run in runs if _may_live(run, without_ui=without_ui)]
+        if alive:
             raise HomeBusy(
-                f"The UI has {len(of_ui)} runs at work on {home}, which do what this command would; wait for them, or "
+                f"The UI has {len(alive)} runs at work on {home}, which do what this command would; wait for them, or "
                 "stop the UI."
             )
-        _end(instance, [*of_ui, *of_commands])
-    return len(of_ui) + len(of_commands)
+        _end(instance, runs)
+    return len(runs)
 
 
-def end_dead_runs_of_ui(instance: dg.DagsterInstance) -> None:
-    """Mark the runs of a UI before this one as failed: their processes ended with it. Call it holding UI_LOCK."""
-    _end(instance, _unfinished(instance)[0])
-
-
-def _unfinished(instance: dg.DagsterInstance) -> tuple[list[dg.DagsterRun], list[dg.DagsterRun]]:
-    """Runs of the UI, runs of commands."""
-    of_ui, of_commands = [], []
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        # The UI repeats a command's run with its tags.
-        (of_commands if run.tags.get(LAUNCHED_BY) == "cli" and not run.parent_run_id else of_ui).append(run)
-    return of_ui, of_commands
+def _may_live(run: dg.DagsterRun, *, without_ui: bool) -> bool:
+    """A run that has not named its process yet is somebody's only while a UI runs."""
+    process = run.tags.get(PROCESS)
+    return not is_gone(process) if process else not without_ui
 
 
 def _end(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:

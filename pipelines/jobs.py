@@ -1,17 +1,12 @@
-"""The jobs: train the demo's models, collect answers, and refresh what is made of them."""
+"""The jobs: collect answers, refresh what is made of them, and keep the lake in order."""
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from assets.partitions import responses_key
 from assets.workspace import Workspace
 from harness.entries import Registry
 
 REFRESH = "refresh"
 EVALUATE = "evaluate"
-REASON = "embedllm/reason"
-"""Tag of a run: why it was started."""
-ZOO = "train_zoo"  # a job must not be named as an asset is
 
 
 @dg.op
@@ -25,21 +20,16 @@ def compact_lake() -> None:
     compact()
 
 
-def build_jobs(registry: Registry) -> list[UnresolvedAssetJobDefinition]:
-    """`evaluate` runs one model on the benchmarks of the registry; `refresh` runs everything below the answers."""
-    refresh = dg.define_asset_job(
-        REFRESH,
-        dg.AssetSelection.assets("imported_results").downstream(),
-        description="Correctness matrix, embeddings, embedder, evaluations and report, from the answers in the lake.",
-    )
-    if not registry.benchmarks:
-        return [refresh]
-    evaluate = dg.define_asset_job(
-        EVALUATE,
-        dg.AssetSelection.assets(*(responses_key(b.name) for b in registry.benchmarks)),
-        description="Ask one model the questions of every benchmark.",
-    )
-    if registry.made_by != "zoo":
-        return [evaluate, refresh]
-    zoo = dg.define_asset_job(ZOO, dg.AssetSelection.assets("zoo"), description="Train the demo's models.")
-    return [zoo, evaluate, refresh]
+refresh = dg.define_asset_job(
+    REFRESH,
+    dg.AssetSelection.all() - dg.AssetSelection.key_prefixes("responses"),
+    description="Correctness matrix, embeddings, embedder, evaluations and report, from the answers in the lake.",
+)
+evaluate = dg.define_asset_job(
+    EVALUATE, dg.AssetSelection.key_prefixes("responses"), description="Ask one model the questions of every benchmark."
+)
+
+
+def build_jobs(registry: Registry) -> list:
+    """`evaluate` runs one model on the benchmarks of the registry; `refresh` makes everything else."""
+    return [refresh, evaluate] if registry.benchmarks else [refresh]

@@ -78,6 +78,11 @@ def is_built(folder: Path, *, seed: int = 0, recipe: Recipe = RECIPE) -> bool:
     return tasks_are_current(folder / "tasks", seed) and not _Manifest(folder, recipe, seed).missing()
 
 
+def recipe_in_force(seed: int) -> str:
+    """Digest of all that decides the weights that `build_zoo` makes."""
+    return recipe_digest(RECIPE, seed)
+
+
 def update_tasks(folder: Path, *, seed: int = 0, recipe: Recipe = RECIPE) -> None:
     """Have the tasks of a whole zoo name the files where they lie now: it may have been moved or copied."""
     if not _Manifest(folder, recipe, seed).missing():

@@ -13,7 +13,7 @@ import hashlib
 import json
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -410,15 +410,16 @@ class Lake:
         self._read_questions(batches)
         return {benchmark: self._questions[benchmark] for benchmark in batches}
 
-    def state(self) -> str:
-        """Digest of what collection brought: questions, answers, labels of imported models.
+    def state(self, without: Collection[Pair] = ()) -> str:
+        """Digest of what collection brought: questions, answers (but those of the pairs `without`), labels of imported
+        models.
 
         The same rows have the same digest, whoever wrote them, whenever and under whichever fingerprint.
         """
         with self.still():
             in_force = self.now()
             content = {
-                "answers": sorted((*pair, event.digest) for pair, event in in_force.answers.items()),
+                "answers": sorted((*pair, e.digest) for pair, e in in_force.answers.items() if pair not in without),
                 "questions": sorted((name, digest) for name, (_, _, digest) in self._known_questions().items()),
                 "labels": sorted(event.metadata.get("labels_digest") or "" for event in in_force.imports.values()),
             }
@@ -464,17 +465,16 @@ class Lake:
         asked = self.rows_of(answers)["question_id"].to_pylist()
         return known is not None and set(asked) <= set(known["question_id"].to_pylist())
 
-    def retire(self, keep: Callable[[str, str], bool], why: str) -> list[Pair]:
-        """Supersedes the answers of every (benchmark, model) that is not to be kept, and returns these.
+    def evaluated(self) -> list[Pair]:
+        """(benchmark, model) of the answers that were not imported, sorted: an import takes back what it brought."""
+        return sorted(pair for pair, event in self.now().answers.items() if not is_imported(event.metadata))
 
-        Pairs with imported answers stay: an import takes back what it brought.
-        """
+    def retire(self, pairs: Iterable[Pair], why: str) -> None:
+        """Supersedes the answers of `pairs`, with the reason (one sentence)."""
         answers = self.now().answers
-        leaving = [pair for pair in sorted(answers) if not keep(*pair) and not is_imported(answers[pair].metadata)]
         with self.together() as writing:
-            for pair in leaving:
+            for pair in sorted(set(pairs) & answers.keys()):
                 writing.add(answers[pair].again("superseded", why))
-        return leaving
 
     def superseded(self) -> pa.Table:
         """The sets of answers that are kept aside (SUPERSEDED), a row a set; by benchmark, model and time."""
@@ -589,9 +589,10 @@ class Lake:
                 if pair[1] == model and benchmark in (None, pair[0]):
                     writing.add(event.again("dropped"))
 
-    def onboarding_state(self) -> str:
-        """Digest of the onboarding answers, which `state` leaves out."""
-        return _digest(sorted((*pair, event.digest) for pair, event in self.now().onboarding.items()))
+    def onboarding_state(self, without: Collection[str] = ()) -> str:
+        """Digest of the onboarding answers, which `state` leaves out, but those of the models `without`."""
+        onboarding = self.now().onboarding
+        return _digest(sorted((*pair, event.digest) for pair, event in onboarding.items() if pair[1] not in without))
 
     # --- upkeep, see upkeep.py
 

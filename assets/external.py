@@ -1,0 +1,121 @@
+"""What assets are made from that is no asset: answers in the lake, the registry, what people decided, settings.
+
+Each is an external asset with a data version, so that Dagster's UI and the plan (pipelines/automation/plan.py) agree on
+what is out of date. A version is a digest of content: the same content, the same version, wherever the home lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+
+from harness.digests import digest_of
+
+from .entries import entries_as_written, find_unregistered
+from .versions import last_choice
+from .workspace import Workspace
+
+__all__ = ["EXTERNALS", "External", "evaluated_in_full", "external_assets", "observe"]
+
+DATA_VERSION = "dagster/data_version"  # the tag by which an observation has one
+
+
+@dataclass(frozen=True)
+class External:
+    """Something that assets read, and what its version is now."""
+
+    name: str
+    description: str
+    version: Callable[[Workspace], str]
+
+    @property
+    def key(self) -> dg.AssetKey:
+        return dg.AssetKey(["inputs", self.name])
+
+
+def external_assets() -> list[dg.AssetSpec]:
+    """What Dagster shows of them."""
+    return [
+        dg.AssetSpec(external.key, description=external.description, group_name="inputs", owners=["team:embedllm"])
+        for external in EXTERNALS.values()
+    ]
+
+
+def observe(workspace: Workspace, instance: dg.DagsterInstance) -> Iterator[dg.AssetObservation]:
+    """An observation of each external asset that is not what it was when Dagster last heard of it."""
+    for external in EXTERNALS.values():
+        version = external.version(workspace)
+        known = instance.fetch_observations(external.key, limit=1).records
+        observed = known[0].asset_event if known else None
+        if observed is None or (observed.tags or {}).get(DATA_VERSION) != version:
+            yield dg.AssetObservation(external.key, tags={DATA_VERSION: version})
+
+
+def evaluated_in_full(workspace: Workspace) -> list[str]:
+    """The onboarded models that have since answered every benchmark they are asked: their few answers count no more."""
+    registry, pairs = workspace.registry, set(workspace.lake.pairs())
+    asked = {model.name: [benchmark.name for benchmark in registry.benchmarks_of(model)] for model in registry.models}
+    everything = [benchmark.name for benchmark in registry.benchmarks]
+    wanted = {model: asked.get(model, everything) for model in workspace.lake.onboarded_models()}
+    return [
+        model
+        for model, benchmarks in wanted.items()
+        if benchmarks and all((benchmark, model) in pairs for benchmark in benchmarks)
+    ]
+
+
+def _zoo_recipe(workspace: Workspace) -> str:
+    from harness.zoo import recipe_in_force
+
+    return recipe_in_force(workspace.seed)
+
+
+def _imports(workspace: Workspace) -> str:
+    return _digest(sorted(source["digest"] for source in workspace.lake.imports()))
+
+
+def _answers(workspace: Workspace) -> str:
+    """Answers that the registry no longer asks for do not count, whether they were retired yet or not; and what it says
+    of a model without answers matters to `evaluations` alone."""
+    leaving = set(find_unregistered(workspace))
+    known = {name for pair in workspace.lake.pairs() if pair not in leaving for name in pair}
+    entries = [entry for name, entry in entries_as_written(workspace) if name in known]
+    return _digest([workspace.lake.state(without=leaving), entries])
+
+
+def _evaluations(workspace: Workspace) -> str:
+    lake, leaving = workspace.lake, set(find_unregistered(workspace))
+    pairs = [pair for pair in lake.pairs() if pair not in leaving]
+    return _digest([lake.failures_state(), lake.not_applicable().to_pylist(), pairs, entries_as_written(workspace)])
+
+
+def _few_answers(workspace: Workspace) -> str:
+    leaving = evaluated_in_full(workspace)
+    known = {*workspace.lake.onboarded_models(), *(benchmark.name for benchmark in workspace.registry.benchmarks)}
+    entries = [entry for name, entry in entries_as_written(workspace) if name in known - {*leaving}]
+    return _digest([workspace.lake.onboarding_state(without=leaving), entries])
+
+
+def _digest(content: object) -> str:
+    return digest_of(content)[:16]
+
+
+EXTERNALS = {
+    external.name: external
+    for external in (
+        External("zoo_recipe", "What decides the weights of the demo's models: recipe, code and seed.", _zoo_recipe),
+        External("imports", "The answers that `embedllm import` brought, by source.", _imports),
+        External("answers", "The graded answers that count, and the entries of who gave them.", _answers),
+        External("evaluations", "Who has answered what, what failed, and all of the registry.", _evaluations),
+        External("few_answers", "Answers of models that were asked a chosen few questions.", _few_answers),
+        External(
+            "chosen_version",
+            "The embedder's version that a person last chose to serve.",
+            lambda workspace: last_choice(workspace.lake),
+        ),
+        External("encoder", "The question encoder in the settings.", lambda workspace: workspace.encoder),
+        External("seed", "The seed in the settings.", lambda workspace: str(workspace.seed)),
+    )
+}

@@ -1,0 +1,105 @@
+"""Which model has yet to answer what: what the registry asks for and the lake does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from assets.entries import ENTRY, attempt_digest, entry_digest
+from assets.local_state import LocalState
+from assets.versions import serving
+from assets.workspace import Workspace
+from harness.entries import ModelEntry
+from warehouse.errors import CorruptFileError
+from warehouse.lake import NOT_APPLICABLE, Failure
+
+__all__ = ["Unanswered", "Why", "can_ask", "find_unanswered"]
+
+
+class Why(StrEnum):
+    """Why a model has to answer a benchmark."""
+
+    NEW = "new"  # it never was asked
+    CHANGED = "changed"  # its entry reads differently now, or its weights or its task are others
+    FAILED = "failed"  # the last evaluation under this very entry, and with these very files, failed
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A benchmark that a model has yet to answer, and why."""
+
+    benchmark: str
+    why: Why
+    failure: Failure | None = None  # of the last try under this very entry
+    what: str | None = None  # has changed, where it is not the entry
+
+    def __str__(self) -> str:
+        if self.failure:
+            return f"{self.benchmark}: {self.why} ({self.failure.kind}, attempt {self.failure.attempts + 1})"
+        return f"{self.benchmark}: {self.why}{f' ({self.what})' if self.what else ''}"
+
+    def is_due(self, retry_by: datetime | None) -> bool:
+        """Whether it is to be asked by then (UTC). What failed is, once its back-off is over; without a time, never."""
+        if self.why is not Why.FAILED or self.failure is None:
+            return True
+        return retry_by is not None and self.failure.is_due(retry_by)
+
+
+def can_ask(workspace: Workspace) -> bool:
+    """Whether there are models: where the zoo makes them, it must be built."""
+    from harness.zoo import is_built
+
+    return workspace.registry.made_by != "zoo" or is_built(workspace.zoo, seed=workspace.seed)
+
+
+def find_unanswered(workspace: Workspace, local: LocalState | None = None) -> dict[str, list[Unanswered]]:
+    """By model, the benchmarks it still has to answer; models with nothing to do are left out.
+
+    Reads what the lake holds, and looks whether weights and tasks are what they were: on this machine, and where
+    `local` does, elsewhere.
+    """
+    local = local or LocalState(workspace)
+    found = {model.name: list(_of_model(model, workspace, local)) for model in workspace.registry.models}
+    return {model: unanswered for model, unanswered in found.items() if unanswered}
+
+
+def _of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Iterator[Unanswered]:
+    if model.budget and (serving(workspace.lake) is None or _is_onboarded(model, workspace, local)):
+        return  # without an embedder, nothing tells which few questions are telling
+    for benchmark in workspace.registry.benchmarks_of(model):
+        entry, what = entry_digest(model, benchmark, workspace), None
+        known = _metadata(benchmark.name, model.name, workspace)
+        if known is not None and known.get(ENTRY, entry) == entry:  # imported answers have no entry, and hold
+            what = local.change(known, model, benchmark)
+            if what is None:
+                continue
+        failure = workspace.lake.failure(benchmark.name, model.name)
+        why = Why.NEW if known is None else Why.CHANGED
+        if failure is None or failure.entry not in ("", attempt_digest(model, benchmark, workspace, local)):
+            yield Unanswered(benchmark.name, why, what=what)
+        elif failure.kind != NOT_APPLICABLE:
+            interrupted = failure.retry_at <= failure.failed_at  # a kill or two may be an accident
+            yield Unanswered(benchmark.name, why if interrupted else Why.FAILED, failure)
+
+
+def _metadata(benchmark: str, model: str, workspace: Workspace) -> dict[str, str] | None:
+    try:
+        return workspace.lake.response_metadata(benchmark, model)
+    except CorruptFileError:  # moved aside when the model is asked
+        return None
+
+
+def _is_onboarded(model: ModelEntry, workspace: Workspace, local: LocalState) -> bool:
+    """Whether it has answered its budget of questions, under the entries as they read now, or more than that."""
+    benchmarks, lake = workspace.registry.benchmarks_of(model), workspace.lake
+    if any(lake.response_metadata(benchmark.name, model.name) for benchmark in benchmarks):
+        return True  # it was evaluated in full
+    answers = 0
+    for benchmark in benchmarks:
+        known = lake.onboarding_metadata(benchmark.name, model.name)
+        holds = known and known.get(ENTRY) == entry_digest(model, benchmark, workspace)
+        if known and holds and not local.change(known, model, benchmark):
+            answers += int(known["rows"])
+    return answers >= (model.budget or 0)

@@ -1,0 +1,264 @@
+"""What is due, and why: the one decision, from which the command line, the sensors and the schedules all start.
+
+It compares what there is (the registry, the lake) with what was asked and with what was made from what
+(assets/provenance.py). Dagster's records only say what is being done now and what was killed time and again, so that
+nothing depends on what was remembered since the last look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from assets.external import EXTERNALS
+from assets.graph import build_assets
+from assets.local_state import LocalState
+from assets.partitions import responses_key
+from assets.provenance import (
+    EXPENSIVE,
+    Provenance,
+    describe_attempt,
+    describe_pool,
+    failed_attempts,
+    find_inputs,
+    read_provenance,
+)
+from assets.workspace import Workspace
+from harness.digests import digest_of
+
+from .answers import Unanswered, can_ask, find_unanswered
+
+__all__ = ["PLANNED", "REASON", "Request", "find_out_of_date", "plan"]
+
+REASON = "embedllm/reason"
+"""Tag of a run: why it was started."""
+PLANNED = "embedllm/planned"
+"""Tag of a run: `Request.digest` of what it was started for."""
+
+ZOO, MATRIX = dg.AssetKey("zoo"), dg.AssetKey("correctness_matrix")
+GROWN = 0.1  # share by which the models or the questions must have become more or fewer for the expensive not to wait
+ATTEMPTS = 5  # so many failed runs for the same are no accident
+COMPARED = "weekly: are weights and tasks what they were?"
+
+BEING_ASKED = "it is being asked now"
+REFRESH_AT_WORK = "a refresh is at work"
+ANSWERS_TO_COME = "answers are to come"
+ZOO_FIRST = "the demo's models are trained first"
+NO_ANSWERS = "there are no answers yet"
+FAILED = "it failed, and nothing has changed since"
+GIVEN_UP = f"{ATTEMPTS} runs for it have failed"
+LATER = "the weekly refresh, `embedllm run --full`, or a pool that has changed by a tenth"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Assets to be made by one run, each with the reason; with a model, what it is to be asked."""
+
+    reasons: Mapping[dg.AssetKey, str]
+    digest: str
+    """Of what decides how it comes out: the same digest, the same attempt."""
+    model: str | None = None
+    waits: str | None = None
+    """What it waits for; None: it can begin."""
+
+    @property
+    def assets(self) -> list[dg.AssetKey]:
+        return list(self.reasons)
+
+    @property
+    def benchmarks(self) -> list[str]:
+        return [key.path[-1] for key in self.reasons] if self.model else []
+
+    @property
+    def reason(self) -> str:
+        """For a tag: of many assets, the first few."""
+        if self.model:
+            return "; ".join(dict.fromkeys(self.reasons.values()))
+        first = [f"{key.to_user_string()}: {reason}" for key, reason in self.reasons.items()][:3]
+        return "; ".join(first)
+
+
+def plan(
+    workspace: Workspace,
+    instance: dg.DagsterInstance,
+    *,
+    full: bool = False,
+    compare: bool = False,
+    retry_by: datetime | None = None,
+    local: LocalState | None = None,
+    leave_out: Collection[str] = (),
+) -> list[Request]:
+    """What is due, in the order in which it is to be done: a request a model, then what is made of answers.
+
+    Args:
+        full: expensive experiments are due as soon as they are out of date, whatever answers are to come.
+        compare: every model is due, to compare its answers with weights and tasks as they are now.
+        retry_by: what failed is due if its back-off is over by then (UTC); without it, not before something changes.
+        local: what to find out of weights and tasks; by default what this machine tells.
+        leave_out: models that are not to be asked, nor waited for.
+    """
+    busy = _find_under_way(instance)  # first: what ends meanwhile has left its answers, or is no longer out of date
+    unanswered = find_unanswered(workspace, local) if can_ask(workspace) else {}
+    unanswered = {model: found for model, found in unanswered.items() if model not in leave_out}
+    asked = [*_ask(workspace, unanswered, busy, compare=compare, retry_by=retry_by)]
+    to_come = any(one.is_due(retry_by) for found in unanswered.values() for one in found)
+    requests = [*asked, *_refresh(workspace, busy, to_come=to_come, full=full, retry=retry_by is not None)]
+    return [*_give_up(requests, instance)] if retry_by is None else requests
+
+
+# --- what models are asked
+
+
+def _ask(
+    workspace: Workspace,
+    unanswered: Mapping[str, Sequence[Unanswered]],
+    busy: Collection[str | None],
+    *,
+    compare: bool,
+    retry_by: datetime | None,
+) -> Iterator[Request]:
+    cannot = {(pair["benchmark"], pair["model"]) for pair in workspace.lake.not_applicable().to_pylist()}
+    for model in workspace.registry.models if can_ask(workspace) else ():
+        found = {one.benchmark: one for one in unanswered.get(model.name, ())}
+        reasons = {name: str(one) for name, one in found.items() if one.is_due(retry_by)}
+        if compare:
+            asked = [benchmark.name for benchmark in workspace.registry.benchmarks_of(model)]
+            reasons |= {name: COMPARED for name in asked if name not in found and (name, model.name) not in cannot}
+        if reasons:
+            yield Request(
+                {responses_key(name): reason for name, reason in reasons.items()},
+                digest_of([model.name, model.as_written.model_dump_json(), reasons])[:16],
+                model.name,
+                waits=BEING_ASKED if model.name in busy else None,
+            )
+
+
+def _find_under_way(instance: dg.DagsterInstance) -> set[str | None]:
+    """The models whose evaluation runs or waits in the queue, and None where anything else does."""
+    unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
+    records = instance.get_run_records(dg.RunsFilter(statuses=unfinished))
+    return {record.dagster_run.tags.get("dagster/partition") for record in records}
+
+
+FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+
+
+# --- what is made of answers
+
+
+@dataclass(frozen=True)
+class OutOfDate:
+    """An asset that was made from something else than what is there now."""
+
+    spec: dg.AssetSpec
+    reason: str
+    attempt: str  # see provenance.describe_attempt
+    later: bool = False  # it is expensive, and waits
+
+
+def find_out_of_date(workspace: Workspace, *, full: bool = False) -> dict[dg.AssetKey, OutOfDate]:
+    """The unpartitioned assets that are out of date, in the order in which they are made."""
+    specs = [spec for assets in build_assets(workspace.registry) for spec in assets.specs if not spec.partitions_def]
+    made, pool = read_provenance(workspace), describe_pool(workspace)
+    found: dict[dg.AssetKey, OutOfDate] = {}
+    for spec in specs:
+        before, inputs = made.get(spec.key.to_user_string()), find_inputs(spec, made, workspace)
+        upstream = [key for key, other in found.items() if not other.later and key in _parents(spec)]
+        reason = _why_own(spec, before, workspace)
+        if reason is None and before is not None:
+            changed = [name for name, version in inputs.items() if version != before.inputs.get(name)]
+            reason = next(
+                (f"{key.to_user_string()} is out of date" for key in upstream),
+                f"{_as_words(changed[0])} changed" if changed else None,
+            )
+            waits = not full and EXPENSIVE.items() <= spec.tags.items()
+            later = waits and not _has_grown(before.pool, pool)
+        else:
+            later = False
+        if reason:
+            found[spec.key] = OutOfDate(spec, reason, describe_attempt(spec, inputs), later)
+    return found
+
+
+def _parents(spec: dg.AssetSpec) -> set[dg.AssetKey]:
+    return {dep.asset_key for dep in spec.deps}
+
+
+def _why_own(spec: dg.AssetSpec, before: Provenance | None, workspace: Workspace) -> str | None:
+    """Why the asset is out of date whatever it is made from."""
+    if before is None:
+        return "never made"
+    if before.code_version != spec.code_version:
+        return "its code changed"
+    if gone := _find_gone(before, workspace):
+        return f"{gone} is gone"
+    return None
+
+
+def _find_gone(before: Provenance, workspace: Workspace) -> str | None:
+    """What an asset wrote that is not there any more."""
+    from harness.zoo import is_built
+
+    if before.asset == "zoo" and not is_built(workspace.zoo, seed=workspace.seed):
+        return "a model or a task"
+    for file in before.files:
+        if not (workspace.home / file).exists():
+            return file
+    for table, parts in before.tables.items():
+        if missing := set(parts) - set(workspace.lake.table_parts(table)):
+            return f"part {min(missing)} of the table {table}"
+    return None
+
+
+def _as_words(asset: str) -> str:
+    """An input as it is called in a reason."""
+    return asset.removeprefix("inputs/").replace("_", " ") if asset.startswith("inputs/") else asset
+
+
+def _has_grown(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
+    if then is None or then["benchmarks"] != now["benchmarks"]:
+        return True
+    return any(abs(now[what] - then[what]) >= GROWN * then[what] for what in ("models", "questions"))
+
+
+def _refresh(
+    workspace: Workspace, busy: Collection[str | None], *, to_come: bool, full: bool, retry: bool
+) -> Iterator[Request]:
+    """A request for everything that can be made at once, and one for everything else that waits for the same."""
+    found, failed = find_out_of_date(workspace, full=full), failed_attempts(workspace)
+    external = {one.key for one in EXTERNALS.values()}
+    waits: dict[dg.AssetKey, str | None] = {}
+    for key, one in found.items():
+        upstream = [waits[parent] for parent in waits if parent in _parents(one.spec) and not found[parent].later]
+        if one.later:
+            waits[key] = LATER
+        elif None in busy:
+            waits[key] = REFRESH_AT_WORK
+        elif not retry and failed.get(key.to_user_string()) == one.attempt:
+            waits[key] = FAILED
+        elif _parents(one.spec) <= external:
+            waits[key] = None
+        elif (to_come or busy) and not full:
+            waits[key] = ANSWERS_TO_COME
+        elif ZOO in found:
+            waits[key] = ZOO_FIRST
+        elif key == MATRIX and not workspace.lake.pairs():
+            waits[key] = NO_ANSWERS
+        else:
+            waits[key] = next((one for one in upstream if one), None)
+    for waiting in dict.fromkeys(sorted(waits.values(), key=lambda one: one is not None)):
+        keys = [key for key, one in waits.items() if one == waiting]
+        digest = digest_of({key.to_user_string(): found[key].attempt for key in keys})[:16]
+        yield Request({key: found[key].reason for key in keys}, digest, waits=waiting)
+
+
+def _give_up(requests: Sequence[Request], instance: dg.DagsterInstance) -> Iterator[Request]:
+    """What was killed, or could not be begun, time and again waits too."""
+    for request in requests:
+        tried = dg.RunsFilter(tags={PLANNED: request.digest}, statuses=[dg.DagsterRunStatus.FAILURE])
+        given_up = request.waits is None and len(instance.get_run_records(tried, limit=ATTEMPTS)) == ATTEMPTS
+        yield replace(request, waits=GIVEN_UP) if given_up else request

@@ -1,0 +1,78 @@
+"""What runs at a fixed time, in UTC; each can be switched off in the UI under Automation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+
+import dagster as dg
+
+from assets.workspace import Workspace
+from pipelines.instance import find_who_works
+from pipelines.jobs import compact_lake
+
+from .plan import Request, plan
+from .sensors import run_request
+
+NIGHTLY, WEEKLY, COMPACTION = "0 3 * * *", "0 4 * * 0", "0 5 * * 0"
+EVERYTHING = dg.AssetSelection.all()
+RUNNING = dg.DefaultScheduleStatus.RUNNING
+
+Requests = Iterator[dg.RunRequest | dg.SkipReason]
+
+
+def build_schedules(open_workspace: Callable[[], Workspace]) -> list[dg.ScheduleDefinition]:
+    """What the sensors leave: failures, which they do not repeat, and what is too expensive for every change."""
+
+    @dg.schedule(
+        name="nightly_retry",
+        description="Asks again what is missing or failed, where its back-off is over, or makes what is out of date.",
+        cron_schedule=NIGHTLY,
+        execution_timezone="UTC",
+        target=EVERYTHING,
+        default_status=RUNNING,
+    )
+    def nightly_retry(context: dg.ScheduleEvaluationContext) -> Requests:
+        workspace = open_workspace()
+        due = plan(workspace, context.instance, retry_by=context.scheduled_execution_time)
+        yield from _start(due, workspace, context)
+
+    @dg.schedule(
+        name="weekly_full_refresh",
+        description="Compares every answer with weights and tasks as they are now, and refreshes what is expensive.",
+        cron_schedule=WEEKLY,
+        execution_timezone="UTC",
+        target=EVERYTHING,
+        default_status=RUNNING,
+    )
+    def weekly_full_refresh(context: dg.ScheduleEvaluationContext) -> Requests:
+        workspace = open_workspace()
+        at = context.scheduled_execution_time
+        due = plan(workspace, context.instance, full=True, compare=True, retry_by=at)
+        yield from _start(due, workspace, context)
+
+    weekly_compaction = dg.ScheduleDefinition(
+        name="weekly_compaction",
+        description="Makes few large files of the lake's many small ones, and removes what nobody needs any more.",
+        cron_schedule=COMPACTION,
+        execution_timezone="UTC",
+        job=compact_lake,
+        default_status=RUNNING,
+    )
+    return [nightly_retry, weekly_full_refresh, weekly_compaction]
+
+
+def _start(due: Sequence[Request], workspace: Workspace, context: dg.ScheduleEvaluationContext) -> Requests:
+    if other := find_who_works(workspace, context.instance):
+        yield dg.SkipReason(other)
+        return
+    ready = [request for request in due if request.waits is None]
+    for request in ready:
+        yield run_request(request, _key(request, context.scheduled_execution_time))
+    if not ready:
+        yield dg.SkipReason("; ".join(request.waits for request in due if request.waits) or "Nothing is due.")
+
+
+def _key(request: Request, at: datetime) -> str:
+    """Once a night, however often the daemon starts."""
+    return f"{at:%Y-%m-%d %H:%M} {f'{request.model} asked' if request.model else 'refresh'}"

@@ -1,0 +1,85 @@
+"""`embedllm ui`: what `dagster dev` runs, on one home."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
+import psutil
+
+from .instance import LOCATION, UI_LOCK, HomeBusy
+from .settings import PROJECT, Settings
+
+__all__ = ["PortTaken", "reload_definitions", "run_ui"]
+
+ADDRESS = "EMBEDLLM_UI"  # environment variable: host and port of the web server
+USUAL = "127.0.0.1:3000"
+SERVICES = ("dagster", "dagster_webserver", "dagster._daemon")  # modules that `dagster dev` runs
+ENDING = 5.0  # seconds
+
+
+class PortTaken(RuntimeError):
+    """Something else answers on the port."""
+
+
+def run_ui(settings: Settings, *, host: str, port: int) -> NoReturn:
+    """Becomes `dagster dev`: web server, daemon and code server, until it is told to end (Ctrl-C or SIGTERM).
+
+    Whatever a UI that was killed has left is ended first. DAGSTER_HOME must be set (`use_home`).
+
+    Raises:
+        HomeBusy: another UI runs on this home.
+        PortTaken: something else listens on the port.
+    """
+    lock = os.open(settings.home / UI_LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise HomeBusy(f"{settings.home} has a UI running already; use that one, or stop it first.") from None
+    _end_leftovers(os.environ["DAGSTER_HOME"])
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortTaken(
+                f"Port {port} of {host} is not free ({error.strerror}); choose another by --port."
+            ) from None
+    os.set_inheritable(lock, True)  # held by the process that this one becomes
+    os.environ[ADDRESS] = f"{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+    where = ["-m", LOCATION, "-d", str(PROJECT), "--host", host, "--port", str(port)]
+    quiet = ["--log-level", "warning", "--code-server-log-level", "warning"]
+    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", *where, *quiet])
+
+
+def _end_leftovers(dagster_home: str) -> None:
+    """Ends processes of a UI that was killed, with the runs they started, so that nothing is done twice."""
+    left = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            arguments = process.cmdline()
+            module = arguments[arguments.index("-m") + 1] if "-m" in arguments else ""
+            if module in SERVICES and process.environ().get("DAGSTER_HOME") == dagster_home:
+                left += [process, *process.children(recursive=True)]
+    own = os.getpid()
+    for process in left:
+        with suppress(psutil.Error):
+            if process.pid != own:
+                process.kill()
+    psutil.wait_procs(left, ENDING)
+
+
+def reload_definitions() -> str:
+    """Have the running UI load the definitions anew; a sentence on how that went."""
+    from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
+
+    host, _, port = os.environ.get(ADDRESS, USUAL).rpartition(":")
+    try:
+        info = DagsterGraphQLClient(host, port_number=int(port)).reload_repository_location(LOCATION)
+    except DagsterGraphQLClientError as error:
+        return f"The benchmarks of the registry have changed: press *Reload definitions* ({error})."
+    return f"The benchmarks of the registry have changed: definitions are loaded anew ({info.status.value})."
