@@ -75,11 +75,16 @@ class Workspace:
     def zoo_recipe(self) -> str | None:
         """Digest of what decides the zoo's weights; None where it is not built."""
         manifest = self.zoo / "manifest.json"
-        return json.loads(manifest.read_text(encoding="utf-8"))["recipe"] if manifest.exists() else None
+        return _recipe(manifest, manifest.stat().st_mtime_ns) if manifest.exists() else None
 
     @property
     def report(self) -> Path:
         return self.home / "reports" / "report.html"
+
+
+@lru_cache(maxsize=1)
+def _recipe(manifest: Path, _: int) -> str:
+    return json.loads(manifest.read_text(encoding="utf-8"))["recipe"]
 
 
 @lru_cache(maxsize=8)

@@ -2,12 +2,13 @@
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step: a reader, or a rerun after a crash, never sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -53,7 +54,10 @@ def run_ui(settings: Settings, *, host: str, port: int) -> NoReturn:
     os.environ[ADDRESS] = f"{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
     where = ["-m", LOCATION, "-d", str(PROJECT), "--host", host, "--port", str(port)]
     quiet = ["--log-level", "warning", "--code-server-log-level", "warning"]
-    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", *where, *quiet])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's background job ignores it
+    os.chdir(os.environ["DAGSTER_HOME"])  # elsewhere, Dagster warns of each dagster.yaml it does not read
+    silent = ["-W", "ignore:Function `dev_command` is superseded"]
+    os.execv(sys.executable, [sys.executable, *silent, "-m", "dagster", "dev", *where, *quiet])
 
 
 def _end_leftovers(dagster_home: str) -> None:

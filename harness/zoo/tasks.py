@@ -66,6 +66,7 @@ def _row(question: Question, place: int) -> dict[str, object]:
     }
 
 
+@lru_cache(maxsize=2 * len(SKILLS))
 def _config(skill: str, data: Path) -> str:
     config = {
         "task": TASK_PREFIX + skill,

@@ -102,9 +102,10 @@ def plan(
         leave_out: models that are not to be asked, nor waited for.
     """
     busy = _find_under_way(instance)  # first: what ends meanwhile has left its answers, or is no longer out of date
-    unanswered = find_unanswered(workspace, local) if can_ask(workspace) else {}
-    unanswered = {model: found for model, found in unanswered.items() if model not in leave_out}
-    asked = [*_ask(workspace, unanswered, busy, compare=compare, retry_by=retry_by)]
+    models = can_ask(workspace)
+    found = find_unanswered(workspace, local) if models else {}
+    unanswered = {model: benchmarks for model, benchmarks in found.items() if model not in leave_out}
+    asked = [*_ask(workspace, unanswered, busy, compare=compare and models, retry_by=retry_by)]
     to_come = any(one.is_due(retry_by) for found in unanswered.values() for one in found)
     requests = [*asked, *_refresh(workspace, busy, to_come=to_come, full=full, retry=retry_by is not None)]
     return [*_give_up(requests, instance)] if retry_by is None else requests
@@ -122,7 +123,7 @@ def _ask(
     retry_by: datetime | None,
 ) -> Iterator[Request]:
     cannot = {(pair["benchmark"], pair["model"]) for pair in workspace.lake.not_applicable().to_pylist()}
-    for model in workspace.registry.models if can_ask(workspace) else ():
+    for model in workspace.registry.models:
         found = {one.benchmark: one for one in unanswered.get(model.name, ())}
         reasons = {name: str(one) for name, one in found.items() if one.is_due(retry_by)}
         if compare:

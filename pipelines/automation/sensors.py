@@ -11,6 +11,7 @@ from assets.partitions import MODELS
 from assets.workspace import Workspace
 from harness.entries import Registry
 from pipelines.instance import end_lost_runs, find_who_works
+from pipelines.jobs import evaluate, refresh
 from pipelines.ui import reload_definitions
 
 from .plan import PLANNED, REASON, Request, plan
@@ -18,8 +19,6 @@ from .plan import PLANNED, REASON, Request, plan
 __all__ = ["build_sensors", "run_request"]
 
 EVERY = 10  # seconds between two looks
-COLLECTION = dg.AssetSelection.groups("collection")
-BELOW = dg.AssetSelection.groups("collection", "warehouse", "embedding", "evaluation", "report")
 RUNNING = dg.DefaultSensorStatus.RUNNING
 
 
@@ -30,7 +29,7 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
         name="evaluate_what_is_new",
         description="Asks every model what it was never asked, or what its entry has changed since: a run a model. "
         "Keeps the partitions equal to models.yaml.",
-        target=COLLECTION,
+        job=evaluate,
         minimum_interval_seconds=EVERY,
         default_status=RUNNING,
     )
@@ -45,7 +44,7 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
     @dg.sensor(
         name="refresh_what_changed",
         description="Makes anew what was made from something else than what is there now, once all answers are in.",
-        target=BELOW,
+        job=refresh,
         minimum_interval_seconds=EVERY,
         default_status=RUNNING,
     )
@@ -62,7 +61,6 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
         "registry are others.",
         minimum_interval_seconds=EVERY,
         default_status=RUNNING,
-        target=COLLECTION,
     )
     def housekeeping(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         ended = end_lost_runs(context.instance)
@@ -71,7 +69,8 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
             return dg.SkipReason(f"{ended or 'No'} runs had lost their process; the definitions are up to date.")
         return dg.SkipReason(reload_definitions())
 
-    return [evaluate_what_is_new, refresh_what_changed, housekeeping]
+    of_models = [evaluate_what_is_new] if loaded.benchmarks else []
+    return [*of_models, refresh_what_changed, housekeeping]
 
 
 def run_request(request: Request, key: str) -> dg.RunRequest:
