@@ -89,7 +89,7 @@ def asset(
 
         @dg.asset(name=name or make.__name__, description=inspect.getdoc(make), deps=[*deps, *externals], **options)
         def recorded(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
-            spec = context.assets_def.get_asset_spec(context.asset_key)
+            spec, name = context.assets_def.get_asset_spec(context.asset_key), context.asset_key.to_user_string()
             # What it is made from is looked up before it is read: what changes meanwhile is seen at the next look.
             inputs = find_inputs(spec, read_provenance(workspace), workspace)
             attempt = describe_attempt(spec, inputs)
@@ -97,11 +97,11 @@ def asset(
             try:
                 made = make(workspace)
             except Exception:
-                _record_failure(workspace, spec, attempt)
+                _record_attempts(workspace, name, [attempt])
                 raise
             version = made.data_version or attempt
             record = Provenance(
-                asset=spec.key.to_user_string(),
+                asset=name,
                 code_version=spec.code_version,
                 data_version=version,
                 inputs=inputs,
@@ -111,8 +111,10 @@ def asset(
                 made_at=datetime.now(UTC),
             )
             workspace.share(*made.files)
-            row = vars(record) | {name: json.dumps(getattr(record, name)) for name in _JSON}
-            workspace.lake.write_table(TABLE, pa.Table.from_pylist([row], schema=SCHEMA), record.asset)
+            row = vars(record) | {column: json.dumps(getattr(record, column)) for column in _JSON}
+            workspace.lake.write_table(TABLE, pa.Table.from_pylist([row], schema=SCHEMA), name)
+            if name in failed_attempts(workspace):
+                _record_attempts(workspace, name, [])
             return dg.MaterializeResult(metadata=made.metadata, data_version=dg.DataVersion(version))
 
         return recorded  # pyright: ignore[reportReturnType]  # of the overloads, it takes another
@@ -139,10 +141,9 @@ def describe_attempt(spec: dg.AssetSpec, inputs: Mapping[str, str]) -> str:
     return digest([spec.code_version, inputs])
 
 
-def _record_failure(workspace: Workspace, spec: dg.AssetSpec, attempt: str) -> None:
-    name = spec.key.to_user_string()
-    row = pa.Table.from_pylist([{"asset": name, "attempt": attempt}], schema=FAILED_SCHEMA)
-    workspace.lake.write_table(FAILED_TABLE, row, name)
+def _record_attempts(workspace: Workspace, name: str, failed: Sequence[str]) -> None:
+    rows = [{"asset": name, "attempt": attempt} for attempt in failed]
+    workspace.lake.write_table(FAILED_TABLE, pa.Table.from_pylist(rows, schema=FAILED_SCHEMA), name)
 
 
 def failed_attempts(workspace: Workspace) -> dict[str, str]:

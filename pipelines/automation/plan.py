@@ -239,7 +239,7 @@ def _refresh(
             waits[key] = LATER
         elif None in busy:
             waits[key] = REFRESH_AT_WORK
-        elif not retry and failed.get(key.to_user_string()) == one.attempt:
+        elif not retry and not upstream and failed.get(key.to_user_string()) == one.attempt:
             waits[key] = FAILED
         elif _parents(one.spec) <= external:
             waits[key] = None
