@@ -12,11 +12,11 @@ import pytest
 
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
+from assets.entries import ENTRY
 from assets.interview import CannotOnboard, ask
 from assets.onboarding import answers_that_hold
 from assets.question_embeddings import question_embeddings
 from assets.serving import NoEmbedder
-from assets.wanted import ENTRY
 from assets.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
 from harness.errors import ModelNotFound

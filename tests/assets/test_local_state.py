@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from assets.entries import ENTRY, entry_digest
 from assets.local_state import LocalState
-from assets.wanted import ENTRY, entry_digest, wanted
 from assets.workspace import Workspace
 from harness.errors import ModelNotFound
 from harness.fingerprints import fingerprint_of
+from pipelines.automation.answers import find_unanswered
 
 CONFIGS = {"sums": "its definition"}
 ELSEWHERE = "its branch on the hub, its task or lm-eval's version"
@@ -34,7 +35,7 @@ def workspace(workspace: Workspace, answer: Callable[..., None], monkeypatch: py
 
 
 def oak(workspace: Workspace, local: LocalState) -> list[str]:
-    return [str(want) for want in wanted(workspace, local).get("org/oak", [])]
+    return [str(want) for want in find_unanswered(workspace, local).get("org/oak", [])]
 
 
 def test_a_branch_that_has_moved_is_seen_only_when_the_hub_is_asked(

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from assets.embedder import embedder
+from assets.entries import ENTRY, entry_digest
 from assets.onboarding import onboarded, open_pool, sections
 from assets.question_embeddings import question_embeddings
 from assets.serving import open_router, serving_version
-from assets.wanted import ENTRY, entry_digest
 from assets.workspace import Workspace
 from harness.entries import ModelEntry
 from warehouse.read import query

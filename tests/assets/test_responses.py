@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import dagster as dg
 import pytest
 
+from assets.entries import ENTRY, entry_digest
 from assets.interview import Asked, CannotOnboard
 from assets.partitions import MODELS_PARTITION, responses_key
 from assets.responses import AGAIN, build_responses
-from assets.wanted import ENTRY, entry_digest
 from assets.workspace import Workspace
 from harness.entries import Registry
 from harness.errors import ModelNotFound
-from tests.pipelines.simulator import FakeHarness
+from tests.pipelines.fake_home import FakeHarness
 
 BOTH = ("sums", "trees")
 

@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from assets.entries import ENTRY, attempt_digest, entry_digest
 from assets.versions import record
-from assets.wanted import ENTRY, attempt_digest, entry_digest, wanted, wanted_now
 from assets.workspace import Workspace
 from harness.entries import ModelEntry, Registry, model_entry
 from harness.identity import weights_of
+from pipelines.automation.answers import Unanswered, can_ask, find_unanswered
 from warehouse.lake import Failure
 
 NOON = datetime(2026, 3, 5, 12, 0, tzinfo=UTC)
@@ -40,6 +41,16 @@ def fail(workspace: Workspace, benchmark: str, model: str, kind: str, attempts: 
     """As if the pair's last of so many evaluations, under the entry as it reads, had failed at noon."""
     entry = entry_digest(workspace.registry.model(model), workspace.registry.benchmark(benchmark), workspace)
     workspace.lake.write_failure(benchmark, model, Failure(kind, "so it is", attempts, entry, NOON))
+
+
+def wanted(workspace: Workspace) -> dict[str, list[Unanswered]]:
+    return find_unanswered(workspace) if can_ask(workspace) else {}
+
+
+def wanted_now(workspace: Workspace) -> dict[str, list[str]]:
+    """What is asked by itself: failures wait for the night."""
+    found = {model: [one.benchmark for one in ones if one.is_due(None)] for model, ones in wanted(workspace).items()}
+    return {model: benchmarks for model, benchmarks in found.items() if benchmarks}
 
 
 def whys(workspace: Workspace) -> dict[str, list[str]]:

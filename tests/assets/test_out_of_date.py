@@ -10,12 +10,13 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
+from assets.external import EXTERNALS
 from assets.provenance import EXPENSIVE, Made, asset, read_provenance
-from assets.staleness import digest_outside, stale
 from assets.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, load_registry
+from pipelines.automation.plan import find_out_of_date
 
-KEYS = ["imported_results", "correctness_matrix", "coverage", "onboarded"]
+KEYS = ["imports", "answers", "evaluations", "few_answers"]
 
 
 class Home:
@@ -58,9 +59,10 @@ class Home:
             )
 
     def stale(self, *, full: bool = False) -> dict[str, str]:
-        definitions = dg.Definitions(self.assets(), resources={"workspace": self.workspace})
-        found = stale(self.workspace, definitions.resolve_asset_graph(), full=full)
-        return {key.to_user_string(): reason for key, reason in found.items()}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("pipelines.automation.plan.build_assets", lambda _: self.assets())
+            found = find_out_of_date(self.workspace, full=full)
+        return {key.to_user_string(): one.reason for key, one in found.items() if not one.later}
 
 
 @pytest.fixture
@@ -83,8 +85,8 @@ def test_nothing_is_where_nothing_changed(home: Home) -> None:
 def test_other_data_reach_what_is_made_of_them(home: Home) -> None:
     home.spring = "muddy"
     home.make("spring")
-    assert home.stale() == {"river": "spring has changed"}
-    assert home.stale(full=True) == {"river": "spring has changed", "sea": "river is out of date"}
+    assert home.stale() == {"river": "spring changed"}
+    assert home.stale(full=True) == {"river": "spring changed", "sea": "river is out of date"}
 
 
 def test_identical_data_stop_there(home: Home) -> None:
@@ -95,17 +97,17 @@ def test_identical_data_stop_there(home: Home) -> None:
 def test_other_code(home: Home) -> None:
     home.codes["river"] = "2"
     assert home.stale(full=True) == {
-        "river": "its code or a setting changed",
+        "river": "its code changed",
         "sea": "river is out of date",
     }
     home.codes = {"sea": "2"}
-    assert home.stale() == {"sea": "its code or a setting changed"}
+    assert home.stale() == {"sea": "its code changed"}
 
 
 def test_other_code_counts_as_other_data(home: Home) -> None:
     home.codes["river"] = "2"
     home.make("river")
-    assert home.stale(full=True) == {"sea": "river has changed"}
+    assert home.stale(full=True) == {"sea": "river changed"}
 
 
 def test_a_new_asset_upstream(workspace: Workspace) -> None:
@@ -113,7 +115,7 @@ def test_a_new_asset_upstream(workspace: Workspace) -> None:
     home.make("river")
     assert home.stale() == {"spring": "never made", "river": "spring is out of date", "sea": "never made"}
     home.make("spring")
-    assert home.stale() == {"river": "spring has changed", "sea": "never made"}
+    assert home.stale() == {"river": "spring changed", "sea": "never made"}
 
 
 def test_what_it_wrote_is_gone(home: Home) -> None:
@@ -129,7 +131,7 @@ def test_what_it_wrote_is_gone(home: Home) -> None:
 def test_what_fails_has_recorded_nothing(home: Home) -> None:
     home.spring, home.failing = "muddy", {"river"}
     assert not home.make().success
-    assert home.stale(full=True) == {"river": "spring has changed", "sea": "river is out of date"}
+    assert home.stale(full=True) == {"river": "spring changed", "sea": "river is out of date"}
 
 
 def test_a_copied_home(home: Home, tmp_path: Path) -> None:
@@ -152,9 +154,12 @@ def test_dagster_is_told_the_same_versions(home: Home) -> None:
 
 
 def test_the_expensive_wait_until_a_tenth_is_new(home: Home, answer: Callable[..., None]) -> None:
+    home.spring = "muddy"
+    home.make("spring", "river")
     assert home.stale() == {}
+    assert home.stale(full=True) == {"sea": "river changed"}
     answer("sums", "org/oak", "1" * 10)  # of one model, a tenth is less than another one
-    assert home.stale() == {"sea": "the pool has changed much"}
+    assert home.stale() == {"sea": "river changed"}
 
 
 @pytest.mark.parametrize(("questions", "waits"), [(10, True), (21, True), (22, False)])
@@ -165,6 +170,8 @@ def test_a_tenth_of_the_questions(
     home = Home(workspace)
     home.make()
     answer("sums", "elm", "1" * questions)
+    home.spring = "muddy"
+    home.make("spring", "river")
     assert (home.stale() == {}) is waits
 
 
@@ -173,18 +180,20 @@ def test_a_new_benchmark_is_much(workspace: Workspace, answer: Callable[..., Non
     home = Home(workspace)
     home.make()
     answer("trees", "elm", "1")
-    assert home.stale() == {"sea": "the pool has changed much"}
+    home.spring = "muddy"
+    home.make("spring", "river")
+    assert home.stale() == {"sea": "river changed"}
 
 
-# --- what assets read that is no asset
+# --- external assets
 
 
 def reads(workspace: Workspace) -> dict[str, Any]:
-    return {name: digest_outside(name, workspace) for name in KEYS}
+    return {name: EXTERNALS[name].version(workspace) for name in KEYS}
 
 
 def changes(before: Workspace, after: Workspace) -> set[str]:
-    """Which assets read something else now."""
+    """Which external assets are others now."""
     then, now = reads(before), reads(after)
     return {name for name in KEYS if then[name] != now[name]}
 
@@ -193,17 +202,12 @@ def with_entries(workspace: Workspace, **entries: Any) -> Workspace:
     return replace(workspace, registry=replace(workspace.registry, **entries))
 
 
-def test_only_some_assets_read_what_is_no_asset(workspace: Workspace) -> None:
-    assert all(reads(workspace).values())
-    assert digest_outside("question_embeddings", workspace) is None
-
-
 def test_answers(workspace: Workspace, answer: Callable[..., None]) -> None:
     answer("sums", "elm", "10")
     before = reads(workspace)
     answer("sums", "elm", "11")
     after = reads(workspace)
-    assert {name for name in KEYS if before[name] != after[name]} == {"correctness_matrix"}
+    assert {name for name in KEYS if before[name] != after[name]} == {"answers"}
     answer("sums", "elm", "11", fingerprint="another")  # the same answers, under another entry
     assert reads(workspace) == after
 
@@ -214,7 +218,7 @@ def test_failures(workspace: Workspace) -> None:
     assert reads(workspace) == before
     workspace.lake.record_failure("sums", "elm", "out_of_memory", "too large")
     after = reads(workspace)
-    assert {name for name in KEYS if before[name] != after[name]} == {"coverage"}
+    assert {name for name in KEYS if before[name] != after[name]} == {"evaluations"}
     workspace.lake.record_failure("sums", "elm", "out_of_memory", "too large")  # for the second time
     assert reads(workspace) == after
 
@@ -224,21 +228,21 @@ def test_labels_of_models_that_have_answered(workspace: Workspace, answer: Calla
     elm, oak = workspace.registry.models
     family = {"family": "another"}
     assert changes(workspace, with_entries(workspace, models=(elm.model_copy(update=family), oak))) == {
-        "correctness_matrix",
-        "coverage",
+        "answers",
+        "evaluations",
     }
-    assert changes(workspace, with_entries(workspace, models=(elm, oak.model_copy(update=family)))) == {"coverage"}
+    assert changes(workspace, with_entries(workspace, models=(elm, oak.model_copy(update=family)))) == {"evaluations"}
 
 
 def test_entries_that_come_and_go(workspace: Workspace, answer: Callable[..., None]) -> None:
     answer("sums", "elm", "10")
     elm, oak = workspace.registry.models
     new = ModelEntry(name="ash", args={"pretrained": "org/ash"}, budget=8)
-    assert changes(workspace, with_entries(workspace, models=(elm, oak, new))) == {"coverage"}
-    assert changes(workspace, with_entries(workspace, models=(oak,))) == {"correctness_matrix", "coverage"}
+    assert changes(workspace, with_entries(workspace, models=(elm, oak, new))) == {"evaluations"}
+    assert changes(workspace, with_entries(workspace, models=(oak,))) == {"answers", "evaluations"}
     towns = BenchmarkEntry(name="towns", tasks=("towns",), metric="acc")
     asked = with_entries(workspace, benchmarks=(*workspace.registry.benchmarks, towns))
-    assert changes(workspace, asked) == {"coverage", "onboarded"}
+    assert changes(workspace, asked) == {"evaluations", "few_answers"}
 
 
 def test_their_order_is_nothing(workspace: Workspace, answer: Callable[..., None]) -> None:

@@ -1,6 +1,6 @@
-"""The automation, event by event, in one process: real specs, conditions, sensors, schedules and `evaluate_model`.
+"""A home on which to try what runs by itself: the real sensors, schedules and plan, called as functions.
 
-What costs time is replaced: lm-eval by `FakeHarness`, and the derived assets by ops that record of themselves what the
+What costs time is replaced: lm-eval by `FakeHarness`, and the derived assets by ones that record of themselves what the
 real ones record (assets/provenance.py), and make nothing.
 """
 
@@ -12,40 +12,36 @@ import json
 import shutil
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pytest
 import yaml
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.events import RunFailureReason
-from dagster._core.execution.api import execute_run
-from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
-from assets.correctness_matrix import _retire_unregistered
+from assets.entries import ENTRY, entry_digest, find_unregistered
 from assets.experiments import EXPERIMENTS
+from assets.external import EXTERNALS, external_assets
 from assets.graph import build_assets
 from assets.interview import Asked
 from assets.partitions import MODELS_PARTITION
 from assets.provenance import Made, asset
-from assets.staleness import digest_outside, stale
-from assets.versions import record, serve, versions
-from assets.wanted import ENTRY, entry_digest
+from assets.versions import record, serve, serving, versions
 from assets.workspace import Workspace
+from harness.entries import Registry
 from harness.errors import DataUnreachable, EvaluationFailed, ModelNotFound, NotApplicable
-from pipelines.definitions import build_definitions
+from pipelines.automation.plan import find_out_of_date, plan
+from pipelines.automation.schedules import build_schedules
+from pipelines.automation.sensors import build_sensors
+from pipelines.jobs import EVALUATE, REFRESH, build_jobs
 from pipelines.settings import Settings, open_workspace
 from warehouse.lake import Lake
-
-if TYPE_CHECKING:
-    from dagster._core.instance.ref import InstanceRef
 
 EXPENSIVE = {experiment.asset.key.to_user_string() for experiment in EXPERIMENTS if experiment.expensive}
 CHEAP = {experiment.asset.key.to_user_string() for experiment in EXPERIMENTS} - EXPENSIVE
@@ -53,11 +49,9 @@ FEW = {"forecasts", "communities"}  # of the cheap experiments, which differ in 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 RESPONSES = "responses/"
 
-Replace = Callable[[dg.AssetsDefinition], dg.AssetsDefinition]
-
 
 class Killed(BaseException):
-    """The process is gone, with whatever it was doing; the run's record is as the monitoring leaves it."""
+    """The process is gone, with whatever it was doing; its run is found to be lost."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +159,8 @@ class FakeHarness:
         return SimpleNamespace(answers=answers, questions=questions, metadata={"fingerprint": fingerprint})
 
 
-class Simulator:
-    """A home, its registry, and a daemon that looks when told to. Runs wait until `run` executes them, one by one.
+class FakeHome:
+    """A home, its registry, and sensors that look when told to. Runs wait until `run` executes them, one by one.
 
     Without the experiments `left_out`, to be quick.
     """
@@ -177,8 +171,8 @@ class Simulator:
         self.left_out = {dg.AssetKey(name) for name in left_out}
         self.settings = Settings(home=folder / "home", registry=folder / "registry", device="cpu")
         self.instance = dg.DagsterInstance.ephemeral()
-        self.cursors: dict[str, str | None] = {}
-        self.waiting: deque[tuple[dg.JobDefinition, dg.DagsterRun]] = deque()
+        self.waiting: deque[tuple[dg.RunRequest, str]] = deque()
+        self.keys: set[str] = set()  # of runs that were requested
         self.harness = FakeHarness()
         self.failing: set[str] = set()  # derived assets
         self.killing: set[str] = set()  # derived assets, in the midst of which the process dies
@@ -188,24 +182,26 @@ class Simulator:
         self.models: dict[str, dict[str, Any]] = {}
         self.benchmarks: dict[str, dict[str, Any]] = {}
         self.made_by: str | None = None
-        self.order = ["registry", "evaluate_what_is_new", "refresh_what_changed"]  # of the sensors, at one look
         self.harness.install(patch)
+        patch.setattr("pipelines.automation.plan.build_assets", self._assets)
         self.write_registry()
 
-    def copied(self, folder: Path, patch: pytest.MonkeyPatch) -> Simulator:
-        """Another one that is where this one is."""
+    def copied(self, folder: Path, patch: pytest.MonkeyPatch) -> FakeHome:
+        """Another one that is where this one is, without what Dagster remembers."""
         shutil.copytree(self.settings.home, folder / "home")
-        twin = Simulator(folder, patch, left_out={key.to_user_string() for key in self.left_out})
+        twin = FakeHome(folder, patch, left_out={key.to_user_string() for key in self.left_out})
         twin.models, twin.benchmarks = copy.deepcopy(self.models), copy.deepcopy(self.benchmarks)
-        twin.cursors = dict(self.cursors)
-        for storage in ("_event_storage", "_run_storage"):
-            source, target = (
-                getattr(instance, storage)._held_conn.connection.driver_connection
-                for instance in (self.instance, twin.instance)
-            )
-            source.backup(target)
         twin.write_registry()
+        twin.instance.add_dynamic_partitions(MODELS_PARTITION, list(twin.models))
         return twin
+
+    def on_disk(self) -> FakeHome:
+        """What Dagster remembers lies in files from now on, from where a schedule reads it."""
+        folder = self.settings.home / "dagster"
+        folder.mkdir(parents=True)
+        self.instance = dg.DagsterInstance.local_temp(str(folder), overrides={"telemetry": {"enabled": False}})
+        self.instance.add_dynamic_partitions(MODELS_PARTITION, list(self.models))
+        return self
 
     # --- what there is
 
@@ -227,8 +223,7 @@ class Simulator:
 
     def stale(self) -> set[str]:
         """What is made from something else than what is there now."""
-        found = stale(self.workspace, self.repository.asset_graph)
-        return {key.to_user_string() for key in found}
+        return {key.to_user_string() for key, one in find_out_of_date(self.workspace).items() if not one.later}
 
     def failures(self) -> dict[str, tuple[str, int]]:
         """By "model benchmark", kind and attempts."""
@@ -296,42 +291,39 @@ class Simulator:
 
     def reload(self) -> None:
         """The definitions are loaded anew, when next they are needed."""
-        self.__dict__.pop("repository", None)
+        self.__dict__.pop("loaded", None)
 
     @cached_property
-    def repository(self) -> dg.RepositoryDefinition:
-        """The definitions, over the registry as it was when they were loaded."""
-        workspace = self.workspace
-        real = build_definitions(workspace, lambda: self.workspace)
-        definitions = dg.Definitions(
-            assets=[self._cheap(asset) for asset in self._assets()],
-            sensors=real.sensors,
-            schedules=real.schedules,
-            jobs=real.jobs,
+    def loaded(self) -> Registry:
+        """The registry as it was when the definitions were loaded."""
+        return self.workspace.registry
+
+    @property
+    def definitions(self) -> dg.Definitions:
+        return dg.Definitions(
+            assets=[*self._assets(self.loaded), *external_assets()],
+            jobs=build_jobs(self.loaded),
             resources={"workspace": dg.ResourceDefinition(lambda _: self.workspace)},
             executor=dg.in_process_executor,
         )
-        return definitions.get_repository_def()
 
-    def _assets(self) -> list[dg.AssetsDefinition]:
-        """The real ones, but for those left out."""
-        everything = build_assets(self.workspace, lambda: self.workspace)
-        return [asset.map_asset_specs(self._without) for asset in everything if not asset.keys & self.left_out]
+    def _assets(self, registry: Registry) -> list[dg.AssetsDefinition]:
+        """The real ones, but for those left out, cheap where they need not be real."""
+        everything = [asset for asset in build_assets(registry) if not asset.keys & self.left_out]
+        return [self._cheap(asset.map_asset_specs(self._spec)) for asset in everything]
 
-    def _without(self, spec: dg.AssetSpec) -> dg.AssetSpec:
-        return spec.replace_attributes(deps=[dep for dep in spec.deps if dep.asset_key not in self.left_out])
+    def _spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(
+            deps=[dep for dep in spec.deps if dep.asset_key not in self.left_out],
+            code_version=self.versions.get(spec.key.to_user_string(), spec.code_version),
+        )
 
     def _cheap(self, real: dg.AssetsDefinition) -> dg.AssetsDefinition:
-        real = real.map_asset_specs(
-            lambda spec: spec.replace_attributes(
-                code_version=self.versions.get(spec.key.to_user_string(), spec.code_version)
-            )
-        )
         name = real.op.name
         if name == "evaluate_model" or name in self.real:
             return real
 
-        @asset(name=name, deps=real.get_asset_spec().deps)
+        @asset(name=name, deps=[dep.asset_key for dep in real.get_asset_spec().deps])
         def cheap(workspace: Workspace) -> Made:
             if name in self.killing:
                 raise Killed(name)
@@ -343,18 +335,20 @@ class Simulator:
 
         return cheap.map_asset_specs(lambda _: real.get_asset_spec())
 
-    def tick(self) -> Requested:
-        """One look: what it requests, as runs that wait from now on."""
+    def look(self) -> Requested:
+        """What the sensors request at one look, as runs that wait from now on."""
         found = NOTHING
-        for name in self.order:
-            sensor = self.repository.get_sensor_def(name)
-            context = dg.build_sensor_context(
-                self.instance, self.cursors.get(name), repository_def=self.repository, sensor_name=name
-            )
-            looked = sensor.evaluate_tick(context)
-            self.cursors[name] = looked.cursor
+        for sensor in build_sensors(self.loaded, lambda: self.workspace):
+            if sensor.name == "housekeeping":
+                continue
+            looked = sensor(dg.build_sensor_context(self.instance))
+            if isinstance(looked, dg.SkipReason):
+                continue
+            assert isinstance(looked, dg.SensorResult)
             for change in looked.dynamic_partitions_requests or ():
                 self._change_partitions(change)
+            for event in looked.asset_events or ():
+                self.instance.report_runless_asset_event(event)
             for request in looked.run_requests or ():
                 found |= self.submit(request)
         return found
@@ -367,40 +361,48 @@ class Simulator:
                 self.instance.delete_dynamic_partition(MODELS_PARTITION, model)
 
     def scheduled(self, name: str, at: datetime) -> list[dg.RunRequest]:
-        """What a schedule requests; `submit` makes runs of it."""
-        context = dg.build_schedule_context(self.instance, at, repository_def=self.repository)
-        context._instance_ref, context._instance = cast("InstanceRef", "in memory"), self.instance
-        return list(self.repository.get_schedule_def(name).evaluate_tick(context).run_requests or ())
+        """What a schedule requests; `submit` makes runs of it. Needs an instance on disk (`on_disk`)."""
+        (schedule,) = (one for one in build_schedules(lambda: self.workspace) if one.name == name)
+        found = schedule(dg.build_schedule_context(self.instance, at))
+        assert isinstance(found, Iterable)
+        return [request for request in found if isinstance(request, dg.RunRequest)]
 
     def submit(self, request: dg.RunRequest) -> Requested:
-        """A run that waits: from now on what it is to make counts as in progress."""
-        keys = list(request.asset_selection or ())
-        model, names = request.partition_key, sorted(key.to_user_string() for key in keys)
+        """A run that waits: from now on what it is to make counts as in progress. No second run of the same key."""
+        if request.run_key in self.keys:
+            return NOTHING
+        self.keys |= {request.run_key} if request.run_key else set()
+        model, names = request.partition_key, sorted(key.to_user_string() for key in request.asset_selection or ())
         if model is not None:
             assert self.instance.has_dynamic_partition(MODELS_PARTITION, model), f"no partition {model}"
-        job = self.repository.get_implicit_job_def_for_assets(keys)
-        assert job
-        job = job.get_subset(asset_selection=frozenset(keys))
         tags = dict(request.tags) | ({"dagster/partition": model} if model is not None else {})
-        run = self.instance.create_run_for_job(
-            job, run_config=QUIET, tags=tags, asset_selection=frozenset(keys), status=dg.DagsterRunStatus.STARTING
-        )
-        self.waiting.append((job, run))
+        run = self.instance.create_run_for_job(_waiting, tags=tags, status=dg.DagsterRunStatus.NOT_STARTED)
+        self.waiting.append((request, run.run_id))
         if model is None:
             return made(*names)
         return Requested({model: " ".join(name.removeprefix(RESPONSES) for name in names)})
 
     def run(self, count: int | None = None) -> list[bool]:
         """Executes as many of the waiting runs, all by default; whether each succeeded."""
-        results = []
-        for _ in range(len(self.waiting) if count is None else count):
-            job, run = self.waiting.popleft()
-            result = execute_run(InMemoryJob(job), run, self.instance)
-            if any(_is_kill(event) for event in result.all_events):
-                # A process that is killed reports no failed step; the monitoring gives the run no reason.
-                self.instance.add_run_tags(run.run_id, {RUN_FAILURE_REASON_TAG: RunFailureReason.UNKNOWN.value})
-            results.append(result.success)
-        return results
+        return [self._execute(*self.waiting.popleft()) for _ in range(len(self.waiting) if count is None else count)]
+
+    def _execute(self, request: dg.RunRequest, waiting: str) -> bool:
+        self.instance.delete_run(waiting)
+        if request.partition_key and not self.instance.has_dynamic_partition(MODELS_PARTITION, request.partition_key):
+            return False
+        job = self.definitions.resolve_job_def(EVALUATE if request.partition_key else REFRESH)
+        try:
+            result = job.execute_in_process(
+                instance=self.instance,
+                asset_selection=request.asset_selection,
+                partition_key=request.partition_key,
+                tags=dict(request.tags),
+                run_config=QUIET,
+                raise_on_error=False,
+            )
+        except Killed:
+            return False
+        return result.success
 
     def by_hand(self, *assets: str, model: str | None = None) -> list[bool]:
         """Somebody presses the button."""
@@ -411,11 +413,16 @@ class Simulator:
     def settle(self) -> list[Requested]:
         """Looks and runs until nothing is requested; what was."""
         found: list[Requested] = []
-        while (requested := self.tick()) != NOTHING:
+        while (requested := self.look()) != NOTHING:
             found.append(requested)
             assert len(found) < 12, f"it does not come to rest: {found[-3:]}"
             assert all(self.run()) or self._may_fail()
         return found
+
+    def waits(self) -> dict[str, str]:
+        """Of what is due and cannot begin, for what each asset waits."""
+        due = plan(self.workspace, self.instance)
+        return {key.to_user_string(): one.waits for one in due if one.waits for key in one.assets}
 
     def _may_fail(self) -> bool:
         harness = self.harness
@@ -425,15 +432,15 @@ class Simulator:
         )
 
 
-def _is_kill(event: dg.DagsterEvent) -> bool:
-    error = event.step_failure_data.error if event.is_step_failure else None
-    return error is not None and Killed.__name__ in error.to_string()
+@dg.job
+def _waiting() -> None: ...
 
 
 def _made(name: str, workspace: Workspace) -> Made:
     """What the real asset would say of itself."""
+    version = EXTERNALS["answers"].version(workspace) if name == "correctness_matrix" else None
     if name == "correctness_matrix":
-        _retire_unregistered(workspace)
+        workspace.lake.retire(find_unregistered(workspace), "it is no longer registered")
         if not workspace.lake.pairs():
             raise dg.Failure("There are no answers yet", allow_retries=False)
     if name == "zoo":
@@ -442,13 +449,9 @@ def _made(name: str, workspace: Workspace) -> Made:
     if name == "embedder":  # named after the answers, as the real one is after what it is fitted on
         made = {"method": "spectral", "created_at": None, "seed": workspace.seed, "seconds": 0.1}
         size = {"models": 1, "questions": 1, "dimensions": 1}
-        version = f"{workspace.lake.state()} {workspace.encoder}"
-        record(workspace.lake, {"embedder": version, "encoder": workspace.encoder, **made, **size})
-    read = digest_outside(name, workspace)
-    version = {
-        "zoo": lambda: str(workspace.zoo_recipe()),
-        "imported_results": lambda: "-".join(sorted(i["digest"][:12] for i in workspace.lake.imports())) or "none",
-        "correctness_matrix": lambda: read,
-        "embedder": lambda: read,
-    }.get(name, lambda: None)()
-    return Made({}, read=read, data_version=version)
+        fitted = f"{workspace.lake.state()} {workspace.encoder}"
+        record(workspace.lake, {"embedder": fitted, "encoder": workspace.encoder, **made, **size})
+        version = serving(workspace.lake)
+    if name == "imported_results":
+        version = "-".join(sorted(i["digest"][:12] for i in workspace.lake.imports())) or "none"
+    return Made({}, data_version=version)
