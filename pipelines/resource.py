@@ -14,31 +14,26 @@ __all__ = ["WorkspaceResource"]
 
 
 class WorkspaceResource(dg.ConfigurableResource[Workspace]):
-    """What every asset works on. The fields are those of `Settings`; what is changed here holds for one run."""
+    """What every asset works on. The fields are those of `Settings`: what is changed here holds for one run, and what
+    is left out is as the environment has it."""
 
-    home: str = Field(description="folder that holds all state")
+    home: str | None = Field(default=None, description="folder that holds all state")
     lake: str | None = Field(default=None, description="where the lake is, if not in the home")
     registry: str | None = Field(default=None, description="folder with models.yaml and benchmarks.yaml")
-    encoder: str = Field(description="question encoder")
-    seed: int = Field(description="seed of everything random")
+    encoder: str | None = Field(default=None, description="question encoder")
+    seed: int | None = Field(default=None, description="seed of everything random")
     device: str | None = Field(default=None, description="torch device; by default the GPU where there is one")
-    keep_answers: bool = Field(description="whether what a model said or chose is kept with its grade")
+    keep_answers: bool | None = Field(default=None, description="whether what a model said is kept with its grade")
 
     @classmethod
     def of(cls, settings: Settings) -> WorkspaceResource:
-        return cls(
-            home=str(settings.home),
-            lake=settings.lake,
-            registry=str(settings.registry) if settings.registry else None,
-            encoder=settings.encoder,
-            seed=settings.seed,
-            device=settings.device,
-            keep_answers=settings.keep_answers,
-        )
+        """With the values that are in force."""
+        found = {name: getattr(settings, name) for name in cls.model_fields}
+        return cls(**{name: str(value) if isinstance(value, Path) else value for name, value in found.items()})
 
     def create_resource(self, context: dg.InitResourceContext) -> Workspace:
         """Opens it in the process of a run, which is told to Dagster: once that is gone, so is the run."""
         if context.instance and context.run_id:
             context.instance.add_run_tags(context.run_id, {PROCESS: describe_process()})
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return open_workspace(Settings(**fields))
+        given = {name: getattr(self, name) for name in type(self).model_fields}
+        return open_workspace(Settings(**{name: value for name, value in given.items() if value is not None}))

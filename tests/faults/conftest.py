@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,7 @@ import pytest
 import yaml
 from deltalake import DeltaTable
 
-from assets.staleness import stale
-from assets.wanted import wanted
-from pipelines.definitions import build_definitions
+from pipelines.automation.plan import LATER, plan
 from pipelines.settings import Settings, open_workspace
 from warehouse.lake import Lake
 from warehouse.publish import TABLES
@@ -73,6 +72,9 @@ class Ui:
                 return True
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return False
+
+    def has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
 
     def stop(self) -> None:
         """As Ctrl-C does."""
@@ -195,11 +197,11 @@ class Home:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.command.environment().items():
                 patch.setenv(name, value)
-            workspace = open_workspace(Settings())
-            graph = build_definitions(workspace).resolve_asset_graph()
-            asked = [f"{model} on {w.benchmark}: {w.why}" for model, found in wanted(workspace).items() for w in found]
-            made = [f"{key.to_user_string()}: {reason}" for key, reason in stale(workspace, graph).items()]
-        return [*asked, *made, *self.unfinished()]
+            with self.instance() as instance:
+                due = plan(open_workspace(Settings()), instance, retry_by=datetime.max.replace(tzinfo=UTC))
+        named = [(request, key.to_user_string(), reason) for request in due for key, reason in request.reasons.items()]
+        to_do = [f"{one.model or ''} {key}: {reason}" for one, key, reason in named if one.waits != LATER]
+        return [*to_do, *self.unfinished()]
 
     def unfinished(self) -> list[str]:
         with self.instance() as instance:

@@ -20,10 +20,11 @@ from warehouse.files import locked
 VICTIMS = ("worker", "daemon", "web server", "code server", "everything")
 KILLS = max(int(os.environ.get("EMBEDLLM_FAULTS", len(VICTIMS))), 1)
 SEED = int(os.environ.get("EMBEDLLM_FAULTS_SEED", random.SystemRandom().randrange(1_000_000)))
+ENDS_IT = ("daemon", "web server", "everything")  # without these, the UI ends
 BENCHMARKS, QUESTIONS, MODELS = 3, 40, 12
 PAIRS = BENCHMARKS * MODELS
 GROUPS = 4  # in which the models come
-LOOKS = 11.0  # seconds in which the UI looks twice for what there is to do
+LOOKS = 21.0  # seconds in which the UI looks twice for what there is to do
 AFTERWARDS = 420.0  # seconds that what is left to do may take; half a minute on an idle machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900 + 60 * KILLS)]
@@ -86,7 +87,8 @@ def siege(
                     add_model(registry, model)
                 if event.victim:
                     wait(lambda event=event: ui.kill(event.victim), f"a {event.victim} to kill", every=0.05)
-                if event.victim == "everything":
+                if event.victim in ENDS_IT:
+                    wait(ui.has_ended, "the UI to end")
                     ui.start()
                 happened.append(f"{time.strftime('%T')} {event}")
             wait(lambda: not home.to_do(), "everything to be done", seconds=AFTERWARDS, every=1)

@@ -9,12 +9,15 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.external import EXTERNALS
 from assets.partitions import MODELS_PARTITION, responses_key
-from assets.staleness import EXPENSIVE
+from assets.provenance import EXPENSIVE
+from assets.workspace import Workspace
 from harness.entries import load_registry
 from pipelines.definitions import build_definitions
 from pipelines.instance import register_models
-from pipelines.settings import DEMO_REGISTRY, PROJECT, Settings, open_workspace
+from pipelines.resource import WorkspaceResource
+from pipelines.settings import DEMO_REGISTRY, PROJECT, Settings, open_workspace, registry_in_force
 
 PAPER_REGISTRY = PROJECT / "registry" / "paper"
 HEAVY = ["torch", "transformers", "sentence_transformers", "lm_eval", "sklearn", "matplotlib", "datasets"]
@@ -60,7 +63,8 @@ def _checks_of(*benchmarks: str) -> set[str]:
 
 
 def _definitions(home: Path, registry: Path | None = None) -> dg.Definitions:
-    return build_definitions(open_workspace(Settings(home=home, registry=registry)))
+    settings = Settings(home=home, registry=registry)
+    return build_definitions(registry_in_force(settings), WorkspaceResource.of(settings))
 
 
 def _groups(definitions: dg.Definitions) -> dict[str, str]:
@@ -82,7 +86,7 @@ def test_the_demo_has_the_zoo_an_asset_a_skill_and_the_stages(tmp_path):
     dg.Definitions.validate_loadable(definitions)
     answers = {f"responses/{skill}": "collection" for skill in SKILLS}
     assert _groups(definitions) == {"zoo": "collection", **answers, **STAGES}
-    assert _jobs(definitions) == {"train_zoo", "evaluate", "refresh"}
+    assert _jobs(definitions) == {"evaluate", "refresh"}
     assert _checks(definitions) == _checks_of(*SKILLS)
 
 
@@ -107,12 +111,11 @@ def test_the_jobs_cover_the_graph_between_them(tmp_path):
     definitions = _definitions(tmp_path, DEMO_REGISTRY)
     covered = {
         job: {key.to_user_string() for key in definitions.resolve_job_def(job).asset_layer.executable_asset_keys}
-        for job in ("train_zoo", "evaluate", "refresh")
+        for job in ("evaluate", "refresh")
     }
     assert covered == {
-        "train_zoo": {"zoo"},
         "evaluate": {f"responses/{skill}" for skill in SKILLS},
-        "refresh": set(STAGES),
+        "refresh": {"zoo", *STAGES},
     }
 
 
@@ -142,35 +145,27 @@ ONE_AT_A_TIME = set(STAGES) - {"imported_results", "report"}  # they publish: a 
 
 def test_every_asset_is_made_by_itself(tmp_path):
     definitions = _definitions(tmp_path, DEMO_REGISTRY)
-    graph = definitions.resolve_asset_graph()
-    conditions = {key.to_user_string(): graph.get(key).automation_condition for key in graph.materializable_asset_keys}
-    assert {name for name, condition in conditions.items() if condition is None} == set()
-    targets = {
-        sensor.name: {key.to_user_string() for key in sensor.asset_selection.resolve(graph)}
-        for sensor in definitions.sensors or ()
-        if isinstance(sensor, dg.AutomationConditionSensorDefinition)
-    }
-    answers = {f"responses/{skill}" for skill in SKILLS}
-    assert targets == {"evaluate_what_is_new": answers, "refresh_what_changed": {"zoo", *STAGES}}
+    jobs = {sensor.name: [job.name for job in sensor.jobs] for sensor in definitions.sensors or () if sensor.has_jobs}
+    assert jobs == {"evaluate_what_is_new": ["evaluate"], "refresh_what_changed": ["refresh"]}
 
 
 def test_the_graph_says_what_is_made_of_what(tmp_path):
     graph = _definitions(tmp_path, DEMO_REGISTRY).resolve_asset_graph()
     parents = {
-        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        key.to_user_string(): {parent.to_user_string().removeprefix("inputs/") for parent in graph.get(key).parent_keys}
         for key in graph.materializable_asset_keys
     }
     collected = {"imported_results", *(f"responses/{skill}" for skill in SKILLS)}
     experiments = {name for name, group in STAGES.items() if group == "evaluation"}
     assert parents == {
-        "zoo": set(),
-        "imported_results": set(),
+        "zoo": {"zoo_recipe"},
+        "imported_results": {"imports"},
         **{f"responses/{skill}": {"zoo"} for skill in SKILLS},
-        "correctness_matrix": collected,
-        "coverage": collected,
-        "question_embeddings": {"correctness_matrix"},
-        "embedder": {"correctness_matrix", "question_embeddings"},
-        "onboarded": {"embedder"},
+        "correctness_matrix": collected | {"answers"},
+        "coverage": collected | {"evaluations"},
+        "question_embeddings": {"correctness_matrix", "encoder"},
+        "embedder": {"correctness_matrix", "question_embeddings", "chosen_version", "seed"},
+        "onboarded": {"embedder", "few_answers"},
         **{name: {"correctness_matrix", "embedder"} for name in experiments},
         "report": {"coverage", "onboarded", *experiments},
     }
@@ -184,20 +179,45 @@ def test_the_expensive_are_marked_and_publishers_share_a_pool(tmp_path):
     assert {name for name, node in nodes.items() if node.pools == {"evaluation"}} == {f"responses/{n}" for n in PAPER}
 
 
-def test_settings_that_change_content_are_part_of_the_code_version(tmp_path):
-    def versions(**settings) -> dict[str, str | None]:
-        registry = PAPER_REGISTRY
-        workspace = open_workspace(Settings(home=tmp_path, registry=registry, **settings))
-        graph = build_definitions(workspace).resolve_asset_graph()
-        return {key.to_user_string(): graph.get(key).code_version for key in graph.materializable_asset_keys}
+def test_settings_that_change_content_are_inputs(tmp_path):
+    def versions(**settings) -> dict[str, str]:
+        workspace = open_workspace(Settings(home=tmp_path, registry=PAPER_REGISTRY, **settings))
+        return {name: external.version(workspace) for name, external in EXTERNALS.items()}
 
     def changed(**settings) -> set[str]:
         now = versions(**settings)
         return {name for name, version in versions().items() if now[name] != version}
 
-    assert changed(encoder="another") == {"question_embeddings"}
-    assert changed(seed=1) == {"embedder"}
+    assert changed(encoder="another") == {"encoder"}
+    assert changed(seed=1) == {"seed", "zoo_recipe"}
     assert changed(device="cpu", evaluation_workers=2) == set()
+
+
+def test_the_settings_show_in_the_launchpad_and_can_be_changed_there(tmp_path):
+    settings = Settings(home=tmp_path, registry=PAPER_REGISTRY, seed=3)
+    definitions = build_definitions(registry_in_force(settings), WorkspaceResource.of(settings))
+    shown = definitions.resolve_job_def("refresh").resource_defs["workspace"].config_schema.default_value
+    assert shown == {
+        "home": str(tmp_path),
+        "registry": str(PAPER_REGISTRY),
+        "encoder": "static",
+        "seed": 3,
+        "keep_answers": True,
+    }
+    seeds = []
+
+    @dg.op
+    def look(workspace: dg.ResourceParam[Workspace]) -> None:
+        seeds.append(workspace.seed)
+
+    @dg.job(resource_defs={"workspace": WorkspaceResource.of(settings)})
+    def look_at_the_seed() -> None:
+        look()
+
+    look_at_the_seed.execute_in_process()
+    changed = {"home": str(tmp_path), "seed": 5}
+    look_at_the_seed.execute_in_process(run_config={"resources": {"workspace": {"config": changed}}})
+    assert seeds == [3, 5]
 
 
 def test_every_asset_says_what_a_row_is_and_who_owns_it(tmp_path):

@@ -1,22 +1,26 @@
 """The home's lock and its partitions."""
 
 import multiprocessing
+import socket
 import threading
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from assets.partitions import MODELS_PARTITION
-from assets.workspace import COMMAND_LOCK
+from assets.processes import PROCESS, describe_process, is_gone
+from assets.workspace import COMMAND_LOCK, Workspace
+from harness.entries import Registry
 from pipelines.instance import (
-    LAUNCHED_BY,
     UI_LOCK,
     HomeBusy,
     end_dead_runs,
-    end_dead_runs_of_ui,
+    end_lost_runs,
     exclusive,
+    find_who_works,
     register_models,
     use_home,
 )
@@ -77,33 +81,68 @@ def test_partitions_follow_the_registry():
         assert sorted(instance.get_dynamic_partitions(MODELS_PARTITION)) == ["c", "org/b"]
 
 
-def test_runs_of_killed_processes_are_ended(tmp_path: Path):
+ANOTHER_HOST = "elsewhere 1 1.00"
+LONG_GONE = f"{socket.gethostname()} {2**22 + 1} 1.00"  # no process has such an id
+
+
+def _start(instance: dg.DagsterInstance, process: str | None = None) -> str:
+    tags = {PROCESS: process} if process else {}
+    return instance.create_run_for_job(_nothing, tags=tags, status=dg.DagsterRunStatus.STARTED).run_id
+
+
+def _failed(instance: dg.DagsterInstance) -> set[str]:
+    return {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))}
+
+
+def test_runs_whose_process_is_gone_are_ended():
     with dg.DagsterInstance.ephemeral() as instance:
-        runs = [
-            instance.create_run_for_job(_nothing, tags=tags, status=dg.DagsterRunStatus.STARTED)
-            for tags in ({LAUNCHED_BY: "cli"}, {})
-        ]
+        lost = _start(instance, LONG_GONE)
+        _start(instance, describe_process())
+        _start(instance, ANOTHER_HOST)  # its launcher knows
+        _start(instance)  # it has not said yet
+        assert end_lost_runs(instance) == 1
+        assert _failed(instance) == {lost}
+
+
+def test_a_process_with_the_id_of_one_that_is_gone_is_another():
+    host, pid, started = describe_process().split()
+    assert not is_gone(f"{host} {pid} {started}")
+    assert is_gone(f"{host} {pid} 1.00")
+
+
+def test_a_run_that_never_said_who_executes_it_is_ended_after_a_while(monkeypatch: pytest.MonkeyPatch):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = _start(instance)
+        assert end_lost_runs(instance) == 0
+        monkeypatch.setattr("pipelines.instance.UNKNOWN_FOR", timedelta(seconds=-1))
+        assert end_lost_runs(instance) == 1
+        assert _failed(instance) == {run}
+
+
+def test_a_command_ends_the_runs_that_were_killed(tmp_path: Path):
+    with dg.DagsterInstance.ephemeral() as instance:
+        runs = {_start(instance, LONG_GONE), _start(instance)}
         assert end_dead_runs(instance, tmp_path) == 2
-        assert {instance.get_run_by_id(run.run_id).status for run in runs} == {dg.DagsterRunStatus.FAILURE}
+        assert _failed(instance) == runs
 
 
-def test_a_new_ui_ends_the_runs_of_the_one_before_and_no_commands(tmp_path: Path):
-    with dg.DagsterInstance.ephemeral() as instance:
-        of_command, of_ui = (
-            instance.create_run_for_job(_nothing, tags=tags, status=dg.DagsterRunStatus.STARTED)
-            for tags in ({LAUNCHED_BY: "cli"}, {})
-        )
-        end_dead_runs_of_ui(instance)
-        assert instance.get_run_by_id(of_ui.run_id).status == dg.DagsterRunStatus.FAILURE
-        assert instance.get_run_by_id(of_command.run_id).status == dg.DagsterRunStatus.STARTED
-
-
-def test_runs_of_a_ui_at_work_are_not_disturbed(tmp_path: Path):
+@pytest.mark.parametrize("process", [None, describe_process()])
+def test_runs_of_a_ui_at_work_are_not_disturbed(tmp_path: Path, process: str | None):
     with dg.DagsterInstance.ephemeral() as instance, locked(tmp_path / UI_LOCK):
-        run = instance.create_run_for_job(_nothing, status=dg.DagsterRunStatus.STARTED)
+        _start(instance, process)
         with pytest.raises(HomeBusy, match="The UI has 1 runs at work"):
             end_dead_runs(instance, tmp_path)
-        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED
+        assert _failed(instance) == set()
+
+
+def test_only_one_works_by_itself_on_a_home(tmp_path: Path):
+    workspace = Workspace(tmp_path, Registry(folder=tmp_path, models=(), benchmarks=()))
+    with dg.DagsterInstance.ephemeral() as another:  # of plain `dagster dev`, which knows no DAGSTER_HOME
+        assert find_who_works(workspace, another) is None
+        with locked(tmp_path / UI_LOCK):
+            assert find_who_works(workspace, another) == "`embedllm ui` runs on this home, and does what is due."
+        with locked(tmp_path / COMMAND_LOCK):
+            assert "An embedllm command is at work" in (find_who_works(workspace, another) or "")
 
 
 @dg.job

@@ -184,9 +184,7 @@ def test_answers_come_first_and_what_is_made_of_them_follows_by_itself(home: Fak
     assert requests(home, NIGHT) == {"2026-03-05 03:00 org/oak asked": "sums"}
 
 
-def test_without_answers_only_what_needs_none_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_answers_only_what_needs_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     empty = FakeHome(tmp_path, monkeypatch).on_disk()
     assert requests(empty, NIGHT) == {"2026-03-05 03:00 refresh": "imported_results coverage"}
     empty.settle()
