@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 from pydantic import Field
 
@@ -28,12 +30,11 @@ class WorkspaceResource(dg.ConfigurableResource[Workspace]):
     @classmethod
     def of(cls, settings: Settings) -> WorkspaceResource:
         """With the values that are in force."""
-        found = {name: getattr(settings, name) for name in cls.model_fields}
-        return cls(**{name: str(value) if isinstance(value, Path) else value for name, value in found.items()})
+        return cls(**settings.model_dump(mode="json", include=set(cls.model_fields)))
 
     def create_resource(self, context: dg.InitResourceContext) -> Workspace:
         """Opens it in the process of a run, which is told to Dagster: once that is gone, so is the run."""
         if context.instance and context.run_id:
             context.instance.add_run_tags(context.run_id, {PROCESS: describe_process()})
-        given = {name: getattr(self, name) for name in type(self).model_fields}
+        given: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         return open_workspace(Settings(**{name: value for name, value in given.items() if value is not None}))

@@ -203,6 +203,8 @@ def test_the_settings_show_in_the_launchpad_and_can_be_changed_there(tmp_path):
         "encoder": "static",
         "seed": 3,
         "keep_answers": True,
+        "device": None,
+        "lake": None,
     }
     seeds = []
 
