@@ -4,8 +4,6 @@ Each is an external asset with a data version, so that Dagster's UI and the plan
 what is out of date. A version is a digest of content: the same content, the same version, wherever the home lies.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,9 +15,9 @@ from .entries import entries_as_written, find_unregistered
 from .versions import last_choice
 from .workspace import Workspace
 
-__all__ = ["EXTERNALS", "External", "evaluated_in_full", "external_assets", "observe"]
+__all__ = ["EXTERNALS", "External", "evaluated_in_full", "external_assets", "find_changed"]
 
-DATA_VERSION = "dagster/data_version"  # the tag by which an observation has one
+DATA_VERSION = "dagster/data_version"  # tag of an event
 
 
 @dataclass(frozen=True)
@@ -43,14 +41,14 @@ def external_assets() -> list[dg.AssetSpec]:
     ]
 
 
-def observe(workspace: Workspace, instance: dg.DagsterInstance) -> Iterator[dg.AssetObservation]:
-    """An observation of each external asset that is not what it was when Dagster last heard of it."""
+def find_changed(workspace: Workspace, instance: dg.DagsterInstance) -> Iterator[dg.AssetMaterialization]:
+    """The version of each external asset that is not what it was when Dagster last heard of it, for it to be told."""
     for external in EXTERNALS.values():
         version = external.version(workspace)
-        known = instance.fetch_observations(external.key, limit=1).records
-        observed = known[0].asset_event if known else None
-        if observed is None or (observed.tags or {}).get(DATA_VERSION) != version:
-            yield dg.AssetObservation(external.key, tags={DATA_VERSION: version})
+        known = instance.fetch_materializations(external.key, limit=1).records
+        told = known[0].asset_materialization if known else None
+        if told is None or (told.tags or {}).get(DATA_VERSION) != version:
+            yield dg.AssetMaterialization(external.key, tags={DATA_VERSION: version})
 
 
 def evaluated_in_full(workspace: Workspace) -> list[str]:

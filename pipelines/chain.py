@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assets.accelerators import count_accelerators
-from assets.external import observe
+from assets.external import find_changed
 from assets.local_state import LocalState
 from assets.partitions import responses_key
 from assets.workspace import Workspace
@@ -86,7 +86,7 @@ def run_chain(
         refreshed = False
         local = LocalState(workspace, ask_hub=check)
         while due := _next(workspace, instance, local, full=full, again=again, asked=outcomes):
-            for event in observe(workspace, instance):
+            for event in find_changed(workspace, instance):
                 instance.report_runless_asset_event(event)
             if due[0].model:
                 found = _evaluate(due, again, settings, workspace, instance, console)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
 
-from assets.external import observe
+from assets.external import find_changed
 from assets.partitions import MODELS
 from assets.workspace import Workspace
 from harness.entries import Registry
@@ -53,7 +53,7 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
         if other := find_who_works(workspace, context.instance):
             return dg.SkipReason(other)
         due = [request for request in plan(workspace, context.instance) if not request.model]
-        return _start(due, context.instance, loaded, asset_events=[*observe(workspace, context.instance)])
+        return _start(due, context.instance, loaded, asset_events=[*find_changed(workspace, context.instance)])
 
     @dg.sensor(
         name="housekeeping",
