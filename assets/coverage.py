@@ -31,6 +31,7 @@ def build_coverage(registry: Registry) -> dg.AssetsDefinition:
     def coverage(workspace: Workspace) -> Made:
         """A row is a model and a benchmark: done and how well, missing, failed and why, not applicable, or answered
         under an earlier entry only."""
+        _forget_unregistered(workspace)
         read = digest_outside("coverage", workspace)
         record_registry(workspace)
         publish(workspace.lake, workspace.database, PUBLISHED)
@@ -41,3 +42,15 @@ def build_coverage(registry: Registry) -> dg.AssetsDefinition:
         return Made(metadata=statuses, read=read)
 
     return coverage
+
+
+def _forget_unregistered(workspace: Workspace) -> None:
+    """A failure of what the registry does not ask for is not tried again: should it be asked once more, that is new."""
+    registry, lake = workspace.registry, workspace.lake
+    if not registry.models:  # none is in force
+        return
+    asked = {(benchmark.name, model.name) for model in registry.models for benchmark in registry.benchmarks_of(model)}
+    with lake.together():
+        for row in (*lake.failures().to_pylist(), *lake.not_applicable().to_pylist()):
+            if (row["benchmark"], row["model"]) not in asked:
+                lake.forget_failure(row["benchmark"], row["model"])

@@ -20,6 +20,7 @@ from warehouse.read import is_whole
 
 from .console import Console
 from .definitions import build_definitions
+from .errors import CommandError
 from .evaluation import Outcome, evaluate_models
 from .instance import CLI_TAGS, end_dead_runs, exclusive, follow_move, register_models
 from .jobs import REASON, REFRESH, ZOO
@@ -29,7 +30,7 @@ OWN = ("harness", "warehouse", "embedder", "assets")  # packages whose errors ar
 ZOO_KEY = dg.AssetKey("zoo")
 
 
-class ChainFailed(RuntimeError):
+class ChainFailed(CommandError):
     """A stage of the chain failed; the message says which and why."""
 
 

@@ -16,6 +16,7 @@ from assets.partitions import MODELS_PARTITION
 from assets.workspace import COMMAND_LOCK, Workspace
 from warehouse.files import locked, replacing
 
+from .errors import CommandError
 from .settings import PROJECT, Settings
 
 LAUNCHED_BY = "embedllm/launched-by"
@@ -32,7 +33,7 @@ MOMENT = 1.0  # seconds
 UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
-class HomeBusy(RuntimeError):
+class HomeBusy(CommandError):
     """Another `embedllm` command is at work on this home."""
 
 

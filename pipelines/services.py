@@ -32,6 +32,7 @@ from sqlalchemy.exc import OperationalError
 from harness.entries import RegistryError
 from warehouse.files import locked
 
+from .errors import CommandError
 from .instance import LOCATION, UI_LOCK, HomeBusy, end_dead_runs_of_ui
 from .launcher import end_lost_runs
 from .settings import PROJECT, Settings, registry_in_force
@@ -48,7 +49,7 @@ PATIENCE = 5  # failed starts in a row
 ENDING = 15.0  # seconds a process may take to end when told to
 
 
-class ServicesFailed(RuntimeError):
+class ServicesFailed(CommandError):
     """A process does not start."""
 
 
