@@ -387,20 +387,25 @@ def route(
     ] = 0,
 ) -> None:
     """The models to ask, the best first: the probability that each answers correctly, and its 95% interval."""
-    from assets.serving import NoEmbedder, open_router
-    from embedder.encoder import EncoderError
-    from embedder.router import UnknownBenchmark, UnknownModel
-    from embedder.store import StoreError
-
     questions = _questions(question, file)
     if not math.isfinite(cost_weight):
         raise typer.BadParameter(f"--cost-weight is {cost_weight}, but must be a number")
     home = open_results()
+    from assets.serving import NoEmbedder, open_router, serving_version
+
+    try:
+        serving_version(home)  # before what takes long to load
+    except NoEmbedder as error:
+        raise CommandError(str(error)) from error
+    from embedder.lazy_encoder import EncoderError
+    from embedder.router import UnknownBenchmark, UnknownModel
+    from embedder.store import StoreError
+
     wanted = {"top": top or (1 if file else 5), "models": among, "without": without or (), "cost_weight": cost_weight}
     try:
         router = open_router(home)
         ranked = _ranked(router, questions, wanted | {"benchmark": benchmark})
-    except (NoEmbedder, EncoderError, StoreError, UnknownBenchmark, UnknownModel) as error:
+    except (EncoderError, StoreError, UnknownBenchmark, UnknownModel) as error:
         raise CommandError(str(error)) from error
     out.print(_routes(questions, ranked) if file else _choices(ranked[0]))
     if strange := _strange(ranked, router.least_support, benchmark):

@@ -155,7 +155,7 @@ def _load(workspace: Home, version: str, encoder: str | None = None) -> Predicto
 def _check_usable(workspace: Home, chosen: str, serving: str) -> None:
     """Its files are whole, and of the encoder in use."""
     from assets.inputs import encoder_in_use
-    from embedder.encoder import EncoderError
+    from embedder.lazy_encoder import EncoderError
 
     try:
         _load(workspace, chosen, encoder_in_use(workspace).name)

@@ -136,7 +136,7 @@ def _onboard(
     import dagster as dg
 
     from assets.interview import CannotOnboard, ask
-    from embedder.encoder import EncoderError
+    from embedder.lazy_encoder import EncoderError
     from embedder.store import StoreError
     from harness.evaluate import LoadedModel, TaskIndex
     from harness.registering import add_model

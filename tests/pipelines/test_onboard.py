@@ -109,9 +109,27 @@ def test_what_is_in_the_registry_is_not_described_again(home: Any, weights: str)
 
 
 def test_a_model_whose_folder_is_missing(home: Any, tmp_path: Path) -> None:
+    before = registered(home)
     done = home.here("onboard", "tiny/new", "--budget", "16", "--arg", f"pretrained={tmp_path / 'gone'}")
     assert done.exit_code == 1
-    assert "gone, which does not exist" in done.stderr
+    assert f"there is no {tmp_path / 'gone'}" in done.stderr
+    assert registered(home) == before
+
+
+def test_a_model_that_cannot_be_asked_leaves_no_entry(home: Any, tmp_path: Path) -> None:
+    before = registered(home)
+    (tmp_path / "empty").mkdir()
+    done = home.here("onboard", "tiny/new", "--budget", "16", "--arg", f"pretrained={tmp_path / 'empty'}")
+    assert done.exit_code == 1
+    assert "tiny/new" in done.stderr
+    assert registered(home) == before
+    assert "tiny/new" not in home.here("models", "list").stdout
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_asked(home: Any, weights: str) -> None:
+    done = home.here("onboard", "TINY/A", "--budget", "16", "--arg", weights)
+    assert done.exit_code == 1
+    assert "the name 'tiny/a' is taken" in done.stderr
 
 
 def test_before_anything_was_evaluated(embedllm: Any, weights: str) -> None:
