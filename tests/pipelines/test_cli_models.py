@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from assets.workspace import Workspace
+from pipelines.errors import CommandError
 from pipelines.settings import PROJECT, SHIPPED
 
 ADD = ("models", "add", "org/new", "--arg", "pretrained=org/new")
@@ -215,6 +217,21 @@ def test_a_home_is_not_given_a_second_registry(shipped: Callable[[str | None], A
     for refused in (shipped("demo").here(*ADD), shipped(None).here("demo")):
         assert refused.exit_code == 1
         assert "has a registry of its own already" in refused.stderr
+
+
+def test_the_demo_works_on_the_homes_copy_of_its_registry(
+    shipped: Callable[[str | None], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedllm = shipped(None)
+
+    def stop(_: Any, workspace: Workspace, *__: Any, **___: Any) -> None:
+        raise CommandError(f"working with {workspace.registry.folder}")
+
+    monkeypatch.setattr("pipelines.chain.run_chain", stop)
+    for name, copied in ((None, True), (None, False), ("demo", False)):  # the second time it is there
+        done = shipped(name).here("demo")
+        assert ("Copied registry/demo to" in done.stdout) == copied
+        assert done.stderr.endswith(f"working with {embedllm.home / 'registry'}\n")
 
 
 def test_the_demo_does_not_take_the_place_of_a_registry_that_was_set(embedllm: Any) -> None:

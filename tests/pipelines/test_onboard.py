@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.errors import CommandError
+
 pytestmark = pytest.mark.slow  # the first run is
 
 
@@ -124,6 +126,25 @@ def test_a_model_that_cannot_be_asked_leaves_no_entry(home: Any, tmp_path: Path)
     assert "tiny/new" in done.stderr
     assert registered(home) == before
     assert "tiny/new" not in home.here("models", "list").stdout
+
+
+def test_an_entry_is_written_last_and_answers_are_kept_until_then(
+    home: Any, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = registered(home)
+    command = ("onboard", "tiny/new", "--budget", "16", "--arg", weights)
+    with monkeypatch.context() as patch:
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise CommandError("no space left")
+
+        patch.setattr("pipelines.chain.run_job", fail)
+        done = home.here(*command)
+    assert "no space left" in done.stderr
+    assert registered(home) == before
+    done = home.here(*command)
+    assert "Onboarded tiny/new from 16 answers, 0 of them new." in done.stdout
+    assert registered(home).keys() == {*before, "tiny/new"}
 
 
 def test_a_name_that_is_taken_is_refused_before_anything_is_asked(home: Any, weights: str) -> None:
