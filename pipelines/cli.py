@@ -568,7 +568,7 @@ def list_models() -> None:
 
     _, workspace = open_home()
     registry, done, few = workspace.registry, workspace.lake.pairs(), answers_that_hold(workspace)
-    table = Table(Column("model", overflow="fold"), "family", "parameters", "communities", "backend", "answered")
+    table = Table(Column("model", no_wrap=True), "family", "parameters", "communities", "backend", "answered")
     for model in registry.models:
         benchmarks, questions = sum(name == model.name for _, name in done), len(few.get(model.name, ()))
         onboarded = questions and not benchmarks
