@@ -13,8 +13,8 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 from warehouse.lake.answers import USAGE
 
+from .home import Home
 from .inputs import model_labels
-from .workspace import Workspace
 
 if TYPE_CHECKING:
     from embedder.question_costs import CostPredictor
@@ -61,7 +61,7 @@ class Costs:
         return ", ".join(f"{way} ({name})" for name, way in ways.items())
 
 
-def model_costs(workspace: Workspace, predictors: Mapping[str, CostPredictor] | None = None) -> Costs:
+def model_costs(workspace: Home, predictors: Mapping[str, CostPredictor] | None = None) -> Costs:
     """US$ that a question costs: what answers took on average, where `predictors` know it, or else a question of
     typical length. Billions of parameters where answers say it of no two models, and fewer have a price than a size."""
     labels = model_labels(workspace)
@@ -100,7 +100,7 @@ def in_dollars(amounts: Mapping[str, np.ndarray], models: tuple[str, ...], price
     return np.where(np.isnan(cost), (tokens_in * price_in + tokens_out * price_out) / 1e6, cost)
 
 
-def observed_amounts(workspace: Workspace, matrix: CorrectnessMatrix) -> dict[str, np.ndarray]:
+def observed_amounts(workspace: Home, matrix: CorrectnessMatrix) -> dict[str, np.ndarray]:
     """By column of USAGE (Q, M) what the answers in `matrix` took, NaN where not known; columns of which nothing is
     known are left out."""
     usage = workspace.lake.usage()
@@ -118,9 +118,7 @@ def observed_amounts(workspace: Workspace, matrix: CorrectnessMatrix) -> dict[st
     return amounts
 
 
-def fit_question_costs(
-    workspace: Workspace, matrix: CorrectnessMatrix, questions: Questions
-) -> dict[str, CostPredictor]:
+def fit_question_costs(workspace: Home, matrix: CorrectnessMatrix, questions: Questions) -> dict[str, CostPredictor]:
     """By column of USAGE what is learnt of it from the train questions of `matrix`."""
     from embedder.question_costs import CostPredictor
 
@@ -132,7 +130,7 @@ def fit_question_costs(
 
 
 def question_costs(
-    workspace: Workspace, costs: Costs, matrix: CorrectnessMatrix, questions: Questions
+    workspace: Home, costs: Costs, matrix: CorrectnessMatrix, questions: Questions
 ) -> QuestionCosts | None:
     """Predicted and measured costs in US$ of all questions of `matrix`; None where no answer says what it took."""
     if not costs.predictors:

@@ -9,6 +9,7 @@ from warehouse.publish import publish
 from warehouse.read import query
 
 from .correctness_matrix import record_registry
+from .entries import asked_by
 from .partitions import responses_key
 from .provenance import Made, asset
 from .workspace import Workspace
@@ -31,6 +32,7 @@ def build_coverage(registry: Registry) -> dg.AssetsDefinition:
     def coverage(workspace: Workspace) -> Made:
         """A row is a model and a benchmark: done and how well, missing, failed and why, not applicable, or answered
         under an earlier entry only."""
+        _forget_unregistered(workspace)
         record_registry(workspace)
         publish(workspace.lake, workspace.database, PUBLISHED)
         counts = query(
@@ -40,3 +42,12 @@ def build_coverage(registry: Registry) -> dg.AssetsDefinition:
         return Made(metadata=statuses)
 
     return coverage
+
+
+def _forget_unregistered(workspace: Workspace) -> None:
+    """A failure of what the registry does not ask for is not tried again: should it be asked once more, that is new."""
+    lake, is_asked = workspace.lake, asked_by(workspace.registry)
+    with lake.together():
+        for row in (*lake.failures().to_pylist(), *lake.not_applicable().to_pylist()):
+            if not is_asked(row["benchmark"], row["model"]):
+                lake.forget_failure(row["benchmark"], row["model"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 
-from harness.entries import BenchmarkEntry, ModelEntry
+from harness.entries import BenchmarkEntry, ModelEntry, Registry
 
 from .local_state import LocalState
 from .workspace import Workspace
 
-__all__ = ["ENTRY", "attempt_digest", "entries_as_written", "entry_digest", "find_unregistered"]
+__all__ = ["ENTRY", "asked_by", "attempt_digest", "entries_as_written", "entry_digest", "find_unregistered"]
 
 ENTRY = "registry_entry"
 """Metadata key of an evaluation: `entry_digest` when it was written."""
@@ -26,11 +27,14 @@ def entries_as_written(workspace: Workspace) -> list[tuple[str, str]]:
 
 def find_unregistered(workspace: Workspace) -> list[tuple[str, str]]:
     """(benchmark, model) of the answers that the registry no longer asks for; imported answers are not among them."""
-    registry = workspace.registry
-    if not registry.models:  # none is in force
-        return []
+    is_asked = asked_by(workspace.registry)
+    return [pair for pair in workspace.lake.evaluated() if not is_asked(*pair)]
+
+
+def asked_by(registry: Registry) -> Callable[[str, str], bool]:
+    """Tells of a benchmark and a model whether the registry has the one answer the other; of none in force, always."""
     asked = {(benchmark.name, model.name) for model in registry.models for benchmark in registry.benchmarks_of(model)}
-    return [pair for pair in workspace.lake.evaluated() if pair not in asked]
+    return lambda benchmark, model: not registry.models or (benchmark, model) in asked
 
 
 def attempt_digest(

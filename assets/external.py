@@ -11,7 +11,7 @@ import dagster as dg
 
 from harness.digests import digest_of
 
-from .entries import entries_as_written, find_unregistered
+from .entries import asked_by, entries_as_written, find_unregistered
 from .versions import last_choice
 from .workspace import Workspace
 
@@ -84,9 +84,11 @@ def _answers(workspace: Workspace) -> str:
 
 
 def _evaluations(workspace: Workspace) -> str:
-    lake, leaving = workspace.lake, set(find_unregistered(workspace))
+    """What the registry does not ask for does not count, whether it was retired and forgotten yet or not."""
+    lake, leaving, is_asked = workspace.lake, set(find_unregistered(workspace)), asked_by(workspace.registry)
+    cannot = [row for row in lake.not_applicable().to_pylist() if is_asked(row["benchmark"], row["model"])]
     pairs = [pair for pair in lake.pairs() if pair not in leaving]
-    return _digest([lake.failures_state(), lake.not_applicable().to_pylist(), pairs, entries_as_written(workspace)])
+    return _digest([lake.failures_state(is_asked), cannot, pairs, entries_as_written(workspace)])
 
 
 def _few_answers(workspace: Workspace) -> str:

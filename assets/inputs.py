@@ -18,7 +18,7 @@ from embedder.questions import Questions
 from warehouse.lake import Lake
 from warehouse.read import query
 
-from .workspace import Workspace
+from .home import Home
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Answers:
     lake: Lake = field(compare=False)
 
 
-def correctness(workspace: Workspace) -> CorrectnessMatrix:
+def correctness(workspace: Home) -> CorrectnessMatrix:
     """Every graded answer in the lake, as questions × models."""
     return _matrix(_Answers(workspace.lake.address, workspace.lake.state(), workspace.lake))
 
@@ -45,7 +45,7 @@ def _encoder(name: str, device: str | None, cache: Path) -> LazyEncoder:
     return LazyEncoder(name, device=device, cache=cache)
 
 
-def encoder_in_use(workspace: Workspace) -> LazyEncoder:
+def encoder_in_use(workspace: Home) -> LazyEncoder:
     """The question encoder of the settings, loaded once a process, when it is first needed. Its name and what it
     encodes:
 
@@ -55,7 +55,7 @@ def encoder_in_use(workspace: Workspace) -> LazyEncoder:
     return _encoder(workspace.encoder, workspace.device, workspace.cache)
 
 
-def embeddings_of(workspace: Workspace, encoder: str) -> pa.Table:
+def embeddings_of(workspace: Home, encoder: str) -> pa.Table:
     """`question_id` and `embedding` of the questions this encoder has encoded; other encoders' are not mixed in."""
     table = workspace.lake.read_table("question_embeddings")
     if table is None:
@@ -63,7 +63,7 @@ def embeddings_of(workspace: Workspace, encoder: str) -> pa.Table:
     return table.filter(pc.field("encoder") == encoder).select(["question_id", "embedding"])
 
 
-def described_questions(workspace: Workspace, matrix: CorrectnessMatrix, encoder: str) -> Questions:
+def described_questions(workspace: Home, matrix: CorrectnessMatrix, encoder: str) -> Questions:
     """The matrix's questions, in its order, with their embeddings.
 
     Raises:
@@ -80,7 +80,7 @@ class _Wanted:
     address: str
     encoder: str
     ids: str
-    workspace: Workspace = field(compare=False)
+    workspace: Home = field(compare=False)
     matrix: CorrectnessMatrix = field(compare=False)
 
 
@@ -110,7 +110,7 @@ class ModelLabels(NamedTuple):
     price_output: float | None
 
 
-def model_labels(workspace: Workspace) -> list[ModelLabels]:
+def model_labels(workspace: Home) -> list[ModelLabels]:
     """Of every model in the warehouse, by name."""
     rows = query(
         workspace.database,

@@ -14,9 +14,9 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 
 from .costs import model_costs
+from .home import Home
 from .inputs import correctness, described_questions, encoder_in_use
 from .versions import serving
-from .workspace import Workspace
 
 if TYPE_CHECKING:
     from embedder.predictor import Forecast, Predictor
@@ -71,7 +71,7 @@ class Serving:
         return KNN().fit(self.matrix, self.questions).forecast(self.test_questions)
 
 
-def serving_version(workspace: Workspace) -> str:
+def serving_version(workspace: Home) -> str:
     """The version in use.
 
     Raises:
@@ -83,7 +83,7 @@ def serving_version(workspace: Workspace) -> str:
     return version
 
 
-def load_serving(workspace: Workspace) -> Serving:
+def load_serving(workspace: Home) -> Serving:
     """The serving embedder and the answers in the lake; read once for all the stages of a run.
 
     Raises:
@@ -93,7 +93,7 @@ def load_serving(workspace: Workspace) -> Serving:
     return _read(serving_state(workspace))
 
 
-def serving_state(workspace: Workspace) -> ServingState:
+def serving_state(workspace: Home) -> ServingState:
     """What decides what there is to read now.
 
     Raises:
@@ -102,7 +102,7 @@ def serving_state(workspace: Workspace) -> ServingState:
     return ServingState(serving_version(workspace), encoder_in_use(workspace).name, workspace.lake.state(), workspace)
 
 
-def open_router(workspace: Workspace) -> Router:
+def open_router(workspace: Home) -> Router:
     """The router on the serving embedder and the models onboarded to it, with what each model costs: for each question,
     where answers say what they took.
 
@@ -131,7 +131,7 @@ class ServingState:
     version: str
     encoder: str
     lake: str
-    workspace: Workspace = field(compare=False)
+    workspace: Home = field(compare=False)
 
 
 @lru_cache(maxsize=1)

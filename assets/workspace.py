@@ -1,18 +1,15 @@
-"""What every asset works on: the home folder and the registry in force, as one Dagster resource."""
+"""What every asset works on: the home and the registry in force, as one Dagster resource."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Protocol
 
 from harness.entries import Registry
-from warehouse.lake import Blobs, Lake
 
-COMMAND_LOCK = ".lock"
-"""In the home; held while an `embedllm` command works on it that makes something."""
+from .home import COMMAND_LOCK, Home
+
+__all__ = ["COMMAND_LOCK", "Progress", "Workspace", "silent"]
 
 
 class Progress(Protocol):
@@ -26,67 +23,8 @@ def silent(done: int, total: int, label: str) -> None:
 
 
 @dataclass(frozen=True)
-class Workspace:
-    """Paths of the home, the registry in force and the settings that change what is made."""
+class Workspace(Home):
+    """A home, the registry in force and who is told how far things are."""
 
-    home: Path
     registry: Registry
-    encoder: str = "static"
-    seed: int = 0
-    device: str | None = None
-    keep_answers: bool = True
-    lake_address: str | None = None
-    progress: Progress = field(default=silent, compare=False)
-
-    @property
-    def lake(self) -> Lake:
-        return _lake(self.lake_address or str(self.home / "lake"))
-
-    def share(self, *files: Path) -> None:
-        """Puts files or folders of the home where others with this lake find them, if it lies elsewhere."""
-        if self.lake_address:
-            Blobs(self.lake, self.home).share(files)
-
-    def fetch(self, *files: Path) -> None:
-        """Brings files or folders of the home that others with this lake have made, where they are newer."""
-        if self.lake_address:
-            Blobs(self.lake, self.home).fetch(*files)
-
-    @property
-    def command_lock(self) -> Path:
-        return self.home / COMMAND_LOCK
-
-    @property
-    def database(self) -> Path:
-        return self.home / "warehouse.duckdb"
-
-    @property
-    def embedders(self) -> Path:
-        return self.home / "embedders"
-
-    @property
-    def cache(self) -> Path:
-        return self.home / "cache"
-
-    @property
-    def zoo(self) -> Path:
-        return self.home / "zoo"
-
-    def zoo_recipe(self) -> str | None:
-        """Digest of what decides the zoo's weights; None where it is not built."""
-        manifest = self.zoo / "manifest.json"
-        return _recipe(manifest, manifest.stat().st_mtime_ns) if manifest.exists() else None
-
-    @property
-    def report(self) -> Path:
-        return self.home / "reports" / "report.html"
-
-
-@lru_cache(maxsize=1)
-def _recipe(manifest: Path, _: int) -> str:
-    return json.loads(manifest.read_text(encoding="utf-8"))["recipe"]
-
-
-@lru_cache(maxsize=8)
-def _lake(address: str) -> Lake:
-    return Lake(address)  # one a process: it remembers what is in force
+    progress: Progress = field(default=silent, compare=False, kw_only=True)

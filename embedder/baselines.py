@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from .matrix import CorrectnessMatrix
 from .metrics import log_loss
@@ -154,6 +153,8 @@ class KNN(Predictor):
     def _vote(self, nearest: np.ndarray) -> np.ndarray:
         """(n, M): the neighbours times the labels of all models, one sparse product for right, one for
         asked."""
+        from scipy.sparse import csr_array
+
         n, k = nearest.shape
         chosen = csr_array(
             (np.ones(n * k, np.float32), nearest.ravel(), np.arange(0, n * k + 1, k)), (n, len(self._labels))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.utils import gen_batches
-from sklearn.utils.extmath import randomized_svd
 
 __all__ = ["fill_missing", "leading_directions"]
 
@@ -19,6 +17,8 @@ def fill_missing(residuals: np.ndarray) -> np.ndarray:
     Expectation maximisation with a low-rank model: fill the gaps with a soft-thresholded singular value decomposition,
     decompose again (Mazumder, Hastie and Tibshirani 2010). Never by a constant: not asked is not wrong.
     """
+    from sklearn.utils import gen_batches
+
     missing = np.isnan(residuals)
     filled = np.where(missing, np.float32(0), residuals)
     rank = min(_FILL_RANK, min(residuals.shape) - 1)
@@ -40,5 +40,7 @@ def leading_directions(filled: np.ndarray, rank: int) -> np.ndarray:
     count = min(rank, *filled.shape)
     if filled.shape[1] <= _EXACT_MODELS:
         return np.array(np.linalg.eigh(filled.T @ filled)[1][:, : -count - 1 : -1], order="C")
+    from sklearn.utils.extmath import randomized_svd
+
     _, _, right = randomized_svd(filled, count, n_oversamples=20, random_state=0)  # the seed keeps it reproducible
     return np.ascontiguousarray(right.T)

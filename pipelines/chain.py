@@ -22,6 +22,7 @@ from warehouse.read import is_whole
 from .automation.plan import PLANNED, REASON, Request, plan
 from .console import Console
 from .definitions import build_definitions
+from .errors import CommandError
 from .evaluation import Outcome, evaluate_models
 from .instance import command_tags, end_dead_runs, exclusive, follow_move, register_models
 from .jobs import REFRESH
@@ -32,7 +33,7 @@ WHENEVER = datetime.max.replace(tzinfo=UTC)
 """What failed is tried again, however long its back-off."""
 
 
-class ChainFailed(RuntimeError):
+class ChainFailed(CommandError):
     """A stage of the chain failed; the message says which and why."""
 
 

@@ -7,22 +7,13 @@ import json
 import math
 import os
 import sys
-import webbrowser
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
-import duckdb
-import pydantic
 import typer
 from rich.table import Column, Table
 from typer.core import TyperGroup
-
-from assets.workspace import Workspace
-from harness.entries import RegistryError, benchmark_name_fault, model_name_fault
-from harness.errors import HarnessError
-from warehouse.ingest import ImportRefused, import_results
-from warehouse.read import WarehouseError, query
 
 from . import cli_models
 from .cli_embedders import embedders_app
@@ -30,14 +21,14 @@ from .cli_lake import lake_app
 from .cli_onboard import onboard
 from .cli_plan import show_plan
 from .console import Console
-from .instance import HomeBusy, exclusive, follow_move, register_models, use_home
+from .errors import CommandError
 from .interrupts import KEPT, leave_if_unread, stops_at_once
-from .settings import DEMO_REGISTRY, lake_of
-from .terminal import CommandError, command, open_home, open_settings, out, table_of, write_csv
+from .terminal import command, open_home, open_results, open_settings, out, table_of, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from assets.workspace import Workspace
     from embedder.router import Choice, Router
 
     from .chain import Again
@@ -45,9 +36,6 @@ if TYPE_CHECKING:
 SCORE = "Sorted by score: probability and the model's rate on such questions, averaged as log-odds{cost}."
 OFTEN = 0.1  # share of questions that lack what they speak of: complete multiple-choice questions have .001
 BATCH = 64  # questions that `route` encodes between two steps of its bar
-
-
-USER_ERRORS = (CommandError, RegistryError, HarnessError, ImportRefused, WarehouseError, HomeBusy, OSError)
 
 
 class _Commands(TyperGroup):
@@ -64,26 +52,33 @@ class _Commands(TyperGroup):
                 leave_if_unread()
 
     def invoke(self, ctx: Any) -> Any:
-        from sqlalchemy.exc import DatabaseError
-
-        from .chain import ChainFailed
-        from .ui import PortTaken
-
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
             leave_if_unread()
             raise
-        except DatabaseError as error:
-            typer.secho(f"embedllm: {_about_dagster(error)}", err=True, fg=typer.colors.RED)
-        except (*USER_ERRORS, ChainFailed, PortTaken) as error:
+        except _errors_of_users() as error:
             typer.secho(f"embedllm: {_sentence(error)}", err=True, fg=typer.colors.RED)
-        except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            name = "_".join(["EMBEDLLM", *(str(part).upper() for part in first["loc"])])
-            found = first["msg"].removeprefix("Value error, ")
-            typer.secho(f"embedllm: {name} is {str(first['input'])!r}: {found}.", err=True, fg=typer.colors.RED)
+        except _errors_of_dagster() as error:
+            typer.secho(f"embedllm: {_about_dagster(error)}", err=True, fg=typer.colors.RED)
         raise typer.Exit(1)
+
+
+def _errors_of_users() -> tuple[type[Exception], ...]:
+    """Called once something has gone wrong: what defines them need not be loaded before."""
+    from pydantic import ValidationError
+
+    from harness.entries import RegistryError
+    from harness.errors import HarnessError
+    from warehouse.errors import WarehouseError
+
+    return CommandError, RegistryError, HarnessError, WarehouseError, ValidationError, OSError
+
+
+def _errors_of_dagster() -> tuple[type[Exception], ...]:
+    """Of the database that holds its records; where nobody has opened one, nothing is wrong with it."""
+    loaded = sys.modules.get("sqlalchemy.exc")
+    return (loaded.DatabaseError,) if loaded else ()
 
 
 def _about_dagster(error: Exception) -> str:
@@ -95,6 +90,13 @@ def _about_dagster(error: Exception) -> str:
 
 
 def _sentence(error: Exception) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        name = "_".join(["EMBEDLLM", *(str(part).upper() for part in first["loc"])])
+        found = first["msg"].removeprefix("Value error, ")
+        return f"{name} is {str(first['input'])!r}: {found}."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{error.filename or error}: {error.strerror}; make room and run the command again."
     if isinstance(error, OSError) and error.filename:
@@ -106,6 +108,7 @@ def _sentence(error: Exception) -> str:
 
 app = typer.Typer(
     cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     help="Embeddings of language models, learnt from which benchmark questions they answer right. "
@@ -123,11 +126,29 @@ app.add_typer(lake_app, name="lake")
 app.command("plan")(show_plan)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        out.print(f"embedllm {version('embedllm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version, and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 @stops_at_once(KEPT)
 def demo() -> None:
     """Train the zoo, run the whole chain on it, and say what to do next: minutes the first time, then seconds."""
-    _chain(registry=DEMO_REGISTRY)
+    _adopt_demo()
+    _chain()
     embedllm = command()
     out.print(
         "\nNext:\n"
@@ -140,6 +161,21 @@ def demo() -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _adopt_demo() -> None:
+    """The home's copy of the demo's registry is in force from now on."""
+    from .instance import exclusive
+    from .settings import DEMO_REGISTRY, own_registry
+
+    settings = open_settings()
+    if settings.registry not in (None, DEMO_REGISTRY, own_registry(settings.home)):
+        raise CommandError(
+            f"EMBEDLLM_REGISTRY is set to {settings.registry}, and the demo has a registry of its own: unset it for "
+            f"the demo, or give `{command()} run` to work with yours."
+        )
+    with exclusive(settings.home):
+        cli_models.adopt(DEMO_REGISTRY, settings.home)
 
 
 @app.command()
@@ -167,10 +203,11 @@ def run(
     _chain(full=full, check=check, again=Again(again, benchmark) if again else None)
 
 
-def _chain(*, full: bool = False, check: bool = False, again: Again | None = None, **overrides: Any) -> None:
+def _chain(*, full: bool = False, check: bool = False, again: Again | None = None) -> None:
     from .chain import run_chain
+    from .instance import use_home
 
-    settings, workspace = open_home(**overrides)
+    settings, workspace = open_home()
     if not workspace.registry.models and not workspace.lake.pairs():
         raise CommandError(
             "There is nothing to run on: set EMBEDLLM_REGISTRY to a registry, or import published results."
@@ -192,6 +229,8 @@ def _chain(*, full: bool = False, check: bool = False, again: Again | None = Non
 
 
 def _summary(workspace: Workspace) -> None:
+    from warehouse.read import query
+
     counts = query(
         workspace.database,
         "SELECT (SELECT count(*) FROM models), (SELECT count(DISTINCT benchmark) FROM questions), "
@@ -239,6 +278,11 @@ def import_(
     resplit: Annotated[bool, typer.Option("--resplit", help="The same split for questions of the same text.")] = False,
 ) -> None:
     """Bring in published results (the EmbedLLM layout), all or nothing; the same file again changes nothing."""
+    from harness.entries import benchmark_name_fault, model_name_fault
+    from warehouse.ingest import import_results
+
+    from .instance import exclusive
+
     settings, workspace = open_home()
     with exclusive(settings.home), Console() as console:
         summary = import_results(
@@ -298,9 +342,12 @@ def sql(
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print the rows.")] = Format.table,
 ) -> None:
     """Query the warehouse. Tables: models, benchmarks, questions, responses, leaderboard, forecasts, predictions, …"""
-    _, workspace = open_home()
+    import duckdb
+
+    from warehouse.read import query
+
     try:
-        rows = query(workspace.database, statement)
+        rows = query(open_results().database, statement)
     except duckdb.Error as error:
         raise CommandError(f"the query failed: {error}") from error
     if output is Format.table:
@@ -342,20 +389,25 @@ def route(
     ] = 0,
 ) -> None:
     """The models to ask, the best first: the probability that each answers correctly, and its 95% interval."""
-    from assets.serving import NoEmbedder, open_router
-    from embedder.encoder import EncoderError
-    from embedder.router import UnknownBenchmark, UnknownModel
-    from embedder.store import StoreError
-
     questions = _questions(question, file)
     if not math.isfinite(cost_weight):
         raise typer.BadParameter(f"--cost-weight is {cost_weight}, but must be a number")
-    _, workspace = open_home()
+    home = open_results()
+    from assets.serving import NoEmbedder, open_router, serving_version
+
+    try:
+        serving_version(home)  # before what takes long to load
+    except NoEmbedder as error:
+        raise CommandError(str(error)) from error
+    from embedder.lazy_encoder import EncoderError
+    from embedder.router import UnknownBenchmark, UnknownModel
+    from embedder.store import StoreError
+
     wanted = {"top": top or (1 if file else 5), "models": among, "without": without or (), "cost_weight": cost_weight}
     try:
-        router = open_router(workspace)
+        router = open_router(home)
         ranked = _ranked(router, questions, wanted | {"benchmark": benchmark})
-    except (NoEmbedder, EncoderError, StoreError, UnknownBenchmark, UnknownModel) as error:
+    except (EncoderError, StoreError, UnknownBenchmark, UnknownModel) as error:
         raise CommandError(str(error)) from error
     out.print(_routes(questions, ranked) if file else _choices(ranked[0]))
     if strange := _strange(ranked, router.least_support, benchmark):
@@ -451,11 +503,14 @@ def check(
     """Read every file of the lake and the warehouse whole, and say which are damaged."""
     from warehouse.read import is_whole
 
-    settings = open_settings()  # not more: what follows from the lake cannot be told where it is damaged
-    lake, database = lake_of(settings), settings.home / "warehouse.duckdb"
+    from .instance import exclusive
+    from .settings import home_of
+
+    home = home_of(open_settings())  # not more: what follows from the lake cannot be told where it is damaged
+    lake, database = home.lake, home.database
     with out.status("reading everything"):
         if mend:
-            with exclusive(settings.home):
+            with exclusive(home.home):
                 damages = lake.mend(thoroughly=True)
         else:
             damages = lake.check()
@@ -469,7 +524,7 @@ def check(
         raise CommandError(
             f"What is said above ({len(damages) + (not whole)} in all) is mended by {first}`{command()} run`."
         )
-    out.print(f"Every file of {settings.home} is whole.", soft_wrap=True)
+    out.print(f"Every file of {home.home} is whole.", soft_wrap=True)
 
 
 @app.command()
@@ -477,12 +532,14 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Say where the report is, and open it if asked."""
-    _, workspace = open_home()
-    if not workspace.report.exists():
-        raise CommandError(f"There is no report yet in {workspace.home}: run `embedllm run` or `embedllm demo` first.")
-    out.print(str(workspace.report), soft_wrap=True, highlight=False)
-    if show and not webbrowser.open(workspace.report.as_uri()):
-        raise CommandError(f"no browser could be started here; open {workspace.report} in one yourself.")
+    import webbrowser
+
+    home = open_results()
+    if not home.report.exists():
+        raise CommandError(f"There is no report yet in {home.home}: run `embedllm run` or `embedllm demo` first.")
+    out.print(str(home.report), soft_wrap=True, highlight=False)
+    if show and not webbrowser.open(home.report.as_uri()):
+        raise CommandError(f"no browser could be started here; open {home.report} in one yourself.")
 
 
 @app.command()
@@ -493,6 +550,7 @@ def ui(
     """The Dagster UI on this home, and what runs by itself: sensors and schedules, while this command does."""
     import dagster as dg
 
+    from .instance import follow_move, register_models, use_home
     from .ui import run_ui
 
     settings, workspace = open_home()
@@ -518,7 +576,7 @@ def list_models() -> None:
 
     _, workspace = open_home()
     registry, done, few = workspace.registry, workspace.lake.pairs(), answers_that_hold(workspace)
-    table = Table(Column("model", overflow="fold"), "family", "parameters", "communities", "backend", "answered")
+    table = Table(Column("model", no_wrap=True), "family", "parameters", "communities", "backend", "answered")
     for model in registry.models:
         benchmarks, questions = sum(name == model.name for _, name in done), len(few.get(model.name, ()))
         onboarded = questions and not benchmarks

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import pyarrow as pa
 import typer
 from rich.table import Table
 
-from .instance import exclusive
-from .terminal import CommandError, cell, command, open_home, out, table_of
+from .errors import CommandError
+from .terminal import cell, command, open_results, out, table_of
 
 if TYPE_CHECKING:
-    from assets.workspace import Workspace
+    import pyarrow as pa
+
+    from assets.home import Home
     from embedder.predictor import Predictor
     from embedder.questions import Questions
 
@@ -29,7 +30,7 @@ embedders_app = typer.Typer(no_args_is_help=True, help="The versions of the embe
 def list_embedders() -> None:
     """Every version, the latest last: what it was fitted on, how good it is on val questions, how far its models moved
     from the version it was aligned to, and the share of test forecasts that changed sides."""
-    _, workspace = open_home()
+    workspace = open_results()
     columns = ["embedder", "serving", "models", "val_log_loss", *DRIFT]
     names = ["embedder", "serves", "models", "log-loss", "moved", "changed"]  # short, for a narrow terminal
     out.print(table_of(_rows(_versions(workspace), columns).rename_columns(names)))
@@ -43,7 +44,7 @@ def diff(
 ) -> None:
     """How version B differs from A: models, figures, and how far the common models moved once B's axes are turned onto
     A's (those of a version aligned to A are already)."""
-    _, workspace = open_home()
+    workspace = open_results()
     rows = _versions(workspace)
     earlier = _named(rows, a)
     later = _named(rows, b) if b else _serving(rows)
@@ -66,8 +67,10 @@ def rollback(
     from assets.versions import serve
     from warehouse.publish import publish
 
-    settings, workspace = open_home()
-    with exclusive(settings.home):
+    from .instance import exclusive
+
+    workspace = open_results()
+    with exclusive(workspace.home):
         rows = _versions(workspace)
         chosen = (_named(rows, version) if version else _before_serving(rows))["embedder"]
         serving = _serving(rows)["embedder"]
@@ -84,7 +87,7 @@ def rollback(
     )
 
 
-def _versions(workspace: Workspace) -> list[Row]:
+def _versions(workspace: Home) -> list[Row]:
     from assets.versions import versions
 
     rows = versions(workspace.lake).to_pylist()
@@ -96,6 +99,8 @@ def _versions(workspace: Workspace) -> list[Row]:
 
 
 def _rows(rows: list[Row], columns: list[str]) -> pa.Table:
+    import pyarrow as pa
+
     from assets.versions import EMBEDDERS
 
     return pa.Table.from_pylist(rows, schema=EMBEDDERS).select(columns)
@@ -137,7 +142,7 @@ def _named(rows: list[Row], name: str) -> Row:
     )
 
 
-def _load(workspace: Workspace, version: str, encoder: str | None = None) -> Predictor:
+def _load(workspace: Home, version: str, encoder: str | None = None) -> Predictor:
     from embedder.store import StoreError, load_embedder
 
     workspace.fetch(workspace.embedders / version)
@@ -147,10 +152,10 @@ def _load(workspace: Workspace, version: str, encoder: str | None = None) -> Pre
         raise CommandError(f"{version} cannot be loaded: {error}.") from error
 
 
-def _check_usable(workspace: Workspace, chosen: str, serving: str) -> None:
+def _check_usable(workspace: Home, chosen: str, serving: str) -> None:
     """Its files are whole, and of the encoder in use."""
     from assets.inputs import encoder_in_use
-    from embedder.encoder import EncoderError
+    from embedder.lazy_encoder import EncoderError
 
     try:
         _load(workspace, chosen, encoder_in_use(workspace).name)
@@ -158,7 +163,9 @@ def _check_usable(workspace: Workspace, chosen: str, serving: str) -> None:
         raise CommandError(f"{serving} goes on serving: {error}") from error
 
 
-def _print_drift(workspace: Workspace, new: Predictor, old: Predictor, *, top: int, encoders: tuple[str, str]) -> None:
+def _print_drift(workspace: Home, new: Predictor, old: Predictor, *, top: int, encoders: tuple[str, str]) -> None:
+    import pyarrow as pa
+
     from embedder.alignment import align, common_models, drift, moved
     from embedder.spectral import SpectralEmbedder
 
@@ -176,7 +183,7 @@ def _print_drift(workspace: Workspace, new: Predictor, old: Predictor, *, top: i
         out.print(table_of(pa.Table.from_pylist([{"most moved": name, "distance": far} for name, far in most])))
 
 
-def _test_questions(workspace: Workspace, encoder: str) -> Questions:
+def _test_questions(workspace: Home, encoder: str) -> Questions:
     from assets.inputs import correctness, described_questions
 
     try:

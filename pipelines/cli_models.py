@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from harness.entries import Backend, ModelEntry
-from harness.registering import add_model, remove_model
+from harness.entries import Backend
 
-from .settings import Settings
-from .terminal import CommandError, command, open_home, out
+from .errors import CommandError
+from .terminal import command, open_home, out
 
 # What says how a model is reached and what is known of it; `onboard` takes the same.
 NAME = Annotated[str, typer.Argument(help="The name users will see, e.g. Qwen/Qwen1.5-7B-Chat.", show_default=False)]
@@ -80,9 +79,12 @@ def add(
     description: DESCRIPTION = None,
 ) -> None:
     """Add a model to models.yaml; the rest of the file stays as it is."""
+    from harness.registering import add_model
+
+    home, folder = registry_to_change()
     entry = entry_of(
         name=name,
-        home=Settings().home,
+        home=home,
         backend=backend,
         arg=arg,
         tag=tag,
@@ -100,7 +102,7 @@ def add(
         batch_size=batch_size,
         description=description,
     )
-    folder, added = register(entry)
+    added = add_model(folder, home, entry)
     asked = f"onboard it from about {added.budget} answers" if added.budget else "evaluate it"
     out.print(
         f"Added {added.name} to {folder / 'models.yaml'}.\n"
@@ -111,7 +113,9 @@ def add(
 
 def remove(name: NAME) -> None:
     """Remove a model from models.yaml; its answers stay in the lake, and are back when it is added again."""
-    home, folder = _in_force()
+    from harness.registering import remove_model
+
+    home, folder = registry_to_change()
     remove_model(folder, home, name)
     out.print(
         f"Removed {name} from {folder / 'models.yaml'}; its answers stay in the lake.\n"
@@ -121,26 +125,42 @@ def remove(name: NAME) -> None:
     )
 
 
-def register(entry: dict[str, Any]) -> tuple[Path, ModelEntry]:
-    """Add an entry to the registry in force; returns the registry's folder, too.
+def registry_to_change() -> tuple[Path, Path]:
+    """Home, and folder of the registry in force: of one that comes with embedllm it is the home's copy, made now.
 
     Raises:
-        RegistryError: the entry cannot be used, its name is taken, or the file cannot be edited.
-        CommandError: no registry is in force.
+        CommandError: no registry is in force, or the home has a registry of its own that is no copy of this one.
     """
-    home, folder = _in_force()
-    return folder, add_model(folder, home, entry)
+    from .settings import SHIPPED
 
-
-def _in_force() -> tuple[Path, Path]:
-    """Home and registry folder; CommandError in a home that has imported results and needs no registry."""
     settings, workspace = open_home()
-    if settings.registry is None and not workspace.registry.benchmarks:
+    folder = workspace.registry.folder
+    if folder not in SHIPPED:
+        return settings.home, folder
+    if not workspace.registry.benchmarks:
         raise CommandError(
             f"{settings.home} holds imported results and no registry is in force; "
             "set EMBEDLLM_REGISTRY to a folder with models.yaml and benchmarks.yaml, e.g. registry/paper."
         )
-    return settings.home, workspace.registry.folder
+    return settings.home, adopt(folder, settings.home)
+
+
+def adopt(shipped: Path, home: Path) -> Path:
+    """Make a registry that comes with embedllm the home's own, and say so; returns its folder.
+
+    Raises:
+        CommandError: the home has a registry of its own that is no copy of this one.
+    """
+    from .settings import copied_from, copy_registry, own_registry
+
+    own = own_registry(home)
+    if copied_from(own) != shipped.name:
+        copy_registry(shipped, home)
+        out.print(
+            f"Copied registry/{shipped.name} to {own}: from now on that is the registry of this home, yours to change.",
+            soft_wrap=True,
+        )
+    return own
 
 
 def entry_of(
@@ -166,7 +186,8 @@ def entry_of(
 ) -> dict[str, Any]:
     """The entry these options describe, as it would stand in models.yaml: what was not said is left out.
 
-    Folders become absolute, those inside `home` begin with `{home}`. Raises CommandError for an ARG without `=`.
+    Folders become absolute, those inside `home` begin with `{home}`. Raises CommandError for an ARG without `=`, or
+    with a path at which there is nothing.
     """
     price = {"input": price_input, "output": price_output}
     said = {
@@ -199,18 +220,23 @@ def _model_args(pairs: list[str], home: Path) -> dict[str, Any]:
         if key in args:
             raise CommandError(f"--arg {key} stands twice; keep one.")
         if key in FOLDER_ARGS:
-            args[key] = _portable(value, home)
+            args[key] = _portable(key, value, home)
         else:
             args[key] = value if key in TEXT_ARGS else _scalar(value)
     return args
 
 
-def _portable(value: str, home: Path) -> str:
+def _portable(arg: str, value: str, home: Path) -> str:
     """A folder as a process anywhere finds it, also in a home that has moved; a hub name as it is."""
-    path = Path(value).expanduser()
-    if not (path.is_dir() or value.startswith(("/", "./", "../", "~"))):
+    path = Path(value.replace("{home}", str(home))).expanduser()
+    if not (path.is_dir() or value.startswith(("/", "./", "../", "~", "{home}"))):
         return value
     path = path.absolute()
+    if not path.exists():
+        raise CommandError(
+            f"--arg {arg}={value}: there is no {path}; correct the path, or give a name of the hub, which begins with "
+            "none of / . ~."
+        )
     return f"{{home}}/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 

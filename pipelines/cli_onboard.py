@@ -6,15 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-import pyarrow as pa
-
-from assets.workspace import Workspace
-from harness.entries import ModelEntry
-from warehouse.database import literal
-from warehouse.read import query
-
-from .automation.plan import REASON
 from .cli_models import (
     ARGS,
     BACKEND,
@@ -32,22 +23,26 @@ from .cli_models import (
     SIZE_B,
     TAGS,
     entry_of,
-    register,
+    registry_to_change,
 )
 from .console import Console
-from .instance import end_dead_runs, exclusive, follow_move, register_models, use_home
+from .errors import CommandError
 from .interrupts import KEPT, stops_at_once
-from .jobs import REFRESH
-from .settings import Settings
-from .terminal import CommandError, command, open_home, out, table_of
+from .terminal import command, open_home, out, table_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from assets.interview import Asked
+    from assets.workspace import Workspace
+    from harness.entries import ModelEntry
+
+    from .settings import Settings
 
 DEFAULT_BUDGET = 128
 LEAST_BUDGET = 8  # as in an entry of the registry
 NEAREST = 5
-MADE = [dg.AssetKey("coverage"), dg.AssetKey("onboarded")]
+MADE = ("coverage", "onboarded")
 
 
 @stops_at_once(KEPT)
@@ -70,7 +65,7 @@ def onboard(
 ) -> None:
     """Ask a model the 128 questions that tell most of it, and place it among the others; nothing is trained anew.
 
-    A model that models.yaml does not have is added to it: say with --arg how it is reached.
+    A model that models.yaml does not have is added to it once it has answered: say with --arg how it is reached.
     """
     said: dict[str, Any] = {
         "arg": arg,
@@ -91,11 +86,15 @@ def onboard(
     _check_said(name, entry, said, workspace)
     wanted = _budget(budget, entry)
     _check(name, wanted, workspace)
+    new = None
     if entry is None:
-        folder, entry = register(entry_of(**said, name=name, home=settings.home, backend=backend, budget=wanted))
-        out.print(f"Added {name} to {folder / 'models.yaml'}.", soft_wrap=True)
-        settings, workspace = open_home()
-    asked = _onboard(entry, wanted, settings, workspace)
+        from harness.registering import check_addition
+
+        home, folder = registry_to_change()
+        new = entry_of(**said, name=name, home=home, backend=backend, budget=wanted)
+        workspace = replace(workspace, registry=check_addition(folder, home, new))
+        entry = workspace.registry.model(name)
+    asked = _onboard(entry, wanted, settings, workspace, new)
     _show(entry, asked, workspace)
 
 
@@ -130,19 +129,27 @@ def _check(name: str, budget: int, workspace: Workspace) -> None:
         raise CommandError(str(error)) from error
 
 
-def _onboard(entry: ModelEntry, budget: int, settings: Settings, workspace: Workspace) -> Asked:
+def _onboard(
+    entry: ModelEntry, budget: int, settings: Settings, workspace: Workspace, new: Mapping[str, Any] | None
+) -> Asked:
+    """`new`: what to write into models.yaml once it has worked, where that does not have the model yet."""
+    import dagster as dg
+
     from assets.interview import CannotOnboard, ask
-    from embedder.encoder import EncoderError
+    from embedder.lazy_encoder import EncoderError
     from embedder.store import StoreError
     from harness.evaluate import LoadedModel, TaskIndex
+    from harness.registering import add_model
 
+    from .automation.plan import REASON
     from .chain import run_job
+    from .instance import end_dead_runs, exclusive, follow_move, register_models, use_home
+    from .jobs import REFRESH
 
     use_home(settings)
     with Console() as console, exclusive(settings.home), dg.DagsterInstance.get() as instance:
         workspace = replace(workspace, progress=console.progress)
         end_dead_runs(instance, settings.home)
-        register_models(instance, (model.name for model in workspace.registry.models))
         follow_move(workspace)
         tasks = TaskIndex(workspace.registry.tasks_dir)
         try:
@@ -150,7 +157,12 @@ def _onboard(entry: ModelEntry, budget: int, settings: Settings, workspace: Work
                 asked = ask(workspace, model, budget, tasks)
         except (CannotOnboard, EncoderError, StoreError) as error:
             raise CommandError(str(error)) from error
-        run_job(workspace, instance, console, REFRESH, selection=MADE, tags={REASON: f"{entry.name} was onboarded"})
+        made, why = [dg.AssetKey(name) for name in MADE], f"{entry.name} was onboarded"
+        run_job(workspace, instance, console, REFRESH, selection=made, tags={REASON: why})
+        if new:
+            add_model(workspace.registry.folder, settings.home, new)
+            console.say(f"Added {entry.name} to {workspace.registry.folder / 'models.yaml'}.")
+        register_models(instance, (model.name for model in workspace.registry.models))
     return asked
 
 
@@ -160,10 +172,8 @@ def _show(entry: ModelEntry, asked: Asked, workspace: Workspace) -> None:
     for error in asked.failed.values():
         out.print(f"Left out: {error}", soft_wrap=True)
     out.print(f"Onboarded {entry.name} from {answers} answers, {new} of them new.", soft_wrap=True)
-    (placed,) = query(
-        workspace.database,
-        "SELECT embedder, len(embedding) AS dimensions FROM model_embeddings SEMI JOIN serving USING (embedder) "
-        f"WHERE model = {literal(entry.name)}",
+    (placed,) = _serving_rows(
+        entry.name, workspace, "embedder, len(embedding) AS dimensions FROM model_embeddings"
     ).to_pylist()
     out.print(
         f"Its embedding ({placed['dimensions']} numbers) is in model_embeddings, beside those of {placed['embedder']}, "
@@ -184,16 +194,21 @@ def _next(entry: ModelEntry) -> str:
 
 def _accuracies(name: str, workspace: Workspace) -> pa.Table:
     """All benchmarks together first."""
-    return query(
-        workspace.database,
-        "SELECT benchmark, answered, n AS questions, accuracy, ci_low, ci_high FROM onboarded "
-        f"SEMI JOIN serving USING (embedder) WHERE model = {literal(name)} ORDER BY benchmark <> 'all', benchmark",
-    )
+    columns = "benchmark, answered, n AS questions, accuracy, ci_low, ci_high"
+    return _serving_rows(name, workspace, f"{columns} FROM onboarded", "ORDER BY benchmark <> 'all', benchmark")
 
 
 def _nearest(name: str, workspace: Workspace) -> pa.Table:
+    order = f"ORDER BY distance, other LIMIT {NEAREST}"
+    return _serving_rows(name, workspace, "other AS model, distance FROM model_similarity", order)
+
+
+def _serving_rows(name: str, workspace: Workspace, columns_from_table: str, order: str = "") -> pa.Table:
+    """What the embedder that serves has of this model."""
+    from warehouse.database import literal
+    from warehouse.read import query
+
     return query(
         workspace.database,
-        "SELECT other AS model, distance FROM model_similarity SEMI JOIN serving USING (embedder) "
-        f"WHERE model = {literal(name)} ORDER BY distance, other LIMIT {NEAREST}",
+        f"SELECT {columns_from_table} SEMI JOIN serving USING (embedder) WHERE model = {literal(name)} {order}",
     )

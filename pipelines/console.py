@@ -7,9 +7,8 @@ import os
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import dagster as dg
 import rich.console
 from rich.progress import (
     BarColumn,
@@ -19,6 +18,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 STEP = 4  # without a terminal, a long step reports this many times
 
@@ -79,6 +81,8 @@ class Console:
 
     def stages(self) -> dg.LoggerDefinition:
         """A Dagster logger that says which asset is being made, and how long each took."""
+        import dagster as dg
+
         handler = _StageHandler(self)
 
         @dg.logger
@@ -100,13 +104,15 @@ class _StageHandler(logging.Handler):
         self._checks: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
+        from dagster import DagsterEventType
+
         event = getattr(record, "dagster_event", None)
         if event is None or event.step_key is None:
             return
         step = event.step_key
         if event.is_step_start:
             self._started[step] = time.monotonic()
-        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
             self._checks.add(step)
             check = event.asset_check_evaluation_data
             if not check.passed:

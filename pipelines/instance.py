@@ -18,6 +18,7 @@ from assets.processes import PROCESS, describe_process, is_gone
 from assets.workspace import COMMAND_LOCK, Workspace
 from warehouse.files import locked, replacing
 
+from .errors import CommandError
 from .settings import PROJECT, Settings
 
 LAUNCHED_BY = "embedllm/launched-by"
@@ -32,7 +33,7 @@ UNKNOWN_FOR = timedelta(minutes=2)  # so long a run may take from its start to n
 HANDED_OVER = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
-class HomeBusy(RuntimeError):
+class HomeBusy(CommandError):
     """Another `embedllm` command is at work on this home."""
 
 

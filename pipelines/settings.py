@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from assets.workspace import Workspace
-from harness.entries import Registry, load_registry
-from warehouse.lake import Lake
+from assets.home import Home
+
+from .errors import CommandError
+
+if TYPE_CHECKING:
+    from assets.workspace import Workspace
+    from harness.entries import Registry
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEMO_REGISTRY = PROJECT / "registry" / "demo"
+SHIPPED = (DEMO_REGISTRY, PROJECT / "registry" / "paper")
+"""Registries that come with embedllm: they are read, and copied into the home before anything is written."""
+COPIED_FROM = "copied_from"
+"""In a home's own registry, if it is a copy: a file with the name of the registry that it was copied from."""
 
 
 class Settings(BaseSettings):
     """One class for every setting; each field is read from EMBEDLLM_<FIELD>."""
 
-    model_config = SettingsConfigDict(env_prefix="EMBEDLLM_", extra="ignore", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix="EMBEDLLM_", env_ignore_empty=True, extra="ignore", frozen=True, validate_default=True
+    )
 
     home: Path = Field(default=Path("data"), description="folder that holds all state")
     lake: str | None = Field(
@@ -26,7 +39,7 @@ class Settings(BaseSettings):
     )
     registry: Path | None = Field(
         default=None,
-        description="folder with models.yaml and benchmarks.yaml; registry/demo where nothing was imported",
+        description="folder with models.yaml and benchmarks.yaml; by default registry in the home, else the demo's",
     )
     encoder: str = Field(
         default="static",
@@ -56,34 +69,96 @@ class Settings(BaseSettings):
         return home
 
 
-def lake_of(settings: Settings) -> Lake:
-    return Lake(settings.lake or settings.home / "lake")
+def home_of(settings: Settings) -> Home:
+    """What was made under these settings, for whoever only reads it."""
+    return Home(settings.home, **_shared(settings))
 
 
-def registry_in_force(settings: Settings) -> Registry:
-    """The registry asked for; else the demo's, except in a home that holds nothing but imported results: there, none.
+def open_workspace(settings: Settings) -> Workspace:
+    """What the assets work on, under these settings.
 
     Raises:
         RegistryError: a registry file is missing or malformed.
     """
-    if settings.registry:
-        return load_registry(settings.registry, settings.home)
-    demo = load_registry(DEMO_REGISTRY, settings.home)
-    lake = lake_of(settings)
-    evaluated = {model for _, model in lake.pairs()}
-    if lake.imports() and not evaluated & {model.name for model in demo.models}:
+    from assets.workspace import Workspace
+
+    return Workspace(settings.home, registry_in_force(settings), **_shared(settings))
+
+
+def _shared(settings: Settings) -> dict[str, Any]:
+    return {
+        "lake_address": settings.lake,
+        "encoder": settings.encoder,
+        "seed": settings.seed,
+        "device": settings.device,
+        "keep_answers": settings.keep_answers,
+    }
+
+
+def registry_in_force(settings: Settings) -> Registry:
+    """What stands in `registry_folder`; but where nobody has chosen the demo's and the lake holds imported results and
+    no answer that a model of the demo gave, there is no registry: an import does not train the zoo.
+
+    Raises:
+        RegistryError: a registry file is missing or malformed.
+    """
+    from harness.entries import Registry, load_registry
+
+    folder = registry_folder(settings)
+    registry = load_registry(folder, settings.home)
+    chosen = settings.registry or folder != DEMO_REGISTRY
+    if not chosen and _holds_imports_alone(home_of(settings), {model.name for model in registry.models}):
         return Registry(folder=DEMO_REGISTRY, models=(), benchmarks=())
-    return demo
+    return registry
 
 
-def open_workspace(settings: Settings) -> Workspace:
-    """What the assets work on, under these settings."""
-    return Workspace(
-        home=settings.home,
-        lake_address=settings.lake,
-        registry=registry_in_force(settings),
-        encoder=settings.encoder,
-        seed=settings.seed,
-        device=settings.device,
-        keep_answers=settings.keep_answers,
-    )
+def _holds_imports_alone(home: Home, models: set[str]) -> bool:
+    from warehouse.lake.answers import is_evaluated
+
+    answers = home.lake.now().answers
+    evaluated = any(is_evaluated(event.metadata) for (_, model), event in answers.items() if model in models)
+    return bool(home.lake.imports()) and not evaluated
+
+
+def registry_folder(settings: Settings) -> Path:
+    """The folder that EMBEDLLM_REGISTRY names, else the home's own registry, else the demo's. One that comes with
+    embedllm gives way to the home's copy of it as soon as there is one."""
+    own, named = own_registry(settings.home), settings.registry
+    if named is None:
+        return own if own.is_dir() else DEMO_REGISTRY
+    return own if named in SHIPPED and copied_from(own) == named.name else named
+
+
+def own_registry(home: Path) -> Path:
+    """Where a home's own registry is, if it has one."""
+    return home / "registry"
+
+
+def copied_from(registry: Path) -> str | None:
+    """The name of the registry that comes with embedllm of which this one is a copy; None where it is none."""
+    file = registry / COPIED_FROM
+    return file.read_text(encoding="utf-8").strip() if file.exists() else None
+
+
+def copy_registry(shipped: Path, home: Path) -> None:
+    """Make `shipped` the home's own registry, in one step.
+
+    Raises:
+        CommandError: the home has another registry of its own.
+    """
+    own = own_registry(home)
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".registry-") as scratch:
+        draft = shutil.copytree(shipped, Path(scratch) / "registry", copy_function=shutil.copyfile)
+        (draft / COPIED_FROM).write_text(f"{shipped.name}\n", encoding="utf-8")
+        try:
+            draft.rename(own)
+        except OSError:
+            if copied_from(own) == shipped.name:  # another command was faster
+                return
+            if not own.exists():
+                raise
+            raise CommandError(
+                f"{home} has a registry of its own already, {own}, which is no copy of registry/{shipped.name}: work "
+                "with that one (`embedllm run`, without EMBEDLLM_REGISTRY), or set EMBEDLLM_HOME to another folder."
+            ) from None

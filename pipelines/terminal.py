@@ -8,16 +8,18 @@ import json
 import os
 import shutil
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from assets.versions import serving
-from assets.workspace import Workspace
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-from .settings import Settings, open_workspace
+    from assets.home import Home
+    from assets.workspace import Workspace
+
+    from .settings import Settings
 
 
 class _Output(Console):
@@ -36,27 +38,43 @@ out = _Output(
 )
 
 
-class CommandError(RuntimeError):
-    """What was asked cannot be done; the message says why and what to do instead."""
-
-
-def open_settings(**overrides: Any) -> Settings:
+def open_settings() -> Settings:
     """Settings of this command, and the home in today's layout."""
     from .cli_lake import migrate_if_needed
+    from .settings import Settings
 
-    settings = Settings(**overrides)
+    settings = Settings()
     if settings.lake is None:
         migrate_if_needed(settings.home)
     return settings
 
 
-def open_home(**overrides: Any) -> tuple[Settings, Workspace]:
-    """Settings and workspace of this command; `overrides` count more than the environment."""
-    settings = open_settings(**overrides)
+def open_home() -> tuple[Settings, Workspace]:
+    """Settings and workspace of this command."""
+    from .settings import open_workspace
+
+    settings = open_settings()
     workspace = open_workspace(settings)
-    version = serving(workspace.lake) if settings.lake else None
-    workspace.fetch(workspace.database, workspace.report, *([workspace.embedders / version] if version else []))
+    _fetch(workspace)
     return settings, workspace
+
+
+def open_results() -> Home:
+    """The home of a command that reads what was made: it needs no registry, and loads quickly."""
+    from .settings import home_of
+
+    home = home_of(open_settings())
+    _fetch(home)
+    return home
+
+
+def _fetch(home: Home) -> None:
+    """What others with this lake have made."""
+    if home.lake_address:
+        from assets.versions import serving
+
+        version = serving(home.lake)
+        home.fetch(home.database, home.report, *([home.embedders / version] if version else []))
 
 
 def command() -> str:
@@ -66,9 +84,11 @@ def command() -> str:
 
 def table_of(rows: pa.Table, title: str | None = None) -> Table:
     """Rows as a table of the terminal, numbers to the right."""
+    import pyarrow.types as types
+
     table = Table(title=title, title_justify="left")
     for number, field in enumerate(rows.schema):
-        numeric = pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
+        numeric = types.is_floating(field.type) or types.is_integer(field.type)
         # A row's name stays whole where the terminal is narrow.
         table.add_column(field.name, justify="right" if numeric else "left", no_wrap=number == 0)
     for row in rows.to_pylist():

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import psutil
 
+from .errors import CommandError
 from .instance import LOCATION, UI_LOCK, HomeBusy
 from .settings import PROJECT, Settings
 
@@ -23,7 +24,7 @@ SERVICES = ("dagster", "dagster_webserver", "dagster._daemon")  # modules that `
 ENDING = 5.0  # seconds
 
 
-class PortTaken(RuntimeError):
+class PortTaken(CommandError):
     """Something else answers on the port."""
 
 

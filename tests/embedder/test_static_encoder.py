@@ -133,3 +133,13 @@ def test_static_alone_is_distilled_from_the_bundled_encoder(tmp_path: Path):
     a, b, c = static.encode(["What is 3 + 4?", "What is 5 + 2?", "Who painted the Mona Lisa?"], progress=False)
     assert a @ b > a @ c + 0.3
     assert torch.isfinite(static._model[0].embedding.weight).all()
+
+
+def test_what_is_kept_is_read_as_the_encoder_reads_it(teacher: Path, tmp_path: Path):
+    name = f"static:{teacher}"
+    lazy, plain = LazyEncoder(name, device="cpu", cache=tmp_path), load_encoder(name, device="cpu", cache=tmp_path)
+    texts = ["red fish", "", "a cat?\nA. red\nB. blue", "cat cat cat", "nothing known zzz"]
+    np.testing.assert_allclose(lazy.encode(texts), plain.encode(texts, progress=False), atol=1e-6)
+    assert lazy.encode([]).shape == (0, plain.dimensions)
+    assert lazy.encode(texts).dtype == np.float32
+    assert lazy.count_long(["cat " * 10_000]) == 0

@@ -1,11 +1,16 @@
 """`embedllm models add` and `remove`, as a user types them."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from assets.workspace import Workspace
+from pipelines.errors import CommandError
+from pipelines.settings import PROJECT, SHIPPED
 
 ADD = ("models", "add", "org/new", "--arg", "pretrained=org/new")
 
@@ -118,25 +123,39 @@ def test_values_are_numbers_where_they_look_like_numbers(embedllm: Any, value: s
 
 def test_a_folder_is_found_from_everywhere(embedllm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model").mkdir()
+    for name in ("model", "other"):
+        (tmp_path / name).mkdir()
     (embedllm.home / "models" / "a").mkdir(parents=True)
     pretrained = {
         "in-home": f"{embedllm.home}/models/a",
         "near-home": "home/models/a",
         "relative": "model",
-        "dotted": "./later",
+        "dotted": "./other",
+        "written": "{home}/models/a",
         "hub": "org/model",
     }
     for name, folder in pretrained.items():
         done = embedllm.here("models", "add", name, "--arg", f"pretrained={folder}")
         assert done.exit_code == 0, done.output
-    assert {str(entry["name"]): entry["args"] for entry in written(embedllm)[-5:]} == {
+    assert {str(entry["name"]): entry["args"] for entry in written(embedllm)[-6:]} == {
         "in-home": {"pretrained": "{home}/models/a"},
         "near-home": {"pretrained": "{home}/models/a"},
         "relative": {"pretrained": f"{tmp_path}/model"},
-        "dotted": {"pretrained": f"{tmp_path}/later"},
+        "dotted": {"pretrained": f"{tmp_path}/other"},
+        "written": {"pretrained": "{home}/models/a"},
         "hub": {"pretrained": "org/model"},
     }
+
+
+@pytest.mark.parametrize("value", ["./gone", "../gone", "/gone", "~/gone", "{home}/gone"])
+@pytest.mark.parametrize("arg", ["pretrained", "tokenizer"])
+def test_a_folder_that_does_not_exist_is_refused(
+    embedllm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arg: str, value: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = refusal(embedllm, "models", "add", "new", "--arg", f"{arg}={value}")
+    assert said.startswith(f"embedllm: --arg {arg}={value}: there is no /")
+    assert "gone; correct the path, or give a name of the hub" in said
 
 
 def test_a_budget_says_what_will_be_done(embedllm: Any) -> None:
@@ -164,6 +183,63 @@ def test_slips_are_answered_with_a_sentence(embedllm: Any) -> None:
         f"embedllm: No model 'tiny/e' in {file}; perhaps 'tiny/"
     )
     assert "'openai' is not one of" in refusal(embedllm, *ADD, "--backend", "openai")
+
+
+@pytest.fixture
+def shipped(embedllm: Any) -> Iterator[Callable[[str | None], Any]]:
+    """The command under a registry that comes with embedllm, which is as it was after the test."""
+    before = {file: file.read_bytes() for folder in SHIPPED for file in folder.iterdir()}
+    yield lambda name: replace(embedllm, registry=name and PROJECT / "registry" / name)
+    assert {file: file.read_bytes() for folder in SHIPPED for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", [None, "demo", "paper"])
+def test_a_registry_that_comes_with_embedllm_is_copied_before_it_is_changed(
+    shipped: Callable[[str | None], Any], name: str | None
+) -> None:
+    embedllm, source = shipped(name), name or "demo"
+    own = embedllm.home / "registry"
+    done = embedllm.here(*ADD)
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(
+        f"Copied registry/{source} to {own}: from now on that is the registry of this home, yours to change.\n"
+        f"Added org/new to {own / 'models.yaml'}.\n"
+    )
+    assert "org/new" in shipped(None).here("models", "list").output
+    done = embedllm.here("models", "remove", "org/new")
+    assert done.output.startswith(f"Removed org/new from {own / 'models.yaml'}; its answers stay in the lake.")
+    for file in ("models.yaml", "benchmarks.yaml"):
+        assert (own / file).read_bytes() == (PROJECT / "registry" / source / file).read_bytes()
+
+
+def test_a_home_is_not_given_a_second_registry(shipped: Callable[[str | None], Any]) -> None:
+    assert shipped("paper").here(*ADD).exit_code == 0
+    for refused in (shipped("demo").here(*ADD), shipped(None).here("demo")):
+        assert refused.exit_code == 1
+        assert "has a registry of its own already" in refused.stderr
+
+
+def test_the_demo_works_on_the_homes_copy_of_its_registry(
+    shipped: Callable[[str | None], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedllm = shipped(None)
+
+    def stop(_: Any, workspace: Workspace, *__: Any, **___: Any) -> None:
+        raise CommandError(f"working with {workspace.registry.folder}")
+
+    monkeypatch.setattr("pipelines.chain.run_chain", stop)
+    for name, copied in ((None, True), (None, False), ("demo", False)):  # the second time it is there
+        done = shipped(name).here("demo")
+        assert ("Copied registry/demo to" in done.stdout) == copied
+        assert done.stderr.endswith(f"working with {embedllm.home / 'registry'}\n")
+
+
+def test_the_demo_does_not_take_the_place_of_a_registry_that_was_set(embedllm: Any) -> None:
+    done = embedllm.here("demo")
+    assert done.exit_code == 1
+    said = f"EMBEDLLM_REGISTRY is set to {embedllm.registry}, and the demo has a registry of its own: unset it for"
+    assert said in " ".join(done.stderr.split())
+    assert not (embedllm.home / "registry").exists()
 
 
 def test_a_home_of_imported_results_has_no_registry_to_add_to(embedllm: Any, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.errors import CommandError
+
 pytestmark = pytest.mark.slow  # the first run is
 
 
@@ -109,9 +111,46 @@ def test_what_is_in_the_registry_is_not_described_again(home: Any, weights: str)
 
 
 def test_a_model_whose_folder_is_missing(home: Any, tmp_path: Path) -> None:
+    before = registered(home)
     done = home.here("onboard", "tiny/new", "--budget", "16", "--arg", f"pretrained={tmp_path / 'gone'}")
     assert done.exit_code == 1
-    assert "gone, which does not exist" in done.stderr
+    assert f"there is no {tmp_path / 'gone'}" in done.stderr
+    assert registered(home) == before
+
+
+def test_a_model_that_cannot_be_asked_leaves_no_entry(home: Any, tmp_path: Path) -> None:
+    before = registered(home)
+    (tmp_path / "empty").mkdir()
+    done = home.here("onboard", "tiny/new", "--budget", "16", "--arg", f"pretrained={tmp_path / 'empty'}")
+    assert done.exit_code == 1
+    assert "tiny/new" in done.stderr
+    assert registered(home) == before
+    assert "tiny/new" not in home.here("models", "list").stdout
+
+
+def test_an_entry_is_written_last_and_answers_are_kept_until_then(
+    home: Any, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = registered(home)
+    command = ("onboard", "tiny/new", "--budget", "16", "--arg", weights)
+    with monkeypatch.context() as patch:
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise CommandError("no space left")
+
+        patch.setattr("pipelines.chain.run_job", fail)
+        done = home.here(*command)
+    assert "no space left" in done.stderr
+    assert registered(home) == before
+    done = home.here(*command)
+    assert "Onboarded tiny/new from 16 answers, 0 of them new." in done.stdout
+    assert registered(home).keys() == {*before, "tiny/new"}
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_asked(home: Any, weights: str) -> None:
+    done = home.here("onboard", "TINY/A", "--budget", "16", "--arg", weights)
+    assert done.exit_code == 1
+    assert "the name 'tiny/a' is taken" in done.stderr
 
 
 def test_before_anything_was_evaluated(embedllm: Any, weights: str) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "evaluation_table",
     "has_usage",
     "identified",
+    "is_evaluated",
     "is_imported",
     "lasting",
     "merged_answers",
@@ -181,6 +182,11 @@ def accuracy_of(rows: pa.Table) -> float:
 def is_imported(metadata: Mapping[str, str]) -> bool:
     """Whether some of the answers were imported."""
     return any(source != EVALUATION for source in json.loads(metadata.get(SOURCES, "[]")))
+
+
+def is_evaluated(metadata: Mapping[str, str]) -> bool:
+    """Whether some of the answers were given to an evaluation."""
+    return EVALUATION in json.loads(metadata.get(SOURCES, "[]"))
 
 
 def lasting(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -532,9 +532,10 @@ class Lake:
         if (benchmark, model) in self.now().failures:
             writing.add(Event("cleared", benchmark, model))
 
-    def failures_state(self) -> str:
-        """Digest of which pairs failed, and why; neither of when nor of how often."""
+    def failures_state(self, counts: Callable[[str, str], bool] = lambda benchmark, model: True) -> str:
+        """Digest of which pairs, of those that count, failed, and why; neither of when nor of how often."""
         failures = [row for row in self.failures().to_pylist() if row["kind"] != INTERRUPTED]
+        failures = [row for row in failures if counts(row["benchmark"], row["model"])]
         return _digest([{name: row[name] for name in ("benchmark", "model", "kind", "reason")} for row in failures])
 
     def failures(self) -> pa.Table:
