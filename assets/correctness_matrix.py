@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 
 from embedder.matrix import CorrectnessMatrix
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
-from warehouse.publish import publish
 
-from .figures.heatmaps import correctness_heatmap
 from .figures.style import markdown
 from .inputs import correctness
 from .mending import mending
+from .overview import describe_answers
 from .partitions import responses_key
 from .provenance import Made, asset
+from .sections import section_part
 from .staleness import digest_outside
+from .table_metadata import table_metadata
 from .workspace import Workspace
 
 LEFT_OUT = "the model's entry leaves this benchmark out"
-PUBLISHED = ("models", "benchmarks", "questions", "responses", "evaluations", "superseded", "onboarding_responses")
 
 
 def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
@@ -29,22 +31,28 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
     @asset(
         deps=[dg.AssetKey("imported_results"), *(responses_key(b.name) for b in registry.benchmarks)],
         group_name="warehouse",
-        kinds={"duckdb", "deltalake"},
+        kinds={"deltalake"},
         owners=["team:embedllm"],
-        code_version="2",
-        pool="warehouse",
+        code_version="3",
     )
     def correctness_matrix(workspace: Workspace) -> Made:
-        """A row is a question, a column a model, a cell right, wrong or not asked; published to `warehouse.duckdb`."""
+        """A row is a question, a column a model, a cell right, wrong or not asked."""
         with mending(workspace):
             _retire_unregistered(workspace)
             read = digest_outside("correctness_matrix", workspace)
             record_registry(workspace)
-            publish(workspace.lake, workspace.database, PUBLISHED)
             matrix = correctness(workspace)
         if not matrix.observed.any():
             raise dg.Failure(_why_empty(workspace), allow_retries=False)
-        return Made(_describe(matrix, workspace), read=read, files=[workspace.database], data_version=read)
+        answers = describe_answers(matrix)
+        kept = section_part("correctness_matrix", answers)
+        workspace.lake.write_table(*kept)
+        return Made(
+            {**_describe(matrix), "accuracies": dg.MetadataValue.md(markdown(answers.pictures[0].uri))},
+            read=read,
+            tables={kept.table: [kept.part]},
+            data_version=read,
+        )
 
     return correctness_matrix
 
@@ -75,16 +83,14 @@ def record_registry(workspace: Workspace) -> None:
     workspace.lake.write_table("not_applicable", not_applicable_table(workspace))
 
 
-def _describe(matrix: CorrectnessMatrix, workspace: Workspace) -> dict[str, dg.MetadataValue]:
+def _describe(matrix: CorrectnessMatrix) -> dict[str, Any]:
     return {
-        "dagster/row_count": dg.MetadataValue.int(int(matrix.observed.sum())),
+        **table_metadata("responses", int(matrix.observed.sum())),
         "models": dg.MetadataValue.int(len(matrix.models)),
         "questions": dg.MetadataValue.int(len(matrix.question_ids)),
         "benchmarks": dg.MetadataValue.int(len(set(matrix.benchmarks))),
         "filled": dg.MetadataValue.float(round(float(matrix.observed.mean()), 4)),
         "accuracy": dg.MetadataValue.float(round(float(np.nanmean(matrix.labels)), 4)),
-        "warehouse": dg.MetadataValue.path(str(workspace.database)),
-        "accuracies": dg.MetadataValue.md(markdown(correctness_heatmap(matrix))),
     }
 
 

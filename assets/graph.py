@@ -6,22 +6,20 @@ import dagster as dg
 
 from harness.entries import Registry
 
-from .checks import CHECKS
 from .conditions import ask_what_is_wanted, refresh_once_settled
 from .correctness_matrix import build_correctness_matrix
 from .coverage import build_coverage
 from .embedder import embedder
+from .experiment import lake_tables
 from .experiments import EXPERIMENTS
 from .imported_results import imported_results
 from .onboarding import onboarded
-from .provenance import EXPENSIVE
 from .question_embeddings import question_embeddings
 from .report import report
 from .responses import build_responses
+from .warehouse import warehouse
 from .workspace import Workspace
 from .zoo import zoo
-
-_EXPENSIVE = {experiment.asset.key for experiment in EXPERIMENTS if experiment.expensive}
 
 
 def build_assets(workspace: Workspace, open_workspace: Callable[[], Workspace]) -> list[dg.AssetsDefinition]:
@@ -42,7 +40,8 @@ def _assets(registry: Registry) -> list[dg.AssetsDefinition]:
         question_embeddings,
         embedder,
         onboarded,
-        *(experiment.asset for experiment in EXPERIMENTS),
+        *EXPERIMENTS,
+        warehouse,
         report,
     ]
 
@@ -57,10 +56,9 @@ def _complete(spec: dg.AssetSpec, workspace: Workspace, open_workspace: Callable
     return spec.replace_attributes(
         automation_condition=condition,
         code_version=f"{spec.code_version}{settings.get(spec.key.to_user_string(), '')}",
-        tags={**spec.tags, **(EXPENSIVE if spec.key in _EXPENSIVE else {})},
     )
 
 
-def build_checks() -> list[dg.AssetChecksDefinition]:
-    """What must hold of the data, whoever made it."""
-    return list(CHECKS)
+def build_resources(workspace: Workspace) -> dict[str, object]:
+    """What the assets need."""
+    return {"workspace": workspace, "lake_tables": lake_tables}

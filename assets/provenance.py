@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pyarrow as pa
@@ -19,7 +19,17 @@ from warehouse.errors import CorruptFileError
 
 from .workspace import Workspace
 
-__all__ = ["EXPENSIVE", "Made", "Provenance", "asset", "describe_pool", "digest", "read_provenance"]
+__all__ = [
+    "EXPENSIVE",
+    "Made",
+    "Part",
+    "Provenance",
+    "Unwritten",
+    "asset",
+    "describe_pool",
+    "digest",
+    "read_provenance",
+]
 
 EXPENSIVE = {"embedllm/expensive": "true"}
 """Tags of assets that wait for the weekly refresh, or until the pool has grown."""
@@ -56,12 +66,20 @@ class Provenance:
     made_at: datetime
 
 
+class Part(NamedTuple):
+    """Rows that take the place of a part of a table of the lake."""
+
+    table: str
+    part: str
+    rows: pa.Table
+
+
 @dataclass(frozen=True)
 class Made:
     """What the function of an asset says of what it made; once one of `tables` or `files` is gone, it is out of date.
 
     `read` is a digest of what it read that is no asset, taken before reading. Without a `data_version`, the same inputs
-    count as the same data.
+    count as the same data. What is `unwritten` is for the asset's IO manager to write.
     """
 
     metadata: Mapping[str, Any]
@@ -69,6 +87,15 @@ class Made:
     tables: Mapping[str, Sequence[str]] = field(default_factory=dict)
     files: Sequence[Path] = ()
     data_version: str | None = None
+    unwritten: Sequence[Part] = ()
+    checks: Sequence[dg.AssetCheckResult] = ()
+
+
+class Unwritten(NamedTuple):
+    """What an IO manager gets: what it is to write, and what it is to call once it has."""
+
+    parts: Sequence[Part]
+    record: Callable[[], None]
 
 
 def asset(*, name: str | None = None, **options: Any) -> Callable[[Callable[[Workspace], Made]], dg.AssetsDefinition]:
@@ -77,7 +104,7 @@ def asset(*, name: str | None = None, **options: Any) -> Callable[[Callable[[Wor
 
     def define(make: Callable[[Workspace], Made]) -> dg.AssetsDefinition:
         @dg.asset(name=name or make.__name__, description=inspect.getdoc(make), **options)
-        def recorded(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+        def recorded(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]):
             spec = context.assets_def.get_asset_spec(context.asset_key)
             known = read_provenance(workspace)
             parents = [dep.asset_key.to_user_string() for dep in spec.deps]
@@ -85,21 +112,33 @@ def asset(*, name: str | None = None, **options: Any) -> Callable[[Callable[[Wor
             pool = describe_pool(workspace) if EXPENSIVE.items() <= spec.tags.items() else None
             made = make(workspace)
             version = made.data_version or digest([spec.code_version, made.read, inputs])
-            record = Provenance(
-                asset=spec.key.to_user_string(),
-                code_version=spec.code_version,
-                data_version=version,
-                inputs=inputs,
-                read=made.read,
-                tables=made.tables,
-                files=[file.relative_to(workspace.home).as_posix() for file in made.files],
-                pool=pool,
-                made_at=datetime.now(UTC),
-            )
-            workspace.share(*made.files)
-            row = vars(record) | {name: json.dumps(getattr(record, name)) for name in _JSON}
-            workspace.lake.write_table(TABLE, pa.Table.from_pylist([row], schema=SCHEMA), record.asset)
-            return dg.MaterializeResult(metadata=made.metadata, data_version=dg.DataVersion(version))
+            written = {part.table: [part.part] for part in made.unwritten if part.rows.num_rows}
+
+            def record() -> None:
+                made_from = Provenance(
+                    asset=spec.key.to_user_string(),
+                    code_version=spec.code_version,
+                    data_version=version,
+                    inputs=inputs,
+                    read=made.read,
+                    tables={**made.tables, **written},
+                    files=[file.relative_to(workspace.home).as_posix() for file in made.files],
+                    pool=pool,
+                    made_at=datetime.now(UTC),
+                )
+                workspace.share(*made.files)
+                row = vars(made_from) | {name: json.dumps(getattr(made_from, name)) for name in _JSON}
+                workspace.lake.write_table(TABLE, pa.Table.from_pylist([row], schema=SCHEMA), made_from.asset)
+
+            told = {
+                "metadata": made.metadata,
+                "data_version": dg.DataVersion(version),
+                "check_results": list(made.checks),
+            }
+            if made.unwritten:
+                return dg.MaterializeResult(value=Unwritten(made.unwritten, record), **told)
+            record()
+            return dg.MaterializeResult(**told)
 
         return recorded  # pyright: ignore[reportReturnType]  # of the overloads, it takes another
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 DEFAULT_BUDGET = 128
 LEAST_BUDGET = 8  # as in an entry of the registry
 NEAREST = 5
-MADE = [dg.AssetKey("coverage"), dg.AssetKey("onboarded")]
+MADE = [dg.AssetKey("coverage"), dg.AssetKey("onboarded"), dg.AssetKey("warehouse")]
 
 
 @stops_at_once(KEPT)

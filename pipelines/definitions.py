@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 import dagster as dg
 
-from assets.graph import build_assets, build_checks
+from assets.checks import build_checks
+from assets.graph import build_assets, build_resources
 from assets.processes import end_with_parent
 from assets.workspace import Workspace
 
@@ -27,7 +28,7 @@ def build_definitions(
         jobs=build_jobs(workspace.registry),
         sensors=build_sensors(again),
         schedules=build_schedules(again),
-        resources={"workspace": workspace},
+        resources=build_resources(workspace),
         loggers=loggers,
         # A run is one process: torch and lm-eval are imported once a run, not once a step.
         executor=dg.in_process_executor,
