@@ -28,7 +28,7 @@ class Check(NamedTuple):
     blocking: bool = True
 
 
-TABLES: Mapping[str, Mapping[str, Callable[[Lake], pa.Table | None]]] = {
+TABLES: Mapping[str, dict[str, Callable[[Lake], pa.Table | None]]] = {
     "correctness_matrix": {"questions": Lake.questions, "responses": Lake.responses},
     "question_embeddings": {
         "questions": Lake.questions,

@@ -97,7 +97,7 @@ def experiment(
             },
             unwritten=[
                 *(
-                    Part(table, "part" if table in latest_only else version, rows)
+                    Part(table, rows, "part" if table in latest_only else version)
                     for table, rows in result.tables.items()
                 ),
                 section_part(name, result.section, version=version, every=not expensive),
@@ -124,8 +124,8 @@ class LakeTableIOManager(dg.IOManager):
     table: the rows on the serving embedder, or, where there are none, on the most recent one that has any."""
 
     def handle_output(self, context: dg.OutputContext, obj: Unwritten) -> None:
-        for table, part, rows in obj.parts:
-            context.resources.workspace.lake.write_table(table, rows, part)
+        for part in obj.parts:
+            context.resources.workspace.lake.write_table(*part)
         obj.record()
 
     def load_input(self, context: dg.InputContext) -> pa.Table:

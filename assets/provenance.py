@@ -67,11 +67,11 @@ class Provenance:
 
 
 class Part(NamedTuple):
-    """Rows that take the place of a part of a table of the lake."""
+    """Rows that take the place of a part of a table of the lake; in the order that `Lake.write_table` takes them."""
 
     table: str
-    part: str
     rows: pa.Table
+    part: str
 
 
 @dataclass(frozen=True)

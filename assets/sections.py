@@ -91,7 +91,7 @@ def section_part(asset: str, section: Section | None, *, version: str | None = N
     """What keeps the section on what `asset` made, of a `version` of the embedder if it is on one; None where there is
     nothing to say. Earlier versions' are replaced, unless the asset is not made for `every` version."""
     found = [] if section is None else [{"asset": asset, "embedder": version, "section": json.dumps(asdict(section))}]
-    return Part(SECTIONS, asset if every else f"{asset}-{version}", pa.Table.from_pylist(found, schema=_SCHEMA))
+    return Part(SECTIONS, pa.Table.from_pylist(found, schema=_SCHEMA), asset if every else f"{asset}-{version}")
 
 
 def read_sections(lake: Lake) -> dict[str, Section]:

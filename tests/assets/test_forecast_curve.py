@@ -6,8 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.forecast_curve import METHODS, forecast_curve, section
+from assets.forecast_curve import METHODS, forecast_curve
 from assets.forecasts import forecasts
+from assets.sections import read_sections
 from assets.workspace import Workspace
 from warehouse.publish import publish
 from warehouse.read import query
@@ -47,7 +48,7 @@ def test_all_methods_in_every_draw(evaluated: Workspace) -> None:
 
 
 def test_the_section_has_pictures_tables_and_sql(evaluated: Workspace) -> None:
-    shown = section(evaluated)
+    shown = read_sections(evaluated.lake)["forecast_curve"]
     assert len(shown.pictures) == 2
     accuracy, loss, paper = shown.tables
     by_hand = query(
@@ -96,11 +97,11 @@ def test_the_sentence_is_true_whoever_wins(evaluated: Workspace) -> None:
             for method in METHODS
         ]
         record(evaluated, [{"n": 10, "log_loss": 0.5} | row for row in rows])
-        shown = section(evaluated)
+        shown = read_sections(evaluated.lake)["forecast_curve"]
         assert said in shown.says
         assert len(shown.pictures) == 2  # without a single interval
 
 
 def test_the_reason_why_there_is_no_curve(evaluated: Workspace) -> None:
     record(evaluated, [{"method": "embedder", "questions": 80, "reason": "no test question has an answer"}])
-    assert section(evaluated).says == "Not possible here: no test question has an answer."
+    assert read_sections(evaluated.lake)["forecast_curve"].says == "Not possible here: no test question has an answer."

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from assets.embedder import embedder
-from assets.forecasts import forecasts, section
+from assets.forecasts import forecasts
+from assets.sections import read_sections
 from assets.workspace import Workspace
 from embedder.metrics import bootstrap_interval
 from warehouse.publish import publish
@@ -146,7 +147,7 @@ def test_the_section_says_who_wins(evaluated: Workspace) -> None:
         (0.6, "60.0% of the time, 10.0 percentage points less than the best of the baselines, knn, with 70.0%"),
     ):
         set_accuracy(evaluated, others | {"embedder": ours})
-        shown = section(evaluated)
+        shown = read_sections(evaluated.lake)["forecasts"]
         assert said in shown.says
         assert len(shown.pictures) == 2
         for statement in shown.sql.split(";")[:-1]:
@@ -160,4 +161,4 @@ def test_without_test_answers_the_section_gives_the_reason(evaluated: Workspace)
     row = {"embedder": version, "method": "embedder", "benchmark": "all", "n": 0, "reason": "no test question"}
     evaluated.lake.write_table("forecasts", pa.Table.from_pylist([row], schema=table.schema), version)
     publish(evaluated.lake, evaluated.database, ["forecasts"])
-    assert section(evaluated).says == "Not possible here: no test question."
+    assert read_sections(evaluated.lake)["forecasts"].says == "Not possible here: no test question."

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 
 from assets.forecasts import forecasts
-from assets.robustness import METHODS, robustness, section
+from assets.robustness import METHODS, robustness
 from assets.routing import routing
+from assets.sections import read_sections
 from assets.workspace import Workspace
 from embedder.downstream.text_forms import FORMS, NONSENSE
 from warehouse.publish import publish
@@ -59,7 +60,7 @@ def test_every_method_in_every_form(evaluated: Workspace) -> None:
 
 
 def test_the_section_has_pictures_tables_and_sql(evaluated: Workspace) -> None:
-    shown = section(evaluated)
+    shown = read_sections(evaluated.lake)["robustness"]
     assert len(shown.pictures) == 2
     ours, right, loss, nonsense = shown.tables
     forms = ["as asked", "typed", "full width", "greeting", "chat messages", "few shot"]
@@ -109,7 +110,7 @@ def test_the_sentence_names_the_form_that_loses_most(evaluated: Workspace) -> No
         *of_nonsense(0.76, 0.51),
     ]
     record(evaluated, rows)
-    shown = section(evaluated)
+    shown = read_sections(evaluated.lake)["robustness"]
     assert (
         "50 test questions are routed to models that answer 100.0% of them right, at a forecast of 99.0%. Of 2 other "
         "forms, routing loses most in the form no options: 70.0% right (the same ones as asked: 100.0%), at a forecast "
@@ -121,11 +122,11 @@ def test_the_sentence_names_the_form_that_loses_most(evaluated: Workspace) -> No
 
 def test_no_form_changes_anything(evaluated: Workspace) -> None:
     record(evaluated, [*of_form("as_asked", 1.0, 0.99), *of_nonsense(0.76, 0.51)])
-    shown = section(evaluated)
+    shown = read_sections(evaluated.lake)["robustness"]
     assert "No other form changes a question here." in shown.says
     assert len(shown.pictures) == 1
 
 
 def test_the_reason_why_there_is_nothing(evaluated: Workspace) -> None:
     record(evaluated, [{"form": "as_asked", "method": "embedder", "n": 0, "reason": "no test question has an answer"}])
-    assert section(evaluated).says == "Not possible here: no test question has an answer."
+    assert read_sections(evaluated.lake)["robustness"].says == "Not possible here: no test question has an answer."
