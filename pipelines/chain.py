@@ -15,7 +15,8 @@ from assets.staleness import stale
 from assets.wanted import wanted
 from assets.workspace import Workspace
 from harness.entries import RegistryError
-from warehouse.publish import publish
+from warehouse.errors import WarehouseError
+from warehouse.publish import TABLES, publish
 from warehouse.read import is_whole
 
 from .console import Console
@@ -198,7 +199,17 @@ def run_job(
     )
     if not result.success:
         failure = next(e for e in result.all_events if e.is_step_failure)
+        if job == REFRESH and failure.step_key != "warehouse":
+            _publish_the_rest(workspace, console)
         raise ChainFailed(f"{failure.step_key} failed: {_reason(failure.step_failure_data.error)}")
+
+
+def _publish_the_rest(workspace: Workspace, console: Console) -> None:
+    """What was made although something else failed, for which Dagster skips the asset that publishes."""
+    try:
+        publish(workspace.lake, workspace.database, TABLES)
+    except WarehouseError as error:
+        console.say(f"  [yellow]![/] {error}")
 
 
 def _reason(error: SerializableErrorInfo | None) -> str:

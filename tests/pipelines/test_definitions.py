@@ -38,6 +38,7 @@ STAGES = {
     "fallbacks": "evaluation",
     "portfolios": "evaluation",
     "difficulty": "evaluation",
+    "warehouse": "report",
     "report": "report",
 }
 SKILLS = "addition subtraction comparison sequence letters roman logic weekday units code".split()  # noqa: SIM905
@@ -47,11 +48,12 @@ CHECKS = {
     "correctness_matrix:labels_are_right_or_wrong",
     "correctness_matrix:one_answer_a_model_and_question",
     "correctness_matrix:splits_are_disjoint",
-    "correctness_matrix:everything_is_evaluated",
+    "warehouse:everything_is_evaluated",
     "question_embeddings:every_question_is_embedded",
     "question_embeddings:embeddings_are_finite",
     "embedder:model_embeddings_are_finite",
 }
+CHECKS |= {f"{name}:results_are_sound" for name, group in STAGES.items() if group == "evaluation"}
 OF_ANSWERS = {"answers_can_be_trusted"}
 
 
@@ -137,7 +139,6 @@ def test_a_home_with_nothing_but_imports_has_nothing_to_evaluate(tmp_path, publi
 
 
 EXPENSIVE_ONES = {"forecast_curve", "robustness", "benchmark_predictions", "contributions"}
-ONE_AT_A_TIME = set(STAGES) - {"imported_results", "report"}  # they publish: a DuckDB file has one writer
 
 
 def test_every_asset_is_made_by_itself(tmp_path):
@@ -172,15 +173,17 @@ def test_the_graph_says_what_is_made_of_what(tmp_path):
         "embedder": {"correctness_matrix", "question_embeddings"},
         "onboarded": {"embedder"},
         **{name: {"correctness_matrix", "embedder"} for name in experiments},
-        "report": {"coverage", "onboarded", *experiments},
+        "communities": {"correctness_matrix", "embedder", "onboarded"},
+        "warehouse": {name for name, group in STAGES.items() if group not in ("collection", "report")},
+        "report": {"warehouse"},
     }
 
 
-def test_the_expensive_are_marked_and_publishers_share_a_pool(tmp_path):
+def test_the_expensive_are_marked_and_one_publishes(tmp_path):
     graph = _definitions(tmp_path, PAPER_REGISTRY).resolve_asset_graph()
     nodes = {key.to_user_string(): graph.get(key) for key in graph.materializable_asset_keys}
     assert {name for name, node in nodes.items() if EXPENSIVE.items() <= node.tags.items()} == EXPENSIVE_ONES
-    assert {name for name, node in nodes.items() if node.pools == {"warehouse"}} == ONE_AT_A_TIME
+    assert {name for name, node in nodes.items() if node.pools == {"warehouse"}} == {"warehouse"}
     assert {name for name, node in nodes.items() if node.pools == {"evaluation"}} == {f"responses/{n}" for n in PAPER}
 
 
