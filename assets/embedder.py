@@ -23,6 +23,7 @@ from embedder.questions import Questions
 from .costs import fit_question_costs
 from .figures.maps import model_map
 from .figures.style import markdown
+from .freshness import CONFIRMED_WEEKLY
 from .inputs import correctness, described_questions, encoder_in_use
 from .mending import mending
 from .provenance import Made, asset
@@ -47,6 +48,7 @@ CODE_VERSION = "5"  # another one fits anew, even on the same data
     kinds={"pytorch"},
     owners=["team:embedllm"],
     code_version=CODE_VERSION,
+    freshness_policy=CONFIRMED_WEEKLY,
 )
 def embedder(workspace: Workspace) -> Made:
     """A row is the embedding of one model: what its log-odds of a right answer are made of, fitted on the training

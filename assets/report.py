@@ -11,6 +11,7 @@ import jinja2
 
 from . import overview
 from .experiments import EXPERIMENTS
+from .freshness import CONFIRMED_WEEKLY
 from .provenance import Made, asset
 from .sections import Section, read_sections
 from .workspace import Workspace
@@ -24,6 +25,7 @@ TEMPLATES = Path(__file__).parent / "templates"
     kinds={"html"},
     owners=["team:embedllm"],
     code_version="5",
+    freshness_policy=CONFIRMED_WEEKLY,
 )
 def report(workspace: Workspace) -> Made:
     """Every result beside its baselines, as one HTML file without links to the network."""

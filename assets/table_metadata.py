@@ -9,13 +9,18 @@ import dagster as dg
 
 from warehouse.database import open_database, script
 
-__all__ = ["table_metadata"]
+__all__ = ["column_schema", "table_metadata"]
 
 
 def table_metadata(name: str, rows: int) -> dict[str, Any]:
-    """Of a table or view of the warehouse, with so many rows."""
+    """What is shown of a table or view of the warehouse with so many rows."""
+    return {**column_schema(name), "dagster/row_count": rows}
+
+
+def column_schema(name: str) -> dict[str, Any]:
+    """What is shown of the columns of a table or view of the warehouse."""
     columns = [dg.TableColumn(column, kind, description) for column, kind, description in _columns()[name]]
-    return {"dagster/column_schema": dg.TableSchema(columns), "dagster/row_count": rows}
+    return {"dagster/column_schema": dg.TableSchema(columns)}
 
 
 @lru_cache(maxsize=1)

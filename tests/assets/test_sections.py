@@ -1,5 +1,4 @@
-"""The report shows what the experiments rendered; of those that are not repeated with every refresh, as of when they were
-made."""
+"""The report shows what experiments rendered; where they are not repeated with every refresh, as of when they were."""
 
 from collections.abc import Callable
 from typing import Any

@@ -213,6 +213,12 @@ def test_every_asset_says_what_a_row_is_and_who_owns_it(tmp_path):
         assert node.code_version, key
 
 
+def test_what_people_rely_on_has_a_freshness_policy(tmp_path):
+    graph = _definitions(tmp_path, PAPER_REGISTRY).resolve_asset_graph()
+    policies = {key.to_user_string(): graph.get(key).freshness_policy for key in graph.materializable_asset_keys}
+    assert {name for name, policy in policies.items() if policy} == {"embedder", "report"}
+
+
 def test_loading_them_imports_nothing_heavy(tmp_path):
     script = (
         "import sys, json, pipelines.definitions as d; d.defs().resolve_asset_graph(); "
