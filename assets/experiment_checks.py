@@ -65,7 +65,7 @@ PROMISES = {
     ),
     "communities": Promise({"communities": ("p_value",)}, filled=("outside", "chance_low", "chance_high")),
     "probes": Promise({"probes": ("p_value",)}, filled=("chance",)),
-    "contributions": Promise({"contributions": ("mse_with", "mse_without")}, filled=("mse_without",)),
+    "contributions": Promise({}, filled=("mse_without",)),  # errors of a regression have no bound
     "fallbacks": Promise(
         {"fallbacks": (*ACCURACY, "accuracy_before")}, methods={"reroute", "nearest", "best_single", "random"}
     ),
