@@ -15,7 +15,7 @@ from warehouse.lake import Failure
 
 NIGHT = datetime(2026, 3, 5, 3, 0, tzinfo=UTC)
 WEEK_S_END = datetime(2026, 3, 8, 4, 0, tzinfo=UTC)
-BELOW_ANSWERS = {"correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded", "report", *FEW}
+BELOW_ANSWERS = {"correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded", "warehouse", "report", *FEW}
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def test_expensive_experiments_wait_no_longer_than_a_week(home: Simulator) -> No
     assert not refresh.made & EXPENSIVE
     found = home.scheduled("weekly_full_refresh", WEEK_S_END)
     assert found[-1].run_key == "2026-03-08 04:00 refresh"
-    assert {key.to_user_string() for key in found[-1].asset_selection or ()} == {*EXPENSIVE, "report"}
+    assert {key.to_user_string() for key in found[-1].asset_selection or ()} == {*EXPENSIVE, "warehouse", "report"}
     home.submit(found[-1])
     assert home.run() == [True]
     assert home.tick() == NOTHING

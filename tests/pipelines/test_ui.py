@@ -33,6 +33,7 @@ EXPERIMENT_NODES = [experiment.op.name for experiment in EXPERIMENTS]
 NODES = [
     *("imported_results", "correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded"),
     *EXPERIMENT_NODES,
+    "warehouse",
     "report",
 ]
 TOPICS = {
