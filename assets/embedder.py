@@ -48,6 +48,7 @@ CODE_VERSION = "5"  # another one fits anew, even on the same data
     kinds={"pytorch"},
     owners=["team:embedllm"],
     code_version=CODE_VERSION,
+    pool="warehouse",  # one at a time reads and writes the table of versions
     freshness_policy=CONFIRMED_WEEKLY,
 )
 def embedder(workspace: Workspace) -> Made:

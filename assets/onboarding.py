@@ -51,6 +51,7 @@ PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
     kinds={"python"},
     owners=["team:embedllm"],
     code_version="3",
+    pool="warehouse",  # one at a time writes to the folder of the version that serves
 )
 def onboarded(workspace: Workspace) -> Made:
     """A row is the accuracy on one benchmark that is predicted of a model from its answers to a chosen few questions.

@@ -104,7 +104,10 @@ def read_sections(lake: Lake) -> dict[str, Section]:
     found = {}
     for asset, texts in kept.items():
         version = version_shown(lake, [name for name in texts if name is not None])
-        section = _from_json(texts[version["embedder"] if version else None])
+        text = texts.get(version["embedder"] if version else None)
+        if text is None:  # on versions that nothing is known of
+            continue
+        section = _from_json(text)
         if version and not version["serving"]:
             section = replace(section, says=_as_of(version) + section.says)
         found[asset] = section

@@ -138,6 +138,7 @@ def test_a_home_with_nothing_but_imports_has_nothing_to_evaluate(tmp_path, publi
     assert _checks(definitions) == CHECKS
 
 
+ONE_AT_A_TIME = {"embedder", "onboarded", "warehouse"}
 EXPENSIVE_ONES = {"forecast_curve", "robustness", "benchmark_predictions", "contributions"}
 
 
@@ -179,11 +180,11 @@ def test_the_graph_says_what_is_made_of_what(tmp_path):
     }
 
 
-def test_the_expensive_are_marked_and_one_publishes(tmp_path):
+def test_the_expensive_are_marked_and_what_is_made_one_at_a_time_shares_a_pool(tmp_path):
     graph = _definitions(tmp_path, PAPER_REGISTRY).resolve_asset_graph()
     nodes = {key.to_user_string(): graph.get(key) for key in graph.materializable_asset_keys}
     assert {name for name, node in nodes.items() if EXPENSIVE.items() <= node.tags.items()} == EXPENSIVE_ONES
-    assert {name for name, node in nodes.items() if node.pools == {"warehouse"}} == {"warehouse"}
+    assert {name for name, node in nodes.items() if node.pools == {"warehouse"}} == ONE_AT_A_TIME
     assert {name for name, node in nodes.items() if node.pools == {"evaluation"}} == {f"responses/{n}" for n in PAPER}
 
 
