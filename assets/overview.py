@@ -36,7 +36,7 @@ def describe_answers(matrix: CorrectnessMatrix) -> Section:
         f"{np.nanmean(matrix.labels):.1%} of the cases. The best models, each over the questions it was asked:",
         [Picture(correctness_heatmap(matrix), "heat map of accuracy by benchmark and model")],
         sql="SELECT model, accuracy, ci_low, ci_high, n FROM leaderboard\n"
-        "WHERE benchmark = 'all' ORDER BY accuracy DESC LIMIT 10;",
+        "WHERE benchmark = 'all' ORDER BY accuracy DESC, model LIMIT 10;",
     )
 
 

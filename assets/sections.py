@@ -6,6 +6,7 @@ Sections are kept in lake/sections, a part an asset, or a part a version where a
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -33,7 +34,8 @@ __all__ = [
 
 SECTIONS = "sections"
 """Name of the lake's table."""
-_SCHEMA = pa.schema({"asset": pa.string(), "embedder": pa.string(), "section": pa.string()})  # JSON
+# The section is compressed JSON: of texts, Delta notes the least and the greatest, whole, in its log.
+_SCHEMA = pa.schema({"asset": pa.string(), "embedder": pa.string(), "section": pa.binary()})
 
 Row = dict[str, Any]
 
@@ -90,7 +92,10 @@ def section_metadata(section: Section) -> dict[str, dg.MetadataValue]:
 def section_part(asset: str, section: Section | None, *, version: str | None = None, every: bool = True) -> Part:
     """What keeps the section on what `asset` made, of a `version` of the embedder if it is on one; None where there is
     nothing to say. Earlier versions' are replaced, unless the asset is not made for `every` version."""
-    found = [] if section is None else [{"asset": asset, "embedder": version, "section": json.dumps(asdict(section))}]
+    found = []
+    if section:
+        packed = zlib.compress(json.dumps(asdict(section)).encode())
+        found.append({"asset": asset, "embedder": version, "section": packed})
     return Part(SECTIONS, pa.Table.from_pylist(found, schema=_SCHEMA), asset if every else f"{asset}-{version}")
 
 
@@ -98,16 +103,16 @@ def read_sections(lake: Lake) -> dict[str, Section]:
     """By asset, the section on the serving embedder; where there is none, the most recent one, which says of when it
     is."""
     stored = lake.read_table(SECTIONS)
-    kept: dict[str, dict[str | None, str]] = {}
+    kept: dict[str, dict[str | None, bytes]] = {}
     for row in stored.to_pylist() if stored else ():
         kept.setdefault(row["asset"], {})[row["embedder"]] = row["section"]
     found = {}
-    for asset, texts in kept.items():
-        version = version_shown(lake, [name for name in texts if name is not None])
-        text = texts.get(version["embedder"] if version else None)
-        if text is None:  # on versions that nothing is known of
+    for asset, by_version in kept.items():
+        version = version_shown(lake, [name for name in by_version if name is not None])
+        packed = by_version.get(version["embedder"] if version else None)
+        if packed is None:  # on versions that nothing is known of
             continue
-        section = _from_json(text)
+        section = _unpack(packed)
         if version and not version["serving"]:
             section = replace(section, says=_as_of(version) + section.says)
         found[asset] = section
@@ -119,6 +124,6 @@ def _as_of(version: Row) -> str:
     return f"As of {created:%Y-%m-%d %H:%M} UTC, when there were {models:,} models. "
 
 
-def _from_json(text: str) -> Section:
-    known = json.loads(text)
+def _unpack(packed: bytes) -> Section:
+    known = json.loads(zlib.decompress(packed))
     return Section(**known | {"pictures": [Picture(**picture) for picture in known["pictures"]]})
