@@ -167,7 +167,7 @@ def test_a_derived_asset_that_failed_is_made_again(home: Simulator) -> None:
     home.failing = {"forecasts"}
     home.change("elm", family="leafy")
     home.settle()
-    assert requests(home, NIGHT) == {"2026-03-05 03:00 refresh": "forecasts report"}
+    assert requests(home, NIGHT) == {"2026-03-05 03:00 refresh": "forecasts warehouse report"}
     (request,) = home.scheduled("nightly_retry", NIGHT)
     assert request.tags[REASON].startswith("forecasts: correctness_matrix has changed; report: ")
     home.failing = set()
