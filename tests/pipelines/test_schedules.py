@@ -169,7 +169,7 @@ def test_a_derived_asset_that_failed_is_made_again(home: Simulator) -> None:
     home.settle()
     assert requests(home, NIGHT) == {"2026-03-05 03:00 refresh": "forecasts warehouse report"}
     (request,) = home.scheduled("nightly_retry", NIGHT)
-    assert request.tags[REASON].startswith("forecasts: correctness_matrix has changed; report: ")
+    assert request.tags[REASON].startswith("forecasts: correctness_matrix has changed; warehouse: ")
     home.failing = set()
     home.submit(request)
     assert requests(home, NIGHT) == {}  # it waits to be made
