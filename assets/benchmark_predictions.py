@@ -2,54 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import pyarrow as pa
 
 from embedder.downstream.benchmark_predictions import predict_benchmarks
 
+from .experiment import Result, experiment
 from .figures.scatter import Panel, predicted_against_observed
-from .left_out import left_out_embeddings
-from .provenance import Made
-from .recording import experiment, record
-from .sections import Picture, Section, as_of, latest, refused
-from .serving import load_serving
-from .workspace import Workspace
+from .left_out import TrainWithout
+from .sections import Picture, Section, refused, rows
+from .serving import Serving
 
 TITLE = "How good will models be on a new benchmark?"
 MOST_PANELS = 12
 
 
-@experiment(kinds={"pytorch"}, code_version="1")
-def benchmark_predictions(workspace: Workspace) -> Made:
+def tell_accuracies(serving: Serving, train_without: TrainWithout, seed: int) -> Result:
     """A row is how well one method tells models' accuracies on a benchmark from their answers to others;
     `predicted_accuracies` has every single prediction."""
-    served = load_serving(workspace)
-    names = sorted(set(served.matrix.benchmarks))
-    sets = [frozenset([name]) for name in names] if len(names) > 1 else []
-    left_out = left_out_embeddings(workspace, served, sets)
-    table, predicted = predict_benchmarks(served.matrix, left_out, served.version, seed=workspace.seed)
+    names = sorted(set(serving.matrix.benchmarks))
+    left_out = train_without([frozenset([name]) for name in names] if len(names) > 1 else [])
+    table, predicted = predict_benchmarks(serving.matrix, left_out, serving.version, seed=seed)
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["mae"] is not None]
-    return record(
-        workspace,
-        served.version,
+    return Result(
         {"benchmark_predictions": table, "predicted_accuracies": predicted},
+        describe(table, predicted),
         {f"mae_{row['method']}": round(row["mae"], 4) for row in overall},
-        section,
-        latest_only=["predicted_accuracies"],
     )
 
 
-def section(workspace: Workspace) -> Section:
-    """Of the report."""
-    overall = latest(
-        workspace,
-        "benchmark_predictions",
-        "method, models, splits, significant, tau, tau_low, tau_high, mae, mae_low, mae_high, mse, reason",
-        "WHERE benchmark = 'all' ORDER BY mae, method",
+benchmark_predictions = experiment(
+    tell_accuracies,
+    name="benchmark_predictions",
+    kinds={"pytorch"},
+    code_version="2",
+    expensive=True,
+    latest_only=["predicted_accuracies"],
+)
+
+
+def describe(table: pa.Table, predicted: pa.Table) -> Section:
+    """Return the report's section on the tables `benchmark_predictions` and `predicted_accuracies`."""
+    tables = {"benchmark_predictions": table, "predicted_accuracies": predicted}
+    overall = rows(
+        tables,
+        "SELECT method, models, splits, significant, tau, tau_low, tau_high, mae, mae_low, mae_high, mse, reason "
+        "FROM benchmark_predictions WHERE benchmark = 'all' ORDER BY mae, method",
     )
     if reason := refused(TITLE, overall):
         return reason
-    by_benchmark = latest(workspace, "benchmark_predictions", _BY_BENCHMARK, _GROUPED)
-    panels = _panels(workspace)
+    by_benchmark = rows(tables, _BY_BENCHMARK)
+    panels = _panels(rows(tables, _BY_MODEL))
     picture = predicted_against_observed(
         panels,
         ours="ridge on embeddings",
@@ -59,7 +64,7 @@ def section(workspace: Workspace) -> Section:
     )
     return Section(
         TITLE,
-        as_of(workspace, "benchmark_predictions") + _says(overall, by_benchmark),
+        _says(overall, by_benchmark),
         [
             Picture(
                 picture,
@@ -75,7 +80,7 @@ def section(workspace: Workspace) -> Section:
 
 # Accuracies by the paper's way, by the texts alone, and by the two plain ones.
 _BY_BENCHMARK = (
-    "benchmark, any_value(models) AS models, "
+    "SELECT benchmark, any_value(models) AS models, "
     + ", ".join(
         f"max({measure}) FILTER (method = '{method}') AS {measure}_{method}"
         for measure, method in (
@@ -89,9 +94,13 @@ _BY_BENCHMARK = (
             ("mae", "rates_elsewhere"),
         )
     )
-    + ", any_value(reason) AS reason"
+    + ", any_value(reason) AS reason FROM benchmark_predictions "
+    "WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark"
 )
-_GROUPED = "WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark"
+_BY_MODEL = """\
+SELECT benchmark, model, any_value(observed) AS observed, avg(predicted) FILTER (method = 'embedder') AS predicted,
+    avg(predicted) FILTER (method = 'mean_elsewhere_fitted') AS baseline
+FROM predicted_accuracies GROUP BY benchmark, model ORDER BY benchmark, model"""
 _SQL = """\
 SELECT benchmark, method, tau, p_value, significant, mae, reason FROM latest('benchmark_predictions')
 ORDER BY benchmark, mae;
@@ -121,17 +130,10 @@ def _figures(row: dict[str, Any]) -> str:
     return points if row["tau"] is None else f"{row['tau']:.2f} and {points}"
 
 
-def _panels(workspace: Workspace) -> list[Panel]:
+def _panels(by_model: Sequence[dict[str, Any]]) -> list[Panel]:
     """Of the first benchmarks: the mean prediction of each model over the splits in which it was held out."""
-    rows = latest(
-        workspace,
-        "predicted_accuracies",
-        "benchmark, model, any_value(observed) AS observed, avg(predicted) FILTER (method = 'embedder') AS predicted, "
-        "avg(predicted) FILTER (method = 'mean_elsewhere_fitted') AS baseline",
-        "GROUP BY benchmark, model ORDER BY benchmark, model",
-    )
     panels = []
-    for name in sorted({row["benchmark"] for row in rows})[:MOST_PANELS]:
-        of_name = [row for row in rows if row["benchmark"] == name]
+    for name in sorted({row["benchmark"] for row in by_model})[:MOST_PANELS]:
+        of_name = [row for row in by_model if row["benchmark"] == name]
         panels.append(Panel(name, *([row[key] for row in of_name] for key in ("observed", "predicted", "baseline"))))
     return panels

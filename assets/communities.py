@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from .experiment import Result, experiment
 from .figures.communities import ratio_dots
 from .figures.maps import Mapped, hover_map, model_map
-from .inputs import model_labels
-from .provenance import Made
-from .recording import experiment, record
-from .sections import Picture, Section, of_serving, refused, rows
-from .serving import load_serving
-from .workspace import Workspace
+from .inputs import ModelLabels
+from .sections import Picture, Section, refused, rows
+from .serving import PlacedModel, Serving
 
 TITLE = "Which models are alike?"
+DISTANCE = (
+    "The distance of two models is the root mean square difference of their log-odds of a right answer over the "
+    "training questions."
+)
 MOST_ROWS = 25  # of the picture and the table; the rest by SQL
 
 
-@experiment(kinds={"scipy"}, code_version="1")
-def communities(workspace: Workspace) -> Made:
+def compare_communities(
+    serving: Serving, labels: Sequence[ModelLabels], placed: Sequence[PlacedModel], seed: int
+) -> Result:
     """A row is a community of models, a size class or a family: are its models nearer to each other than to others?"""
-    from embedder.downstream.communities import communities as compared
+    from embedder.downstream.communities import communities as compare
 
-    served = load_serving(workspace)
-    table = compared(
-        served.embeddings, served.embedder.models, model_labels(workspace), served.version, seed=workspace.seed
-    )
+    table = compare(serving.embeddings, serving.embedder.models, labels, serving.version, seed=seed)
     tested = [row for row in table.to_pylist() if row["reason"] is None]
-    return record(
-        workspace,
-        served.version,
+    return Result(
         {"communities": table},
+        describe(table, placed, labels, serving.embedder.method),
         {"tested": len(tested), "nearer_than_chance": len(significant(tested))},
-        section,
     )
+
+
+communities = experiment(
+    compare_communities,
+    name="communities",
+    kinds={"scipy"},
+    code_version="2",
+    deps=["correctness_matrix", "embedder", "onboarded"],  # the map shows those that are onboarded
+)
 
 
 def significant(tested: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -46,24 +55,25 @@ def significant(tested: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row, p_value in zip(tested, adjusted, strict=True) if p_value <= 0.05]
 
 
-def section(workspace: Workspace) -> Section:
-    """Of the report."""
-    found = of_serving(workspace, "communities", rest="ORDER BY ratio, kind, label")
+def describe(table: pa.Table, placed: Sequence[PlacedModel], labels: Sequence[ModelLabels], method: str) -> Section:
+    """Return the report's section on the table `communities`, with a map of the models that are `placed` by an embedder
+    of a `method`."""
+    found = rows({"communities": table}, "SELECT * EXCLUDE (embedder) FROM communities ORDER BY ratio, kind, label")
     tested = [row for row in found if row["reason"] is None]
     pictured = sorted(tested, key=lambda row: -row["models"])[:MOST_ROWS]
-    pictures = _map(workspace)
+    pictures = _map(placed, labels)
     if tested:
         pictures.append(Picture(ratio_dots(pictured), "distances inside communities relative to those to the outside"))
     columns = ("kind", "label", "models", "inside", "outside", "ratio", "chance_low", "chance_high", "p_value")
-    table = [{name: row[name] for name in columns} for row in pictured]
+    shown = [{name: row[name] for name in columns} for row in pictured]
     impossible = refused(TITLE, found)
     says = impossible.says if impossible else _says(tested)
     return Section(
         TITLE,
-        f"{says} {_metric(workspace)}",
+        f"{says} {DISTANCE if method == 'spectral' else ''}",
         pictures,
-        [sorted(table, key=lambda row: row["ratio"])],
-        _sql(workspace),
+        [sorted(shown, key=lambda row: row["ratio"])],
+        _sql(placed),
     )
 
 
@@ -78,42 +88,23 @@ def _says(tested: list[dict[str, Any]]) -> str:
     )
 
 
-def _metric(workspace: Workspace) -> str:
-    """What distance is, where the serving method knows."""
-    (serving,) = rows(workspace, "SELECT method FROM embedders WHERE serving")
-    if serving["method"] != "spectral":
-        return ""
-    return (
-        "The distance of two models is the root mean square difference of their log-odds of a right answer over the "
-        "training questions."
-    )
-
-
-def _map(workspace: Workspace) -> list[Picture]:
-    mapped = of_serving(
-        workspace,
-        "model_embeddings",
-        "model, embedding, family, size_b, accuracy",
-        "LEFT JOIN models USING (model) "
-        "LEFT JOIN (SELECT model, accuracy FROM leaderboard WHERE benchmark = 'all') USING (model) ORDER BY model",
-    )
-    if not mapped:
+def _map(placed: Sequence[PlacedModel], labels: Sequence[ModelLabels]) -> list[Picture]:
+    if not placed:
         return []
-    vectors = np.array([row.pop("embedding") for row in mapped], np.float32)
-    models = [Mapped(**row) for row in mapped]
+    known = {label.model: label for label in labels}
+    models = []
+    for model in placed:
+        label = known.get(model.model)
+        models.append(Mapped(model.model, label and label.family, label and label.size_b, model.accuracy))
+    vectors = np.stack([model.embedding for model in placed])
     alt = f"map of {len(models)} models, near where they answer alike, marked by family"
     return [Picture(model_map(vectors, [model.family for model in models]), alt, hover_map(vectors, models, alt))]
 
 
-def _sql(workspace: Workspace) -> str:
+def _sql(placed: Sequence[PlacedModel]) -> str:
     """Whom the best model resembles, and the whole table."""
-    best = of_serving(
-        workspace,
-        "model_embeddings",
-        "model",
-        "JOIN leaderboard USING (model) WHERE benchmark = 'all' ORDER BY accuracy DESC, model LIMIT 1",
-    )
-    name = best[0]["model"].replace("'", "''") if best else ""
+    best = min(placed, key=lambda model: (-(model.accuracy or 0), model.model), default=None)
+    name = best.model.replace("'", "''") if best else ""
     return (
         "SELECT other, distance, cosine FROM model_similarity\n"
         f"WHERE model = '{name}' AND embedder = (FROM serving)\n"

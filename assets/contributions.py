@@ -5,33 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from embedder.downstream.contributions import contribute, left_out_sets
 
+from .experiment import Result, experiment
 from .figures.heatmaps import contribution_heatmap
-from .left_out import left_out_embeddings
-from .provenance import Made
-from .recording import experiment, record
-from .sections import Picture, Section, as_of, latest, refused
-from .serving import load_serving
-from .workspace import Workspace
+from .left_out import TrainWithout
+from .sections import Picture, Section, refused, rows
+from .serving import Serving
 
 TITLE = "Which benchmarks tell something about others?"
 MOST_PAIRS = 10  # in the report
 
 
-@experiment(kinds={"pytorch"}, code_version="1")
-def contributions(workspace: Workspace) -> Made:
+def measure_contributions(serving: Serving, train_without: TrainWithout, seed: int) -> Result:
     """A row is by how much training on one benchmark lowers the error of predicting models' accuracies on another."""
-    served = load_serving(workspace)
-    left_out = left_out_embeddings(workspace, served, left_out_sets(sorted(set(served.matrix.benchmarks))))
-    table = contribute(served.matrix, left_out, served.version, seed=workspace.seed)
-    return record(workspace, served.version, {"contributions": table}, {"trainings": len(left_out)}, section)
+    left_out = train_without(left_out_sets(sorted(set(serving.matrix.benchmarks))))
+    table = contribute(serving.matrix, left_out, serving.version, seed=seed)
+    return Result({"contributions": table}, describe(table), {"trainings": len(left_out)})
 
 
-def section(workspace: Workspace) -> Section:
-    """Of the report."""
-    pairs = latest(workspace, "contributions", rest="ORDER BY contribution DESC NULLS LAST, contributor, target")
+contributions = experiment(
+    measure_contributions, name="contributions", kinds={"pytorch"}, code_version="2", expensive=True
+)
+
+
+def describe(table: pa.Table) -> Section:
+    """Return the report's section on the table `contributions`."""
+    pairs = rows(
+        {"contributions": table},
+        "SELECT * EXCLUDE (embedder) FROM contributions ORDER BY contribution DESC NULLS LAST, contributor, target",
+    )
     if reason := refused(TITLE, pairs):
         return reason
     found = [pair for pair in pairs if pair["reason"] is None]
@@ -39,16 +44,15 @@ def section(workspace: Workspace) -> Section:
     names, cells, significant = _matrix(pairs)
     return Section(
         TITLE,
-        as_of(workspace, "contributions") + _says(found, sums),
+        _says(found, sums),
         [Picture(contribution_heatmap(names, cells, significant), "heat map of contributions by pair of benchmarks")],
         [
             sums,
             [{name: value for name, value in pair.items() if name != "reason"} for pair in found[:MOST_PAIRS]],
-            latest(
-                workspace,
-                "contributions",
-                "reason, count(*) AS pairs",
-                "WHERE reason IS NOT NULL GROUP BY reason ORDER BY reason",
+            rows(
+                {"contributions": table},
+                "SELECT reason, count(*) AS pairs FROM contributions WHERE reason IS NOT NULL GROUP BY reason "
+                "ORDER BY reason",
             ),
         ],
         _SQL,

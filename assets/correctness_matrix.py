@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 
 from embedder.matrix import CorrectnessMatrix
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
-from warehouse.publish import publish
 
 from .entries import find_unregistered
 from .external import EXTERNALS
-from .figures.heatmaps import correctness_heatmap
 from .figures.style import markdown
 from .inputs import correctness
 from .mending import mending
+from .overview import describe_answers
 from .partitions import responses_key
 from .provenance import Made, asset
+from .sections import section_part
+from .table_metadata import table_metadata
 from .workspace import Workspace
 
 RETIRED = "its model or its benchmark is no longer in the registry, or the model's entry leaves it out"
 LEFT_OUT = "the model's entry leaves this benchmark out"
-PUBLISHED = ("models", "benchmarks", "questions", "responses", "evaluations", "superseded", "onboarding_responses")
 
 
 def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
@@ -32,22 +34,27 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
         deps=[dg.AssetKey("imported_results"), *(responses_key(b.name) for b in registry.benchmarks)],
         reads=["answers"],
         group_name="warehouse",
-        kinds={"duckdb", "deltalake"},
+        kinds={"deltalake"},
         owners=["team:embedllm"],
-        code_version="2",
-        pool="warehouse",
+        code_version="3",
     )
     def correctness_matrix(workspace: Workspace) -> Made:
-        """A row is a question, a column a model, a cell right, wrong or not asked; published to `warehouse.duckdb`."""
+        """A row is a question, a column a model, a cell right, wrong or not asked."""
         version = EXTERNALS["answers"].version(workspace)  # before they are read
         with mending(workspace):
             workspace.lake.retire(find_unregistered(workspace), RETIRED)
             record_registry(workspace)
-            publish(workspace.lake, workspace.database, PUBLISHED)
             matrix = correctness(workspace)
         if not matrix.observed.any():
             raise dg.Failure(_why_empty(workspace), allow_retries=False)
-        return Made(_describe(matrix, workspace), files=[workspace.database], data_version=version)
+        answers = describe_answers(matrix)
+        kept = section_part("correctness_matrix", answers)
+        workspace.lake.write_table(*kept)
+        return Made(
+            {**_describe(matrix), "accuracies": dg.MetadataValue.md(markdown(answers.pictures[0].uri))},
+            tables={kept.table: [kept.part]},
+            data_version=version,
+        )
 
     return correctness_matrix
 
@@ -66,16 +73,14 @@ def record_registry(workspace: Workspace) -> None:
     workspace.lake.write_table("not_applicable", not_applicable_table(workspace))
 
 
-def _describe(matrix: CorrectnessMatrix, workspace: Workspace) -> dict[str, dg.MetadataValue]:
+def _describe(matrix: CorrectnessMatrix) -> dict[str, Any]:
     return {
-        "dagster/row_count": dg.MetadataValue.int(int(matrix.observed.sum())),
+        **table_metadata("responses", int(matrix.observed.sum())),
         "models": dg.MetadataValue.int(len(matrix.models)),
         "questions": dg.MetadataValue.int(len(matrix.question_ids)),
         "benchmarks": dg.MetadataValue.int(len(set(matrix.benchmarks))),
         "filled": dg.MetadataValue.float(round(float(matrix.observed.mean()), 4)),
         "accuracy": dg.MetadataValue.float(round(float(np.nanmean(matrix.labels)), 4)),
-        "warehouse": dg.MetadataValue.path(str(workspace.database)),
-        "accuracies": dg.MetadataValue.md(markdown(correctness_heatmap(matrix))),
     }
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from embedder.downstream.cost import cost_quality
+import pyarrow as pa
 
-from .costs import PARAMETERS, model_costs, question_costs
+from embedder.downstream.cost import QuestionCosts, cost_quality
+
+from .costs import PARAMETERS, Costs
+from .experiment import Result, experiment
 from .figures.costs import cost_quality_curves
-from .provenance import Made
-from .recording import experiment, record
-from .sections import Picture, Section, of_serving, refused
-from .serving import load_serving
-from .workspace import Workspace
+from .sections import Picture, Section, refused, rows
+from .serving import Serving
 
 TITLE = "What does quality cost?"
 SQL = """SELECT method, cost_weight, mean_cost, accuracy
@@ -29,34 +29,36 @@ _OF_METHODS = (
 _OF_MODELS = ("model", "mean_cost", "cost_unit", "accuracy", "ci_low", "ci_high", "n")
 
 
-@experiment(kinds={"python"}, code_version="1")
-def cost_curve(workspace: Workspace) -> Made:
+def weigh_costs(serving: Serving, costs: Costs, question_costs: QuestionCosts | None, seed: int) -> Result:
     """A row is a method at a cost weight, or a single model; `cost_summary` has what each method saves."""
-    served = load_serving(workspace)
-    costs = model_costs(workspace, served.question_costs)
     curve, summary = cost_quality(
-        served.matrix,
-        served.val_forecast.routing_scores,
-        served.test_forecast.routing_scores,
-        served.version,
+        serving.matrix,
+        serving.val_forecast.routing_scores,
+        serving.test_forecast.routing_scores,
+        serving.version,
         costs=costs.by_model,
         cost_unit=costs.unit,
-        question_costs=question_costs(workspace, costs, served.matrix, served.questions),
-        seed=workspace.seed,
+        question_costs=question_costs,
+        seed=seed,
     )
-    return record(
-        workspace,
-        served.version,
+    return Result(
         {"cost_curve": curve, "cost_summary": summary},
+        describe(curve, summary),
         {f"aiq_{r['method']}": round(r["aiq"], 4) for r in summary.to_pylist() if r["aiq"] is not None},
-        section,
     )
 
 
-def section(workspace: Workspace) -> Section:
-    """Of the report."""
-    curve = of_serving(workspace, "cost_curve", rest="ORDER BY method, cost_weight, mean_cost, accuracy, model")
-    summary = of_serving(workspace, "cost_summary", rest="ORDER BY aiq DESC NULLS LAST, method")
+cost_curve = experiment(weigh_costs, name="cost_curve", kinds={"python"}, code_version="2")
+
+
+def describe(cost_curve: pa.Table, cost_summary: pa.Table) -> Section:
+    """Return the report's section on these tables."""
+    tables = {"cost_curve": cost_curve, "cost_summary": cost_summary}
+    curve = rows(
+        tables,
+        "SELECT * EXCLUDE (embedder) FROM cost_curve ORDER BY method, cost_weight, mean_cost, accuracy, model",
+    )
+    summary = rows(tables, "SELECT * EXCLUDE (embedder) FROM cost_summary ORDER BY aiq DESC NULLS LAST, method")
     if not curve:  # a method without a saving still has its curve
         return refused(TITLE, summary) or Section(TITLE, "Not possible here: not evaluated yet.")
     pareto = [row for row in curve if row["pareto"]]

@@ -4,71 +4,67 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
 
+from .experiment import Result, experiment
 from .figures.difficulty import difficulty_map
-from .provenance import Made
-from .recording import experiment, record
-from .sections import Picture, Section, of_serving, refused
-from .serving import load_serving
-from .workspace import Workspace
+from .sections import Picture, Section, refused, rows
+from .serving import Serving
 
 TITLE = "How hard is a new question?"
 
 
-@experiment(kinds={"scipy"}, code_version="1")
-def difficulty(workspace: Workspace) -> Made:
+def predict_difficulty(serving: Serving, seed: int) -> Result:
     """A row is how well a method foretells the share of models that answer a test question right;
     `question_difficulty` has every question."""
-    from embedder.downstream.difficulty import difficulty as foretold
+    from embedder.downstream.difficulty import difficulty as predict
 
-    served = load_serving(workspace)
-    by_method = {"embedder": served.test_forecast, "knn": served.knn_test_forecast}
-    table, questions = foretold(served.matrix, by_method, served.version, seed=workspace.seed)
+    by_method = {"embedder": serving.test_forecast, "knn": serving.knn_test_forecast}
+    table, questions = predict(serving.matrix, by_method, serving.version, seed=seed)
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["pearson"] is not None]
-    return record(
-        workspace,
-        served.version,
+    return Result(
         {"difficulty": table, "question_difficulty": questions},
+        describe(table, questions, seed),
         {f"pearson_{row['method']}": round(row["pearson"], 4) for row in overall},
-        section,
-        latest_only=["question_difficulty"],
     )
 
 
-def section(workspace: Workspace) -> Section:
-    """Of the report."""
-    rows = of_serving(
-        workspace,
-        "difficulty",
-        "method, n, pearson, pearson_low, pearson_high, spearman, mae, reason",
+difficulty = experiment(
+    predict_difficulty, name="difficulty", kinds={"scipy"}, code_version="2", latest_only=["question_difficulty"]
+)
+
+
+def describe(difficulty: pa.Table, question_difficulty: pa.Table, seed: int) -> Section:
+    """Return the report's section on these tables."""
+    overall = rows(
+        {"difficulty": difficulty},
+        "SELECT method, n, pearson, pearson_low, pearson_high, spearman, mae, reason FROM difficulty "
         "WHERE benchmark = 'all' ORDER BY pearson DESC, method",
     )
-    if reason := refused(TITLE, rows):
+    if reason := refused(TITLE, overall):
         return reason
-    questions = of_serving(workspace, "question_difficulty", "predicted, observed", "ORDER BY question_id")
-    predicted, observed = (np.array([row[name] for row in questions]) for name in ("predicted", "observed"))
-    by_benchmark = of_serving(
-        workspace,
-        "difficulty",
-        "benchmark, any_value(n) AS n, any_value(pearson) FILTER (method = 'embedder') AS pearson_embedder, "
+    questions = question_difficulty.sort_by("question_id")
+    predicted, observed = (questions[name].to_numpy() for name in ("predicted", "observed"))
+    by_benchmark = rows(
+        {"difficulty": difficulty},
+        "SELECT benchmark, any_value(n) AS n, any_value(pearson) FILTER (method = 'embedder') AS pearson_embedder, "
         "any_value(pearson) FILTER (method = 'knn') AS pearson_knn, "
         + ", ".join(
             f"any_value(mae) FILTER (method = '{method}') AS mae_{method}"
             for method in ("embedder", "knn", "benchmark_mean")
-        ),
-        "WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark",
+        )
+        + " FROM difficulty WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark",
     )
     return Section(
         TITLE,
-        _says({row["method"]: row for row in rows}),
+        _says({row["method"]: row for row in overall}),
         [
             Picture(
-                difficulty_map(predicted, observed, seed=workspace.seed),
+                difficulty_map(predicted, observed, seed=seed),
                 "share of right answers to test questions, observed against predicted",
             )
         ],
-        [rows, by_benchmark],
+        [overall, by_benchmark],
         "SELECT benchmark, predicted, observed, n, text FROM question_difficulty JOIN questions USING (question_id, "
         "benchmark)\nORDER BY predicted LIMIT 5;",
         "embedder",

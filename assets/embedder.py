@@ -19,14 +19,15 @@ import pyarrow as pa
 from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
-from warehouse.publish import publish
 
 from .costs import fit_question_costs
 from .figures.maps import model_map
 from .figures.style import markdown
+from .freshness import CONFIRMED_WEEKLY
 from .inputs import correctness, described_questions, encoder_in_use
 from .mending import mending
 from .provenance import Made, asset
+from .table_metadata import table_metadata
 from .versions import record, serving, versions
 from .workspace import Workspace
 
@@ -47,7 +48,8 @@ CODE_VERSION = "5"  # another one fits anew, even on the same data
     kinds={"pytorch"},
     owners=["team:embedllm"],
     code_version=CODE_VERSION,
-    pool="warehouse",
+    pool="warehouse",  # one at a time reads and writes the table of versions
+    freshness_policy=CONFIRMED_WEEKLY,
 )
 def embedder(workspace: Workspace) -> Made:
     """A row is the embedding of one model: what its log-odds of a right answer are made of, fitted on the training
@@ -72,7 +74,7 @@ def embedder(workspace: Workspace) -> Made:
     families = {m.name: m.family for m in workspace.registry.models}
     return Made(
         metadata={
-            "dagster/row_count": len(names),
+            **table_metadata("model_embeddings", len(names)),
             "version": version,
             "serving": served,
             "dimensions": vectors.shape[1],
@@ -209,7 +211,7 @@ def _before(workspace: Workspace, version: str, encoder: str) -> tuple[str, Spec
 def _record(
     workspace: Workspace, method: str, info: EmbedderInfo, models: list[str], vectors: npt.NDArray[np.float32]
 ) -> str:
-    """Into the lake and the warehouse. Returns the version that serves."""
+    """Into the lake. Returns the version that serves."""
     lake = workspace.lake
     lake.write_table(
         "model_embeddings",
@@ -228,6 +230,4 @@ def _record(
         "dimensions": vectors.shape[1],
         "created_at": datetime.fromisoformat(info.created_at).replace(tzinfo=None),
     }
-    served = record(lake, asdict(info) | known)
-    publish(lake, workspace.database, ["model_embeddings", "embedders"])
-    return served
+    return record(lake, asdict(info) | known)

@@ -5,65 +5,60 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
+from .experiment import Result, experiment
 from .figures.bars import interval_bars
-from .provenance import Made
-from .recording import experiment, record
-from .sections import Picture, Section, of_serving, refused
-from .serving import load_serving
-from .workspace import Workspace
+from .sections import Picture, Section, refused, rows
+from .serving import Serving
 
 TITLE = "Who stands in for a model that is down?"
 MOST_USED = 10  # models in the report's table
 
 
-@experiment(kinds={"scipy"}, code_version="1")
-def fallbacks(workspace: Workspace) -> Made:
+def find_fallbacks(serving: Serving, seed: int) -> Result:
     """A row is a model that the router uses and a way to replace it: how many right answers remain?"""
-    from embedder.downstream.fallbacks import fallbacks as replaced
+    from embedder.downstream.fallbacks import fallbacks as replace
 
-    served = load_serving(workspace)
-    table = replaced(served.matrix, served.test_forecast, served.embeddings, served.version, seed=workspace.seed)
+    table = replace(serving.matrix, serving.test_forecast, serving.embeddings, serving.version, seed=seed)
     overall = [row for row in table.to_pylist() if row["model"] == "all" and row["reason"] is None]
-    return record(
-        workspace,
-        served.version,
+    return Result(
+        {"fallbacks": table}, describe(table), {f"loss_{row['method']}": round(row["loss"], 4) for row in overall}
+    )
+
+
+fallbacks = experiment(find_fallbacks, name="fallbacks", kinds={"scipy"}, code_version="2")
+
+
+def describe(table: pa.Table) -> Section:
+    """Return the report's section on the table `fallbacks`."""
+    overall = rows(
         {"fallbacks": table},
-        {f"loss_{row['method']}": round(row["loss"], 4) for row in overall},
-        section,
+        "SELECT method, n, accuracy_before, accuracy, ci_low, ci_high, loss, loss_low, loss_high, reason "
+        "FROM fallbacks WHERE model = 'all' ORDER BY loss, method",
     )
-
-
-def section(workspace: Workspace) -> Section:
-    """Of the report."""
-    rows = of_serving(
-        workspace,
-        "fallbacks",
-        "method, n, accuracy_before, accuracy, ci_low, ci_high, loss, loss_low, loss_high, reason",
-        "WHERE model = 'all' ORDER BY loss, method",
-    )
-    if reason := refused(TITLE, rows):
+    if reason := refused(TITLE, overall):
         return reason
-    most_used = of_serving(
-        workspace,
-        "fallbacks",
-        "model, n, accuracy_before, any_value(fallback) FILTER (method = 'nearest') AS nearest, "
+    most_used = rows(
+        {"fallbacks": table},
+        "SELECT model, n, accuracy_before, any_value(fallback) FILTER (method = 'nearest') AS nearest, "
         "any_value(distance) FILTER (method = 'nearest') AS distance, "
         + ", ".join(
             f"any_value(accuracy) FILTER (method = '{method}') AS accuracy_{method}"
             for method in ("reroute", "nearest", "best_single", "random")
-        ),
-        "WHERE model <> 'all' AND reason IS NULL GROUP BY model, n, accuracy_before "
+        )
+        + " FROM fallbacks WHERE model <> 'all' AND reason IS NULL GROUP BY model, n, accuracy_before "
         f"ORDER BY n DESC, model LIMIT {MOST_USED}",
     )
-    accuracy = {row["method"]: row["accuracy"] for row in rows}
+    first, accuracy = overall[0], {row["method"]: row["accuracy"] for row in overall}
     return Section(
         TITLE,
-        f"{rows[0]['accuracy_before']:.1%} of {rows[0]['n']:,} test questions are answered right by the model they are "
+        f"{first['accuracy_before']:.1%} of {first['n']:,} test questions are answered right by the model they are "
         f"sent to; were that model down, {accuracy['reroute']:.1%} would be by the router's next choice, "
         f"{accuracy['nearest']:.1%} by the model with the nearest embedding, {accuracy['best_single']:.1%} by the best "
         f"other model (on training questions) and {accuracy['random']:.1%} by a random one.",
-        [Picture(lost_points(rows), "right answers lost when a model is down, by what replaces it")],
-        [rows, most_used],
+        [Picture(lost_points(overall), "right answers lost when a model is down, by what replaces it")],
+        [overall, most_used],
         "SELECT model, fallback, distance, n, accuracy_before, accuracy FROM fallbacks\n"
         "WHERE method = 'nearest' AND model <> 'all' AND embedder = (FROM serving)\n"
         "ORDER BY n DESC;",

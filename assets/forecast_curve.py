@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from embedder.downstream.forecast_curve import forecast_curve as curve_of
+import pyarrow as pa
 
+from embedder.downstream.forecast_curve import forecast_curve as measure
+
+from .experiment import Result, experiment
 from .figures.curves import Curve, curves
-from .provenance import Made
-from .recording import experiment, record
-from .sections import Picture, Section, as_of, latest, refused
-from .serving import load_serving
-from .workspace import Workspace
+from .sections import Picture, Section, refused, rows
+from .serving import Serving
+from .workspace import Progress, silent
 
 TITLE = "How many training questions does it take?"
 PAPER = {  # Table 1 of EmbedLLM (arXiv 2410.02223): training questions → accuracy, of 112 models on ten benchmarks
@@ -25,43 +26,45 @@ METHODS = ("embedder", "mf", "knn", "model_benchmark_mean", "model_mean")
 Row = dict[str, Any]
 
 
-@experiment(kinds={"scikitlearn"}, code_version="1")
-def forecast_curve(workspace: Workspace) -> Made:
+def draw_learning_curves(serving: Serving, seed: int, progress: Progress = silent) -> Result:
     """A row is how well one method forecasts the answers to all test questions after one draw of so many training
     questions."""
     from embedder.baselines import KNN, ModelBenchmarkMean, ModelMean
     from embedder.mf import MatrixFactorization
 
-    served = load_serving(workspace)
-    table = curve_of(
-        served.matrix,
-        served.questions,
-        served.embedder,
+    table = measure(
+        serving.matrix,
+        serving.questions,
+        serving.embedder,
         [MatrixFactorization(), KNN(), ModelBenchmarkMean(), ModelMean()],
-        served.version,
-        seed=workspace.seed,
-        progress=workspace.progress,
+        serving.version,
+        seed=seed,
+        progress=progress,
     )
-    return record(workspace, served.version, {"forecast_curve": table}, {}, section)
+    return Result({"forecast_curve": table}, describe(table))
 
 
-def section(workspace: Workspace) -> Section:
-    """Of the report."""
-    rows = latest(
-        workspace,
-        "forecast_curve",
-        "method, questions, count(*) AS draws, avg(accuracy) AS accuracy, min(ci_low) AS ci_low, "
-        "max(ci_high) AS ci_high, avg(log_loss) AS log_loss, min(log_loss) AS least, max(log_loss) AS most, reason",
-        "GROUP BY ALL ORDER BY questions",
+forecast_curve = experiment(
+    draw_learning_curves, name="forecast_curve", kinds={"scikitlearn"}, code_version="2", expensive=True
+)
+
+
+def describe(table: pa.Table) -> Section:
+    """Return the report's section on the table `forecast_curve`."""
+    found = rows(
+        {"forecast_curve": table},
+        "SELECT method, questions, count(*) AS draws, avg(accuracy) AS accuracy, min(ci_low) AS ci_low, "
+        "max(ci_high) AS ci_high, avg(log_loss) AS log_loss, min(log_loss) AS least, max(log_loss) AS most, reason "
+        "FROM forecast_curve GROUP BY ALL ORDER BY questions",
     )
-    if reason := refused(TITLE, rows):
+    if reason := refused(TITLE, found):
         return reason
-    of = {method: [row for row in rows if row["method"] == method] for method in METHODS}
+    of = {method: [row for row in found if row["method"] == method] for method in METHODS}
     right = "accuracy on test questions: mean over draws, lowest to highest end of their 95% intervals"
     loss = "log-loss on test questions: mean over draws, and their range"
     return Section(
         TITLE,
-        f"{as_of(workspace, 'forecast_curve')}{_found(of)} Dashed, and in the last table, are the paper's figures, on "
+        f"{_found(of)} Dashed, and in the last table, are the paper's figures, on "
         "its own 112 models and ten benchmarks: unless the data here are the same, only the shapes compare.",
         [Picture(_accuracy_curves(of), right), Picture(_loss_curves(of), loss)],
         [

@@ -2,61 +2,59 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from embedder.downstream.forecast import BINS, forecast
 
+from .experiment import Result, experiment
 from .figures.bars import interval_bars
 from .figures.reliability import reliability_diagram
-from .provenance import Made
-from .recording import experiment, record
-from .sections import Picture, Section, of_serving, refused
-from .serving import load_serving
-from .workspace import Workspace
+from .sections import Picture, Section, refused, rows
+from .serving import Serving
 
 TITLE = "Will a model answer a new question correctly?"
 COMPARED = ("embedder", "mf", "knn")  # in the reliability diagram
 
 
-@experiment(kinds={"scikitlearn"}, code_version="4")
-def forecasts(workspace: Workspace) -> Made:
+def compare_forecasts(serving: Serving, seed: int) -> Result:
     """A row is how well one method forecasts the answers to one benchmark's test questions; `predictions` has every
     single forecast, `reliability` how often those of about the same probability turned out right."""
     from embedder.baselines import Majority, ModelBenchmarkMean, ModelMean
     from embedder.mf import MatrixFactorization
 
-    served = load_serving(workspace)
-    by_method = {"embedder": served.test_forecast, "knn": served.knn_test_forecast}
+    by_method = {"embedder": serving.test_forecast, "knn": serving.knn_test_forecast}
     for baseline in (MatrixFactorization(), ModelBenchmarkMean(), ModelMean(), Majority()):
-        baseline.fit(served.matrix, served.questions, seed=workspace.seed)
-        by_method[baseline.method] = baseline.forecast(served.test_questions)
-    table, predictions, reliability = forecast(served.matrix, by_method, served.version, seed=workspace.seed)
+        baseline.fit(serving.matrix, serving.questions, seed=seed)
+        by_method[baseline.method] = baseline.forecast(serving.test_questions)
+    table, predictions, reliability = forecast(serving.matrix, by_method, serving.version, seed=seed)
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["reason"] is None]
-    accuracies = {f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall}
-    return record(
-        workspace,
-        served.version,
+    return Result(
         {"forecasts": table, "predictions": predictions, "reliability": reliability},
-        accuracies,
-        section,
-        latest_only=["predictions"],
+        describe(table, reliability),
+        {f"accuracy_{row['method']}": round(row["accuracy"], 4) for row in overall},
     )
 
 
-def section(workspace: Workspace) -> Section:
-    """Of the report."""
-    rows = of_serving(
-        workspace,
-        "forecasts",
-        "method, n, accuracy, ci_low, ci_high, auc, log_loss, brier, ece, reason",
+forecasts = experiment(
+    compare_forecasts, name="forecasts", kinds={"scikitlearn"}, code_version="5", latest_only=["predictions"]
+)
+
+
+def describe(forecasts: pa.Table, reliability: pa.Table) -> Section:
+    """Return the report's section on these tables."""
+    overall = rows(
+        {"forecasts": forecasts},
+        "SELECT method, n, accuracy, ci_low, ci_high, auc, log_loss, brier, ece, reason FROM forecasts "
         "WHERE benchmark = 'all' ORDER BY accuracy DESC, method",
     )
-    if reason := refused(TITLE, rows):
+    if reason := refused(TITLE, overall):
         return reason
-    by_method = {row["method"]: row for row in rows}
+    by_method = {row["method"]: row for row in overall}
     ours = by_method.pop("embedder")
     best = max(by_method.values(), key=lambda row: row["accuracy"])
     off = " and ".join(f"those of {name} by {100 * by_method[name]['ece']:.1f}" for name in COMPARED[1:])
     label = "forecast accuracy on test questions (%), 95% interval"
-    bins = of_serving(workspace, "reliability", rest="ORDER BY method, bin")
+    bins = reliability.sort_by([("method", "ascending"), ("bin", "ascending")]).to_pylist()
     compared = [row for name in COMPARED for row in bins if row["method"] == name]
     diagram = "share of right answers by forecast probability, with 95% intervals, and number of forecasts"
     return Section(
@@ -66,10 +64,10 @@ def section(workspace: Workspace) -> Section:
         f"with {best['accuracy']:.1%} (mf is the paper's matrix factorisation, fitted here to the same answers). "
         f"Its probabilities are off by {100 * ours['ece']:.1f} percentage points on average (ece), {off}.",
         [
-            Picture(interval_bars(rows, ours="embedder", label=label), label),
+            Picture(interval_bars(overall, ours="embedder", label=label), label),
             Picture(reliability_diagram(compared, ours="embedder", bins=BINS), diagram),
         ],
-        [rows],
+        [overall],
         "SELECT benchmark, method, accuracy, log_loss\n"
         "FROM forecasts SEMI JOIN serving USING (embedder)\n"
         "WHERE benchmark <> 'all' ORDER BY benchmark, accuracy DESC;\n\n"

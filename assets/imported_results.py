@@ -3,6 +3,7 @@
 import dagster as dg
 
 from .provenance import Made, asset
+from .table_metadata import table_metadata
 from .workspace import Workspace
 
 
@@ -14,7 +15,7 @@ def imported_results(workspace: Workspace) -> Made:
     table = "\n".join(["| source | answers | models | questions |", "|---|---|---|---|", *rows])
     return Made(
         metadata={
-            "dagster/row_count": sum(i["rows"] for i in imports),
+            **table_metadata("responses", sum(i["rows"] for i in imports)),
             "imports": dg.MetadataValue.md(table if imports else "Nothing was imported into this home."),
         },
         data_version="-".join(sorted(i["digest"][:12] for i in imports)) or "none",

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,6 @@ from embedder.lazy_encoder import LazyEncoder
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 from warehouse.lake import Lake
-from warehouse.read import query
 
 from .home import Home
 
@@ -111,10 +110,20 @@ class ModelLabels(NamedTuple):
 
 
 def model_labels(workspace: Home) -> list[ModelLabels]:
-    """Of every model in the warehouse, by name."""
-    rows = query(
-        workspace.database,
-        "SELECT model, family, size_b, coalesce(communities, []) AS communities, price_input, price_output "
-        "FROM models ORDER BY model",
-    )
-    return [ModelLabels(**row) for row in rows.to_pylist()]
+    """Of every model that is registered or has answers, by name; what the registry says of one is all that counts."""
+    lake = workspace.lake
+    registered, imported = lake.read_table("models"), lake.labels()
+    known: dict[str, dict[str, Any]] = {model: {} for _, model in lake.pairs()}
+    known |= {row["model"]: row for row in (imported.to_pylist() if imported else ()) if row["model"] in known}
+    known |= {row["model"]: row for row in (registered.to_pylist() if registered else ())}
+    return [
+        ModelLabels(
+            model,
+            row.get("family"),
+            row.get("size_b"),
+            row.get("communities") or [],
+            row.get("price_input"),
+            row.get("price_output"),
+        )
+        for model, row in sorted(known.items())
+    ]

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
@@ -27,7 +27,7 @@ from .processes import end_with_parent
 from .serving import Serving
 from .workspace import Workspace
 
-__all__ = ["left_out_embeddings"]
+__all__ = ["TrainWithout", "left_out_embeddings"]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ FORMAT = 1
 WORTH_PROCESSES = 20.0  # seconds of training: processes that have to load torch first take ten to start
 
 Names = frozenset[str]
+TrainWithout = Callable[[Iterable[Names]], Mapping[Names, LeftOut]]
+"""Returns what the serving embedder would have learnt without each of some sets of benchmarks."""
 
 
 @dataclass(frozen=True)

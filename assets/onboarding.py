@@ -6,27 +6,28 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from embedder.questions import Questions
-from warehouse.publish import publish
 
 from .entries import ENTRY, entry_digest
 from .external import evaluated_in_full
 from .figures.bars import interval_bars
 from .inputs import correctness, described_questions, embeddings_of
 from .provenance import Made, asset
-from .sections import Picture, Section, of_serving, rows, shown
+from .sections import Picture, Section, rows, section_metadata, section_part
 from .serving import ServingState, serving_state, serving_version
+from .table_metadata import table_metadata
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from embedder.fold_in import FoldedModel, Pool
 
-__all__ = ["OpenPool", "answers_that_hold", "onboarded", "open_pool", "sections"]
+__all__ = ["OpenPool", "answers_that_hold", "describe", "onboarded", "open_pool"]
 
 ONBOARDED = pa.schema(
     {
@@ -50,8 +51,8 @@ PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
     group_name="embedding",
     kinds={"python"},
     owners=["team:embedllm"],
-    code_version="2",
-    pool="warehouse",
+    code_version="3",
+    pool="warehouse",  # one at a time writes to the folder of the version that serves
 )
 def onboarded(workspace: Workspace) -> Made:
     """A row is the accuracy on one benchmark that is predicted of a model from its answers to a chosen few questions.
@@ -62,27 +63,36 @@ def onboarded(workspace: Workspace) -> Made:
     folded = _fold_in(workspace)
     table = _predictions(version, folded)
     _record(workspace, version, folded, table)
+    section = describe(table, _embeddings(workspace, folded)) if folded else None
+    kept = section_part("onboarded", section, version=version)
+    workspace.lake.write_table(*kept)
     content = json.dumps([version, table.to_pylist(), [model.embedding.tolist() for model in folded.values()]])
     return Made(
         metadata={
-            "dagster/row_count": len(table),
+            **table_metadata("onboarded", len(table)),
             "models": len(folded),
             "answers": sum(_count(model) for model in folded.values()),
             "version": version,
-            **{name: value for section in sections(workspace) for name, value in shown(section).items()},
+            **(section_metadata(section) if section else {}),
         },
+        tables={kept.table: [kept.part]} if section else {},
         files=[workspace.embedders / version],
         data_version=hashlib.sha256(content.encode()).hexdigest()[:16],
     )
 
 
-def sections(workspace: Workspace) -> list[Section]:
-    """Of the report, where there are such models: what is predicted of them, and whom they are like."""
-    overall = _overall(workspace)
-    if not overall:
-        return []
-    parts = of_serving(
-        workspace, "onboarded", f"model, benchmark, {PREDICTED}", "WHERE benchmark <> 'all' ORDER BY model, benchmark"
+def describe(table: pa.Table, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> Section:
+    """Return the report's section on the table `onboarded`: what is predicted of these models, and whom they are like
+    of all that have `embeddings` (d,)."""
+    tables = {"onboarded": table}
+    overall = rows(
+        tables, f"SELECT model, {PREDICTED} FROM onboarded WHERE benchmark = 'all' ORDER BY accuracy DESC, model"
+    )
+    for row in overall:
+        row["nearest"] = _nearest(row["model"], embeddings)
+    parts = rows(
+        tables,
+        f"SELECT model, benchmark, {PREDICTED} FROM onboarded WHERE benchmark <> 'all' ORDER BY model, benchmark",
     )
     first = overall[0]
     who = "1 model has" if len(overall) == 1 else f"{len(overall):,} models have"
@@ -96,26 +106,28 @@ def sections(workspace: Workspace) -> list[Section]:
     bars = interval_bars(
         [{**row, "method": row[by]} for row in drawn[:MOST]], ours="", label="predicted accuracy (%, 95% interval)"
     )
-    return [
-        Section(
-            "What is expected of models known from a few answers",
-            says,
-            [Picture(bars, f"predicted accuracy with its interval, by {by}")],
-            [overall[:MOST], parts[:MOST]],
-            "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\n"
-            "WHERE embedder = (FROM serving) ORDER BY model, benchmark;",
-        )
-    ]
-
-
-def _overall(workspace: Workspace) -> list[dict[str, Any]]:
-    """A row a model, the best first, with the model whose embedding is nearest."""
-    return rows(
-        workspace,
-        f"SELECT model, {PREDICTED}, (SELECT arg_min(other, distance) FROM model_similarity s SEMI JOIN serving "
-        "USING (embedder) WHERE s.model = o.model) AS nearest FROM onboarded o SEMI JOIN serving USING (embedder) "
-        "WHERE benchmark = 'all' ORDER BY accuracy DESC, model",
+    return Section(
+        "What is expected of models known from a few answers",
+        says,
+        [Picture(bars, f"predicted accuracy with its interval, by {by}")],
+        [overall[:MOST], parts[:MOST]],
+        "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\n"
+        "WHERE embedder = (FROM serving) ORDER BY model, benchmark;",
     )
+
+
+def _nearest(name: str, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> str:
+    """The other model whose embedding is nearest to that of `name`."""
+    return min(embeddings.keys() - {name}, key=lambda other: np.linalg.norm(embeddings[other] - embeddings[name]))
+
+
+def _embeddings(workspace: Workspace, folded: Mapping[str, FoldedModel]) -> dict[str, npt.NDArray[np.float32]]:
+    """By model, the embedding (d,) of those that serve and those that join them."""
+    fitted = open_pool(workspace).pool.embedder
+    known = dict(zip(fitted.models, fitted.model_embeddings, strict=True))
+    return {name: embedding for name, embedding in known.items() if np.isfinite(embedding).all()} | {
+        name: model.embedding for name, model in folded.items()
+    }
 
 
 class OpenPool(NamedTuple):
@@ -210,7 +222,7 @@ def _count(model: FoldedModel, benchmark: str = "all") -> int:
 
 
 def _record(workspace: Workspace, version: str, folded: Mapping[str, FoldedModel], table: pa.Table) -> None:
-    """Into the lake, the warehouse, and the folder that the router reads."""
+    """Into the lake, and the folder that the router reads."""
     from embedder.onboarded import Onboarded, save_onboarded
 
     lake = workspace.lake
@@ -225,4 +237,3 @@ def _record(workspace: Workspace, version: str, folded: Mapping[str, FoldedModel
     lake.write_table("model_embeddings", embeddings, f"{version}-onboarded")
     lake.write_table("onboarded", table, version)
     save_onboarded(workspace.embedders / version, joined)
-    publish(lake, workspace.database, ["model_embeddings", "onboarded", "onboarding_responses"])

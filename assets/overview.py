@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
+from embedder.matrix import CorrectnessMatrix
+from warehouse.read import query
+
 from .figures.heatmaps import correctness_heatmap
-from .inputs import correctness
-from .sections import Picture, Section, rows
+from .sections import Picture, Section
 from .workspace import Workspace
 
 
 def facts(workspace: Workspace) -> str:
     """How much there is, in a line."""
-    (row,) = rows(
+    (row,) = _rows(
         workspace,
         "SELECT (SELECT count(*) FROM models) AS models, count(DISTINCT benchmark) AS benchmarks, "
         "count(*) AS questions, (SELECT count(*) FROM responses) AS responses FROM questions",
@@ -23,26 +28,26 @@ def facts(workspace: Workspace) -> str:
     )
 
 
-def answered(workspace: Workspace) -> Section:
-    """Who answered what, and who is best."""
-    matrix = correctness(workspace)
-    top = (
-        "SELECT model, accuracy, ci_low, ci_high, n FROM leaderboard\n"
-        "WHERE benchmark = 'all' ORDER BY accuracy DESC LIMIT 10"
-    )
+def describe_answers(matrix: CorrectnessMatrix) -> Section:
+    """Return the section on who answered what, but for the best models: these the report looks up."""
     return Section(
         "What was answered",
         f"{matrix.observed.mean():.0%} of the correctness matrix is filled; a right answer was given in "
         f"{np.nanmean(matrix.labels):.1%} of the cases. The best models, each over the questions it was asked:",
         [Picture(correctness_heatmap(matrix), "heat map of accuracy by benchmark and model")],
-        [rows(workspace, top)],
-        top + ";",
+        sql="SELECT model, accuracy, ci_low, ci_high, n FROM leaderboard\n"
+        "WHERE benchmark = 'all' ORDER BY accuracy DESC, model LIMIT 10;",
     )
+
+
+def add_best(answers: Section, workspace: Workspace) -> Section:
+    """The section on the answers, with the best models in the published warehouse."""
+    return replace(answers, tables=[_rows(workspace, answers.sql)])
 
 
 def failed(workspace: Workspace) -> list[Section]:
     """What could not be evaluated, where there is any."""
-    found = rows(
+    found = _rows(
         workspace,
         "SELECT model, benchmark, kind, reason FROM failures "
         "SEMI JOIN models USING (model) SEMI JOIN benchmarks USING (benchmark) "  # not of what is no longer registered
@@ -51,3 +56,7 @@ def failed(workspace: Workspace) -> list[Section]:
     if not found:
         return []
     return [Section("What could not be evaluated", "These count as not asked, never as wrong.", tables=[found])]
+
+
+def _rows(workspace: Workspace, sql: str) -> list[dict[str, Any]]:
+    return query(workspace.database, sql).to_pylist()

@@ -4,46 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+
+from .experiment import Result, experiment
 from .figures.portfolios import portfolio_curves
-from .provenance import Made
-from .recording import experiment, record
-from .sections import Picture, Section, of_serving, refused, rows
-from .serving import load_serving
-from .workspace import Workspace
+from .sections import Picture, Section, refused, rows
+from .serving import Serving
 
 TITLE = "How few models are enough?"
 FIRST = 10  # portfolios in the report's table, or as many as are enough
 
 
-@experiment(kinds={"numpy"}, code_version="1")
-def portfolios(workspace: Workspace) -> Made:
+def grow_portfolios(serving: Serving, seed: int) -> Result:
     """A row is a portfolio of k models and what routing among them keeps of the accuracy of all."""
-    from embedder.downstream.portfolios import portfolios as growing
+    from embedder.downstream.portfolios import portfolios as grow
 
-    served = load_serving(workspace)
-    forecasts = {"val": served.val_forecast, "test": served.test_forecast}
-    table = growing(served.matrix, forecasts, served.version, seed=workspace.seed)
-    enough = {row["method"]: row["k"] for row in table.to_pylist() if row["enough"]}
-    return record(
-        workspace,
-        served.version,
-        {"portfolios": table},
-        {f"enough_{method}": k for method, k in enough.items()},
-        section,
+    table = grow(
+        serving.matrix, {"val": serving.val_forecast, "test": serving.test_forecast}, serving.version, seed=seed
     )
+    enough = {row["method"]: row["k"] for row in table.to_pylist() if row["enough"]}
+    test = serving.matrix.of_split("test")
+    section = describe(table, models=serving.answering_models, questions=int(test.observed.any(axis=1).sum()))
+    return Result({"portfolios": table}, section, {f"enough_{method}": k for method, k in enough.items()})
 
 
-def section(workspace: Workspace) -> Section:
-    """Of the report."""
+portfolios = experiment(grow_portfolios, name="portfolios", kinds={"numpy"}, code_version="2")
+
+
+def describe(table: pa.Table, *, models: int, questions: int) -> Section:
+    """Return the report's section on the table `portfolios`; so many `models` answered something, and so many of the
+    test `questions` were answered."""
     from embedder.downstream.portfolios import ENOUGH
 
-    found = of_serving(workspace, "portfolios", rest="ORDER BY k, method")
+    found = rows({"portfolios": table}, "SELECT * EXCLUDE (embedder) FROM portfolios ORDER BY k, method")
     if reason := refused(TITLE, found):
         return reason
     enough = {row["method"]: row for row in found if row["enough"]}
     return Section(
         TITLE,
-        _says(enough, ENOUGH, found[-1]) + _left_out(workspace, found[-1]),
+        _says(enough, ENOUGH, found[-1]) + _left_out(models, questions, found[-1]),
         [Picture(portfolio_curves(found, enough=ENOUGH), "accuracy of routing by number of models in the portfolio")],
         [_first(found, max(FIRST, enough["greedy"]["k"]))],
         "SELECT method, k, model, accuracy, share, share_low, share_high, enough FROM portfolios\n"
@@ -63,17 +62,12 @@ def _says(enough: dict[str, dict[str, Any]], share: float, of_all: dict[str, Any
     return f"{kept}; the best by mean accuracy take {enough['best_mean']['k']}, random ones {enough['random']['k']}."
 
 
-def _left_out(workspace: Workspace, of_all: dict[str, Any]) -> str:
+def _left_out(models: int, questions: int, of_all: dict[str, Any]) -> str:
     """That not all models and questions take part, where answers are missing."""
-    (answered,) = rows(
-        workspace,
-        "SELECT count(DISTINCT model) AS models, count(DISTINCT question_id) FILTER (split = 'test') AS questions "
-        "FROM responses JOIN questions USING (question_id)",
-    )
-    if (answered["models"], answered["questions"]) == (of_all["k"], of_all["n"]):
+    if (models, questions) == (of_all["k"], of_all["n"]):
         return ""
     return (
-        f" Answers are missing: of {answered['models']} models and {answered['questions']:,} test questions, "
+        f" Answers are missing: of {models} models and {questions:,} test questions, "
         f"{of_all['k']} models take part and {of_all['n']:,} questions that all of these models answered."
     )
 

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from .communities import MOST_ROWS, significant
+from .experiment import Result, experiment
 from .figures.communities import score_dots
-from .inputs import model_labels
-from .provenance import Made
-from .recording import experiment, record
-from .sections import Picture, Section, of_serving, refused
-from .serving import load_serving
-from .workspace import Workspace
+from .inputs import ModelLabels
+from .sections import Picture, Section, refused, rows
+from .serving import Serving
 
 TITLE = "What does an embedding tell of a model?"
 
 
-@experiment(kinds={"numpy"}, code_version="2")
-def probes(workspace: Workspace) -> Made:
+def probe_embeddings(serving: Serving, labels: Sequence[ModelLabels], seed: int) -> Result:
     """A row is something told of models from their embeddings alone: a community, the family, the size."""
-    from embedder.downstream.probes import probes as probed
+    from embedder.downstream.probes import probes as probe
 
-    served = load_serving(workspace)
-    table = probed(
-        served.embeddings, served.embedder.models, model_labels(workspace), served.version, seed=workspace.seed
-    )
+    table = probe(serving.embeddings, serving.embedder.models, labels, serving.version, seed=seed)
     tested = [row for row in table.to_pylist() if row["reason"] is None]
-    return record(
-        workspace,
-        served.version,
-        {"probes": table},
-        {"tested": len(tested), "better_than_chance": len(significant(tested))},
-        section,
+    return Result(
+        {"probes": table}, describe(table), {"tested": len(tested), "better_than_chance": len(significant(tested))}
     )
 
 
-def section(workspace: Workspace) -> Section:
-    """Of the report."""
-    found = of_serving(workspace, "probes", rest="ORDER BY score DESC, target, method")
+probes = experiment(probe_embeddings, name="probes", kinds={"numpy"}, code_version="3")
+
+
+def describe(table: pa.Table) -> Section:
+    """Return the report's section on the table `probes`."""
+    found = rows({"probes": table}, "SELECT * EXCLUDE (embedder) FROM probes ORDER BY score DESC, target, method")
     if reason := refused(TITLE, found):
         return reason
     tested = [row for row in found if row["reason"] is None]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pyarrow as pa
@@ -20,7 +20,17 @@ from warehouse.errors import CorruptFileError
 from .external import EXTERNALS
 from .workspace import Workspace
 
-__all__ = ["EXPENSIVE", "Made", "Provenance", "asset", "describe_pool", "digest", "read_provenance"]
+__all__ = [
+    "EXPENSIVE",
+    "Made",
+    "Part",
+    "Provenance",
+    "Unwritten",
+    "asset",
+    "describe_pool",
+    "digest",
+    "read_provenance",
+]
 
 EXPENSIVE = {"embedllm/expensive": "true"}
 """Tags of assets that wait for the weekly refresh, or until the pool has grown."""
@@ -57,17 +67,34 @@ class Provenance:
     made_at: datetime
 
 
+class Part(NamedTuple):
+    """Rows that take the place of a part of a table of the lake; in the order that `Lake.write_table` takes them."""
+
+    table: str
+    rows: pa.Table
+    part: str
+
+
 @dataclass(frozen=True)
 class Made:
     """What the function of an asset says of what it made; once one of `tables` or `files` is gone, it is out of date.
 
-    Without a `data_version`, the same inputs count as the same data.
+    Without a `data_version`, the same inputs count as the same data. What is `unwritten`, the asset's IO manager writes.
     """
 
     metadata: Mapping[str, Any]
     tables: Mapping[str, Sequence[str]] = field(default_factory=dict)
     files: Sequence[Path] = ()
     data_version: str | None = None
+    unwritten: Sequence[Part] = ()
+    checks: Sequence[dg.AssetCheckResult] = ()
+
+
+class Unwritten(NamedTuple):
+    """What an IO manager gets: what it is to write, and what it is to call once it has."""
+
+    parts: Sequence[Part]
+    record: Callable[[], None]
 
 
 def asset(
@@ -88,7 +115,8 @@ def asset(
         externals = [EXTERNALS[external].key for external in reads]
 
         @dg.asset(name=name or make.__name__, description=inspect.getdoc(make), deps=[*deps, *externals], **options)
-        def recorded(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+        def recorded(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]):
+            # Returns a dg.MaterializeResult. Were that said above, Dagster would take no value for an IO manager.
             spec, name = context.assets_def.get_asset_spec(context.asset_key), context.asset_key.to_user_string()
             # What it is made from is looked up before it is read: what changes meanwhile is seen at the next look.
             inputs = find_inputs(spec, read_provenance(workspace), workspace)
@@ -100,22 +128,34 @@ def asset(
                 _record_attempts(workspace, name, [attempt])
                 raise
             version = made.data_version or attempt
-            record = Provenance(
-                asset=name,
-                code_version=spec.code_version,
-                data_version=version,
-                inputs=inputs,
-                tables=made.tables,
-                files=[file.relative_to(workspace.home).as_posix() for file in made.files],
-                pool=pool,
-                made_at=datetime.now(UTC),
-            )
-            workspace.share(*made.files)
-            row = vars(record) | {column: json.dumps(getattr(record, column)) for column in _JSON}
-            workspace.lake.write_table(TABLE, pa.Table.from_pylist([row], schema=SCHEMA), name)
-            if name in failed_attempts(workspace):
-                _record_attempts(workspace, name, [])
-            return dg.MaterializeResult(metadata=made.metadata, data_version=dg.DataVersion(version))
+            written = {part.table: [part.part] for part in made.unwritten if part.rows.num_rows}
+
+            def record() -> None:
+                made_from = Provenance(
+                    asset=name,
+                    code_version=spec.code_version,
+                    data_version=version,
+                    inputs=inputs,
+                    tables={**made.tables, **written},
+                    files=[file.relative_to(workspace.home).as_posix() for file in made.files],
+                    pool=pool,
+                    made_at=datetime.now(UTC),
+                )
+                workspace.share(*made.files)
+                row = vars(made_from) | {column: json.dumps(getattr(made_from, column)) for column in _JSON}
+                workspace.lake.write_table(TABLE, pa.Table.from_pylist([row], schema=SCHEMA), name)
+                if name in failed_attempts(workspace):
+                    _record_attempts(workspace, name, [])
+
+            told = {
+                "metadata": made.metadata,
+                "data_version": dg.DataVersion(version),
+                "check_results": list(made.checks),
+            }
+            if made.unwritten:
+                return dg.MaterializeResult(value=Unwritten(made.unwritten, record), **told)
+            record()
+            return dg.MaterializeResult(**told)
 
         return recorded  # pyright: ignore[reportReturnType]  # of the overloads, it takes another
 

@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.publish import publish
-
 from .inputs import encoder_in_use
 from .mending import mending
 from .provenance import Made, asset
+from .table_metadata import table_metadata
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,17 +29,15 @@ CHUNK = 512  # questions between two saves: a killed run loses at most this many
     kinds={"huggingface", "pytorch"},
     owners=["team:embedllm"],
     code_version="2",
-    pool="warehouse",
 )
 def question_embeddings(workspace: Workspace) -> Made:
     """A row is the sentence embedding of one question; only questions new to this encoder are encoded."""
     encoder, started = encoder_in_use(workspace), time.monotonic()
     with mending(workspace):
         encoded, long = _encode_new(encoder, workspace)
-        publish(workspace.lake, workspace.database, [TABLE])
     return Made(
         metadata={
-            "dagster/row_count": workspace.lake.count_questions(),
+            **table_metadata(TABLE, workspace.lake.count_questions()),
             "encoded_now": encoded,
             # Read in their first and last window only.
             **({"longer_than_a_window": round(long / encoded, 4)} if encoded else {}),

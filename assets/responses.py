@@ -19,6 +19,7 @@ from .answer_checks import check_specs, described_quality, evaluate_checks
 from .entries import ENTRY, attempt_digest, entry_digest
 from .mending import mending
 from .partitions import MODELS, responses_key
+from .table_metadata import column_schema
 from .workspace import Workspace
 
 # Recorded before an evaluation begins, so that one which kills its process is not tried for ever.
@@ -274,6 +275,7 @@ def _ask(
 def _result(benchmark: str, model: str, done: Done, workspace: Workspace) -> dg.MaterializeResult:
     if isinstance(done, Chosen):
         metadata = {"chosen_questions": done.answers, "dagster/partition_row_count": done.answers}
+        metadata |= column_schema("onboarding_responses")
         return dg.MaterializeResult(asset_key=responses_key(benchmark), metadata=metadata)
     stored = workspace.lake.response_metadata(benchmark, model) or {}
     return dg.MaterializeResult(
@@ -284,6 +286,7 @@ def _result(benchmark: str, model: str, done: Done, workspace: Workspace) -> dg.
             "dagster/partition_row_count": int(stored["rows"]),
             **described_quality(stored),
             "seconds": round(done.seconds, 2),
+            **column_schema("responses"),
         },
         data_version=dg.DataVersion(done.version),
     )

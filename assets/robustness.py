@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
+from .experiment import Result, experiment
 from .figures.robustness import forecast_dumbbells, loss_changes
-from .inputs import encoder_in_use
-from .provenance import Made
-from .recording import experiment, record
-from .sections import Picture, Section, as_of, latest, refused
-from .serving import load_serving
-from .workspace import Workspace
+from .sections import Picture, Section, refused
+from .serving import Serving
+from .workspace import Progress, silent
+
+if TYPE_CHECKING:
+    from embedder.lazy_encoder import LazyEncoder
 
 TITLE = "Is a question recognised in another form?"
 FOUND = (
@@ -40,38 +43,39 @@ BY_TEXT = METHODS[:3]  # the others do not read it, and never change
 Row = dict[str, Any]
 
 
-@experiment(kinds={"scikitlearn"}, code_version="1")
-def robustness(workspace: Workspace) -> Made:
+def reword_questions(serving: Serving, encoder: LazyEncoder, seed: int, progress: Progress = silent) -> Result:
     """A row is how one method routes and forecasts test questions in another form: without options, on one line, in a
     chat message, as people type them."""
     from embedder.baselines import KNN, ModelBenchmarkMean, ModelMean
     from embedder.downstream.robustness import measure_robustness
     from embedder.mf import MatrixFactorization
 
-    served, encoder = load_serving(workspace), encoder_in_use(workspace)
     table = measure_robustness(
-        served.matrix,
-        served.questions,
-        served.embedder,
+        serving.matrix,
+        serving.questions,
+        serving.embedder,
         [MatrixFactorization(), KNN(), ModelBenchmarkMean(), ModelMean()],
         lambda texts: encoder.encode(texts, progress=False),
-        served.version,
-        seed=workspace.seed,
-        progress=workspace.progress,
+        serving.version,
+        seed=seed,
+        progress=progress,
     )
     ours = {row["form"]: row for row in table.to_pylist() if row["method"] == "embedder"}
-    metadata = {
+    figures = {
         f"{name}_{form}": round(row[name], 4)
         for form, row in ours.items()
         for name in ("routing_accuracy", "overconfidence")
         if row[name] is not None
     }
-    return record(workspace, served.version, {"robustness": table}, metadata, section)
+    return Result({"robustness": table}, describe(table), figures)
 
 
-def section(workspace: Workspace) -> Section:
-    """Of the report."""
-    recorded = latest(workspace, "robustness")
+robustness = experiment(reword_questions, name="robustness", kinds={"scikitlearn"}, code_version="2", expensive=True)
+
+
+def describe(table: pa.Table) -> Section:
+    """Return the report's section on the table `robustness`."""
+    recorded = table.to_pylist()
     if reason := refused(TITLE, recorded):
         return reason
     rows = [row for row in recorded if row["reason"] is None]
@@ -88,7 +92,7 @@ def section(workspace: Workspace) -> Section:
         pictures.append(Picture(loss_changes(changed, ours="embedder"), loss))
     return Section(
         TITLE,
-        as_of(workspace, "robustness") + _found(ours, changed["embedder"], changed["knn"]) + CAVEAT,
+        _found(ours, changed["embedder"], changed["knn"]) + CAVEAT,
         pictures,
         [
             [_of_embedder(row) for row in ours if row["changed"] is not None],

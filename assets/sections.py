@@ -1,16 +1,43 @@
-"""A section of the report, which the asset that made its table shows in the UI as well."""
+"""A section of the report: rendered once, by the asset that made its table, which shows it in the UI as well.
+
+Sections are kept in lake/sections, a part an asset, or a part a version where an asset is not made for every version.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
-from warehouse.read import query
+from warehouse.database import open_database
+from warehouse.lake import Lake
 
 from .figures.style import markdown
-from .workspace import Workspace
+from .provenance import Part
+from .serving import version_shown
+
+__all__ = [
+    "SECTIONS",
+    "Picture",
+    "Section",
+    "read_sections",
+    "refused",
+    "rows",
+    "section_metadata",
+    "section_part",
+]
+
+SECTIONS = "sections"
+"""Name of the lake's table."""
+# The section is compressed JSON: of texts, Delta notes the least and the greatest, whole, in its log.
+_SCHEMA = pa.schema({"asset": pa.string(), "embedder": pa.string(), "section": pa.binary()})
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,54 +58,28 @@ class Section:
 
     title: str
     says: str
-    pictures: list[Picture] = field(default_factory=list)
-    tables: list[list[dict[str, Any]]] = field(default_factory=list)
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Sequence[Row]] = ()
     sql: str = ""
     ours: str = ""  # method whose rows stand out
 
 
-def rows(workspace: Workspace, sql: str) -> list[dict[str, Any]]:
-    """Of a query of the published warehouse."""
-    return query(workspace.database, sql).to_pylist()
+def rows(tables: Mapping[str, pa.Table], sql: str) -> list[Row]:
+    """Return the rows of a query of `tables`, which it knows by their names."""
+    with open_database() as connection:
+        for name, table in tables.items():
+            connection.register(name, table)
+        return connection.sql(sql).to_arrow_table().to_pylist()
 
 
-def of_serving(workspace: Workspace, table: str, columns: str = "*", rest: str = "") -> list[dict[str, Any]]:
-    """Rows of one of the experiments' tables, of the serving embedder only; `rest` is SQL from WHERE on.
-
-    Columns are those of the experiment's table, without `embedder`.
-    """
-    serving = f"(SELECT * EXCLUDE (embedder) FROM {table} SEMI JOIN serving USING (embedder))"
-    return rows(workspace, f"SELECT {columns} FROM {serving} {rest}")
-
-
-def latest(workspace: Workspace, table: str, columns: str = "*", rest: str = "") -> list[dict[str, Any]]:
-    """As `of_serving`, of an experiment that is not repeated with every refresh: where the serving embedder has none,
-    of the most recent one that has."""
-    return rows(workspace, f"SELECT {columns} FROM (SELECT * EXCLUDE (embedder) FROM latest('{table}')) {rest}")
-
-
-def as_of(workspace: Workspace, table: str) -> str:
-    """A sentence on when and of how many models the rows of `latest` are; empty where they are of the serving
-    embedder."""
-    found = rows(
-        workspace,
-        f"SELECT created_at, models FROM embedders WHERE NOT serving AND embedder IN (SELECT embedder "
-        f"FROM latest('{table}'))",
-    )
-    return "".join(
-        f"As of {row['created_at']:%Y-%m-%d %H:%M} UTC, when there were {row['models']:,} models. " for row in found
-    )
-
-
-def refused(title: str, found: list[dict[str, Any]]) -> Section | None:
+def refused(title: str, found: Sequence[Mapping[str, Any]]) -> Section | None:
     """The section of an experiment that has nothing but the reason why it has no result; None where it has one."""
     if any(row["reason"] is None for row in found):
         return None
-    reasons = sorted({row["reason"] for row in found})
-    return Section(title, "Not possible here: " + "; ".join(reasons or ["not evaluated yet"]) + ".")
+    return Section(title, "Not possible here: " + "; ".join(sorted({row["reason"] for row in found})) + ".")
 
 
-def shown(section: Section) -> dict[str, dg.MetadataValue]:
+def section_metadata(section: Section) -> dict[str, dg.MetadataValue]:
     """What the UI shows of a section: what it says, its pictures, and the query."""
     metadata: dict[str, dg.MetadataValue] = {"says": dg.MetadataValue.text(section.says)}
     for number, picture in enumerate(section.pictures):
@@ -86,3 +87,43 @@ def shown(section: Section) -> dict[str, dg.MetadataValue]:
     if section.sql:
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{section.sql}\n```")
     return metadata
+
+
+def section_part(asset: str, section: Section | None, *, version: str | None = None, every: bool = True) -> Part:
+    """What keeps the section on what `asset` made, of a `version` of the embedder if it is on one; None where there is
+    nothing to say. Earlier versions' are replaced, unless the asset is not made for `every` version."""
+    found = []
+    if section:
+        packed = zlib.compress(json.dumps(asdict(section)).encode())
+        found.append({"asset": asset, "embedder": version, "section": packed})
+    return Part(SECTIONS, pa.Table.from_pylist(found, schema=_SCHEMA), asset if every else f"{asset}-{version}")
+
+
+def read_sections(lake: Lake) -> dict[str, Section]:
+    """By asset, the section on the serving embedder; where there is none, the most recent one, which says of when it
+    is."""
+    stored = lake.read_table(SECTIONS)
+    kept: dict[str, dict[str | None, bytes]] = {}
+    for row in stored.to_pylist() if stored else ():
+        kept.setdefault(row["asset"], {})[row["embedder"]] = row["section"]
+    found = {}
+    for asset, by_version in kept.items():
+        version = version_shown(lake, [name for name in by_version if name is not None])
+        packed = by_version.get(version["embedder"] if version else None)
+        if packed is None:  # on versions that nothing is known of
+            continue
+        section = _unpack(packed)
+        if version and not version["serving"]:
+            section = replace(section, says=_as_of(version) + section.says)
+        found[asset] = section
+    return found
+
+
+def _as_of(version: Row) -> str:
+    created, models = version["created_at"], version["models"]
+    return f"As of {created:%Y-%m-%d %H:%M} UTC, when there were {models:,} models. "
+
+
+def _unpack(packed: bytes) -> Section:
+    known = json.loads(zlib.decompress(packed))
+    return Section(**known | {"pictures": [Picture(**picture) for picture in known["pictures"]]})

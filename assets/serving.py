@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
+from warehouse.lake import Lake
 
 from .costs import model_costs
 from .home import Home
 from .inputs import correctness, described_questions, encoder_in_use
-from .versions import serving
+from .versions import serving, versions
 
 if TYPE_CHECKING:
     from embedder.predictor import Forecast, Predictor
@@ -45,6 +47,11 @@ class Serving:
         embeddings = self.embedder.model_embeddings
         assert embeddings is not None, "the method that serves has embeddings"
         return embeddings
+
+    @property
+    def answering_models(self) -> int:
+        """How many of its models have answered something."""
+        return int(self.matrix.observed.any(axis=0).sum())
 
     @cached_property
     def test_questions(self) -> Questions:
@@ -100,6 +107,39 @@ def serving_state(workspace: Home) -> ServingState:
         NoEmbedder: none was fitted yet.
     """
     return ServingState(serving_version(workspace), encoder_in_use(workspace).name, workspace.lake.state(), workspace)
+
+
+class PlacedModel(NamedTuple):
+    """A model with its embedding (d,) and the share of questions it answered right; None is not known."""
+
+    model: str
+    embedding: npt.NDArray[np.float32]
+    accuracy: float | None
+
+
+def place_models(workspace: Home) -> list[PlacedModel]:
+    """Every model that has an embedding next to the serving ones, by name. Those onboarded from a few answers are among
+    them, with the accuracy that is predicted of them."""
+    served, lake = load_serving(workspace), workspace.lake
+    of_serving = pc.field("embedder") == served.version
+    embeddings, onboarded = lake.read_table("model_embeddings"), lake.read_table("onboarded")
+    matrix = served.matrix
+    asked, right = matrix.observed.sum(axis=0), np.nansum(matrix.labels, axis=0, dtype=float)
+    accuracy = {model: right[at] / asked[at] for at, model in enumerate(matrix.models) if asked[at]}
+    if onboarded:
+        overall = onboarded.filter(of_serving & (pc.field("benchmark") == "all"))
+        accuracy |= dict(zip(overall["model"].to_pylist(), overall["accuracy"].to_pylist(), strict=True))
+    found = embeddings.filter(of_serving).sort_by("model").to_pylist() if embeddings else []
+    return [
+        PlacedModel(row["model"], np.array(row["embedding"], np.float32), accuracy.get(row["model"])) for row in found
+    ]
+
+
+def version_shown(lake: Lake, among: Collection[str]) -> dict[str, Any] | None:
+    """What is known of the version whose results are shown, of those in `among`: the serving one, or else the most
+    recent; None where none of them is known. The warehouse's macro `latest` shows the same."""
+    rows = [row for row in versions(lake).to_pylist() if row["embedder"] in among]
+    return max(rows, key=lambda row: (row["serving"], str(row["created_at"] or "")), default=None)
 
 
 def open_router(workspace: Home) -> Router:

@@ -182,7 +182,7 @@ def run(home: Path) -> tuple[float, float, dict[str, float]]:
     """Runs the chain; returns its seconds, the processor's, and the seconds of each asset that it made."""
     import dagster as dg
 
-    from assets.graph import build_checks
+    from assets.checks import build_checks
     from pipelines.chain import run_chain
     from pipelines.console import Console as Progress
     from pipelines.instance import use_home

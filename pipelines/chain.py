@@ -16,7 +16,8 @@ from assets.local_state import LocalState
 from assets.partitions import responses_key
 from assets.workspace import Workspace
 from harness.entries import RegistryError
-from warehouse.publish import publish
+from warehouse.errors import WarehouseError
+from warehouse.publish import TABLES, publish
 from warehouse.read import is_whole
 
 from .automation.plan import PLANNED, REASON, Request, plan
@@ -205,7 +206,17 @@ def run_job(
     )
     if not result.success:
         failure = next(e for e in result.all_events if e.is_step_failure)
+        if job == REFRESH and failure.step_key != "warehouse":
+            _publish_the_rest(workspace, console)
         raise ChainFailed(f"{failure.step_key} failed: {_reason(failure.step_failure_data.error)}")
+
+
+def _publish_the_rest(workspace: Workspace, console: Console) -> None:
+    """What was made although something else failed, for which Dagster skips the asset that publishes."""
+    try:
+        publish(workspace.lake, workspace.database, TABLES)
+    except WarehouseError as error:
+        console.say(f"  [yellow]![/] {error}")
 
 
 def _reason(error: Any) -> str:

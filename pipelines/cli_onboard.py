@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 DEFAULT_BUDGET = 128
 LEAST_BUDGET = 8  # as in an entry of the registry
 NEAREST = 5
-MADE = ("coverage", "onboarded")
+MADE = ("coverage", "onboarded", "warehouse")
 
 
 @stops_at_once(KEPT)

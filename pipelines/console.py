@@ -101,7 +101,7 @@ class _StageHandler(logging.Handler):
         super().__init__()
         self._console = console
         self._started: dict[str, float] = {}
-        self._checks: set[str] = set()
+        self._made: set[str] = set()  # steps that made something, and did not only check it
 
     def emit(self, record: logging.LogRecord) -> None:
         from dagster import DagsterEventType
@@ -112,13 +112,14 @@ class _StageHandler(logging.Handler):
         step = event.step_key
         if event.is_step_start:
             self._started[step] = time.monotonic()
+        elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
+            self._made.add(step)
         elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
-            self._checks.add(step)
             check = event.asset_check_evaluation_data
             if not check.passed:
                 asset = check.asset_key.to_user_string()
                 self._console.say(f"  [yellow]![/] {asset}: {check.check_name} does not hold")
-        elif event.is_step_success and step not in self._checks:
+        elif event.is_step_success and step in self._made:
             self._console.say(f"  [green]✓[/] {step:<22} {time.monotonic() - self._started[step]:6.1f} s")
         elif event.is_step_failure:
             self._console.say(f"  [red]✗[/] {step}")

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from assets.checks import build_checks
 from assets.external import external_assets
-from assets.graph import build_assets, build_checks
+from assets.graph import build_assets, build_resources
 from assets.workspace import Workspace
 from harness.entries import Registry
 
@@ -28,7 +29,7 @@ def build_definitions(
         jobs=build_jobs(registry),
         sensors=build_sensors(registry, _open),
         schedules=build_schedules(_open),
-        resources={"workspace": workspace},
+        resources=build_resources(workspace),
         loggers=loggers,
         # A run is one process: torch and lm-eval are imported once a run, not once a step.
         executor=dg.in_process_executor,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .style import OTHERS, OURS, data_uri, drawn_once, figure
+from .style import OTHERS, OURS, data_uri, figure
 
 
-@drawn_once
 def interval_bars(
     rows: Sequence[Mapping[str, Any]],
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .style import OTHERS, OURS, data_uri, drawn_once, figure
+from .style import OTHERS, OURS, data_uri, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 _CHANCE = "#D8D8D8"
 
 
-@drawn_once
 def ratio_dots(rows: Sequence[Mapping[str, Any]]) -> str:
     """Ratio of the distances inside to those outside, the lowest first, with the range of chance. Returns a data URI.
 
@@ -35,7 +34,6 @@ def ratio_dots(rows: Sequence[Mapping[str, Any]]) -> str:
     return _finished(drawn, axes, names)
 
 
-@drawn_once
 def score_dots(rows: Sequence[Mapping[str, Any]]) -> str:
     """Score of each probe with its 95% interval and a stroke where guessing is, the best first. Returns a data URI.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from assets.costs import DOLLARS, parameters
 
-from .style import OTHERS, OURS, PALETTE, data_uri, drawn_once, figure
+from .style import OTHERS, OURS, PALETTE, data_uri, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,6 @@ _LONGEST_NAME = 32
 Rows = Sequence[Mapping[str, Any]]
 
 
-@drawn_once
 def cost_quality_curves(rows: Rows) -> str:
     """Accuracy by mean cost of each method with the router's 95% interval, and the single models; the Pareto-optimal
     ones are numbered and named. Returns a data URI.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .style import MARKERS, OTHERS, OURS, PALETTE, data_uri, drawn_once, figure
+from .style import MARKERS, OTHERS, OURS, PALETTE, data_uri, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,6 @@ class Curve:
     like: str = ""
 
 
-@drawn_once
 def curves(drawn: Sequence[Curve], *, ours: str, x_label: str, y_label: str) -> str:
     """All in one plot, `ours` in blue, over a logarithmic x axis. Returns a data URI."""
     from matplotlib.ticker import LogLocator, NullLocator

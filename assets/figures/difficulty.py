@@ -6,10 +6,9 @@ import numpy as np
 
 from embedder.downstream.difficulty import calibration
 
-from .style import PALETTE, data_uri, drawn_once, figure
+from .style import PALETTE, data_uri, figure
 
 
-@drawn_once
 def difficulty_map(predicted: np.ndarray, observed: np.ndarray, *, seed: int) -> str:
     """Share of right answers observed against predicted, each (n,): questions as shaded cells, their tenths by
     prediction as means with 95% intervals. Returns a data URI."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from embedder.matrix import CorrectnessMatrix
 
-from .style import data_uri, drawn_once, figure
+from .style import data_uri, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,6 @@ def accuracy_table(matrix: CorrectnessMatrix) -> tuple[list[str], npt.NDArray[np
     return names, np.stack(rows)
 
 
-@drawn_once
 def correctness_heatmap(matrix: CorrectnessMatrix) -> str:
     """Accuracy of every model on every benchmark, models from worst to best; white is not asked. Returns a data URI."""
     names, accuracy = accuracy_table(matrix)
@@ -45,7 +44,6 @@ def correctness_heatmap(matrix: CorrectnessMatrix) -> str:
     return data_uri(drawn)
 
 
-@drawn_once
 def contribution_heatmap(
     names: Sequence[str], contributions: npt.NDArray[np.float64], significant: npt.NDArray[np.bool_]
 ) -> str:

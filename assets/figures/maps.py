@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from assets.costs import parameters
 
-from .style import MARKERS, OTHERS, PALETTE, data_uri, drawn_once, figure
+from .style import MARKERS, OTHERS, PALETTE, data_uri, figure
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 _OUTLINES = {  # of the markers as SVG paths about (0, 0), some 12 units wide
@@ -86,7 +86,6 @@ class Plane:
         return f"first principal component ({variance[0]:.0%} of variance)", f"second component ({variance[1]:.0%})"
 
 
-@drawn_once
 def model_map(embeddings: npt.NDArray[np.float32], families: Sequence[str | None]) -> str:
     """The models (M, d) on their first two principal components, one mark a family. Returns a data URI."""
     plane, styles = Plane(embeddings), _styles(families)
@@ -110,7 +109,6 @@ def model_map(embeddings: npt.NDArray[np.float32], families: Sequence[str | None
     return data_uri(drawn)
 
 
-@drawn_once
 def hover_map(embeddings: npt.NDArray[np.float32], models: Sequence[Mapped], alt: str) -> str:
     """The same as a part of a page, where pointing at a model, tapping it or going through them with the arrow keys
     tells which it is. Without scripts, the browser shows the same beside the pointer."""

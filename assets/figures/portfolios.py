@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .style import OTHERS, OURS, PALETTE, data_uri, drawn_once, figure
+from .style import OTHERS, OURS, PALETTE, data_uri, figure
 
 _STYLES = {  # colour, line, mark and its size: those of methods that agree are seen in one another
     "greedy": (OURS, "-", "o", 10),
@@ -15,7 +15,6 @@ _STYLES = {  # colour, line, mark and its size: those of methods that agree are 
 _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
-@drawn_once
 def portfolio_curves(rows: Sequence[Mapping[str, Any]], *, enough: float) -> str:
     """Accuracy by number of models with its 95% interval, a line a method, beside that of all models and the share
     `enough` of it; a mark where a method has enough. Returns a data URI.

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .style import MARKERS, OURS, PALETTE, data_uri, drawn_once, figure
+from .style import MARKERS, OURS, PALETTE, data_uri, figure
 
 _APART = 0.7  # percentage points, so that the methods' intervals stand side by side
 
 
-@drawn_once
 def reliability_diagram(rows: Sequence[Mapping[str, Any]], *, ours: str, bins: int) -> str:
     """Above, the share of right answers by forecast probability with 95% intervals; below, how many forecasts lie in
     each of the `bins`. Returns a data URI.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .style import MARKERS, OTHERS, OURS, PALETTE, data_uri, drawn_once, figure
+from .style import MARKERS, OTHERS, OURS, PALETTE, data_uri, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 _FORECAST = PALETTE[5]
 
 
-@drawn_once
 def forecast_dumbbells(rows: Sequence[Mapping[str, Any]]) -> str:
     """Routing accuracy with its 95% interval, joined to what was forecast, one line a form from the first row down.
     Returns a data URI.
@@ -41,7 +40,6 @@ def forecast_dumbbells(rows: Sequence[Mapping[str, Any]]) -> str:
     return _finished(drawn, axes, rows)
 
 
-@drawn_once
 def loss_changes(rows: Mapping[str, Sequence[Mapping[str, Any]]], *, ours: str) -> str:
     """What log-loss rises by from the questions as asked, with 95% intervals, by form; a mark a method, `ours` in blue.
     Returns a data URI.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .style import OTHERS, OURS, data_uri, drawn_once, figure
+from .style import OTHERS, OURS, data_uri, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,6 @@ class Panel:
     baseline: Sequence[float]
 
 
-@drawn_once
 def predicted_against_observed(panels: Sequence[Panel], *, ours: str, baseline: str, x_label: str, y_label: str) -> str:
     """A panel each, in per cent, ours in blue over the baseline in grey; on the line a prediction is right.
 

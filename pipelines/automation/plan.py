@@ -39,9 +39,10 @@ REASON = "embedllm/reason"
 PLANNED = "embedllm/planned"
 """Tag of a run: `Request.digest` of what it was started for."""
 
-ZOO, MATRIX = dg.AssetKey("zoo"), dg.AssetKey("correctness_matrix")
+ZOO, MATRIX, WAREHOUSE = dg.AssetKey("zoo"), dg.AssetKey("correctness_matrix"), dg.AssetKey("warehouse")
 GROWN = 0.1  # share by which the models or the questions must have become more or fewer for the expensive not to wait
 ATTEMPTS = 5  # so many failed runs for the same are no accident
+CONFIRMED = "weekly: does it still come out the same?"
 COMPARED = "weekly: are weights and tasks what they were?"
 
 BEING_ASKED = "it is being asked now"
@@ -96,7 +97,8 @@ def plan(
 
     Args:
         full: expensive experiments are due as soon as they are out of date, whatever answers are to come.
-        compare: every model is due, to compare its answers with weights and tasks as they are now.
+        compare: every model is due, to compare its answers with weights and tasks as they are now; and so is what has a
+            freshness policy.
         retry_by: what failed is due if its back-off is over by then (UTC); without it, not before something changes.
         local: what to find out of weights and tasks; by default what this machine tells.
         leave_out: models that are not to be asked, nor waited for.
@@ -106,8 +108,10 @@ def plan(
     found = find_unanswered(workspace, local) if models else {}
     unanswered = {model: benchmarks for model, benchmarks in found.items() if model not in leave_out}
     asked = [*_ask(workspace, unanswered, busy, compare=compare and models, retry_by=retry_by)]
-    to_come = any(one.is_due(retry_by) for found in unanswered.values() for one in found)
-    requests = [*asked, *_refresh(workspace, busy, to_come=to_come, full=full, retry=retry_by is not None)]
+    to_come = bool(busy) or any(one.is_due(retry_by) for found in unanswered.values() for one in found)
+    found = find_out_of_date(workspace, full=full, confirm=compare)
+    refresh = _refresh(workspace, found, busy, to_come=to_come and not full, retry=retry_by is not None)
+    requests = [*asked, *refresh]
     return [*_give_up(requests, instance)] if retry_by is None else requests
 
 
@@ -159,16 +163,22 @@ class OutOfDate:
     reason: str
     attempt: str  # see provenance.describe_attempt
     later: bool = False  # it is expensive, and waits
+    spreads: bool = True  # what is made of it is out of date too
 
 
-def find_out_of_date(workspace: Workspace, *, full: bool = False) -> dict[dg.AssetKey, OutOfDate]:
-    """The unpartitioned assets that are out of date, in the order in which they are made."""
+def find_out_of_date(
+    workspace: Workspace, *, full: bool = False, confirm: bool = False
+) -> dict[dg.AssetKey, OutOfDate]:
+    """The unpartitioned assets that are out of date, in the order in which they are made.
+
+    With `confirm`, those that have a freshness policy are as well: made of the same, they come out the same.
+    """
     specs = [spec for assets in build_assets(workspace.registry) for spec in assets.specs if not spec.partitions_def]
     made, pool = read_provenance(workspace), describe_pool(workspace)
     found: dict[dg.AssetKey, OutOfDate] = {}
     for spec in specs:
         before, inputs = made.get(spec.key.to_user_string()), find_inputs(spec, made, workspace)
-        upstream = [key for key, other in found.items() if not other.later and key in _parents(spec)]
+        upstream = [key for key, other in found.items() if other.spreads and key in _parents(spec)]
         reason = _why_own(spec, before, workspace)
         if reason is None and before is not None:
             changed = [name for name, version in inputs.items() if version != before.inputs.get(name)]
@@ -181,7 +191,9 @@ def find_out_of_date(workspace: Workspace, *, full: bool = False) -> dict[dg.Ass
         else:
             later = False
         if reason:
-            found[spec.key] = OutOfDate(spec, reason, describe_attempt(spec, inputs), later)
+            found[spec.key] = OutOfDate(spec, reason, describe_attempt(spec, inputs), later, spreads=not later)
+        elif confirm and spec.freshness_policy:
+            found[spec.key] = OutOfDate(spec, CONFIRMED, describe_attempt(spec, inputs), spreads=False)
     return found
 
 
@@ -227,10 +239,15 @@ def _has_grown(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
 
 
 def _refresh(
-    workspace: Workspace, busy: Collection[str | None], *, to_come: bool, full: bool, retry: bool
+    workspace: Workspace,
+    found: Mapping[dg.AssetKey, OutOfDate],
+    busy: Collection[str | None],
+    *,
+    to_come: bool,
+    retry: bool,
 ) -> Iterator[Request]:
     """A request for everything that can be made at once, and one for everything else that waits for the same."""
-    found, failed = find_out_of_date(workspace, full=full), failed_attempts(workspace)
+    failed = failed_attempts(workspace)
     external = {one.key for one in EXTERNALS.values()}
     waits: dict[dg.AssetKey, str | None] = {}
     for key, one in found.items():
@@ -243,14 +260,15 @@ def _refresh(
             waits[key] = FAILED
         elif _parents(one.spec) <= external:
             waits[key] = None
-        elif (to_come or busy) and not full:
+        elif to_come:
             waits[key] = ANSWERS_TO_COME
         elif ZOO in found:
             waits[key] = ZOO_FIRST
         elif key == MATRIX and not workspace.lake.pairs():
             waits[key] = NO_ANSWERS
         else:
-            waits[key] = next((one for one in upstream if one), None)
+            # Published is what there is, although something else failed.
+            waits[key] = next((one for one in upstream if one and not (key == WAREHOUSE and one == FAILED)), None)
     for waiting in dict.fromkeys(sorted(waits.values(), key=lambda one: one is not None)):
         keys = [key for key, one in waits.items() if one == waiting]
         digest = digest_of({key.to_user_string(): found[key].attempt for key in keys})[:16]

@@ -13,10 +13,12 @@ import pytest
 
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
+from assets.graph import build_resources
 from assets.question_embeddings import question_embeddings
 from assets.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
 from warehouse.lake.answers import SOURCES
+from warehouse.publish import TABLES, publish
 
 
 class CountingEncoder:
@@ -100,10 +102,11 @@ def answer(workspace: Workspace) -> Callable[..., None]:
 @pytest.fixture
 def materialize(workspace: Workspace) -> Callable[..., dict[str, Any]]:
     def run(*assets: dg.AssetsDefinition) -> dict[str, Any]:
-        """Makes the last of `assets` after the others; returns its metadata as plain values."""
+        """Makes the last of `assets` after the others, and publishes them; returns its metadata as plain values."""
         with dg.DagsterInstance.ephemeral() as instance:
-            done = dg.materialize(assets, resources={"workspace": workspace}, instance=instance)
+            done = dg.materialize(assets, resources=build_resources(workspace), instance=instance)
             (event,) = done.asset_materializations_for_node(assets[-1].op.name)
+        publish(workspace.lake, workspace.database, TABLES)
         version = (event.tags or {}).get("dagster/data_version")
         return {name: entry.value for name, entry in event.metadata.items()} | {"data_version": version}
 

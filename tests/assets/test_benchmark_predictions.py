@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from assets.benchmark_predictions import benchmark_predictions, section
+from assets.benchmark_predictions import benchmark_predictions
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
 from assets.question_embeddings import question_embeddings
 from assets.report import render
+from assets.sections import read_sections
 from assets.workspace import Workspace
 from embedder.metrics import bootstrap_interval
 from warehouse.read import query
@@ -85,7 +86,7 @@ def _measured(singles: list[dict[str, Any]]) -> list[tuple[float, ...]]:
 
 def test_the_section(fitted: Workspace, materialize: Callable[..., dict[str, Any]]) -> None:
     said = materialize(benchmark_predictions)
-    made = section(fitted)
+    made = read_sections(fitted.lake)["benchmark_predictions"]
     (ours,) = query(
         fitted.database, "SELECT tau, mae FROM benchmark_predictions WHERE benchmark = 'all' AND method = 'embedder'"
     ).to_pylist()
@@ -108,5 +109,6 @@ def test_a_home_of_one_benchmark_says_why_not(
         answer("sums", f"m{at}", "01" * 20)
     for asset in (build_correctness_matrix(workspace.registry), question_embeddings, embedder, benchmark_predictions):
         materialize(asset)
-    assert section(workspace).says == "Not possible here: needs at least 2 benchmarks, found 1."
+    shown = read_sections(workspace.lake)["benchmark_predictions"]
+    assert shown.says == "Not possible here: needs at least 2 benchmarks, found 1."
     assert query(workspace.database, "FROM predicted_accuracies").num_rows == 0

@@ -1,13 +1,18 @@
-"""Every check passes on a good warehouse, and finds the one row that is bad."""
+"""Every check passes on good data, and finds the one row that is bad."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 import duckdb
+import pyarrow as pa
 import pytest
 
-from assets.checks import CHECKS
+from assets.checks import CHECKS, TABLES, build_checks, count_offending
+from assets.correctness_matrix import build_correctness_matrix
+from assets.graph import build_resources
 from assets.workspace import Workspace
+from harness.entries import Registry
 from warehouse.database import script
 
 GOOD = """
@@ -40,13 +45,21 @@ BAD = {
 }
 
 
-def failing(database: Path, registry: object, *statements: str) -> dict[str, dg.AssetCheckSeverity]:
+def failing(database: Path, registry: Registry, *statements: str) -> dict[str, bool]:
+    """By name of each check that fails, whether it stops what comes after it."""
     with duckdb.connect(database) as connection:
         for statement in (script("schema"), script("views"), GOOD, *statements):
             connection.execute(statement)
-    workspace = Workspace(home=database.parent, registry=registry)  # type: ignore[arg-type]
-    results = {next(iter(check.check_keys)).name: check(workspace) for check in CHECKS}
-    return {name: result.severity for name, result in results.items() if not result.passed}  # type: ignore[union-attr]
+        in_lake = {
+            asset: {name: connection.table(name).to_arrow_table() for name in tables}
+            for asset, tables in TABLES.items()
+        }
+    workspace = Workspace(home=database.parent, registry=registry)
+    return {
+        check.name: check.blocking
+        for check in CHECKS
+        if count_offending(check, workspace, in_lake.get(check.asset, {}))
+    }
 
 
 @pytest.fixture
@@ -54,20 +67,51 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "warehouse.duckdb"
 
 
-def test_a_good_warehouse_passes(database: Path, registry: object) -> None:
+def test_a_good_warehouse_passes(database: Path, registry: Registry) -> None:
     assert failing(database, registry) == {}
 
 
 @pytest.mark.parametrize("check", BAD)
-def test_a_bad_row_is_found(check: str, database: Path, registry: object) -> None:
+def test_a_bad_row_is_found(check: str, database: Path, registry: Registry) -> None:
     assert check in failing(database, registry, BAD[check])
 
 
 def test_every_check_is_tested() -> None:
-    assert {next(iter(check.check_keys)).name for check in CHECKS} == set(BAD)
+    assert {check.name for check in CHECKS} == set(BAD)
 
 
-def test_what_a_user_may_live_with_only_warns(database: Path, registry: object) -> None:
+def test_what_a_user_may_live_with_only_warns(database: Path, registry: Registry) -> None:
     found = failing(database, registry, BAD["splits_are_disjoint"], BAD["everything_is_evaluated"])
-    assert found["splits_are_disjoint"] == dg.AssetCheckSeverity.WARN
-    assert found["everything_is_evaluated"] == dg.AssetCheckSeverity.WARN
+    assert not found["splits_are_disjoint"]
+    assert not found["everything_is_evaluated"]
+
+
+def test_a_bad_matrix_stops_what_is_made_of_it(
+    workspace: Workspace, answer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer("sums", "elm", "10-1")
+    matrix = build_correctness_matrix(workspace.registry)
+
+    @dg.asset(deps=[matrix])
+    def after() -> None: ...
+
+    def evaluate() -> dict[str, bool]:
+        with dg.DagsterInstance.ephemeral() as instance:
+            made = dg.materialize(
+                [matrix, after, *build_checks()],
+                resources=build_resources(workspace),
+                instance=instance,
+                selection=dg.AssetSelection.assets("correctness_matrix", "after"),
+                raise_on_error=False,
+            )
+            checked = {check.check_name: check.passed for check in made.get_asset_check_evaluations()}
+            return checked | {"after": bool(made.asset_materializations_for_node("after"))}
+
+    names = {check.name for check in CHECKS if check.asset == "correctness_matrix"}
+    assert evaluate() == dict.fromkeys([*names, "after"], True)
+    twice = workspace.lake.responses()
+    monkeypatch.setitem(TABLES["correctness_matrix"], "responses", lambda _: pa.concat_tables([twice, twice]))
+    found = evaluate()
+    assert not found.pop("one_answer_a_model_and_question")
+    assert not found.pop("after")
+    assert all(found.values())

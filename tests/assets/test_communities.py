@@ -8,12 +8,14 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets.communities import communities, section, significant
+from assets.communities import communities, significant
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
 from assets.figures.communities import ratio_dots, score_dots
+from assets.graph import build_resources
 from assets.question_embeddings import question_embeddings
 from assets.report import render
+from assets.sections import read_sections
 from assets.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
 from warehouse.read import query
@@ -89,7 +91,7 @@ def test_the_section_shows_the_map_and_its_queries_run(
     fitted: Workspace, materialize: Callable[..., dict[str, Any]]
 ) -> None:
     materialize(communities)
-    shown = section(fitted)
+    shown = read_sections(fitted.lake)["communities"]
     assert "root mean square difference of their log-odds" in shown.says
     html = render("", [shown])
     assert html.count('<g class="mark"') == 8
@@ -106,8 +108,8 @@ def test_without_labels_the_map_still_stands_beside_the_reason(fitted: Workspace
     bare = tuple(ModelEntry(name=model.name, args=model.args) for model in fitted.registry.models)
     workspace = Workspace(fitted.home, dataclasses.replace(fitted.registry, models=bare))
     for asset in (build_correctness_matrix(workspace.registry), communities):
-        dg.materialize([asset], resources={"workspace": workspace})
-    shown = section(workspace)
+        dg.materialize([asset], resources=build_resources(workspace))
+    shown = read_sections(workspace.lake)["communities"]
     assert "Not possible here: no model has a community, a size or a family." in shown.says
     assert len(shown.pictures) == 1
     assert shown.pictures[0].svg.count('class="mark"') == 8
@@ -134,6 +136,6 @@ def test_one_model_has_a_map_and_a_reason(
     materialize(build_correctness_matrix(workspace.registry))
     for asset in (question_embeddings, embedder, communities):
         materialize(asset)
-    shown = section(workspace)
+    shown = read_sections(workspace.lake)["communities"]
     assert shown.says.startswith("Not possible here: needs at least 2 models inside and 1 outside, found 1 and 0.")
     assert shown.pictures[0].svg.count('class="mark"') == 1

@@ -8,12 +8,13 @@ import numpy.typing as npt
 import pytest
 
 from assets.benchmark_predictions import benchmark_predictions
-from assets.contributions import contributions, section
+from assets.contributions import contributions
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
 from assets.figures.heatmaps import contribution_heatmap
 from assets.question_embeddings import question_embeddings
 from assets.report import render
+from assets.sections import read_sections
 from assets.workspace import Workspace
 from warehouse.read import query
 
@@ -69,7 +70,7 @@ def test_contributions_and_their_section(fitted: Workspace, materialize: Callabl
         assert row["mse_with"] == pytest.approx(row["mse"], abs=1e-6)
         assert row["contribution"] == pytest.approx(row["mse_without"] - row["mse_with"], abs=1e-6)
         assert row["ci_low"] <= row["contribution"] <= row["ci_high"]
-    made = section(fitted)
+    made = read_sections(fitted.lake)["contributions"]
     given = {name: sum(1e4 * row["contribution"] for row in rows if row["contributor"] == name) for name in BENCHMARKS}
     assert {row["benchmark"]: row["gives (squared points)"] for row in made.tables[0]} == pytest.approx(given)
     best = max(given, key=given.__getitem__)
@@ -90,7 +91,8 @@ def test_a_home_of_two_benchmarks_says_why_not(
         answer("trees", f"m{at}", "0011" * 10)
     for asset in (build_correctness_matrix(workspace.registry), question_embeddings, embedder, contributions):
         materialize(asset)
-    assert section(workspace).says == "Not possible here: needs at least 3 benchmarks, found 2."
+    shown = read_sections(workspace.lake)["contributions"]
+    assert shown.says == "Not possible here: needs at least 3 benchmarks, found 2."
 
 
 def test_no_change_is_no_help(
@@ -101,7 +103,7 @@ def test_no_change_is_no_help(
             answer(benchmark, f"m{at}", "0" * 30)
     for asset in (build_correctness_matrix(workspace.registry), question_embeddings, embedder, contributions):
         materialize(asset)
-    assert section(workspace).says.startswith(
+    assert read_sections(workspace.lake)["contributions"].says.startswith(
         "No benchmark makes the others easier to predict in sum; none is helped in sum. Of 12 pairs, 0 help and 0 harm"
     )
 

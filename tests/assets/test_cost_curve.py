@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from assets.correctness_matrix import build_correctness_matrix
-from assets.cost_curve import cost_curve, section
+from assets.cost_curve import cost_curve
 from assets.embedder import embedder
 from assets.figures.costs import cost_quality_curves
 from assets.question_embeddings import question_embeddings
 from assets.report import render
 from assets.routing import routing
+from assets.sections import read_sections
 from assets.serving import load_serving
 from assets.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, Price, Registry
@@ -130,7 +131,7 @@ def test_areas_are_those_under_the_published_points(evaluated: Workspace) -> Non
 
 
 def test_the_section_says_what_is_saved_and_shows_it(evaluated: Workspace) -> None:
-    told = section(evaluated)
+    told = read_sections(evaluated.lake)["cost_curve"]
     (router,) = rows(evaluated, "SELECT * FROM cost_summary WHERE method = 'router'")
     assert "Among the 4 models whose size is known" in told.says
     assert f"{router['accuracy']:.1%} of {router['n']} test questions right at {router['cost_share']:.0%}" in told.says
@@ -161,7 +162,7 @@ def test_where_only_one_cost_is_known_there_is_a_reason(answered: Workspace, mat
     (row,) = rows(answered, "SELECT method, models, aiq, reason FROM cost_summary")
     assert row == {"method": "router", "models": 1, "aiq": None, "reason": reason}
     assert rows(answered, "FROM cost_curve") == []
-    assert section(answered).pictures == []
+    assert read_sections(answered.lake)["cost_curve"].pictures == []
 
 
 @pytest.mark.parametrize("cheapest", [0.0, 1.0])
@@ -215,6 +216,6 @@ def test_what_answers_took_is_what_is_spent(
     assert [row["mean_cost"] for row in singles] == pytest.approx([row["spent"] for row in singles])
     (best,) = rows(workspace, "FROM routing WHERE method = 'best_single' AND benchmark = 'sums'")
     assert (best["cost_unit"], best["mean_cost"]) in (("US$", 1), ("US$", 4), ("US$", 9))
-    told = section(workspace).says
+    told = read_sections(workspace.lake)["cost_curve"].says
     assert "Among the 3 models whose cost is known" in told
     assert "is predicted by its mean in the question's category; what is counted as spent was measured for" in told

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assets.difficulty import difficulty, section
+from assets.difficulty import difficulty
 from assets.figures.difficulty import difficulty_map
 from assets.forecasts import forecasts
+from assets.sections import read_sections
 from assets.workspace import Workspace
 from warehouse.read import query
 
@@ -91,7 +92,7 @@ def _assert_every_answered_test_question_is_told(evaluated: Workspace) -> None:
 
 
 def _assert_section_says_what_the_table_does(evaluated: Workspace) -> None:
-    shown = section(evaluated)
+    shown = read_sections(evaluated.lake)["difficulty"]
     ours = next(row for row in shown.tables[0] if row["method"] == "embedder")
     assert f"is off by {100 * ours['mae']:.1f} points on average" in shown.says
     assert f"the embedder {ours['pearson']:.2f} (95% interval {ours['pearson_low']:.2f} to" in shown.says

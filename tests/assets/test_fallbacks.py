@@ -8,9 +8,10 @@ import pytest
 
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
-from assets.fallbacks import fallbacks, lost_points, section
+from assets.fallbacks import fallbacks, lost_points
 from assets.question_embeddings import question_embeddings
 from assets.routing import routing
+from assets.sections import read_sections
 from assets.serving import load_serving
 from assets.workspace import Workspace
 from embedder.metrics import bootstrap_interval
@@ -94,7 +95,7 @@ def _assert_next_choice_recomputed_question_by_question(evaluated: Workspace) ->
 
 
 def _assert_section_says_what_the_table_does(evaluated: Workspace) -> None:
-    shown = section(evaluated)
+    shown = read_sections(evaluated.lake)["fallbacks"]
     found = {row["method"]: row for row in shown.tables[0]}
     assert f"{found['reroute']['accuracy']:.1%} would be by the router's next choice" in shown.says
     assert f"{found['nearest']['accuracy']:.1%} by the model with the nearest embedding" in shown.says

@@ -11,7 +11,7 @@ import pytest
 from assets.figures.bars import interval_bars
 from assets.figures.heatmaps import accuracy_table, correctness_heatmap
 from assets.figures.maps import Mapped, hover_map, model_map
-from assets.figures.style import drawn_once, markdown
+from assets.figures.style import markdown
 from assets.inputs import correctness
 from assets.workspace import Workspace
 
@@ -118,24 +118,3 @@ def test_each_of_few_families_has_its_mark() -> None:
 
 def test_markdown_shows_it() -> None:
     assert markdown("data:image/png;base64,AA==") == "![](data:image/png;base64,AA==)"
-
-
-def test_the_same_picture_is_drawn_once(workspace: Workspace, answer: Callable[..., None]) -> None:
-    drawings: list[object] = []
-
-    @drawn_once
-    def draw(rows: object, *, label: str = "") -> str:
-        drawings.append(rows)
-        return f"picture {len(drawings)}"
-
-    answer("sums", "elm", "110-")
-    matrix = correctness(workspace)
-    other = matrix.rows(np.array([0, 2, 1, 3]))
-    arguments = [[{"a": 1.5, "b": None}], [{"a": 1.5, "b": np.float64(2)}], np.eye(2), np.eye(2, dtype=np.float32)]
-    arguments += [np.array(["x", None], object), matrix, other, []]
-    assert [draw(rows) for rows in arguments] == [f"picture {number}" for number in range(1, 9)]
-    assert [draw(rows) for rows in arguments] == [f"picture {number}" for number in range(1, 9)]
-    assert draw([], label="other") == "picture 9"
-    assert draw(arguments[0]) == "picture 10"  # the longest ago is forgotten
-    with pytest.raises(TypeError, match="pictures are not drawn of a object"):
-        draw(object())

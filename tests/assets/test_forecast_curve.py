@@ -6,10 +6,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.forecast_curve import METHODS, forecast_curve, section
+from assets.forecast_curve import METHODS, describe, forecast_curve
 from assets.forecasts import forecasts
+from assets.sections import read_sections
 from assets.workspace import Workspace
-from warehouse.publish import publish
+from embedder.downstream.forecast_curve import FORECAST_CURVE
 from warehouse.read import query
 
 
@@ -47,7 +48,7 @@ def test_all_methods_in_every_draw(evaluated: Workspace) -> None:
 
 
 def test_the_section_has_pictures_tables_and_sql(evaluated: Workspace) -> None:
-    shown = section(evaluated)
+    shown = read_sections(evaluated.lake)["forecast_curve"]
     assert len(shown.pictures) == 2
     accuracy, loss, paper = shown.tables
     by_hand = query(
@@ -62,16 +63,11 @@ def test_the_section_has_pictures_tables_and_sql(evaluated: Workspace) -> None:
     assert query(evaluated.database, shown.sql.removesuffix(";")).num_rows == 2 * len(METHODS)
 
 
-def record(workspace: Workspace, rows: list[dict[str, Any]]) -> None:
-    table = workspace.lake.read_table("forecast_curve")
-    assert table is not None
-    version = table["embedder"][0].as_py()
-    made = pa.Table.from_pylist([{"embedder": version, "draw": 0} | row for row in rows], schema=table.schema)
-    workspace.lake.write_table("forecast_curve", made, version)
-    publish(workspace.lake, workspace.database, ["forecast_curve"])
+def curve_of(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist([{"draw": 0} | row for row in rows], schema=FORECAST_CURVE)
 
 
-def test_the_sentence_is_true_whoever_wins(evaluated: Workspace) -> None:
+def test_the_sentence_is_true_whoever_wins() -> None:
     """The best baseline is knn, 60% with any number of questions."""
     others = {**dict.fromkeys(METHODS, 0.4), "knn": 0.6}
     knn = "and the best of the baselines, knn, 60.0%, which the embedder"
@@ -95,12 +91,11 @@ def test_the_sentence_is_true_whoever_wins(evaluated: Workspace) -> None:
             for n, accuracy in ours.items()
             for method in METHODS
         ]
-        record(evaluated, [{"n": 10, "log_loss": 0.5} | row for row in rows])
-        shown = section(evaluated)
+        shown = describe(curve_of([{"n": 10, "log_loss": 0.5} | row for row in rows]))
         assert said in shown.says
         assert len(shown.pictures) == 2  # without a single interval
 
 
-def test_the_reason_why_there_is_no_curve(evaluated: Workspace) -> None:
-    record(evaluated, [{"method": "embedder", "questions": 80, "reason": "no test question has an answer"}])
-    assert section(evaluated).says == "Not possible here: no test question has an answer."
+def test_the_reason_why_there_is_no_curve() -> None:
+    reason = {"method": "embedder", "questions": 80, "reason": "no test question has an answer"}
+    assert describe(curve_of([reason])).says == "Not possible here: no test question has an answer."

@@ -11,14 +11,16 @@ import pytest
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
 from assets.experiments import EXPERIMENTS
+from assets.graph import build_resources
 from assets.question_embeddings import question_embeddings
 from assets.report import report
+from assets.warehouse import warehouse
 from assets.workspace import Workspace
 from warehouse.lake.questions import split_of
 from warehouse.read import query
 
 Answer = Callable[..., None]
-ASSETS = [experiment.asset for experiment in EXPERIMENTS]
+ASSETS = EXPERIMENTS
 SUMMARY = {"cost_curve": "cost_summary"}  # a curve without points has its reason there
 
 
@@ -113,9 +115,13 @@ def test_a_split_without_questions(
 
 
 def _evaluate(workspace: Workspace) -> None:
-    chain = [build_correctness_matrix(workspace.registry), question_embeddings, embedder, *ASSETS, report]
+    chain = [build_correctness_matrix(workspace.registry), question_embeddings, embedder, *ASSETS, warehouse, report]
     with dg.DagsterInstance.ephemeral() as instance:
-        assert dg.materialize(chain, resources={"workspace": workspace}, instance=instance).success
+        made = dg.materialize(chain, resources=build_resources(workspace), instance=instance)
+    assert made.success
+    checks = made.get_asset_check_evaluations()
+    assert len(checks) == len(ASSETS)
+    assert [check.description for check in checks if not check.passed] == []
 
 
 def _assert_complete(workspace: Workspace) -> None:

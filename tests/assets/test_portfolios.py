@@ -9,9 +9,10 @@ import pytest
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
 from assets.figures.portfolios import portfolio_curves
-from assets.portfolios import portfolios, section
+from assets.portfolios import portfolios
 from assets.question_embeddings import question_embeddings
 from assets.routing import routing
+from assets.sections import read_sections
 from assets.serving import load_serving
 from assets.workspace import Workspace
 from warehouse.read import query
@@ -63,7 +64,7 @@ def test_portfolios_of_models_that_answered_everything(fill: Callable[[dict[str,
     _assert_recomputed_question_by_question(workspace, models=5)
     _assert_each_model_added_gains_most_on_val(workspace)
     _assert_all_models_are_the_router(workspace)
-    shown = section(workspace)
+    shown = read_sections(workspace.lake)["portfolios"]
     enough = {
         row["method"]: row["k"]
         for row in query(workspace.database, "SELECT method, k FROM portfolios WHERE enough").to_pylist()
@@ -80,7 +81,7 @@ def test_portfolios_where_answers_are_missing(fill: Callable[[dict[str, int]], W
     """Ash and yew were not asked a third and most of the questions."""
     workspace = fill({"ash": 40, "yew": 110})
     _assert_recomputed_question_by_question(workspace, models=3)
-    shown = section(workspace)
+    shown = read_sections(workspace.lake)["portfolios"]
     assert "over all 3" in shown.says
     assert "Answers are missing: of 5 models and" in shown.says
 

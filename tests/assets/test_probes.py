@@ -8,9 +8,10 @@ import pytest
 
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
-from assets.probes import probes, section
+from assets.probes import probes
 from assets.question_embeddings import question_embeddings
 from assets.report import render
+from assets.sections import read_sections
 from assets.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
 from warehouse.read import query
@@ -92,7 +93,7 @@ def test_linear_probes_are_refitted_model_by_model(probed: Workspace) -> None:
 
 
 def test_the_section_says_how_many_and_its_query_runs(probed: Workspace) -> None:
-    shown = section(probed)
+    shown = read_sections(probed.lake)["probes"]
     assert "Of 4 probes, " in shown.says
     assert "the family is told with a balanced accuracy of " in shown.says
     assert {row["target"] for row in shown.tables[0]} == {"coding", "family", "size"}
@@ -105,6 +106,6 @@ def test_where_nothing_can_be_probed_the_reasons_are_told(
 ) -> None:
     materialize(embedder)
     materialize(probes)
-    shown = section(answered)
+    shown = read_sections(answered.lake)["probes"]
     assert shown.says.startswith("Not possible here: needs at least ")
     assert not shown.pictures

@@ -7,11 +7,12 @@ import pyarrow as pa
 import pytest
 
 from assets.forecasts import forecasts
-from assets.robustness import METHODS, robustness, section
+from assets.robustness import METHODS, describe, robustness
 from assets.routing import routing
+from assets.sections import Section, read_sections
 from assets.workspace import Workspace
+from embedder.downstream.robustness import ROBUSTNESS
 from embedder.downstream.text_forms import FORMS, NONSENSE
-from warehouse.publish import publish
 from warehouse.read import query
 
 
@@ -59,7 +60,7 @@ def test_every_method_in_every_form(evaluated: Workspace) -> None:
 
 
 def test_the_section_has_pictures_tables_and_sql(evaluated: Workspace) -> None:
-    shown = section(evaluated)
+    shown = read_sections(evaluated.lake)["robustness"]
     assert len(shown.pictures) == 2
     ours, right, loss, nonsense = shown.tables
     forms = ["as asked", "typed", "full width", "greeting", "chat messages", "few shot"]
@@ -76,13 +77,8 @@ def test_the_section_has_pictures_tables_and_sql(evaluated: Workspace) -> None:
     assert query(evaluated.database, shown.sql.removesuffix(";")).num_rows == 3 * len(forms)
 
 
-def record(workspace: Workspace, rows: list[dict[str, Any]]) -> None:
-    table = workspace.lake.read_table("robustness")
-    assert table is not None
-    version = table["embedder"][0].as_py()
-    made = pa.Table.from_pylist([{"embedder": version} | row for row in rows], schema=table.schema)
-    workspace.lake.write_table("robustness", made, version)
-    publish(workspace.lake, workspace.database, ["robustness"])
+def section_on(rows: list[dict[str, Any]]) -> Section:
+    return describe(pa.Table.from_pylist(rows, schema=ROBUSTNESS))
 
 
 def of_form(form: str, right: float, forecast: float, **others: float) -> list[dict[str, Any]]:
@@ -99,7 +95,7 @@ def of_nonsense(forecast: float, rate: float) -> list[dict[str, Any]]:
     return [row | {"method": method} for method in METHODS]
 
 
-def test_the_sentence_names_the_form_that_loses_most(evaluated: Workspace) -> None:
+def test_the_sentence_names_the_form_that_loses_most() -> None:
     unchanged = [{"form": "no_cues", "method": method, "changed": 0.0, "n": 0, "reason": "none"} for method in METHODS]
     rows = [
         *of_form("as_asked", 1.0, 0.99),
@@ -108,8 +104,7 @@ def test_the_sentence_names_the_form_that_loses_most(evaluated: Workspace) -> No
         *unchanged,
         *of_nonsense(0.76, 0.51),
     ]
-    record(evaluated, rows)
-    shown = section(evaluated)
+    shown = section_on(rows)
     assert (
         "50 test questions are routed to models that answer 100.0% of them right, at a forecast of 99.0%. Of 2 other "
         "forms, routing loses most in the form no options: 70.0% right (the same ones as asked: 100.0%), at a forecast "
@@ -119,13 +114,12 @@ def test_the_sentence_names_the_form_that_loses_most(evaluated: Workspace) -> No
     assert len(shown.pictures) == 2  # without a single interval
 
 
-def test_no_form_changes_anything(evaluated: Workspace) -> None:
-    record(evaluated, [*of_form("as_asked", 1.0, 0.99), *of_nonsense(0.76, 0.51)])
-    shown = section(evaluated)
+def test_no_form_changes_anything() -> None:
+    shown = section_on([*of_form("as_asked", 1.0, 0.99), *of_nonsense(0.76, 0.51)])
     assert "No other form changes a question here." in shown.says
     assert len(shown.pictures) == 1
 
 
-def test_the_reason_why_there_is_nothing(evaluated: Workspace) -> None:
-    record(evaluated, [{"form": "as_asked", "method": "embedder", "n": 0, "reason": "no test question has an answer"}])
-    assert section(evaluated).says == "Not possible here: no test question has an answer."
+def test_the_reason_why_there_is_nothing() -> None:
+    reason = {"form": "as_asked", "method": "embedder", "n": 0, "reason": "no test question has an answer"}
+    assert section_on([reason]).says == "Not possible here: no test question has an answer."

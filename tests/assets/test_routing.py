@@ -9,7 +9,8 @@ from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
 from assets.question_embeddings import question_embeddings
 from assets.report import render
-from assets.routing import routing, section
+from assets.routing import routing
+from assets.sections import read_sections
 from assets.workspace import Workspace
 from harness.entries import Price, Registry
 from warehouse.read import query
@@ -42,7 +43,7 @@ def test_accuracies_are_those_of_the_routes(routed: Workspace) -> None:
 
 
 def test_the_section_tells_what_was_gained(routed: Workspace) -> None:
-    told = section(routed)
+    told = read_sections(routed.lake)["routing"]
     assert "answered it" not in told.says  # both models answered everything
     assert "100.0% right answers" in told.says
     assert told.title in render("", [told])
@@ -62,7 +63,7 @@ def test_with_missing_answers_the_section_says_among_how_many_is_chosen(
     ).to_pylist()
     assert 1 < row["candidates"] < 2
     told = f"A question can only go to a model that answered it, on average {row['candidates']:.1f} of the 2."
-    assert section(workspace).says.endswith(told)
+    assert read_sections(workspace.lake)["routing"].says.endswith(told)
 
 
 def test_without_test_answers_table_and_section_say_so(
@@ -77,7 +78,7 @@ def test_without_test_answers_table_and_section_say_so(
     for asset in (build_correctness_matrix(workspace.registry), question_embeddings, embedder):
         materialize(asset)
     assert materialize(routing)["routes"] == 0
-    assert section(workspace).says == "Not possible here: no test question was answered."
+    assert read_sections(workspace.lake)["routing"].says == "Not possible here: no test question was answered."
 
 
 def test_prices_of_the_registry_become_the_cost_of_routes(

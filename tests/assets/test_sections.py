@@ -1,6 +1,5 @@
-"""Experiments that are not repeated with every refresh are shown as of when they were made."""
+"""The report shows what experiments rendered; where they are not repeated with every refresh, as of when they were."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,44 +7,60 @@ import pytest
 
 from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import embedder
-from assets.forecast_curve import forecast_curve, section
-from assets.sections import as_of, latest, of_serving
+from assets.forecast_curve import forecast_curve
+from assets.routing import routing
+from assets.sections import Picture, Section, read_sections, section_part
+from assets.versions import serve
 from assets.workspace import Workspace
 from warehouse.read import query
 
 
 @pytest.fixture
-def grown(
-    answered: Workspace, answer: Callable[..., None], materialize: Callable[..., dict[str, Any]]
-) -> tuple[Workspace, str]:
-    """A home whose learning curve was drawn before its third model came, and the version that it was drawn of."""
-    first = materialize(embedder)["data_version"]
-    materialize(forecast_curve)
-    assert as_of(answered, "forecast_curve") == ""
+def grown(answered: Workspace, answer: Callable[..., None], materialize: Callable[..., dict[str, Any]]) -> Workspace:
+    """A home whose experiments were made before its third model came."""
+    for asset in (embedder, forecast_curve, routing):
+        materialize(asset)
     answer("sums", "ash", "10" * 15)
     materialize(build_correctness_matrix(answered.registry))
-    assert materialize(embedder)["data_version"] != first
-    return answered, first
+    materialize(embedder)
+    return answered
 
 
-def test_rows_of_the_version_before_stay_until_there_are_new_ones(
-    grown: tuple[Workspace, str], materialize: Callable[..., dict[str, Any]]
+def test_sections_are_kept_as_they_were_rendered(workspace: Workspace) -> None:
+    rows = [{"model": "elm", "n": 3, "accuracy": 1 / 3, "small": 1.0, "low": None, "best": True}]
+    section = Section("t", "a < b", [Picture("data:,", "alt", "<svg/>")], [rows, []], "FROM m;", "router")
+    workspace.lake.write_table(*section_part("correctness_matrix", section))
+    assert read_sections(workspace.lake) == {"correctness_matrix": section}
+    assert isinstance(read_sections(workspace.lake)["correctness_matrix"].tables[0][0]["small"], float)
+
+
+def test_a_section_that_is_no_more_is_gone(workspace: Workspace) -> None:
+    workspace.lake.write_table(*section_part("correctness_matrix", Section("t", "s")))
+    workspace.lake.write_table(*section_part("correctness_matrix", None))
+    assert read_sections(workspace.lake) == {}
+
+
+def test_a_section_on_another_version_says_of_when_it_is(
+    grown: Workspace, materialize: Callable[..., dict[str, Any]]
 ) -> None:
-    workspace, first = grown
-    assert of_serving(workspace, "forecast_curve") == []
-    before = latest(workspace, "forecast_curve", "*", "WHERE method = 'embedder'")
-    assert before == query(
-        workspace.database, f"SELECT * EXCLUDE (embedder) FROM forecast_curve WHERE embedder = '{first}' "
-        "AND method = 'embedder'"
-    ).to_pylist()  # fmt: skip
-    materialize(forecast_curve)
-    assert latest(workspace, "forecast_curve") == of_serving(workspace, "forecast_curve") != []
-    assert as_of(workspace, "forecast_curve") == ""
-
-
-def test_the_section_says_as_of_when(grown: tuple[Workspace, str]) -> None:
-    workspace, _ = grown
-    shown = section(workspace)
-    assert re.match(r"As of \d{4}-\d\d-\d\d \d\d:\d\d UTC, when there were 2 models\. With all ", shown.says)
+    (made,) = query(grown.database, "SELECT created_at, models FROM embedders WHERE NOT serving").to_pylist()
+    shown = read_sections(grown.lake)["forecast_curve"]
+    when = f"As of {made['created_at']:%Y-%m-%d %H:%M} UTC, when there were 2 models. "
+    assert shown.says.startswith(f"{when}With all ")
     assert shown.pictures
-    assert query(workspace.database, shown.sql.removesuffix(";")).num_rows
+    materialize(forecast_curve)
+    assert "As of" not in read_sections(grown.lake)["forecast_curve"].says
+
+
+def test_after_a_rollback_the_serving_version_has_its_own_section(
+    grown: Workspace, materialize: Callable[..., dict[str, Any]]
+) -> None:
+    """An expensive experiment is not made again for it."""
+    first = read_sections(grown.lake)["forecast_curve"]
+    materialize(forecast_curve)
+    second = read_sections(grown.lake)["forecast_curve"]
+    (before,) = query(grown.database, "SELECT embedder FROM embedders WHERE NOT serving").to_pydict()["embedder"]
+    serve(grown.lake, before)
+    shown = read_sections(grown.lake)["forecast_curve"]
+    assert first.says.endswith(shown.says)
+    assert shown.says != second.says

@@ -43,8 +43,12 @@ from pipelines.jobs import EVALUATE, REFRESH, build_jobs
 from pipelines.settings import Settings, open_workspace
 from warehouse.lake import Lake
 
-EXPENSIVE = {experiment.asset.key.to_user_string() for experiment in EXPERIMENTS if experiment.expensive}
-CHEAP = {experiment.asset.key.to_user_string() for experiment in EXPERIMENTS} - EXPENSIVE
+EXPENSIVE = {
+    experiment.key.to_user_string()
+    for experiment in EXPERIMENTS
+    if "embedllm/expensive" in experiment.get_asset_spec().tags
+}
+CHEAP = {experiment.key.to_user_string() for experiment in EXPERIMENTS} - EXPENSIVE
 FEW = {"forecasts", "communities"}  # of the cheap experiments, which differ in nothing that matters here
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 RESPONSES = "responses/"

@@ -19,7 +19,7 @@ from tests.pipelines.fake_home import CHEAP, EXPENSIVE, FEW, NOTHING, FakeHome, 
 from warehouse.ingest import import_results
 
 MODELS = "ash beech cedar elm fir larch maple org/oak pine willow yew".split()  # noqa: SIM905
-BELOW_EMBEDDER = {"onboarded", "report", *FEW}
+BELOW_EMBEDDER = {"onboarded", "warehouse", "report", *FEW}
 BELOW_ANSWERS = {"correctness_matrix", "coverage", "question_embeddings", "embedder", *BELOW_EMBEDDER}
 ALL_BELOW = BELOW_ANSWERS | EXPENSIVE
 BOTH = "sums trees"
@@ -165,7 +165,7 @@ def test_a_home_is_copied_to_another_path(home: FakeHome, tmp_path: Path, monkey
 def test_one_record_cannot_be_read(home: FakeHome) -> None:
     (record,) = Path(home.lake.tables.at("provenance")).glob("part=coverage/*.parquet")
     record.write_bytes(b"no Parquet")
-    assert home.settle() == [made("coverage", "report")]
+    assert home.settle() == [made("coverage", "warehouse", "report")]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_in_the_midst_of_a_refresh_no_other_is_begun(home: FakeHome) -> None:
     home.when_made["forecasts"] = lambda: looks.append(home.look())
     home.run()
     assert looks == [NOTHING]
-    assert home.look() == made("coverage", "report")
+    assert home.look() == made("coverage", "warehouse", "report")
 
 
 def test_answers_have_landed_but_their_run_goes_on(home: FakeHome) -> None:
@@ -327,7 +327,7 @@ def test_another_revision_of_a_model(home: FakeHome) -> None:
 def test_a_few_answers_of_a_model_with_a_budget(home: FakeHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("assets.interview.ask", home.interview)
     home.add("spruce", budget=8)
-    assert home.settle() == [asked(spruce=BOTH), made("coverage", "onboarded", "report")]
+    assert home.settle() == [asked(spruce=BOTH), made("coverage", "onboarded", "communities", "warehouse", "report")]
     assert home.lake.onboarded_models() == ["spruce"]
     assert len(home.pairs()) == 22
     assert home.settle() == []
@@ -341,7 +341,7 @@ def test_so_it_is_with_the_real_matrix(home: FakeHome, tmp_path: Path) -> None:
     assert home.settle() == [made(*BELOW_ANSWERS)]
     home.harness.broken = {"aspen"}
     home.add("aspen")
-    assert home.settle() == [asked(aspen=BOTH), made("coverage", "report")]
+    assert home.settle() == [asked(aspen=BOTH), made("coverage", "warehouse", "report")]
     source = tmp_path / "published.csv"
     source.write_text(PUBLISHED + "0,lab__a,sums,1,What is 1 plus 2?\n", encoding="utf-8")
     import_results(home.lake, str(source), benchmark_of=str)
@@ -381,7 +381,7 @@ def test_a_benchmark_asked_with_examples(home: FakeHome) -> None:
 def test_a_benchmark_leaves(home: FakeHome) -> None:
     home.drop("trees")
     # The pool has changed when answers were put aside, not before.
-    assert home.settle() == [made(*BELOW_ANSWERS), made("report", *EXPENSIVE)]
+    assert home.settle() == [made(*BELOW_ANSWERS), made("warehouse", "report", *EXPENSIVE)]
     assert home.pairs() == {f"{model} sums" for model in MODELS}
     assert home.aside() == [f"{model} trees" for model in MODELS]
 
@@ -404,7 +404,7 @@ def test_new_code_of_the_report(home: FakeHome) -> None:
 def test_new_code_of_an_expensive_experiment(home: FakeHome) -> None:
     home.versions["forecast_curve"] = "new"
     home.reload()
-    assert home.settle() == [made("forecast_curve", "report")]
+    assert home.settle() == [made("forecast_curve", "warehouse", "report")]
 
 
 def test_another_encoder(home: FakeHome) -> None:
@@ -463,14 +463,14 @@ def test_one_fails_alone(home: FakeHome) -> None:
     home.add("aspen")
     assert home.look() == asked(aspen=BOTH)
     assert home.run() == [False]
-    assert home.look() == made("coverage", "report")
+    assert home.look() == made("coverage", "warehouse", "report")
     home.run()
     assert home.look() == NOTHING
 
 
 def test_another_reason_of_a_failure_is_told(home: FakeHome) -> None:
     home.lake.record_failure("trees", "elm", "out_of_memory", "it is too large")
-    assert home.settle() == [made("coverage", "report")]
+    assert home.settle() == [made("coverage", "warehouse", "report")]
 
 
 def test_one_benchmark_of_a_model_fails(home: FakeHome) -> None:

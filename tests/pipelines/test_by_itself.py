@@ -15,9 +15,16 @@ from assets.experiments import EXPERIMENTS
 from pipelines.jobs import REASON
 
 PATIENCE_S = 240  # a refresh takes half a minute on an idle machine
-EXPENSIVE = {experiment.asset.key.to_user_string() for experiment in EXPERIMENTS if experiment.expensive}
-CHEAP = {experiment.asset.key.to_user_string() for experiment in EXPERIMENTS} - EXPENSIVE
-REFRESHED = {"correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded", "report", *CHEAP}
+EXPENSIVE = {
+    experiment.key.to_user_string()
+    for experiment in EXPERIMENTS
+    if "embedllm/expensive" in experiment.get_asset_spec().tags
+}
+CHEAP = {experiment.key.to_user_string() for experiment in EXPERIMENTS} - EXPENSIVE
+REFRESHED = {
+    *("correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded", "warehouse", "report"),
+    *CHEAP,
+}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -41,6 +41,7 @@ STAGES = {
     "fallbacks": "evaluation",
     "portfolios": "evaluation",
     "difficulty": "evaluation",
+    "warehouse": "report",
     "report": "report",
 }
 SKILLS = "addition subtraction comparison sequence letters roman logic weekday units code".split()  # noqa: SIM905
@@ -50,11 +51,12 @@ CHECKS = {
     "correctness_matrix:labels_are_right_or_wrong",
     "correctness_matrix:one_answer_a_model_and_question",
     "correctness_matrix:splits_are_disjoint",
-    "correctness_matrix:everything_is_evaluated",
+    "warehouse:everything_is_evaluated",
     "question_embeddings:every_question_is_embedded",
     "question_embeddings:embeddings_are_finite",
     "embedder:model_embeddings_are_finite",
 }
+CHECKS |= {f"{name}:results_are_sound" for name, group in STAGES.items() if group == "evaluation"}
 OF_ANSWERS = {"answers_can_be_trusted"}
 
 
@@ -139,8 +141,8 @@ def test_a_home_with_nothing_but_imports_has_nothing_to_evaluate(tmp_path, publi
     assert _checks(definitions) == CHECKS
 
 
+ONE_AT_A_TIME = {"embedder", "onboarded", "warehouse"}
 EXPENSIVE_ONES = {"forecast_curve", "robustness", "benchmark_predictions", "contributions"}
-ONE_AT_A_TIME = set(STAGES) - {"imported_results", "report"}  # they publish: a DuckDB file has one writer
 
 
 def test_every_asset_is_made_by_itself(tmp_path):
@@ -167,11 +169,13 @@ def test_the_graph_says_what_is_made_of_what(tmp_path):
         "embedder": {"correctness_matrix", "question_embeddings", "chosen_version", "seed"},
         "onboarded": {"embedder", "few_answers"},
         **{name: {"correctness_matrix", "embedder"} for name in experiments},
-        "report": {"coverage", "onboarded", *experiments},
+        "communities": {"correctness_matrix", "embedder", "onboarded"},
+        "warehouse": {name for name, group in STAGES.items() if group not in ("collection", "report")},
+        "report": {"warehouse"},
     }
 
 
-def test_the_expensive_are_marked_and_publishers_share_a_pool(tmp_path):
+def test_the_expensive_are_marked_and_what_is_made_one_at_a_time_shares_a_pool(tmp_path):
     graph = _definitions(tmp_path, PAPER_REGISTRY).resolve_asset_graph()
     nodes = {key.to_user_string(): graph.get(key) for key in graph.materializable_asset_keys}
     assert {name for name, node in nodes.items() if EXPENSIVE.items() <= node.tags.items()} == EXPENSIVE_ONES
@@ -230,6 +234,12 @@ def test_every_asset_says_what_a_row_is_and_who_owns_it(tmp_path):
         assert node.owners == ["team:embedllm"], key
         assert node.kinds, key
         assert node.code_version, key
+
+
+def test_what_people_rely_on_has_a_freshness_policy(tmp_path):
+    graph = _definitions(tmp_path, PAPER_REGISTRY).resolve_asset_graph()
+    policies = {key.to_user_string(): graph.get(key).freshness_policy for key in graph.materializable_asset_keys}
+    assert {name for name, policy in policies.items() if policy} == {"embedder", "report"}
 
 
 def test_loading_them_imports_nothing_heavy(tmp_path):

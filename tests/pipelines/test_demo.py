@@ -13,7 +13,7 @@ from assets.experiments import EXPERIMENTS
 from assets.report import rounded
 from warehouse.read import query
 
-ASSETS = [experiment.asset for experiment in EXPERIMENTS]
+ASSETS = EXPERIMENTS
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sql.md"
 EXAMPLE = re.compile(r"(```sql\n(?P<sql>.*?)```\n\n)(?P<answer>(?:\|[^\n]*\n)+)", re.DOTALL)
 # The zoo is trained here. Another kind of processor rounds differently: the models then answer otherwise, and questions

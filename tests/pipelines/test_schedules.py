@@ -16,7 +16,10 @@ from warehouse.lake import Failure
 
 NIGHT = datetime(2026, 3, 5, 3, 0, tzinfo=UTC)
 WEEK_S_END = datetime(2026, 3, 8, 4, 0, tzinfo=UTC)
-BELOW_ANSWERS = {"correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded", "report", *FEW}
+BELOW_ANSWERS = {
+    *("correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded", "warehouse", "report"),
+    *FEW,
+}
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +168,9 @@ def test_a_derived_asset_that_failed_is_made_again(home: FakeHome) -> None:
     home.failing = {"forecasts"}
     home.change("elm", family="leafy")
     home.settle()
-    assert requests(home, NIGHT) == {"2026-03-05 03:00 refresh": "forecasts report"}
+    assert requests(home, NIGHT) == {"2026-03-05 03:00 refresh": "forecasts warehouse report"}
     (request,) = home.scheduled("nightly_retry", NIGHT)
-    assert request.tags[REASON].startswith("forecasts: correctness_matrix changed; report: ")
+    assert request.tags[REASON].startswith("forecasts: correctness_matrix changed; warehouse: ")
     home.failing = set()
     home.submit(request)
     assert requests(home, NIGHT) == {}  # it waits to be made
@@ -234,7 +237,7 @@ def test_expensive_experiments_wait_no_longer_than_a_week(home: FakeHome) -> Non
     assert not refresh.made & EXPENSIVE
     found = home.scheduled("weekly_full_refresh", WEEK_S_END)
     assert found[-1].run_key == "2026-03-08 04:00 refresh"
-    assert {key.to_user_string() for key in found[-1].asset_selection or ()} == {*EXPENSIVE, "report"}
+    assert {key.to_user_string() for key in found[-1].asset_selection or ()} == {*EXPENSIVE, "warehouse", "report"}
     home.submit(found[-1])
     assert home.run() == [True]
     assert home.look() == NOTHING

@@ -29,10 +29,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 EMBEDLLM = [sys.executable, "-c", "from pipelines.cli import app; app()"]
 BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 GROUPS = ["collection", "warehouse", "embedding", "evaluation", "report"]
-EXPERIMENT_NODES = [experiment.asset.op.name for experiment in EXPERIMENTS]
+EXPERIMENT_NODES = [experiment.op.name for experiment in EXPERIMENTS]
 NODES = [
     *("imported_results", "correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded"),
     *EXPERIMENT_NODES,
+    "warehouse",
     "report",
 ]
 TOPICS = {

@@ -1,0 +1,31 @@
+"""What a refresh has made can be queried, whatever else of it failed."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from embedder.encoder import EncoderError
+from pipelines.chain import ChainFailed, run_job
+from pipelines.console import Console
+from pipelines.jobs import REFRESH
+from pipelines.settings import Settings, open_workspace
+from warehouse.ingest import import_results
+from warehouse.read import query
+
+
+def test_what_was_made_before_a_failure_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "results.csv"
+    file.write_text("prompt_id,model_name,category,label,prompt\n0,lab__a,sums,1,What is 1 plus 2?\n", encoding="utf-8")
+    workspace = open_workspace(Settings(home=tmp_path / "home"))
+    import_results(workspace.lake, str(file), benchmark_of=workspace.registry.benchmark_of)
+
+    def no_encoder(*_: object) -> None:
+        raise EncoderError("it cannot be found")
+
+    monkeypatch.setattr("assets.inputs._encoder", no_encoder)
+    fails = pytest.raises(ChainFailed, match="question_embeddings failed: it cannot be found")
+    with Console() as console, dg.DagsterInstance.ephemeral() as instance, fails:
+        run_job(workspace, instance, console, REFRESH)
+    found = query(workspace.database, "SELECT model, accuracy FROM leaderboard WHERE benchmark = 'all'").to_pylist()
+    assert found == [{"model": "lab/a", "accuracy": 1.0}]
