@@ -79,7 +79,7 @@ class Part(NamedTuple):
 class Made:
     """What the function of an asset says of what it made; once one of `tables` or `files` is gone, it is out of date.
 
-    Without a `data_version`, the same inputs count as the same data. What is `unwritten`, the asset's IO manager writes.
+    Without a `data_version`, the same inputs count as the same data. The asset's IO manager writes what is `unwritten`.
     """
 
     metadata: Mapping[str, Any]

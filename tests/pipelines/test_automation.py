@@ -524,12 +524,14 @@ def test_a_derived_asset_fails(home: FakeHome) -> None:
     home.run()
     assert home.look() == made(*BELOW_ANSWERS)
     assert home.run() == [False]
+    assert home.look() == made("warehouse", "report")  # of what could be made
+    assert home.run() == [True]
     assert home.look() == NOTHING
-    assert home.look() == NOTHING
+    assert home.waits()["embedder"] == "it failed, and nothing has changed since"
     home.change("elm", family="leafy")  # something upstream is new
     assert home.look() == made(*BELOW_ANSWERS)
     assert home.run() == [False]
-    assert home.look() == NOTHING
+    assert home.settle() == [made("warehouse", "report")]
     home.failing, home.versions["embedder"] = set(), "mended"
     home.reload()
     assert home.settle() == [made("embedder", *BELOW_EMBEDDER)]
@@ -540,10 +542,11 @@ def test_while_a_derived_asset_fails_what_is_below_waits(home: FakeHome) -> None
     home.reload()
     home.look()
     assert home.run() == [False]
+    assert home.settle() == []
     assert home.by_hand("forecasts") == [True]  # somebody tries
-    assert home.look() == NOTHING
+    assert home.settle() == [made("warehouse", "report")]
     home.lake.record_failure("sums", "elm", "failed", "it is broken")
-    assert home.settle() == [made("coverage")]
+    assert home.settle() == [made("coverage", "warehouse", "report")]
 
 
 def test_a_refresh_that_is_killed_is_repeated_where_it_was(home: FakeHome) -> None:
