@@ -78,4 +78,13 @@ CHECKS = (
         "No model's embedding holds NaN or infinity.",
         "SELECT count(*) FROM model_embeddings WHERE NOT isfinite(list_sum(embedding::FLOAT[]))",
     ),
+    _check(
+        "good_enough_to_serve",
+        "embedder",
+        "Today's version is no worse than the one before and than tables of rates, and calibrated, but for chance; "
+        "`embedders.verdict` says what is wrong. `embedllm embedders serve VERSION` lets one serve that is held back.",
+        # The last row is today's version.
+        "SELECT count(*) FROM (SELECT last(verdict) AS verdict FROM embedders) WHERE verdict IS NOT NULL",
+        blocking=False,
+    ),
 )

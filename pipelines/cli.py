@@ -18,6 +18,7 @@ import typer
 from rich.table import Column, Table
 from typer.core import TyperGroup
 
+from assets.versions import tell_held_back
 from assets.workspace import Workspace
 from harness.entries import RegistryError, benchmark_name_fault, model_name_fault
 from harness.errors import HarnessError
@@ -181,6 +182,8 @@ def _chain(*, full: bool = False, check: bool = False, again: Again | None = Non
         if not result.evaluated and not result.refreshed:
             console.say("Nothing changed: every answer is there and everything made of them is up to date.")
     _summary(workspace)
+    if sentence := tell_held_back(workspace.lake):
+        out.print(sentence, soft_wrap=True, highlight=False)
     if result.failed:
         raise CommandError(
             f"{len(result.failed)} of {result.evaluated} models have failed evaluations ({', '.join(result.failed[:3])}"

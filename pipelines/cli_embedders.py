@@ -20,7 +20,7 @@ Row = dict[str, Any]  # of the table `embedders`
 
 FIGURES = ("created_at", "models", "questions", "dimensions", "val_accuracy", "val_log_loss")
 DRIFT = ("drift_distance", "drift_predictions")
-PROVENANCE = ("encoder", "seed", "data_version", "code_version", "aligned_to")
+PROVENANCE = ("encoder", "seed", "data_version", "code_version", "aligned_to", "held_back")
 
 embedders_app = typer.Typer(no_args_is_help=True, help="The versions of the embedder, and which of them serves.")
 
@@ -28,11 +28,24 @@ embedders_app = typer.Typer(no_args_is_help=True, help="The versions of the embe
 @embedders_app.command("list")
 def list_embedders() -> None:
     """Every version, the latest last: what it was fitted on, how good it is on val questions, how far its models moved
-    from the version it was aligned to, and the share of test forecasts that changed sides."""
+    from the version it was aligned to, the share of test forecasts that changed sides, and whether it was held back;
+    then what is wrong with which."""
     _, workspace = open_home()
-    columns = ["embedder", "serving", "models", "val_log_loss", *DRIFT]
-    names = ["embedder", "serves", "models", "log-loss", "moved", "changed"]  # short, for a narrow terminal
-    out.print(table_of(_rows(_versions(workspace), columns).rename_columns(names)))
+    columns = ["embedder", "serving", "models", "val_log_loss", *DRIFT, "held_back"]
+    names = [
+        "embedder",
+        "serves",
+        "models",
+        "log-loss",
+        "moved",
+        "changed",
+        "held back",
+    ]  # short, for a narrow terminal
+    rows = _versions(workspace)
+    out.print(table_of(_rows(rows, columns).rename_columns(names)))
+    for row in rows:
+        if row["verdict"]:
+            out.print(f"{row['embedder']}: {row['verdict']}.", soft_wrap=True, highlight=False)
 
 
 @embedders_app.command("diff")
@@ -63,6 +76,19 @@ def rollback(
 ) -> None:
     """Let an earlier version serve, until other data make a new one. Nothing is deleted: roll back to the later one to
     undo it."""
+    _let_serve(version)
+
+
+@embedders_app.command("serve")
+def serve_version(
+    version: Annotated[str, typer.Argument(help="The version to serve, or how its name begins.")],
+) -> None:
+    """Let any version serve, such as one that was held back, until other data make a new one."""
+    _let_serve(version)
+
+
+def _let_serve(version: str | None) -> None:
+    """Version `version`, or the one before the one that serves."""
     from assets.versions import serve
     from warehouse.publish import publish
 

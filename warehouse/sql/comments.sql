@@ -108,6 +108,8 @@ COMMENT ON COLUMN embedders.code_version IS 'Version of the code that trained it
 COMMENT ON COLUMN embedders.aligned_to IS 'Embedder to whose axes it was rotated, so that the models of both can be compared; null for the first.';
 COMMENT ON COLUMN embedders.drift_distance IS 'Mean Euclidean distance by which the embeddings of models of both moved; null for the first.';
 COMMENT ON COLUMN embedders.drift_predictions IS 'Share of forecasts (test questions × models of both) that changed between right and wrong; null for the first.';
+COMMENT ON COLUMN embedders.verdict IS 'What was wrong with it on validation questions when it was trained; null where nothing was.';
+COMMENT ON COLUMN embedders.held_back IS 'Whether it does not serve for that reason, unless somebody lets it.';
 
 COMMENT ON TABLE model_embeddings IS 'One row a model and embedder.';
 COMMENT ON COLUMN model_embeddings.embedder IS 'Embedder that made it.';

@@ -127,7 +127,9 @@ CREATE TABLE IF NOT EXISTS embedders (
     code_version VARCHAR,
     aligned_to VARCHAR,
     drift_distance DOUBLE,
-    drift_predictions DOUBLE CHECK (drift_predictions BETWEEN 0 AND 1)
+    drift_predictions DOUBLE CHECK (drift_predictions BETWEEN 0 AND 1),
+    verdict VARCHAR,
+    held_back BOOLEAN
 );
 
 CREATE TABLE IF NOT EXISTS model_embeddings (
