@@ -105,10 +105,8 @@ def judge_version(
     if before.training_texts is not None:
         labels[np.isin(_digest_texts(asked.texts), before.training_texts)] = np.nan
     worse = _find_worse(labels, Rival(before.name, alone, probabilities))
-    return Verdict(
-        [*([worse] if worse else []), *faults],
-        holds_back=bool(worse or (faults and not faults_of(labels, alone, told))),
-    )
+    better_before = np.isfinite(labels).any() and not faults_of(labels, alone, told)
+    return Verdict([*([worse] if worse else []), *faults], bool(worse or (faults and better_before)))
 
 
 def judge(labels: np.ndarray, probabilities: np.ndarray, rivals: Sequence[Rival]) -> list[str]:

@@ -32,15 +32,7 @@ def list_embedders() -> None:
     then what is wrong with which."""
     _, workspace = open_home()
     columns = ["embedder", "serving", "models", "val_log_loss", *DRIFT, "held_back"]
-    names = [
-        "embedder",
-        "serves",
-        "models",
-        "log-loss",
-        "moved",
-        "changed",
-        "held back",
-    ]  # short, for a narrow terminal
+    names = ["embedder", "serves", "models", "log-loss", "moved", "changed", "held"]  # short, for a narrow terminal
     rows = _versions(workspace)
     out.print(table_of(_rows(rows, columns).rename_columns(names)))
     for row in rows:
@@ -140,14 +132,14 @@ def _serving(rows: list[Row]) -> Row:
 
 
 def _before_serving(rows: list[Row]) -> Row:
-    """The version that was made before the one that serves."""
-    at = rows.index(_serving(rows))
-    if at == 0:
+    """The version that was made before the one that serves, and was not held back."""
+    earlier = [row for row in rows[: rows.index(_serving(rows))] if not row["held_back"]]
+    if not earlier:
         raise CommandError(
-            f"there is no version before {rows[0]['embedder']}, which serves; name the one you want, out of "
+            f"there is no version before {_serving(rows)['embedder']}, which serves; name the one you want, out of "
             f"{', '.join(row['embedder'] for row in rows)}."
         )
-    return rows[at - 1]
+    return earlier[-1]
 
 
 def _named(rows: list[Row], name: str) -> Row:
