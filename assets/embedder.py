@@ -90,7 +90,7 @@ def embedder(workspace: Workspace) -> Made:
         },
         read=digest_outside("embedder", workspace),  # which version serves: it is only known now
         tables={"model_embeddings": [served]},
-        files=[workspace.embedders / served, *([costs] if costs else [])],
+        files=[*sorted({workspace.embedders / name for name in (served, version)}), *([costs] if costs else [])],
         # What comes next evaluates the version that serves: another than the data's where that was rolled or held back.
         data_version=served,
     )
