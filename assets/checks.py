@@ -13,6 +13,7 @@ from warehouse.lake import Lake
 from warehouse.read import query
 
 from .sections import rows
+from .versions import versions
 from .workspace import Workspace
 
 __all__ = ["CHECKS", "Check", "build_checks", "count_offending"]
@@ -34,7 +35,7 @@ TABLES: Mapping[str, dict[str, Callable[[Lake], pa.Table | None]]] = {
         "questions": Lake.questions,
         "question_embeddings": lambda lake: lake.read_table("question_embeddings"),
     },
-    "embedder": {"model_embeddings": lambda lake: lake.read_table("model_embeddings")},
+    "embedder": {"model_embeddings": lambda lake: lake.read_table("model_embeddings"), "embedders": versions},
 }
 """By asset, what its checks read from the lake; those of other assets read what is published."""
 
@@ -83,6 +84,15 @@ CHECKS = (
         "embedder",
         "No model's embedding holds NaN or infinity.",
         "SELECT count(*) FROM model_embeddings WHERE NOT isfinite(list_sum(embedding::FLOAT[]))",
+    ),
+    Check(
+        "good_enough_to_serve",
+        "embedder",
+        "Today's version is no worse than the one before and than tables of rates, and calibrated, but for chance; "
+        "`embedders.verdict` says what is wrong. `embedllm embedders serve VERSION` lets one serve that is held back.",
+        # The last row is today's version.
+        "SELECT count(*) FROM (SELECT last(verdict) AS verdict FROM embedders) WHERE verdict IS NOT NULL",
+        blocking=False,
     ),
     Check(
         "everything_is_evaluated",

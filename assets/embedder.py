@@ -53,7 +53,7 @@ CODE_VERSION = "5"  # another one fits anew, even on the same data
 )
 def embedder(workspace: Workspace) -> Made:
     """A row is the embedding of one model: what its log-odds of a right answer are made of, fitted on the training
-    questions, on the axes of the version before. A new version serves from now on."""
+    questions, on the axes of the version before. A new version serves from now on, if it is good enough."""
     from embedder.question_costs import save_question_costs
 
     data_version, encoder = workspace.lake.state(), encoder_in_use(workspace).name
@@ -85,12 +85,14 @@ def embedder(workspace: Workspace) -> Made:
             "aligned_to": info.aligned_to,
             "drift_distance": _rounded(info.drift_distance),
             "drift_predictions": _rounded(info.drift_predictions),
+            "verdict": info.verdict or "nothing is wrong with it",
+            "judged_against": f"{info.aligned_to} and the models' rates" if info.aligned_to else "the models' rates",
             "folder": dg.MetadataValue.path(str(workspace.embedders / version)),
             "map": dg.MetadataValue.md(markdown(model_map(vectors[known], [families.get(n) for n in names]))),
         },
         tables={"model_embeddings": [served]},
-        files=[workspace.embedders / served, *([costs] if costs else [])],
-        # What comes next evaluates the version that serves, which after a rollback is another than the data's.
+        files=[*sorted({workspace.embedders / name for name in (served, version)}), *([costs] if costs else [])],
+        # What comes next evaluates the version that serves: another than the data's where that was rolled or held back.
         data_version=served,
     )
 
@@ -134,6 +136,7 @@ def _fit(
     version: str,
     data_version: str,
 ) -> tuple[Predictor, EmbedderInfo]:
+    from embedder.gate import save_training_texts
     from embedder.spectral import SpectralEmbedder
     from embedder.store import EmbedderInfo, save_embedder
 
@@ -151,23 +154,36 @@ def _fit(
         seconds=seconds,
         data_version=data_version,
         code_version=CODE_VERSION,
-        **_validated(fitted, matrix, questions),
+        **_validated(workspace, fitted, matrix, questions, before),
         **drifted,
     )
+    save_training_texts(workspace.embedders / version, matrix.texts[matrix.splits == "train"])
     save_embedder(workspace.embedders / version, fitted, info)
     return fitted, info
 
 
-def _validated(fitted: Predictor, matrix: CorrectnessMatrix, questions: Questions) -> dict[str, float | None]:
-    """How good it is on val questions; None without answers to them."""
+def _validated(
+    workspace: Workspace,
+    fitted: Predictor,
+    matrix: CorrectnessMatrix,
+    questions: Questions,
+    before: tuple[str, SpectralEmbedder] | None,
+) -> dict[str, Any]:
+    """How good it is on val questions, and whether good enough to serve; None without answers to them."""
+    from embedder.gate import Version, judge_version, load_training_texts
+
     val = matrix.splits == "val"
     labels = matrix.labels[val]
     if np.isnan(labels).all():
         return {"val_accuracy": None, "val_log_loss": None}
     probabilities = fitted.predict_proba(questions.rows(val).by_text_alone())
+    earlier = Version(*before, load_training_texts(workspace.embedders / before[0])) if before else None
+    verdict = judge_version(fitted, matrix, questions, probabilities, earlier)
     return {
         "val_accuracy": metrics.accuracy(labels, probabilities),
         "val_log_loss": metrics.log_loss(labels, probabilities),
+        "verdict": "; and ".join(verdict.faults) or None,
+        "held_back": verdict.holds_back,
     }
 
 
@@ -208,6 +224,15 @@ def _before(workspace: Workspace, version: str, encoder: str) -> tuple[str, Spec
     return (name, old) if isinstance(old, SpectralEmbedder) and info.encoder == encoder else None
 
 
+def _goes_on(workspace: Workspace, encoder: str) -> bool:
+    """Whether the version that serves could do so further: it is of the encoder in use, and was not lost."""
+    for row in versions(workspace.lake).to_pylist():
+        if row["serving"] and row["encoder"] == encoder:
+            workspace.fetch(folder := workspace.embedders / row["embedder"])
+            return (folder / "embedder.json").exists()
+    return False
+
+
 def _record(
     workspace: Workspace, method: str, info: EmbedderInfo, models: list[str], vectors: npt.NDArray[np.float32]
 ) -> str:
@@ -230,4 +255,4 @@ def _record(
         "dimensions": vectors.shape[1],
         "created_at": datetime.fromisoformat(info.created_at).replace(tzinfo=None),
     }
-    return record(lake, asdict(info) | known)
+    return record(lake, asdict(info) | known, replace=not _goes_on(workspace, info.encoder))

@@ -1,7 +1,8 @@
 """Which versions of the embedder there are, and which of them serves: lake/embedders.
 
 Rows are in the order in which the data last asked for them, so the last one is what today's data make. It serves,
-unless it was rolled back: then an earlier one does, until other data make another version.
+unless it was rolled back, or held back as not good enough: then an earlier one does, until other data make another
+version that is, or somebody lets it serve.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 from warehouse.lake import Lake
 
-__all__ = ["EMBEDDERS", "last_choice", "record", "serve", "serving", "versions"]
+__all__ = ["EMBEDDERS", "last_choice", "record", "serve", "serving", "tell_held_back", "versions"]
 
 EMBEDDERS = pa.schema(
     {
@@ -35,6 +36,8 @@ EMBEDDERS = pa.schema(
         "aligned_to": pa.string(),  # the version whose axes it took over
         "drift_distance": pa.float64(),  # from that version, see embedder.alignment.Drift
         "drift_predictions": pa.float64(),
+        "verdict": pa.string(),  # what is wrong with it, see embedder.gate
+        "held_back": pa.bool_(),
         "serving": pa.bool_(),
         "chosen_at": pa.timestamp("us"),  # when a person last said that it is to serve
     }
@@ -54,14 +57,30 @@ def serving(lake: Lake) -> str | None:
     return next((row["embedder"] for row in versions(lake).to_pylist() if row["serving"]), None)
 
 
-def record(lake: Lake, row: Mapping[str, Any]) -> str:
-    """Keeps what is known of a version (EMBEDDERS, less `serving`) as the last one. Returns the version that serves:
-    this one, unless it was the last one before and was rolled back."""
+def tell_held_back(lake: Lake) -> str | None:
+    """Where today's version is held back, a sentence on why, and how to let it serve."""
+    rows = versions(lake).to_pylist()
+    if not rows or rows[-1]["serving"] or not rows[-1]["held_back"]:
+        return None
+    version, verdict = rows[-1]["embedder"], rows[-1]["verdict"]
+    return (
+        f"{version} is kept, but {serving(lake)} goes on serving, as of the new one {verdict}; "
+        f"`embedllm embedders serve {version}` lets it serve all the same."
+    )
+
+
+def record(lake: Lake, row: Mapping[str, Any], *, replace: bool = False) -> str:
+    """Keeps what is known of a version (EMBEDDERS, less `serving` and `chosen_at`) as the last one. Returns the version that serves:
+    this one, unless it was the last one before and does not, or is held back; with `replace`, it does in any case, as
+    the one that serves cannot be used any more."""
     known, version = versions(lake), row["embedder"]
     as_before = known["embedder"].to_pylist()[-1:] == [version]
-    chosen = (serving(lake) if as_before else None) or version
-    others = known.filter(pc.field("embedder") != version)
-    _write(lake, pa.concat_tables([others, pa.Table.from_pylist([dict(row)], schema=EMBEDDERS)]), chosen)
+    stays = not replace and (as_before or row["held_back"])
+    chosen = (serving(lake) if stays else None) or version
+    is_it = pc.field("embedder") == version
+    chosen_at = next(iter(known.filter(is_it)["chosen_at"].to_pylist()), None)
+    last = pa.Table.from_pylist([{**row, "chosen_at": chosen_at}], schema=EMBEDDERS)
+    _write(lake, pa.concat_tables([known.filter(~is_it), last]), chosen)
     return chosen
 
 

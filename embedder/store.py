@@ -51,6 +51,8 @@ class EmbedderInfo:
     aligned_to: str | None = None  # the version whose axes it took over, None where it has its own
     drift_distance: float | None = None  # from that version: see alignment.Drift
     drift_predictions: float | None = None
+    verdict: str | None = None  # what is wrong with it, see gate.py; None where nothing is
+    held_back: bool | None = None  # so that the version before should go on serving
 
 
 def save_embedder(folder: Path, embedder: Predictor, info: EmbedderInfo) -> None:

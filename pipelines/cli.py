@@ -220,6 +220,10 @@ def _chain(*, full: bool = False, check: bool = False, again: Again | None = Non
         if not result.evaluated and not result.refreshed:
             console.say("Nothing changed: every answer is there and everything made of them is up to date.")
     _summary(workspace)
+    from assets.versions import tell_held_back
+
+    if sentence := tell_held_back(workspace.lake):
+        out.print(sentence, soft_wrap=True, highlight=False)
     if result.failed:
         raise CommandError(
             f"{len(result.failed)} of {result.evaluated} models have failed evaluations ({', '.join(result.failed[:3])}"

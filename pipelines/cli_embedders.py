@@ -21,7 +21,7 @@ Row = dict[str, Any]  # of the table `embedders`
 
 FIGURES = ("created_at", "models", "questions", "dimensions", "val_accuracy", "val_log_loss")
 DRIFT = ("drift_distance", "drift_predictions")
-PROVENANCE = ("encoder", "seed", "data_version", "code_version", "aligned_to")
+PROVENANCE = ("encoder", "seed", "data_version", "code_version", "aligned_to", "held_back")
 
 embedders_app = typer.Typer(no_args_is_help=True, help="The versions of the embedder, and which of them serves.")
 
@@ -29,11 +29,16 @@ embedders_app = typer.Typer(no_args_is_help=True, help="The versions of the embe
 @embedders_app.command("list")
 def list_embedders() -> None:
     """Every version, the latest last: what it was fitted on, how good it is on val questions, how far its models moved
-    from the version it was aligned to, and the share of test forecasts that changed sides."""
+    from the version it was aligned to, the share of test forecasts that changed sides, and whether it was held back;
+    then what is wrong with which."""
     workspace = open_results()
-    columns = ["embedder", "serving", "models", "val_log_loss", *DRIFT]
-    names = ["embedder", "serves", "models", "log-loss", "moved", "changed"]  # short, for a narrow terminal
-    out.print(table_of(_rows(_versions(workspace), columns).rename_columns(names)))
+    columns = ["embedder", "serving", "models", "val_log_loss", *DRIFT, "held_back"]
+    names = ["embedder", "serves", "models", "log-loss", "moved", "changed", "held"]  # short, for a narrow terminal
+    rows = _versions(workspace)
+    out.print(table_of(_rows(rows, columns).rename_columns(names)))
+    for row in rows:
+        if row["verdict"]:
+            out.print(f"{row['embedder']}: {row['verdict']}.", soft_wrap=True, highlight=False)
 
 
 @embedders_app.command("diff")
@@ -64,6 +69,19 @@ def rollback(
 ) -> None:
     """Let an earlier version serve, until other data make a new one. Nothing is deleted: roll back to the later one to
     undo it."""
+    _let_serve(version)
+
+
+@embedders_app.command("serve")
+def serve_version(
+    version: Annotated[str, typer.Argument(help="The version to serve, or how its name begins.")],
+) -> None:
+    """Let any version serve, such as one that was held back, until other data make a new one."""
+    _let_serve(version)
+
+
+def _let_serve(version: str | None) -> None:
+    """Version `version`, or the one before the one that serves."""
     from assets.versions import serve
     from warehouse.publish import publish
 
@@ -119,14 +137,14 @@ def _serving(rows: list[Row]) -> Row:
 
 
 def _before_serving(rows: list[Row]) -> Row:
-    """The version that was made before the one that serves."""
-    at = rows.index(_serving(rows))
-    if at == 0:
+    """The version that was made before the one that serves, and was not held back."""
+    earlier = [row for row in rows[: rows.index(_serving(rows))] if not row["held_back"]]
+    if not earlier:
         raise CommandError(
-            f"there is no version before {rows[0]['embedder']}, which serves; name the one you want, out of "
+            f"there is no version before {_serving(rows)['embedder']}, which serves; name the one you want, out of "
             f"{', '.join(row['embedder'] for row in rows)}."
         )
-    return rows[at - 1]
+    return earlier[-1]
 
 
 def _named(rows: list[Row], name: str) -> Row:

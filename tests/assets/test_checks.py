@@ -42,6 +42,9 @@ BAD = {
     "every_question_is_embedded": "DELETE FROM question_embeddings WHERE question_id = 'q2'",
     "embeddings_are_finite": "INSERT INTO question_embeddings VALUES ('q1', 'f', ['nan', '1'])",
     "model_embeddings_are_finite": "INSERT INTO model_embeddings VALUES ('v1', 'oak', ['inf', '1'])",
+    "good_enough_to_serve": """
+        INSERT INTO embedders (embedder, method, serving, verdict) VALUES ('v2', 'mf', false, 'worse than v1')
+    """,
 }
 
 

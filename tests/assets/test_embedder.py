@@ -2,17 +2,22 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
 import pytest
 
+from assets.correctness_matrix import build_correctness_matrix
 from assets.embedder import CODE_VERSION, embedder
+from assets.inputs import correctness
 from assets.question_embeddings import question_embeddings
 from assets.routing import routing
 from assets.serving import NoEmbedder, load_serving, open_router, serving_version
-from assets.versions import serve, versions
+from assets.versions import serve, tell_held_back, versions
 from assets.workspace import Workspace
+from embedder.matrix import CorrectnessMatrix
 from embedder.spectral import SpectralEmbedder
 from warehouse.read import query
 
@@ -266,3 +271,117 @@ def test_versions_of_before_all_this_was_recorded(
     second = materialize(embedder)["version"]
     assert by_version(guessed)[second]["aligned_to"] == first
     assert by_version(guessed)[first]["data_version"] is None
+
+
+# --- the gate
+
+
+@pytest.fixture
+def two_kinds(
+    workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Materialize
+) -> Callable[..., str]:
+    """Makes the version that follows once some models have answered, each good at one benchmark, bad at the other."""
+    rng = np.random.default_rng(2)
+
+    def make(*models: str) -> str:
+        for model in models:
+            good = {"sums": 0.9, "trees": 0.2} if len(model) % 2 else {"sums": 0.2, "trees": 0.9}
+            for benchmark, share in good.items():
+                answer(benchmark, model, "".join("1" if number < share else "0" for number in rng.random(200)))
+        materialize(build_correctness_matrix(workspace.registry))
+        materialize(question_embeddings)
+        return materialize(embedder)["version"]
+
+    return make
+
+
+@pytest.fixture
+def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From now on embedders are fitted on shuffled training labels."""
+
+    def shuffled(workspace: Workspace) -> CorrectnessMatrix:
+        matrix = correctness(workspace)
+        labels, train = matrix.labels.copy(), np.flatnonzero(matrix.splits == "train")
+        labels[train] = labels[np.random.default_rng(0).permutation(train)]
+        return replace(matrix, labels=labels)
+
+    return lambda: monkeypatch.setattr("assets.embedder.correctness", shuffled)
+
+
+def test_one_more_model_serves(workspace: Workspace, two_kinds: Callable[..., str]) -> None:
+    two_kinds("ash", "rowan", "pine", "lime")
+    second = two_kinds("oak")
+    assert serving_version(workspace) == second
+    assert (by_version(workspace)[second]["verdict"], tell_held_back(workspace.lake)) == (None, None)
+
+
+def test_a_spoilt_version_is_kept_and_the_one_before_goes_on_serving(
+    workspace: Workspace, two_kinds: Callable[..., str], spoil: Callable[[], None], materialize: Materialize
+) -> None:
+    first = two_kinds("ash", "rowan", "pine", "lime")
+    spoil()
+    second = two_kinds("oak")
+    assert (workspace.embedders / second / "embedder.json").exists()
+    assert by_version(workspace)[second]["held_back"]
+    assert (serving_version(workspace), load_serving(workspace).version) == (first, first)
+    told = tell_held_back(workspace.lake)
+    assert told
+    assert told.startswith(f"{second} is kept, but {first} goes on serving, as of the new one the log-loss on ")
+    assert f"`embedllm embedders serve {second}`" in told
+    again = materialize(embedder)
+    assert (again["serving"], again["data_version"]) == (first, first)
+    assert again["verdict"] == by_version(workspace)[second]["verdict"]
+
+
+def test_a_spoilt_version_that_was_let_serve_goes_on_serving(
+    workspace: Workspace, two_kinds: Callable[..., str], spoil: Callable[[], None], materialize: Materialize
+) -> None:
+    two_kinds("ash", "rowan", "pine", "lime")
+    spoil()
+    second = two_kinds("oak")
+    serve(workspace.lake, second)
+    assert materialize(embedder)["data_version"] == second
+    assert tell_held_back(workspace.lake) is None
+
+
+def test_a_good_version_serves_after_one_that_was_held_back(
+    workspace: Workspace, two_kinds: Callable[..., str], spoil: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = two_kinds("ash", "rowan", "pine", "lime")
+    spoil()
+    two_kinds("oak")
+    monkeypatch.setattr("assets.embedder.correctness", correctness)
+    third = two_kinds("elms")
+    assert serving_version(workspace) == third
+    assert by_version(workspace)[third]["aligned_to"] == first
+
+
+def test_the_first_serves_whatever_is_wrong_with_it(
+    workspace: Workspace, two_kinds: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedder.gate.WORSE", -1.0)
+    first = two_kinds("ash", "rowan", "pine", "lime")
+    assert serving_version(workspace) == first
+    assert by_version(workspace)[first]["verdict"].startswith("the log-loss on ")
+    assert tell_held_back(workspace.lake) is None
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "of another encoder"])
+def test_nothing_is_held_back_in_favour_of_what_cannot_serve(
+    workspace: Workspace,
+    two_kinds: Callable[..., str],
+    spoil: Callable[[], None],
+    materialize: Materialize,
+    encoder: Any,
+    lost: bool,
+) -> None:
+    first = two_kinds("ash", "rowan", "pine", "lime")
+    spoil()
+    if lost:
+        second = two_kinds("oak")
+        rmtree(workspace.embedders / first)
+        materialize(embedder)
+    else:
+        encoder.name = "counting@2"
+        second = two_kinds("oak")
+    assert serving_version(workspace) == second

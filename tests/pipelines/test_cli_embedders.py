@@ -7,6 +7,7 @@ from zlib import crc32
 import dagster as dg
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from assets.embedder import embedder
 from assets.question_embeddings import question_embeddings
 from assets.serving import serving_version
+from assets.versions import EMBEDDERS, serve, versions
 from assets.workspace import Workspace
 from pipelines.cli import app
 from pipelines.instance import exclusive
@@ -22,7 +24,7 @@ from warehouse.ingest import import_results
 from warehouse.read import query
 
 Invoke = Callable[..., Result]
-SHARES = {"ash": 0.2, "elm": 0.5, "oak": 0.8, "yew": 0.6}
+SHARES = {"ash": 0.2, "elm": 0.5, "fir": 0.4, "oak": 0.8, "yew": 0.6}
 
 
 class HashEncoder:
@@ -110,8 +112,8 @@ def test_list(two: tuple[str, str], invoke: Invoke) -> None:
     first, second = (cells(printed, version) for version in two)
     assert (first[1], second[1]) == ("False", "True")
     assert (first[2], second[2]) == ("3", "4")
-    assert first[-2:] == ["NULL", "NULL"]
-    assert all(0 <= float(figure) < 1 for figure in second[-2:])
+    assert first[-3:] == ["NULL", "NULL", "False"]
+    assert all(0 <= float(figure) < 1 for figure in second[-3:-1])
 
 
 def test_diff_with_the_one_that_serves(two: tuple[str, str], invoke: Invoke) -> None:
@@ -122,11 +124,11 @@ def test_diff_with_the_one_that_serves(two: tuple[str, str], invoke: Invoke) -> 
     assert "Models removed: none" in lines
     recorded = cells(invoke("list").output, two[1])
     (distance,) = [line for line in lines if line.startswith("Mean distance")]
-    assert float(distance.rpartition(" ")[2]) == pytest.approx(float(recorded[-2]), abs=2e-4)
+    assert float(distance.rpartition(" ")[2]) == pytest.approx(float(recorded[-3]), abs=2e-4)
     (changed,) = [line for line in lines if line.startswith("Test forecasts")]
-    assert float(changed.rpartition(" ")[2].strip("%")) == pytest.approx(100 * float(recorded[-1]), abs=0.01)
+    assert float(changed.rpartition(" ")[2].strip("%")) == pytest.approx(100 * float(recorded[-2]), abs=0.01)
     moved = [float(cells(result.output, model)[1]) for model in ("ash", "elm", "oak")]
-    assert np.mean(moved) == pytest.approx(float(recorded[-2]), abs=2e-4)
+    assert np.mean(moved) == pytest.approx(float(recorded[-3]), abs=2e-4)
 
 
 def test_diff_names_both_and_what_was_removed(two: tuple[str, str], invoke: Invoke) -> None:
@@ -157,6 +159,38 @@ def test_roll_back_and_forth(two: tuple[str, str], workspace: Workspace, invoke:
     assert "serves already" in invoke("rollback", second).output
 
 
+@pytest.fixture
+def held_back(two: tuple[str, str], workspace: Workspace) -> tuple[str, str]:
+    """As if the second had been found worse."""
+    rows = versions(workspace.lake).to_pylist()
+    found = {"serving": False, "held_back": True, "verdict": "the log-loss is greater"}
+    rows = [row | found if row["embedder"] == two[1] else row for row in rows]
+    workspace.lake.write_table("embedders", pa.Table.from_pylist(rows, schema=EMBEDDERS))
+    serve(workspace.lake, two[0])
+    return two
+
+
+def test_what_was_held_back_and_why(held_back: tuple[str, str], invoke: Invoke) -> None:
+    printed = invoke("list").output
+    assert [cells(printed, version)[-1] for version in held_back] == ["False", "True"]
+    assert f"{held_back[1]}: the log-loss is greater." in printed
+
+
+def test_let_it_serve_all_the_same(held_back: tuple[str, str], workspace: Workspace, invoke: Invoke) -> None:
+    result = invoke("serve", held_back[1])
+    assert result.exit_code == 0, result.output
+    assert f"{held_back[1]} serves now instead of {held_back[0]}" in result.output
+    assert serving_version(workspace) == held_back[1]
+    assert query(workspace.database, "FROM serving").to_pylist() == [{"embedder": held_back[1]}]
+
+
+def test_no_rollback_to_what_was_held_back(
+    held_back: tuple[str, str], workspace: Workspace, invoke: Invoke, tmp_path: Path
+) -> None:
+    add(workspace, tmp_path / "three.csv", ("ash", "elm", "oak", "yew", "fir"))
+    assert f"{held_back[0]} serves now" in invoke("rollback").output
+
+
 def test_a_name_may_be_cut_short(two: tuple[str, str], workspace: Workspace, invoke: Invoke) -> None:
     assert_refused(invoke("rollback", "spectral-"), "2 versions have a name that begins with 'spectral-'", *two)
     short = next(two[0][:end] for end in range(10, 22) if not two[1].startswith(two[0][:end]))
@@ -170,7 +204,7 @@ def test_there_is_nothing_before_the_first(two: tuple[str, str], invoke: Invoke)
 
 
 def test_unknown_version(two: tuple[str, str], invoke: Invoke) -> None:
-    for arguments in (["rollback", "mf-1"], ["diff", "mf-1"]):
+    for arguments in (["rollback", "mf-1"], ["serve", "mf-1"], ["diff", "mf-1"]):
         assert_refused(invoke(*arguments), "there is no version 'mf-1'; there are", *two)
 
 
@@ -200,6 +234,6 @@ def test_no_rollback_while_another_command_is_at_work(
     assert serving_version(workspace) == two[1]
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["diff", "x"], ["rollback"]])
+@pytest.mark.parametrize("arguments", [["list"], ["diff", "x"], ["rollback"], ["serve", "x"]])
 def test_before_there_is_one(arguments: list[str], invoke: Invoke) -> None:
     assert_refused(invoke(*arguments), "There is no embedder yet", "embedllm run")

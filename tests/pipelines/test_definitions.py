@@ -55,6 +55,7 @@ CHECKS = {
     "question_embeddings:every_question_is_embedded",
     "question_embeddings:embeddings_are_finite",
     "embedder:model_embeddings_are_finite",
+    "embedder:good_enough_to_serve",
 }
 CHECKS |= {f"{name}:results_are_sound" for name, group in STAGES.items() if group == "evaluation"}
 OF_ANSWERS = {"answers_can_be_trusted"}

@@ -109,6 +109,8 @@ COMMENT ON COLUMN embedders.aligned_to IS 'Embedder to whose axes it was rotated
 COMMENT ON COLUMN embedders.drift_distance IS 'Mean Euclidean distance by which the embeddings of models of both moved; null for the first.';
 COMMENT ON COLUMN embedders.drift_predictions IS 'Share of forecasts (test questions × models of both) that changed between right and wrong; null for the first.';
 COMMENT ON COLUMN embedders.chosen_at IS 'When a person last said that it is to serve (UTC); null where nobody did.';
+COMMENT ON COLUMN embedders.verdict IS 'What was wrong with it on validation questions when it was trained; null where nothing was.';
+COMMENT ON COLUMN embedders.held_back IS 'Whether it does not serve for that reason, unless somebody lets it.';
 
 COMMENT ON TABLE model_embeddings IS 'One row a model and embedder.';
 COMMENT ON COLUMN model_embeddings.embedder IS 'Embedder that made it.';

@@ -128,6 +128,8 @@ CREATE TABLE IF NOT EXISTS embedders (
     aligned_to VARCHAR,
     drift_distance DOUBLE,
     drift_predictions DOUBLE CHECK (drift_predictions BETWEEN 0 AND 1),
+    verdict VARCHAR,
+    held_back BOOLEAN,
     chosen_at TIMESTAMP
 );
 
