@@ -70,9 +70,11 @@ def tell_held_back(lake: Lake) -> str | None:
 
 
 def record(lake: Lake, row: Mapping[str, Any], *, replace: bool = False) -> str:
-    """Keeps what is known of a version (EMBEDDERS, less `serving` and `chosen_at`) as the last one. Returns the version that serves:
-    this one, unless it was the last one before and does not, or is held back; with `replace`, it does in any case, as
-    the one that serves cannot be used any more."""
+    """Keeps what is known of a version (EMBEDDERS, less `serving` and `chosen_at`) as the last one.
+
+    Returns the version that serves: this one, unless it was the last one before and does not, or is held back; with
+    `replace`, it does in any case, as the one that serves cannot be used any more.
+    """
     known, version = versions(lake), row["embedder"]
     as_before = known["embedder"].to_pylist()[-1:] == [version]
     stays = not replace and (as_before or row["held_back"])

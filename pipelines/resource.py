@@ -34,7 +34,7 @@ class WorkspaceResource(dg.ConfigurableResource[Workspace]):
 
     def create_resource(self, context: dg.InitResourceContext) -> Workspace:
         """Opens it in the process of a run, which is told to Dagster: once that is gone, so is the run."""
-        if context.instance and context.run_id:
-            context.instance.add_run_tags(context.run_id, {PROCESS: describe_process()})
+        if context.instance and context.run:
+            context.instance.add_run_tags(context.run.run_id, {PROCESS: describe_process()})
         given: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         return open_workspace(Settings(**{name: value for name, value in given.items() if value is not None}))

@@ -164,6 +164,7 @@ class OutOfDate:
     attempt: str  # see provenance.describe_attempt
     later: bool = False  # it is expensive, and waits
     spreads: bool = True  # what is made of it is out of date too
+    direct: bool = True  # not only because something that it is made from is
 
 
 def find_out_of_date(
@@ -178,22 +179,23 @@ def find_out_of_date(
     found: dict[dg.AssetKey, OutOfDate] = {}
     for spec in specs:
         before, inputs = made.get(spec.key.to_user_string()), find_inputs(spec, made, workspace)
+        attempt = describe_attempt(spec, inputs)
         upstream = [key for key, other in found.items() if other.spreads and key in _parents(spec)]
-        reason = _why_own(spec, before, workspace)
-        if reason is None and before is not None:
-            changed = [name for name, version in inputs.items() if version != before.inputs.get(name)]
-            reason = next(
-                (f"{key.to_user_string()} is out of date" for key in upstream),
-                f"{_as_words(changed[0])} changed" if changed else None,
+        if before is None:
+            found[spec.key] = OutOfDate(spec, "never made", attempt)
+            continue
+        if own := _why_own(spec, before, workspace):
+            found[spec.key] = OutOfDate(spec, own, attempt)
+            continue
+        changed = [name for name, version in inputs.items() if version != before.inputs.get(name)]
+        if upstream or changed:
+            reason = (
+                f"{upstream[0].to_user_string()} is out of date" if upstream else f"{_as_words(changed[0])} changed"
             )
-            waits = not full and EXPENSIVE.items() <= spec.tags.items()
-            later = waits and not _has_grown(before.pool, pool)
-        else:
-            later = False
-        if reason:
-            found[spec.key] = OutOfDate(spec, reason, describe_attempt(spec, inputs), later, spreads=not later)
+            later = not full and EXPENSIVE.items() <= spec.tags.items() and not _has_grown(before.pool, pool)
+            found[spec.key] = OutOfDate(spec, reason, attempt, later, spreads=not later, direct=bool(changed))
         elif confirm and spec.freshness_policy:
-            found[spec.key] = OutOfDate(spec, CONFIRMED, describe_attempt(spec, inputs), spreads=False)
+            found[spec.key] = OutOfDate(spec, CONFIRMED, attempt, spreads=False)
     return found
 
 
@@ -201,10 +203,8 @@ def _parents(spec: dg.AssetSpec) -> set[dg.AssetKey]:
     return {dep.asset_key for dep in spec.deps}
 
 
-def _why_own(spec: dg.AssetSpec, before: Provenance | None, workspace: Workspace) -> str | None:
+def _why_own(spec: dg.AssetSpec, before: Provenance, workspace: Workspace) -> str | None:
     """Why the asset is out of date whatever it is made from."""
-    if before is None:
-        return "never made"
     if before.code_version != spec.code_version:
         return "its code changed"
     if gone := _find_gone(before, workspace):
@@ -268,7 +268,8 @@ def _refresh(
             waits[key] = NO_ANSWERS
         else:
             # Published is what there is, although something else failed.
-            waits[key] = next((one for one in upstream if one and not (key == WAREHOUSE and one == FAILED)), None)
+            passes = FAILED if key == WAREHOUSE and one.direct else None
+            waits[key] = next((other for other in upstream if other and other != passes), None)
     for waiting in dict.fromkeys(sorted(waits.values(), key=lambda one: one is not None)):
         keys = [key for key, one in waits.items() if one == waiting]
         digest = digest_of({key.to_user_string(): found[key].attempt for key in keys})[:16]

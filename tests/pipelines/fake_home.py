@@ -451,7 +451,7 @@ def _made(name: str, workspace: Workspace) -> Made:
         workspace.zoo.mkdir(parents=True, exist_ok=True)
         (workspace.zoo / "manifest.json").write_text(json.dumps({"recipe": "first"}), encoding="utf-8")
     if name == "embedder":  # named after the answers, as the real one is after what it is fitted on
-        made = {"method": "spectral", "created_at": None, "seed": workspace.seed, "seconds": 0.1}
+        made = {"method": "spectral", "created_at": None, "seed": workspace.seed, "seconds": 0.1, "held_back": False}
         size = {"models": 1, "questions": 1, "dimensions": 1}
         fitted = f"{workspace.lake.state()} {workspace.encoder}"
         record(workspace.lake, {"embedder": fitted, "encoder": workspace.encoder, **made, **size})
