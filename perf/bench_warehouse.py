@@ -69,7 +69,7 @@ def put_out_answers(home: Path) -> str:
 def put_out_one_more(home: Path) -> str:
     """One model answers everything as another did."""
     from warehouse.lake import Lake
-    from warehouse.lake.lake import done
+    from warehouse.lake.writing import done
 
     lake = Lake(home / "lake")
     _, model = lake.pairs()[0]

@@ -21,8 +21,8 @@ from warehouse.labels import read_labels
 from warehouse.lake import Lake, question_ids
 from warehouse.lake.answers import SOURCES, complete
 from warehouse.lake.events import Event
-from warehouse.lake.lake import Writing, done
 from warehouse.lake.questions import QUESTION_PART, content_digest, split_of
+from warehouse.lake.writing import Writing, done
 from warehouse.published import Answers, NameFault, Published, open_scratch, read_published
 from warehouse.shown import lacks_what_it_speaks_of
 from warehouse.sources import Source, digest_of, find_source

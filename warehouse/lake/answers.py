@@ -5,27 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from warehouse.lake.events import EVALUATION, Event
+from warehouse.lake.events import EVALUATION
 
 __all__ = [
     "ANSWERS",
-    "EVALUATIONS",
     "FINGERPRINT",
     "KNOWN_OF_ANSWERS",
-    "RESPONSES",
     "SOURCES",
     "USAGE",
     "Written",
     "accuracy_of",
     "answers_digest",
     "complete",
-    "evaluation_table",
     "has_usage",
     "identified",
     "is_imported",
@@ -52,31 +49,6 @@ ANSWERS = pa.schema(
     ]
 )
 """A model's answers to one benchmark; the lake's table `responses` has them by benchmark and `evaluation_id`."""
-
-_NAME = pa.dictionary(pa.int32(), pa.string())
-RESPONSES = pa.schema(
-    {
-        "question_id": pa.string(),
-        "model": _NAME,
-        "benchmark": _NAME,
-        "correct": pa.bool_(),
-        "score": pa.float64(),
-    }
-)
-
-EVALUATIONS = pa.schema(
-    {
-        "benchmark": pa.string(),
-        "model": pa.string(),
-        "asked": pa.int64(),
-        "unanswered": pa.int64(),
-        "truncated": pa.int64(),
-        "commonest_choice": pa.float64(),
-        "equal_scores": pa.float64(),
-        "chance": pa.float64(),
-    }
-)
-"""How far the answers of a pair can be trusted; null where its evaluation did not say, or does not know."""
 
 SOURCES = "sources"
 """In the metadata of answers: JSON list of where they come from, EVALUATION or imports."""
@@ -156,22 +128,6 @@ def _known(rows: pa.Table, names: Sequence[str]) -> bytes:
 
 def has_usage(rows: pa.Table) -> bool:
     return any(rows[name].null_count < rows.num_rows for name in USAGE.names)
-
-
-def evaluation_table(answers: Iterable[Event]) -> pa.Table:
-    """EVALUATIONS from events with answers; imported ones have no row."""
-    rows = [
-        {"benchmark": event.benchmark, "model": event.model, **_quality(event.metadata)}
-        for event in answers
-        if event.fingerprint
-    ]
-    return pa.Table.from_pylist(rows, schema=EVALUATIONS) if rows else pa.Table.from_batches([], EVALUATIONS)
-
-
-def _quality(known: Mapping[str, str]) -> dict[str, object]:
-    counts = {name: int(known[name]) for name in ("asked", "unanswered", "truncated") if name in known}
-    shares = {name: float(known[name]) for name in ("commonest_choice", "equal_scores", "chance") if name in known}
-    return {**counts, **shares}
 
 
 def accuracy_of(rows: pa.Table) -> float:

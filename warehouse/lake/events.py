@@ -102,7 +102,7 @@ class InForce:
         self.onboarding: dict[Pair, Event] = {}
         self.superseded: dict[Pair, dict[str, Event]] = {}
         self.failures: dict[Pair, Failure] = {}
-        self.questions: dict[str, dict[str, int]] = {}  # by evaluation_id how many rows
+        self.questions: dict[str, dict[str, Event]] = {}  # what brought them, by evaluation_id
         self.imports: dict[str, Event] = {}
         self.last = 0
         for event in sorted(events, key=lambda event: (event.position, event.event_id)):
@@ -127,7 +127,7 @@ class InForce:
                 self.failures.pop(event.pair, None)
             case "questions":
                 before = self.questions.get(event.benchmark, {})
-                self.questions[event.benchmark] = before | {event.evaluation_id or "": event.n or 0}
+                self.questions[event.benchmark] = before | {event.evaluation_id or "": event}
             case "withdrawn":
                 self.questions.pop(event.benchmark, None)
             case "imported":

@@ -13,7 +13,6 @@ from warehouse.errors import SplitConflictError
 from warehouse.lake.events import EVALUATION
 
 __all__ = [
-    "QUESTIONS",
     "QUESTION_PART",
     "Split",
     "content_digest",
@@ -37,19 +36,6 @@ QUESTION_PART = pa.schema(
     }
 )
 """A benchmark's questions, as the lake's table `questions` has them beside the benchmark and `evaluation_id`."""
-
-QUESTIONS = pa.schema(
-    {
-        "question_id": pa.string(),
-        "benchmark": pa.string(),
-        "category": pa.string(),
-        "task": pa.string(),
-        "doc_id": pa.int64(),
-        "text": pa.string(),
-        "split": pa.string(),
-        "target": pa.string(),
-    }
-)
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
