@@ -6,12 +6,11 @@ Prompts, most of what a file holds, are read twice but not kept: first a hash a 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from warehouse.database import identifier, literal, open_database, script
@@ -20,7 +19,7 @@ from warehouse.lake.questions import SPLITS
 from warehouse.sources import Source
 from warehouse.tables import EXAMPLES, NEEDED, ImportedTable
 
-__all__ = ["MODEL_NAME", "Answers", "NameFault", "Published", "open_scratch", "read_published"]
+__all__ = ["MODEL_NAME", "NameFault", "Published", "open_scratch", "read_published"]
 
 MEMORY = "500MB"  # of DuckDB's buffers; the process with all its libraries stays under 1 GB
 NAMES_SHOWN = 20  # of those that are refused
@@ -51,16 +50,6 @@ _HOLDS = {
 """SQL by `on_conflict`: which of two labels of one answer holds, null for neither."""
 
 _FILE = 10**12  # `spot` = file number * _FILE + row: where a row stands, in one number
-
-
-@dataclass(frozen=True)
-class Answers:
-    """All answers of one model to one benchmark."""
-
-    model: str
-    questions: npt.NDArray[np.int64]  # (n,), ascending row numbers of `Published.questions_of`
-    correct: npt.NDArray[np.bool_]  # (n,)
-    usage: Mapping[str, npt.NDArray[np.float64]]  # by column of USAGE that the source has: (n,), NaN where not known
 
 
 class Published:
@@ -99,21 +88,20 @@ class Published:
             ORDER BY place
         """).to_arrow_table()
 
-    def answers_of(self, benchmark: str) -> Iterator[Answers]:
-        """The answers to one benchmark, model by model."""
+    def answers_of(self, benchmark: str) -> Iterator[tuple[str, pa.Table]]:
+        """The answers to one benchmark, model by model: place (the row of `questions_of`, ascending), correct, score
+        (the label) and what is known of USAGE."""
         rows = self._connection.sql(f"""
-            SELECT {", ".join(["model", "place", "lowest = 1 AS correct", *self._usage])}
+            SELECT model, {", ".join(["place", "lowest = 1 AS correct", "lowest::DOUBLE AS score", *self._usage])}
             FROM graded
             JOIN place USING (prompt)
             WHERE benchmark = {literal(benchmark)}
             ORDER BY model, place
-        """).fetchnumpy()
-        models = self.model_names()
-        starts = np.flatnonzero(np.diff(rows["model"], prepend=-1))
-        for start, end in zip(starts, [*starts[1:], len(rows["model"])], strict=True):
-            its = slice(start, end)
-            usage = {name: np.ma.filled(rows[name][its], np.nan) for name in self._usage}
-            yield Answers(models[rows["model"][start]], rows["place"][its], rows["correct"][its], usage)
+        """).to_arrow_table()
+        names, numbers = self.model_names(), rows["model"].to_numpy()
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+        for start, end in pairwise([*starts, len(numbers)]):
+            yield names[numbers[start]], rows.slice(start, end - start)
 
     def model_names(self) -> list[str]:
         return [name for (name,) in self._connection.sql("SELECT model_name FROM model ORDER BY model").fetchall()]

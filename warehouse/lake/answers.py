@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from warehouse.lake.events import EVALUATION
 
@@ -80,8 +81,8 @@ def identified(benchmark: str, model: str, answers: pa.Table, questions: pa.Tabl
         if at in row_of:
             raise ValueError(f"{where} name document {doc_id} of {task} twice")
         row_of[at] = row
-    if ungraded := [row for name in ("correct", "score") for row in _null_rows(answers[name])]:
-        task, doc_id = _keys(answers.slice(ungraded[0], 1))[0]
+    ungraded = answers.filter(pc.field("correct").is_null() | pc.field("score").is_null())
+    for task, doc_id in _keys(ungraded):
         raise ValueError(f"{where} leave document {doc_id} of {task} without a grade")
     order = sorted(row_of)
     graded = answers.take([row_of[at] for at in order])
@@ -90,10 +91,6 @@ def identified(benchmark: str, model: str, answers: pa.Table, questions: pa.Tabl
 
 def _keys(rows: pa.Table) -> list[tuple[str, int]]:
     return list(zip(rows["task"].to_pylist(), rows["doc_id"].to_pylist(), strict=True))
-
-
-def _null_rows(column: pa.ChunkedArray) -> list[int]:
-    return [row for row, value in enumerate(column.to_pylist()) if value is None] if column.null_count else []
 
 
 def complete(rows: pa.Table) -> pa.Table:
@@ -105,8 +102,7 @@ def complete(rows: pa.Table) -> pa.Table:
 
 def merged_answers(stored: pa.Table, new: pa.Table) -> pa.Table:
     """The stored answers and the `new` ones (both ANSWERS), of two to one question the new one."""
-    again = set(new["question_id"].to_pylist())
-    kept = stored.filter(pa.array([one not in again for one in stored["question_id"].to_pylist()], pa.bool_()))
+    kept = stored.filter(~pc.field("question_id").isin(new["question_id"].combine_chunks()))
     return pa.concat_tables([kept, new]).sort_by("question_id").combine_chunks()
 
 

@@ -133,18 +133,6 @@ class DeltaTables:
         """It is opened anew when it is next looked at."""
         self._open.pop(name, None)
 
-    def dataset(self, name: str) -> pds.Dataset | None:
-        import pyarrow.dataset as pds
-
-        table = self.table(name)
-        if table is None:
-            return None
-        dataset = table.to_pyarrow_dataset()
-        if not self.lost:
-            return dataset
-        whole = [part for part in dataset.get_fragments() if f"{self.at(name)}/{part.path}" not in self.lost]
-        return pds.FileSystemDataset(whole, dataset.schema, dataset.format, dataset.filesystem)
-
     def files(self, name: str) -> pa.Table:
         """path (below the table's folder), size_bytes, num_records and what else the log says of each file."""
         table = self.table(name)
@@ -169,10 +157,16 @@ class DeltaTables:
 
     def read(self, name: str, columns: list[str] | None = None, where: pds.Expression | None = None) -> pa.Table | None:
         """The rows, all or some; None where there is no such table."""
-        dataset = self.dataset(name)
-        if dataset is None:
+        import pyarrow.dataset as pds
+
+        table = self.table(name)
+        if table is None:
             return None
         with naming_what_is_corrupt(self.at(name)):
+            dataset = table.to_pyarrow_dataset()
+            if self.lost:
+                whole = [part for part in dataset.get_fragments() if f"{self.at(name)}/{part.path}" not in self.lost]
+                dataset = pds.FileSystemDataset(whole, dataset.schema, dataset.format, dataset.filesystem)
             return dataset.to_table(columns=columns, filter=where)
 
     def read_file(self, name: str, path: str, columns: list[str] | None = None) -> pa.Table:
