@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 
 from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.labels import read_labels
-from warehouse.lake import Lake, question_ids
+from warehouse.lake import Lake
 from warehouse.lake.answers import SOURCES, complete
 from warehouse.lake.events import Event
-from warehouse.lake.questions import QUESTION_PART, content_digest, split_of
+from warehouse.lake.questions import content_digest, described
 from warehouse.lake.writing import Writing, done
 from warehouse.published import NameFault, Published, open_scratch, read_published
 from warehouse.shown import lacks_what_it_speaks_of
@@ -169,38 +169,18 @@ class _Incoming:
         return _sources(self.lake.now().answers[pair]) == {self.source}
 
     def take_in(self, benchmark: str) -> None:
-        described = self._described(benchmark)
-        texts = described["text"].to_pylist()
+        asked = described(benchmark, self.published.questions_of(benchmark), self.source)
+        texts = asked["text"].to_pylist()
         self.lacking[benchmark] = sum(map(lacks_what_it_speaks_of, texts)), len(texts)
         try:
-            self.changed |= self.lake.take_questions(self.writing, benchmark, described)
+            self.changed |= self.lake.take_questions(self.writing, benchmark, asked)
         except SplitConflictError as error:
             raise ImportRefused(self.source, [f"in {benchmark}, {error}"]) from error
         for model, rows in self.published.answers_of(benchmark):
-            question_ids = described["question_id"].take(rows["place"])
+            question_ids = asked["question_id"].take(rows["place"])
             self._take_answers(benchmark, model, complete(rows.append_column("question_id", question_ids)))
         if not self.contradictions:
             self.writing.spill()
-
-    def _described(self, benchmark: str) -> pa.Table:
-        """The benchmark's questions as QUESTION_PART, in the order of prompt_id."""
-        questions = self.published.questions_of(benchmark)
-        texts = questions["text"].to_pylist()
-        given = questions["split"].to_pylist()
-        return pa.table(
-            {
-                "question_id": question_ids(benchmark, texts),
-                "category": questions["category"],
-                "task": questions["category"],
-                "doc_id": questions["doc_id"],
-                "text": questions["text"],
-                "split": [split or split_of(text) for split, text in zip(given, texts, strict=True)],
-                "source": [self.source] * len(texts),
-                "split_source": [self.source if split else None for split in given],
-                "target": [None] * len(texts),
-            },
-            schema=QUESTION_PART,
-        )
 
     def _take_answers(self, benchmark: str, model: str, rows: pa.Table) -> None:
         self.brought.add((benchmark, model))

@@ -78,9 +78,9 @@ class Published:
         return self._connection.execute(script("import_resplit")).fetchall()[0][0]
 
     def questions_of(self, benchmark: str) -> pa.Table:
-        """category, doc_id, text, split (null: not given); ordered by prompt_id."""
+        """category, task (the same), doc_id, text, split (null: not given); ordered by prompt_id."""
         return self._connection.sql(f"""
-            SELECT category, doc_id, text, split
+            SELECT category, category AS task, doc_id, text, split
             FROM prompt
             JOIN text USING (prompt)
             JOIN place USING (prompt)
@@ -132,7 +132,7 @@ def read_published(
     reader = _Reader(connection, scratch, source, split_table)
     reader.load_rows()
     reader.check_rows()
-    reader.number_prompts()
+    connection.execute(script("import_prompts"))
     reader.check_prompts()
     if split_table:
         reader.take_splits(split_table)
@@ -216,9 +216,6 @@ class _Reader:
             number = "number from 0 on" if name == "cost" else "whole number from 0 on"
             self._note_rows(f"{called} is no {number}", f"{name}_fault IS NOT NULL", f"{name}_fault")
 
-    def number_prompts(self) -> None:
-        self.connection.execute(script("import_prompts"))
-
     def check_prompts(self) -> None:
         for column, what in (("prompt", "texts"), ("category", "categories"), ("split", "splits")):
             found = self._rows(f"""
@@ -267,20 +264,24 @@ class _Reader:
             self.connection.execute(f"UPDATE graded SET lowest = {holds}, highest = {holds} WHERE lowest <> highest")
             self.connection.execute("DELETE FROM graded WHERE lowest IS NULL")
         elif count:
-            found = self._rows(script("import_contradictions"))
-            examples = [f"{prompt_id} and {model} in {self._where(spots)}" for prompt_id, model, spots in found]
-            self._note(f"{count} pairs of prompt_id and model_name with both labels", count, examples)
+            self._note_contradictions("correct", "both labels")
         for name in self.usage:
-            found = self._rows(f"""
-                SELECT prompt_id, model_name, [arg_min(spot, {name}), arg_max(spot, {name})] AS spots
-                FROM raw
-                GROUP BY prompt_id, model_name
-                HAVING min({name}) < max({name})
-                ORDER BY min(spot)
-            """)
-            examples = [f"{prompt_id} and {model} in {self._where(sorted(spots))}" for prompt_id, model, spots in found]
-            what = f"{len(found)} pairs of prompt_id and model_name with two values of {name}"
-            self._note(what, len(found), examples[:EXAMPLES])
+            self._note_contradictions(name, f"two values of {name}")
+
+    def _note_contradictions(self, column: str, what: str) -> None:
+        found = self._rows(f"""
+            SELECT count(*) OVER (), prompt_id, model_name,
+                list_sort([arg_min(spot, ({column}, spot)), arg_max(spot, ({column}, -spot))])
+            FROM raw
+            WHERE {column} IS NOT NULL
+            GROUP BY prompt_id, model_name
+            HAVING min({column}) < max({column})
+            ORDER BY min(spot)
+            LIMIT {EXAMPLES}
+        """)
+        if found:
+            examples = [f"{prompt_id} and {model} in {self._where(spots)}" for _, prompt_id, model, spots in found]
+            self._note(f"{found[0][0]} pairs of prompt_id and model_name with {what}", found[0][0], examples)
 
     def check_models(self, fault_of: NameFault) -> None:
         names = [name for (name,) in self._rows("SELECT model_name FROM model ORDER BY model")]
