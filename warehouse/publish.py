@@ -129,29 +129,35 @@ def _check_questions(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
 
 
 def _load_models(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    """The registry's, then those that only imports brought, with the labels that came with these."""
-    _load_table(connection, lake, name)
+    """The registry's, and those that only imports brought, with the labels that came with these."""
+    _empty(connection, name)
+    connection.register("registered", lake.read_table(name) or empty_table(name))
     connection.register("answered", pa.table({"model": pa.array([model for _, model in lake.pairs()], pa.string())}))
     connection.register("labels", lake.labels() or empty_table(name))
     connection.execute("""
         INSERT INTO models BY NAME
+        FROM registered
+        UNION ALL BY NAME
         SELECT model, any_value(family) AS family, any_value(size_b) AS size_b,
             any_value(communities) AS communities, 'import' AS source
-        FROM answered LEFT JOIN labels USING (model) ANTI JOIN models USING (model)
+        FROM answered LEFT JOIN labels USING (model) ANTI JOIN registered USING (model)
         GROUP BY model
         ORDER BY model
     """)
 
 
 def _load_benchmarks(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    """The registry's, then those that only imports brought."""
-    _load_table(connection, lake, name)
-    connection.register("answered", pa.table({"name": pa.array([name for name, _ in lake.pairs()], pa.string())}))
+    """The registry's, and those that only imports brought."""
+    _empty(connection, name)
+    connection.register("registered", lake.read_table(name) or empty_table(name))
+    benchmarks = pa.array([benchmark for benchmark, _ in lake.pairs()], pa.string())
+    connection.register("answered", pa.table({"benchmark": benchmarks}))
     connection.execute("""
         INSERT INTO benchmarks BY NAME
-        SELECT DISTINCT name AS benchmark, 'import' AS source
-        FROM answered WHERE name NOT IN (SELECT benchmark FROM benchmarks)
-        ORDER BY name
+        FROM registered
+        UNION ALL BY NAME
+        SELECT DISTINCT benchmark, 'import' AS source FROM answered ANTI JOIN registered USING (benchmark)
+        ORDER BY benchmark
     """)
 
 
