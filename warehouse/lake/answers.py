@@ -81,9 +81,10 @@ def identified(benchmark: str, model: str, answers: pa.Table, questions: pa.Tabl
         if at in row_of:
             raise ValueError(f"{where} name document {doc_id} of {task} twice")
         row_of[at] = row
-    ungraded = answers.filter(pc.field("correct").is_null() | pc.field("score").is_null())
-    for task, doc_id in _keys(ungraded):
-        raise ValueError(f"{where} leave document {doc_id} of {task} without a grade")
+    for name in ("correct", "score"):
+        if answers[name].null_count:
+            task, doc_id = _keys(answers)[answers[name].to_pylist().index(None)]
+            raise ValueError(f"{where} leave document {doc_id} of {task} without a grade")
     order = sorted(row_of)
     graded = answers.take([row_of[at] for at in order])
     return complete(graded.append_column("question_id", questions["question_id"].take(order)))
