@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import re
 from functools import cache
@@ -41,6 +42,7 @@ def open_database(path: Path | None = None, **settings: str) -> duckdb.DuckDBPyC
 
 @cache
 def _memory() -> duckdb.DuckDBPyConnection:
+    atexit.register(_memory.cache_clear)  # what is alive when the interpreter ends, DuckDB reports on stderr
     return open_database()
 
 
