@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from warehouse.database import open_database, script
+from warehouse.database import open_database, script, statements
 
 __all__ = ["column_schema", "table_metadata"]
 
@@ -28,8 +28,8 @@ def _columns() -> dict[str, list[tuple[str, str, str | None]]]:
     """By table, the name, type and comment of each column, as users see them in `warehouse.duckdb`."""
     with open_database() as connection:
         connection.execute("BEGIN")  # hundreds of small statements
-        for name in ("schema", "views", "comments"):
-            connection.execute(script(name))
+        for statement in (*statements().values(), script("views")):
+            connection.execute(statement)
         found = connection.execute(
             "SELECT table_name, column_name, lower(data_type), comment FROM duckdb_columns() WHERE NOT internal "
             "ORDER BY table_name, column_index"

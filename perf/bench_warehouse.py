@@ -2,7 +2,8 @@
 
     python perf/bench_warehouse.py [--models 112] [--questions 36000] [--formats csv parquet]
 
-Every step runs in a process of its own, so that its peak memory is its own.
+Every step runs in a process of its own, so that its peak memory is its own. Loading the libraries is not counted; the
+seconds of the processor tell more than those of the clock where other things run.
 """
 
 from __future__ import annotations
@@ -66,19 +67,20 @@ def put_out_answers(home: Path) -> str:
     return put_out(home, ("models", "benchmarks", "questions", "responses"))
 
 
-def put_out_one_more(home: Path) -> str:
+def write_one_more(home: Path) -> str:
     """One model answers everything as another did."""
     from warehouse.lake import Lake
-    from warehouse.lake.lake import done
+    from warehouse.lake.writing import done
 
     lake = Lake(home / "lake")
     _, model = lake.pairs()[0]
+    benchmarks = sorted({benchmark for benchmark, _ in lake.pairs()})
     with lake.together() as writing:
-        for benchmark in sorted({benchmark for benchmark, _ in lake.pairs()}):
+        for benchmark in benchmarks:
             rows = lake.answers_of(benchmark, model)
             assert rows is not None, "it has answered"
             writing.add_answers(done(benchmark, "one more", rows, {"sources": '["a copy"]'}, "a copy"), rows)
-    return put_out_answers(home)
+    return f"{len(benchmarks)} evaluations"
 
 
 def digest_lake(home: Path) -> str:
@@ -111,12 +113,20 @@ def read_warehouse(home: Path) -> str:
     return f"{query(home / 'warehouse.duckdb', 'FROM leaderboard').num_rows:,} rows of leaderboard"
 
 
-def measured(step: Callable[..., str], *arguments: Path) -> tuple[str, float, float]:
-    """What the step says, its seconds, and the peak memory of the process in MB."""
-    started = time.perf_counter()
+def load() -> None:
+    import deltalake  # noqa: F401
+    import pyarrow.dataset  # noqa: F401
+
+    import warehouse.ingest
+    import warehouse.publish  # noqa: F401
+
+
+def measured(step: Callable[..., str], *arguments: Path) -> tuple[str, float, float, float]:
+    """What the step says, its seconds by the clock and of the processor, and the peak memory of the process in MB."""
+    started, used = time.perf_counter(), time.process_time()
     said = step(*arguments)
-    seconds = time.perf_counter() - started
-    return said, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    seconds, processor = time.perf_counter() - started, time.process_time() - used
+    return said, seconds, processor, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -125,7 +135,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=36_000)
     parser.add_argument("--formats", nargs="+", choices=["csv", "parquet"], default=["csv", "parquet"])
     options = parser.parse_args()
-    print(f"{'step':28}{'seconds':>9}{'peak MB':>9}  result")
+    print(f"{'step':28}{'seconds':>9}{'processor':>11}{'peak MB':>9}  result")
     with tempfile.TemporaryDirectory() as folder:
         for suffix in options.formats:
             source, home = Path(folder) / f"results.{suffix}", Path(folder) / suffix
@@ -139,7 +149,8 @@ def main() -> None:
                     "publish all": (put_out, [home]),
                     "publish one small table": (put_out_one, [home]),
                     "publish, nothing new": (put_out_answers, [home]),
-                    "publish one more model": (put_out_one_more, [home]),
+                    "one more model": (write_one_more, [home]),
+                    "publish it": (put_out_answers, [home]),
                     "digest of the lake": (digest_lake, [home]),
                     "read every file of the lake": (check_lake, [home]),
                     "read the whole warehouse": (check_warehouse, [home]),
@@ -147,9 +158,9 @@ def main() -> None:
                     "query leaderboard": (read_warehouse, [home]),
                 }
             for name, (step, arguments) in steps.items():
-                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                    said, seconds, memory = pool.submit(measured, step, *arguments).result()
-                print(f"{name:28}{seconds:9.2f}{memory:9.0f}  {said}", flush=True)
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=load) as pool:
+                    said, seconds, processor, memory = pool.submit(measured, step, *arguments).result()
+                print(f"{name:28}{seconds:9.2f}{processor:11.2f}{memory:9.0f}  {said}", flush=True)
             source.unlink()
 
 

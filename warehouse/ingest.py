@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.labels import read_labels
-from warehouse.lake import Lake, question_ids
+from warehouse.lake import Lake
 from warehouse.lake.answers import SOURCES, complete
 from warehouse.lake.events import Event
-from warehouse.lake.lake import Writing, done
-from warehouse.lake.questions import QUESTION_PART, content_digest, split_of
-from warehouse.published import Answers, NameFault, Published, open_scratch, read_published
+from warehouse.lake.questions import content_digest, described
+from warehouse.lake.writing import Writing, done
+from warehouse.published import NameFault, Published, open_scratch, read_published
 from warehouse.shown import lacks_what_it_speaks_of
 from warehouse.sources import Source, digest_of, find_source
 from warehouse.tables import checked_file
@@ -169,37 +169,18 @@ class _Incoming:
         return _sources(self.lake.now().answers[pair]) == {self.source}
 
     def take_in(self, benchmark: str) -> None:
-        described = self._described(benchmark)
-        texts = described["text"].to_pylist()
+        asked = described(benchmark, self.published.questions_of(benchmark), self.source)
+        texts = asked["text"].to_pylist()
         self.lacking[benchmark] = sum(map(lacks_what_it_speaks_of, texts)), len(texts)
         try:
-            self.changed |= self.lake.take_questions(self.writing, benchmark, described)
+            self.changed |= self.lake.take_questions(self.writing, benchmark, asked)
         except SplitConflictError as error:
             raise ImportRefused(self.source, [f"in {benchmark}, {error}"]) from error
-        for answers in self.published.answers_of(benchmark):
-            self._take_answers(benchmark, answers.model, _answers(answers, described))
+        for model, rows in self.published.answers_of(benchmark):
+            question_ids = asked["question_id"].take(rows["place"])
+            self._take_answers(benchmark, model, complete(rows.append_column("question_id", question_ids)))
         if not self.contradictions:
             self.writing.spill()
-
-    def _described(self, benchmark: str) -> pa.Table:
-        """The benchmark's questions as QUESTION_PART, in the order of prompt_id."""
-        questions = self.published.questions_of(benchmark)
-        texts = questions["text"].to_pylist()
-        given = questions["split"].to_pylist()
-        return pa.table(
-            {
-                "question_id": question_ids(benchmark, texts),
-                "category": questions["category"],
-                "task": questions["category"],
-                "doc_id": questions["doc_id"],
-                "text": questions["text"],
-                "split": [split or split_of(text) for split, text in zip(given, texts, strict=True)],
-                "source": [self.source] * len(texts),
-                "split_source": [self.source if split else None for split in given],
-                "target": [None] * len(texts),
-            },
-            schema=QUESTION_PART,
-        )
 
     def _take_answers(self, benchmark: str, model: str, rows: pa.Table) -> None:
         self.brought.add((benchmark, model))
@@ -235,7 +216,7 @@ class _Incoming:
         new = _without(rows, disputed | known.keys())
         if disputed:
             metadata[_DISPUTED] = json.dumps(sorted(disputed))
-        return pa.concat_tables([_without(stored, disputed), new]).combine_chunks()
+        return pa.concat_tables([_without(stored, disputed), new]).sort_by("question_id").combine_chunks()
 
     def refuse_contradictions(self) -> None:
         if self.contradictions:
@@ -289,19 +270,4 @@ def _sources(event: Event) -> set[str]:
 
 
 def _without(rows: pa.Table, questions: Collection[str]) -> pa.Table:
-    if not questions:
-        return rows
-    return rows.filter(pa.array([one not in questions for one in rows["question_id"].to_pylist()], pa.bool_()))
-
-
-def _answers(answers: Answers, described: pa.Table) -> pa.Table:
-    """ANSWERS with what is known of USAGE: the score of a published answer is its label."""
-    rows = pa.table(
-        {
-            "question_id": described["question_id"].take(pa.array(answers.questions)),
-            "correct": pa.array(answers.correct),
-            "score": pa.array(answers.correct.astype(np.float64)),
-            **{name: pa.array(values, mask=np.isnan(values)) for name, values in answers.usage.items()},
-        }
-    )
-    return complete(rows)
+    return rows.filter(~pc.field("question_id").isin(pa.array(questions, pa.string())))

@@ -11,29 +11,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from warehouse.database import identifier, open_database
+from warehouse.database import empty_table, identifier, open_database
 from warehouse.errors import ImportRefused
 from warehouse.published import MODEL_NAME, NameFault
 from warehouse.tables import ImportedTable
 
-__all__ = ["LABELS", "read_labels"]
-
-LABELS = pa.schema(
-    {
-        "model": pa.string(),
-        "family": pa.string(),
-        "size_b": pa.float64(),  # billions of parameters
-        "communities": pa.list_(pa.string()),
-    }
-)
+__all__ = ["read_labels"]
 
 _COLUMNS = ("family", "size_b", "communities")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
 def read_labels(path: Path, name_fault: NameFault = lambda name: None) -> pa.Table:
-    """LABELS from a CSV or Parquet table; its columns are model_name (or model) and, each where present, family,
-    size_b, communities (a list, or text with commas or semicolons), is_<community> (true or false).
+    """model, family, size_b and communities, as the warehouse's table of models has them, from a CSV or Parquet table.
+
+    Its columns are model_name (or model) and, each where present, family, size_b, communities (a list, or text with
+    commas or semicolons), is_<community> (true or false).
 
     Raises ImportRefused for a model that is missing, stands twice or has a name that cannot be used, a size that is
     no positive number, or a flag that is neither true nor false.
@@ -53,7 +46,9 @@ def read_labels(path: Path, name_fault: NameFault = lambda name: None) -> pa.Tab
         labels[label["model"]] = label
     if problems:
         raise ImportRefused(path, problems[:5])
-    return pa.Table.from_pylist([labels[model] for model in sorted(labels)], schema=LABELS)
+    return pa.Table.from_pylist(
+        [labels[model] for model in sorted(labels)], schema=empty_table("models").select(["model", *_COLUMNS]).schema
+    )
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -11,17 +11,21 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from warehouse.database import open_draft, schema_digest, script
+from warehouse.database import empty_table, open_draft, schema_digest, script, statements
 from warehouse.errors import WarehouseError, first_line
 from warehouse.files import locked, sync
 from warehouse.lake import Lake
-from warehouse.lake.answers import ANSWERS, RESPONSES
 from warehouse.lake.events import Event
+from warehouse.lake.reading import AS_WRITTEN, rows_of
 from warehouse.read import is_whole
 
 __all__ = ["TABLES", "publish"]
 
 log = logging.getLogger(__name__)
+
+_INFO = "warehouse_info"
+TABLES = tuple(name for name in statements() if name != _INFO)
+"""The tables that `publish` fills, in the order in which it does."""
 
 
 def publish(lake: Lake, database: Path, tables: Collection[str] | None = None) -> dict[str, int]:
@@ -34,14 +38,12 @@ def publish(lake: Lake, database: Path, tables: Collection[str] | None = None) -
     unknown = set(tables or ()) - set(TABLES)
     if unknown:
         raise ValueError(f"no table {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
-    wanted = TABLES if tables is None else tuple(name for name in TABLES if name in tables)
     draft = database.with_name(f".{database.name}.draft")
     with locked(database.parent / ".publish.lock"), lake.still():
         _discard(draft)
         try:
-            if tables is None or not _copied(database, draft):
-                wanted = TABLES
-            counts = _write(lake, draft, wanted)
+            wanted = TABLES if tables is None or not _copied(database, draft) else tables
+            counts = _write(lake, draft, [name for name in TABLES if name in wanted])
             sync(draft)
             _wal(database).unlink(missing_ok=True)  # of a stranger who wrote to the old file; not the new one's
             draft.replace(database)
@@ -66,46 +68,49 @@ def _copied(database: Path, draft: Path) -> bool:
     return True
 
 
-def _write(lake: Lake, draft: Path, wanted: Collection[str]) -> dict[str, int]:
+def _write(lake: Lake, draft: Path, wanted: Sequence[str]) -> dict[str, int]:
+    """Fills the wanted tables of `draft`: a copy of the live file, or where there is none yet, all of a new one."""
+    is_new = not draft.exists()
     with open_draft(draft) as connection:
-        connection.execute(script("schema"))
+        # FSST pays for texts alone, which are written with what is small, at the end; trying it on millions of names
+        # takes a tenth of the time.
+        connection.execute("SET disabled_compression_methods = 'fsst'")
+        connection.execute("BEGIN")  # each of hundreds of small statements alone takes ten times as long
+        if is_new:
+            _empty(connection, _INFO)
+            connection.execute(f"INSERT INTO {_INFO} VALUES (?, NULL, NULL, ?)", [schema_digest(), datetime.now(UTC)])
         for name in wanted:
-            if name != "responses" or not _can_be_added_to(connection, lake):
-                connection.execute(f"DROP TABLE {name}")
-        connection.execute(script("schema"))
-        for name in wanted:
-            # In the old file format FSST pays for texts alone; trying it on names takes a tenth of the time.
-            connection.execute(f"SET disabled_compression_methods = '{'' if name == 'questions' else 'fsst'}'")
             _LOADERS.get(name, _load_table)(connection, lake, name)
         if {"questions", "responses"} & set(wanted):
             _check_questions(connection, lake)
-        connection.execute("BEGIN")  # hundreds of small statements: together they take a tenth of the time
-        _note(connection, lake, wanted)
-        connection.execute(script("views"))
-        connection.execute(script("comments"))
+        if is_new:
+            connection.execute(script("views"))
+        connection.execute(f"UPDATE {_INFO} SET published_at = ?", [datetime.now(UTC)])
+        connection.execute("SET disabled_compression_methods = ''")
         connection.execute("COMMIT")
         connection.execute("CHECKPOINT")
         return {name: connection.sql(f"SELECT count(*) FROM {name}").fetchall()[0][0] for name in wanted}
 
 
-def _can_be_added_to(connection: duckdb.DuckDBPyConnection, lake: Lake) -> bool:
-    """Whether what `responses` holds is what the lake has of these pairs: millions of rows need not be read again."""
-    noted = connection.execute("SELECT responses_digest FROM warehouse_info").fetchall()
-    return noted == [(lake.answers_state(_published(connection, "responses")),)]
+def _empty(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    connection.execute(f"DROP TABLE IF EXISTS {name}")
+    connection.execute(statements()[name])
 
 
-def _published(connection: duckdb.DuckDBPyConnection, name: str) -> set[tuple[str, str]]:
-    return set(connection.execute(f"SELECT DISTINCT benchmark, model FROM {name}").fetchall())
+def _replace(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    _empty(connection, name)
+    if rows:
+        connection.register("incoming", rows)
+        connection.execute(f"INSERT INTO {name} BY NAME FROM incoming")
 
 
-def _note(connection: duckdb.DuckDBPyConnection, lake: Lake, wanted: Collection[str]) -> None:
-    """Notes what this file is made of."""
-    if "responses" in wanted:
-        digest = lake.answers_state(lake.pairs())
-    else:
-        ((digest,),) = connection.execute("SELECT responses_digest FROM warehouse_info").fetchall()
-    connection.execute("DELETE FROM warehouse_info")
-    connection.execute("INSERT INTO warehouse_info VALUES (?, ?, ?)", [schema_digest(), digest, datetime.now(UTC)])
+def _made_of(connection: duckdb.DuckDBPyConnection, name: str) -> str | None:
+    """Digest of what of the lake the table was made of."""
+    return connection.execute(f"SELECT {name}_digest FROM {_INFO}").fetchall()[0][0]
+
+
+def _note(connection: duckdb.DuckDBPyConnection, name: str, digest: str) -> None:
+    connection.execute(f"UPDATE {_INFO} SET {name}_digest = ?", [digest])
 
 
 def _check_questions(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
@@ -124,78 +129,79 @@ def _check_questions(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
 
 
 def _load_models(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    answered = pa.table({"model": pa.array(sorted({model for _, model in lake.pairs()}), pa.string())})
-    labels = _complete(connection, "models", lake.labels())
-    registered = _complete(connection, "models", lake.read_table("models"))
-    _run(connection, "load_models", answered=answered, labels=labels, registered=registered)
+    """The registry's, and those that only imports brought, with the labels that came with these."""
+    _empty(connection, name)
+    connection.register("registered", lake.read_table(name) or empty_table(name))
+    connection.register("answered", pa.table({"model": pa.array([model for _, model in lake.pairs()], pa.string())}))
+    connection.register("labels", lake.labels() or empty_table(name))
+    connection.execute("""
+        INSERT INTO models BY NAME
+        FROM registered
+        UNION ALL BY NAME
+        SELECT model, any_value(family) AS family, any_value(size_b) AS size_b,
+            any_value(communities) AS communities, 'import' AS source
+        FROM answered LEFT JOIN labels USING (model) ANTI JOIN registered USING (model)
+        GROUP BY model
+        ORDER BY model
+    """)
 
 
 def _load_benchmarks(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    known = sorted({benchmark for benchmark, _ in lake.pairs()})
-    answered = pa.table({"benchmark": pa.array(known, pa.string())})
-    registered = _complete(connection, "benchmarks", lake.read_table("benchmarks"))
-    _run(connection, "load_benchmarks", answered=answered, registered=registered)
+    """The registry's, and those that only imports brought."""
+    _empty(connection, name)
+    connection.register("registered", lake.read_table(name) or empty_table(name))
+    benchmarks = pa.array([benchmark for benchmark, _ in lake.pairs()], pa.string())
+    connection.register("answered", pa.table({"benchmark": benchmarks}))
+    connection.execute("""
+        INSERT INTO benchmarks BY NAME
+        FROM registered
+        UNION ALL BY NAME
+        SELECT DISTINCT benchmark, 'import' AS source FROM answered ANTI JOIN registered USING (benchmark)
+        ORDER BY benchmark
+    """)
 
 
 def _load_questions(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    _insert(connection, name, lake.questions())
+    if _made_of(connection, name) != (state := lake.questions_state()):
+        _replace(connection, name, lake.questions())
+        _note(connection, name, state)
 
 
 def _load_responses(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    published, answers = _published(connection, name), lake.now().answers
-    _insert_answers(connection, lake, name, [answers[pair] for pair in lake.pairs() if pair not in published])
+    """What is there of millions of rows stays, where it is what the lake has of these pairs; only new ones are read."""
+    there = set()
+    if made_of := _made_of(connection, name):
+        there = set(connection.sql(f"SELECT DISTINCT benchmark, model FROM {name}").fetchall())
+    if made_of != lake.answers_state(there):
+        _empty(connection, name)
+        there = set()
+    answers = lake.now().answers
+    _add_answers(connection, lake, name, [answers[pair] for pair in lake.pairs() if pair not in there])
+    _note(connection, name, lake.answers_state(answers))
 
 
 def _load_onboarding_responses(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    _insert_answers(connection, lake, name, list(lake.now().onboarding.values()))
+    _empty(connection, name)
+    _add_answers(connection, lake, name, [event for _, event in sorted(lake.now().onboarding.items())])
 
 
-def _insert_answers(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str, events: Sequence[Event]) -> None:
-    """Millions of rows: they go from the lake's files into the table without being held by Python."""
-    columns = [column for column in _columns(connection, name) if column in ANSWERS.names]
-    schema = pa.schema([*(ANSWERS.field(column) for column in columns), *map(RESPONSES.field, ("benchmark", "model"))])
-    connection.register("incoming", lake.answers_reader(events, schema))
-    try:
-        # Which of the lake's files they are in depends on who came first.
-        connection.execute(f"INSERT INTO {name} BY NAME FROM incoming ORDER BY benchmark, model, question_id")
-    except duckdb.Error:
-        for _ in lake.answers_reader(events, schema):  # names what cannot be read, if that is the cause
-            pass
-        raise
-    finally:
-        connection.unregister("incoming")
-
-
-def _load_failures(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    _insert(connection, name, lake.failures())
-
-
-def _load_evaluations(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    _insert(connection, name, lake.evaluations())
-
-
-def _load_superseded(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    _insert(connection, name, lake.superseded())
+def _add_answers(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str, events: Sequence[Event]) -> None:
+    if not events:
+        return
+    columns = ", ".join(empty_table(name).column_names)
+    with rows_of(connection, lake.tables, "responses", events) as rows:
+        connection.execute(f"INSERT INTO {name} BY NAME SELECT {columns} {rows} {AS_WRITTEN}")
 
 
 def _load_table(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    table = lake.read_table(name)
-    if table is None or table.num_rows == 0:
-        return
-    unknown = set(table.column_names) - set(_columns(connection, name))
-    if unknown:
+    table = lake.read_table(name) or empty_table(name)
+    if unknown := set(table.column_names) - set(empty_table(name).column_names):
         raise ValueError(f"lake/{name} has columns that sql/schema.sql does not: {', '.join(sorted(unknown))}")
-    _insert(connection, name, table)
+    _replace(connection, name, table)
     if "embedding" in table.column_names:
         lengths = connection.sql(f"SELECT DISTINCT len(embedding) FROM {name}").fetchall()
         if len(lengths) == 1:
             connection.execute(f"ALTER TABLE {name} ALTER embedding TYPE FLOAT[{lengths[0][0]}]")
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
-    connection.register("incoming", rows)
-    connection.execute(f"INSERT INTO {name} BY NAME FROM incoming")
-    connection.unregister("incoming")
 
 
 _LOADERS: dict[str, Callable[[duckdb.DuckDBPyConnection, Lake, str], None]] = {
@@ -204,56 +210,10 @@ _LOADERS: dict[str, Callable[[duckdb.DuckDBPyConnection, Lake, str], None]] = {
     "questions": _load_questions,
     "responses": _load_responses,
     "onboarding_responses": _load_onboarding_responses,
-    "evaluations": _load_evaluations,
-    "failures": _load_failures,
-    "superseded": _load_superseded,
+    "evaluations": lambda connection, lake, name: _replace(connection, name, lake.evaluations()),
+    "failures": lambda connection, lake, name: _replace(connection, name, lake.failures()),
+    "superseded": lambda connection, lake, name: _replace(connection, name, lake.superseded()),
 }
-
-TABLES = (
-    *_LOADERS,
-    "not_applicable",
-    "question_embeddings",
-    "embedders",
-    "model_embeddings",
-    "onboarded",
-    "forecasts",
-    "predictions",
-    "reliability",
-    "forecast_curve",
-    "routing",
-    "routes",
-    "robustness",
-    "cost_curve",
-    "cost_summary",
-    "benchmark_predictions",
-    "predicted_accuracies",
-    "communities",
-    "probes",
-    "contributions",
-    "fallbacks",
-    "portfolios",
-    "difficulty",
-    "question_difficulty",
-)
-"""The tables that `publish` fills, in the order in which it does."""
-
-
-def _run(connection: duckdb.DuckDBPyConnection, name: str, **inputs: pa.Table) -> None:
-    for table, rows in inputs.items():
-        connection.register(table, rows)
-    connection.execute(script(name))
-    for table in inputs:
-        connection.unregister(table)
-
-
-def _complete(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | None) -> pa.Table:
-    """`table`, with all columns of the warehouse's `name`; what it lacks is null."""
-    empty = connection.sql(f"FROM {name} LIMIT 0").to_arrow_table()
-    return pa.concat_tables([empty, table], promote_options="permissive") if table else empty
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[str]:
-    return connection.sql(f"FROM {name} LIMIT 0").columns
 
 
 def _wal(database: Path) -> Path:

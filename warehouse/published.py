@@ -6,12 +6,11 @@ Prompts, most of what a file holds, are read twice but not kept: first a hash a 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from warehouse.database import identifier, literal, open_database, script
@@ -20,7 +19,7 @@ from warehouse.lake.questions import SPLITS
 from warehouse.sources import Source
 from warehouse.tables import EXAMPLES, NEEDED, ImportedTable
 
-__all__ = ["MODEL_NAME", "Answers", "NameFault", "Published", "open_scratch", "read_published"]
+__all__ = ["MODEL_NAME", "NameFault", "Published", "open_scratch", "read_published"]
 
 MEMORY = "500MB"  # of DuckDB's buffers; the process with all its libraries stays under 1 GB
 NAMES_SHOWN = 20  # of those that are refused
@@ -53,16 +52,6 @@ _HOLDS = {
 _FILE = 10**12  # `spot` = file number * _FILE + row: where a row stands, in one number
 
 
-@dataclass(frozen=True)
-class Answers:
-    """All answers of one model to one benchmark."""
-
-    model: str
-    questions: npt.NDArray[np.int64]  # (n,), ascending row numbers of `Published.questions_of`
-    correct: npt.NDArray[np.bool_]  # (n,)
-    usage: Mapping[str, npt.NDArray[np.float64]]  # by column of USAGE that the source has: (n,), NaN where not known
-
-
 class Published:
     """Checked results. Questions are numbered in the order of prompt_id, by value where all are numbers."""
 
@@ -89,9 +78,9 @@ class Published:
         return self._connection.execute(script("import_resplit")).fetchall()[0][0]
 
     def questions_of(self, benchmark: str) -> pa.Table:
-        """category, doc_id, text, split (null: not given); ordered by prompt_id."""
+        """category, task (the same), doc_id, text, split (null: not given); ordered by prompt_id."""
         return self._connection.sql(f"""
-            SELECT category, doc_id, text, split
+            SELECT category, category AS task, doc_id, text, split
             FROM prompt
             JOIN text USING (prompt)
             JOIN place USING (prompt)
@@ -99,21 +88,20 @@ class Published:
             ORDER BY place
         """).to_arrow_table()
 
-    def answers_of(self, benchmark: str) -> Iterator[Answers]:
-        """The answers to one benchmark, model by model."""
+    def answers_of(self, benchmark: str) -> Iterator[tuple[str, pa.Table]]:
+        """The answers to one benchmark, model by model: place (the row of `questions_of`, ascending), correct, score
+        (the label) and what is known of USAGE."""
         rows = self._connection.sql(f"""
-            SELECT {", ".join(["model", "place", "lowest = 1 AS correct", *self._usage])}
+            SELECT model, {", ".join(["place", "lowest = 1 AS correct", "lowest::DOUBLE AS score", *self._usage])}
             FROM graded
             JOIN place USING (prompt)
             WHERE benchmark = {literal(benchmark)}
             ORDER BY model, place
-        """).fetchnumpy()
-        models = self.model_names()
-        starts = np.flatnonzero(np.diff(rows["model"], prepend=-1))
-        for start, end in zip(starts, [*starts[1:], len(rows["model"])], strict=True):
-            its = slice(start, end)
-            usage = {name: np.ma.filled(rows[name][its], np.nan) for name in self._usage}
-            yield Answers(models[rows["model"][start]], rows["place"][its], rows["correct"][its], usage)
+        """).to_arrow_table()
+        names, numbers = self.model_names(), rows["model"].to_numpy()
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+        for start, end in pairwise([*starts, len(numbers)]):
+            yield names[numbers[start]], rows.slice(start, end - start)
 
     def model_names(self) -> list[str]:
         return [name for (name,) in self._connection.sql("SELECT model_name FROM model ORDER BY model").fetchall()]
@@ -144,7 +132,7 @@ def read_published(
     reader = _Reader(connection, scratch, source, split_table)
     reader.load_rows()
     reader.check_rows()
-    reader.number_prompts()
+    connection.execute(script("import_prompts"))
     reader.check_prompts()
     if split_table:
         reader.take_splits(split_table)
@@ -228,9 +216,6 @@ class _Reader:
             number = "number from 0 on" if name == "cost" else "whole number from 0 on"
             self._note_rows(f"{called} is no {number}", f"{name}_fault IS NOT NULL", f"{name}_fault")
 
-    def number_prompts(self) -> None:
-        self.connection.execute(script("import_prompts"))
-
     def check_prompts(self) -> None:
         for column, what in (("prompt", "texts"), ("category", "categories"), ("split", "splits")):
             found = self._rows(f"""
@@ -279,20 +264,24 @@ class _Reader:
             self.connection.execute(f"UPDATE graded SET lowest = {holds}, highest = {holds} WHERE lowest <> highest")
             self.connection.execute("DELETE FROM graded WHERE lowest IS NULL")
         elif count:
-            found = self._rows(script("import_contradictions"))
-            examples = [f"{prompt_id} and {model} in {self._where(spots)}" for prompt_id, model, spots in found]
-            self._note(f"{count} pairs of prompt_id and model_name with both labels", count, examples)
+            self._note_contradictions("correct", "both labels")
         for name in self.usage:
-            found = self._rows(f"""
-                SELECT prompt_id, model_name, [arg_min(spot, {name}), arg_max(spot, {name})] AS spots
-                FROM raw
-                GROUP BY prompt_id, model_name
-                HAVING min({name}) < max({name})
-                ORDER BY min(spot)
-            """)
-            examples = [f"{prompt_id} and {model} in {self._where(sorted(spots))}" for prompt_id, model, spots in found]
-            what = f"{len(found)} pairs of prompt_id and model_name with two values of {name}"
-            self._note(what, len(found), examples[:EXAMPLES])
+            self._note_contradictions(name, f"two values of {name}")
+
+    def _note_contradictions(self, column: str, what: str) -> None:
+        found = self._rows(f"""
+            SELECT count(*) OVER (), prompt_id, model_name,
+                list_sort([arg_min(spot, ({column}, spot)), arg_max(spot, ({column}, -spot))])
+            FROM raw
+            WHERE {column} IS NOT NULL
+            GROUP BY prompt_id, model_name
+            HAVING min({column}) < max({column})
+            ORDER BY min(spot)
+            LIMIT {EXAMPLES}
+        """)
+        if found:
+            examples = [f"{prompt_id} and {model} in {self._where(spots)}" for _, prompt_id, model, spots in found]
+            self._note(f"{found[0][0]} pairs of prompt_id and model_name with {what}", found[0][0], examples)
 
     def check_models(self, fault_of: NameFault) -> None:
         names = [name for (name,) in self._rows("SELECT model_name FROM model ORDER BY model")]

@@ -1,6 +1,7 @@
 """The lake: all that was asked, answered and computed, as Delta tables on a disk or in object storage.
 
-lake.py ─▶ events.py (what is in force), answers.py, questions.py, failures.py ─▶ delta.py (the tables)
+lake.py ─▶ writing.py (one commit), events.py (what is in force), reading.py (rows, by DuckDB) ─▶ delta.py (the tables)
+           answers.py, questions.py, failures.py (what they are), upkeep.py (damage, compaction), blobs.py (files)
 """
 
 from warehouse.lake.blobs import Blobs

@@ -5,27 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from warehouse.lake.events import EVALUATION, Event
+from warehouse.lake.events import EVALUATION
 
 __all__ = [
     "ANSWERS",
-    "EVALUATIONS",
     "FINGERPRINT",
     "KNOWN_OF_ANSWERS",
-    "RESPONSES",
     "SOURCES",
     "USAGE",
     "Written",
     "accuracy_of",
     "answers_digest",
     "complete",
-    "evaluation_table",
     "has_usage",
     "identified",
     "is_evaluated",
@@ -53,31 +51,6 @@ ANSWERS = pa.schema(
     ]
 )
 """A model's answers to one benchmark; the lake's table `responses` has them by benchmark and `evaluation_id`."""
-
-_NAME = pa.dictionary(pa.int32(), pa.string())
-RESPONSES = pa.schema(
-    {
-        "question_id": pa.string(),
-        "model": _NAME,
-        "benchmark": _NAME,
-        "correct": pa.bool_(),
-        "score": pa.float64(),
-    }
-)
-
-EVALUATIONS = pa.schema(
-    {
-        "benchmark": pa.string(),
-        "model": pa.string(),
-        "asked": pa.int64(),
-        "unanswered": pa.int64(),
-        "truncated": pa.int64(),
-        "commonest_choice": pa.float64(),
-        "equal_scores": pa.float64(),
-        "chance": pa.float64(),
-    }
-)
-"""How far the answers of a pair can be trusted; null where its evaluation did not say, or does not know."""
 
 SOURCES = "sources"
 """In the metadata of answers: JSON list of where they come from, EVALUATION or imports."""
@@ -109,9 +82,10 @@ def identified(benchmark: str, model: str, answers: pa.Table, questions: pa.Tabl
         if at in row_of:
             raise ValueError(f"{where} name document {doc_id} of {task} twice")
         row_of[at] = row
-    if ungraded := [row for name in ("correct", "score") for row in _null_rows(answers[name])]:
-        task, doc_id = _keys(answers.slice(ungraded[0], 1))[0]
-        raise ValueError(f"{where} leave document {doc_id} of {task} without a grade")
+    for name in ("correct", "score"):
+        if answers[name].null_count:
+            task, doc_id = _keys(answers)[answers[name].to_pylist().index(None)]
+            raise ValueError(f"{where} leave document {doc_id} of {task} without a grade")
     order = sorted(row_of)
     graded = answers.take([row_of[at] for at in order])
     return complete(graded.append_column("question_id", questions["question_id"].take(order)))
@@ -119,10 +93,6 @@ def identified(benchmark: str, model: str, answers: pa.Table, questions: pa.Tabl
 
 def _keys(rows: pa.Table) -> list[tuple[str, int]]:
     return list(zip(rows["task"].to_pylist(), rows["doc_id"].to_pylist(), strict=True))
-
-
-def _null_rows(column: pa.ChunkedArray) -> list[int]:
-    return [row for row, value in enumerate(column.to_pylist()) if value is None] if column.null_count else []
 
 
 def complete(rows: pa.Table) -> pa.Table:
@@ -134,8 +104,7 @@ def complete(rows: pa.Table) -> pa.Table:
 
 def merged_answers(stored: pa.Table, new: pa.Table) -> pa.Table:
     """The stored answers and the `new` ones (both ANSWERS), of two to one question the new one."""
-    again = set(new["question_id"].to_pylist())
-    kept = stored.filter(pa.array([one not in again for one in stored["question_id"].to_pylist()], pa.bool_()))
+    kept = stored.filter(~pc.field("question_id").isin(new["question_id"].combine_chunks()))
     return pa.concat_tables([kept, new]).sort_by("question_id").combine_chunks()
 
 
@@ -157,22 +126,6 @@ def _known(rows: pa.Table, names: Sequence[str]) -> bytes:
 
 def has_usage(rows: pa.Table) -> bool:
     return any(rows[name].null_count < rows.num_rows for name in USAGE.names)
-
-
-def evaluation_table(answers: Iterable[Event]) -> pa.Table:
-    """EVALUATIONS from events with answers; imported ones have no row."""
-    rows = [
-        {"benchmark": event.benchmark, "model": event.model, **_quality(event.metadata)}
-        for event in answers
-        if event.fingerprint
-    ]
-    return pa.Table.from_pylist(rows, schema=EVALUATIONS) if rows else pa.Table.from_batches([], EVALUATIONS)
-
-
-def _quality(known: Mapping[str, str]) -> dict[str, object]:
-    counts = {name: int(known[name]) for name in ("asked", "unanswered", "truncated") if name in known}
-    shares = {name: float(known[name]) for name in ("commonest_choice", "equal_scores", "chance") if name in known}
-    return {**counts, **shares}
 
 
 def accuracy_of(rows: pa.Table) -> float:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.errors import CorruptFileError, WarehouseError, first_line
+from warehouse.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pds
@@ -38,6 +40,7 @@ class DeltaTables:
         self.on_disk = "://" not in address
         self._open: dict[str, DeltaTable] = {}
         self._looked: dict[str, float] = {}
+        self._copies: tempfile.TemporaryDirectory[str] | None = None
         self.lost: set[str] = set()  # addresses of files that count as not there
 
     def at(self, name: str) -> str:
@@ -130,18 +133,6 @@ class DeltaTables:
         """It is opened anew when it is next looked at."""
         self._open.pop(name, None)
 
-    def dataset(self, name: str) -> pds.Dataset | None:
-        import pyarrow.dataset as pds
-
-        table = self.table(name)
-        if table is None:
-            return None
-        dataset = table.to_pyarrow_dataset()
-        if not self.lost:
-            return dataset
-        whole = [part for part in dataset.get_fragments() if f"{self.at(name)}/{part.path}" not in self.lost]
-        return pds.FileSystemDataset(whole, dataset.schema, dataset.format, dataset.filesystem)
-
     def files(self, name: str) -> pa.Table:
         """path (below the table's folder), size_bytes, num_records and what else the log says of each file."""
         table = self.table(name)
@@ -152,12 +143,30 @@ class DeltaTables:
         files = files.set_column(files.column_names.index("path"), "path", pa.array(paths, pa.string()))
         return files.filter(pa.array([f"{self.at(name)}/{path}" not in self.lost for path in paths], pa.bool_()))
 
+    def local_files(self, name: str, paths: Sequence[str]) -> list[str]:
+        """Where these files lie on this machine's disk; of a lake elsewhere, copies, which the process keeps."""
+        if self.on_disk:
+            return [f"{self.at(name)}/{path}" for path in paths]
+        self._copies = self._copies or tempfile.TemporaryDirectory()
+        copies = {path: Path(self._copies.name, name, path) for path in paths}
+        for path, copy in copies.items():
+            if not copy.exists():
+                with replacing(copy) as temporary, naming_what_is_corrupt(f"{self.at(name)}/{path}"):
+                    temporary.write_bytes(self.filesystem().open_input_file(f"{name}/{path}").read())
+        return list(map(str, copies.values()))
+
     def read(self, name: str, columns: list[str] | None = None, where: pds.Expression | None = None) -> pa.Table | None:
         """The rows, all or some; None where there is no such table."""
-        dataset = self.dataset(name)
-        if dataset is None:
+        import pyarrow.dataset as pds
+
+        table = self.table(name)
+        if table is None:
             return None
         with naming_what_is_corrupt(self.at(name)):
+            dataset = table.to_pyarrow_dataset()
+            if self.lost:
+                whole = [part for part in dataset.get_fragments() if f"{self.at(name)}/{part.path}" not in self.lost]
+                dataset = pds.FileSystemDataset(whole, dataset.schema, dataset.format, dataset.filesystem)
             return dataset.to_table(columns=columns, filter=where)
 
     def read_file(self, name: str, path: str, columns: list[str] | None = None) -> pa.Table:

@@ -9,7 +9,7 @@ import json
 import uuid
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,34 +24,12 @@ EVALUATION = "evaluation"
 ONBOARDING = "onboarding"
 """The `source` of answers to a chosen few questions, which nothing trains on."""
 
-EVENTS = pa.schema(
-    {
-        "benchmark": pa.string(),
-        "model": pa.string(),
-        "event": pa.string(),
-        "evaluation_id": pa.string(),  # of the answers, or the questions, that it speaks of
-        "source": pa.string(),
-        "fingerprint": pa.string(),  # of what determined the answers
-        "digest": pa.string(),  # of the answers: the same answers have the same
-        "n": pa.int64(),
-        "accuracy": pa.float64(),
-        "kind": pa.string(),  # of a failure
-        "attempts": pa.int64(),
-        "entry": pa.string(),  # digest of the registry entry under which it failed
-        "reason": pa.string(),
-        "metadata": pa.string(),  # JSON
-        "recorded_at": pa.timestamp("us", "UTC"),
-        "position": pa.int64(),  # among all events: clocks differ, and are set back
-        "event_id": pa.string(),
-    }
-)
-
 Pair = tuple[str, str]  # benchmark, model
 
 
 @dataclass(frozen=True)
 class Event:
-    """One row of EVENTS. `event` is one of
+    """A row of the table `evaluations`. `event` is one of
     done, restored               the answers are in force, those in their place no longer;
     superseded                   they are kept aside, `reason` tells why;
     dropped                      they are given up;
@@ -63,19 +41,19 @@ class Event:
     event: str
     benchmark: str = ""
     model: str = ""
-    evaluation_id: str | None = None
+    evaluation_id: str | None = None  # of the answers, or the questions, that it speaks of
     source: str = EVALUATION
-    fingerprint: str | None = None
-    digest: str | None = None
+    fingerprint: str | None = None  # of what determined the answers
+    digest: str | None = None  # of the answers: the same answers have the same
     n: int | None = None
     accuracy: float | None = None
-    kind: str | None = None
+    kind: str | None = None  # of a failure
     attempts: int | None = None
-    entry: str | None = None
+    entry: str | None = None  # digest of the registry entry under which it failed
     reason: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    position: int = 0
+    position: int = 0  # among all events: clocks differ, and are set back
     event_id: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
 
     @property
@@ -93,6 +71,16 @@ class Event:
         return self.fingerprint or f"answers {self.digest}"
 
 
+_TYPES = {
+    "str": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "datetime": pa.timestamp("us", "UTC"),
+    "dict[str, Any]": pa.string(),  # JSON
+}
+EVENTS = pa.schema([(column.name, _TYPES[str(column.type).removesuffix(" | None")]) for column in fields(Event)])
+
+
 class InForce:
     """What holds after the events so far."""
 
@@ -102,7 +90,7 @@ class InForce:
         self.onboarding: dict[Pair, Event] = {}
         self.superseded: dict[Pair, dict[str, Event]] = {}
         self.failures: dict[Pair, Failure] = {}
-        self.questions: dict[str, dict[str, int]] = {}  # by evaluation_id how many rows
+        self.questions: dict[str, dict[str, Event]] = {}  # what brought them, by evaluation_id
         self.imports: dict[str, Event] = {}
         self.last = 0
         for event in sorted(events, key=lambda event: (event.position, event.event_id)):
@@ -127,7 +115,7 @@ class InForce:
                 self.failures.pop(event.pair, None)
             case "questions":
                 before = self.questions.get(event.benchmark, {})
-                self.questions[event.benchmark] = before | {event.evaluation_id or "": event.n or 0}
+                self.questions[event.benchmark] = before | {event.evaluation_id or "": event}
             case "withdrawn":
                 self.questions.pop(event.benchmark, None)
             case "imported":

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-import pyarrow as pa
-
 if TYPE_CHECKING:
     from warehouse.lake.events import Event
 
-__all__ = [
-    "FAILURES",
-    "INTERRUPTED",
-    "NOT_APPLICABLE",
-    "Failure",
-    "failure_table",
-    "next_failure",
-    "not_applicable_table",
-]
-
-FAILURES = pa.schema(
-    {
-        "benchmark": pa.string(),
-        "model": pa.string(),
-        "kind": pa.string(),
-        "reason": pa.string(),
-        "attempts": pa.int32(),
-        "failed_at": pa.timestamp("us"),  # UTC
-        "retry_at": pa.timestamp("us"),  # UTC
-    }
-)
+__all__ = ["INTERRUPTED", "NOT_APPLICABLE", "Failure", "next_failure"]
 
 INTERRUPTED = "interrupted"
 """Kind that is recorded before an evaluation starts: it stays where the evaluation kills its process."""
@@ -78,31 +55,3 @@ def next_failure(last: Failure | None, kind: str, reason: str, entry: str) -> Fa
     attempts = last.attempts if last is not None and last.entry == entry else 0
     ended = attempts > 0 and last is not None and last.kind == INTERRUPTED and kind != INTERRUPTED
     return Failure(kind, reason, attempts if ended else attempts + 1, entry, datetime.now(UTC))
-
-
-def not_applicable_table(failures: Mapping[tuple[str, str], Failure]) -> pa.Table:
-    """benchmark, model and reason of the pairs that cannot be asked, sorted."""
-    return _table(failures, lambda kind: kind == NOT_APPLICABLE).select(["benchmark", "model", "reason"])
-
-
-def failure_table(failures: Mapping[tuple[str, str], Failure]) -> pa.Table:
-    """FAILURES of all pairs, sorted."""
-    return _table(failures, lambda kind: kind != NOT_APPLICABLE)
-
-
-def _table(failures: Mapping[tuple[str, str], Failure], wanted: Callable[[str], bool]) -> pa.Table:
-    rows = [
-        {
-            "benchmark": benchmark,
-            "model": model,
-            "kind": failure.kind,
-            "reason": failure.reason,
-            "attempts": failure.attempts,
-            "failed_at": failure.failed_at.replace(tzinfo=None),
-            "retry_at": failure.retry_at.replace(tzinfo=None),
-        }
-        for (benchmark, model), failure in sorted(failures.items())
-        if wanted(failure.kind)
-    ]
-    # Most often nothing failed; from_pylist and empty_table load pandas, a quarter of a second.
-    return pa.Table.from_pylist(rows, schema=FAILURES) if rows else pa.Table.from_batches([], FAILURES)

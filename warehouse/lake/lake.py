@@ -12,43 +12,40 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.errors import CorruptFileError
+from warehouse.database import empty_table, open_reader
 from warehouse.lake.answers import (
     ANSWERS,
     FINGERPRINT,
-    RESPONSES,
     SOURCES,
     USAGE,
     Written,
     accuracy_of,
-    answers_digest,
-    evaluation_table,
-    has_usage,
     identified,
     is_imported,
     lasting,
     merged_answers,
 )
-from warehouse.lake.delta import PART, DeltaTables, naming_what_is_corrupt
-from warehouse.lake.events import EVALUATION, ONBOARDING, Event, InForce, Pair, event_rows, events_of, new_id
-from warehouse.lake.failures import INTERRUPTED, Failure, failure_table, next_failure, not_applicable_table
-from warehouse.lake.questions import QUESTION_PART, QUESTIONS, content_digest, described, merge_questions
+from warehouse.lake.delta import PART, DeltaTables
+from warehouse.lake.events import EVALUATION, ONBOARDING, Event, InForce, Pair, event_rows, events_of
+from warehouse.lake.failures import INTERRUPTED, NOT_APPLICABLE, Failure, next_failure
+from warehouse.lake.questions import QUESTION_PART, content_digest, described, merge_questions
+from warehouse.lake.reading import AS_WRITTEN, rows_of
 from warehouse.lake.upkeep import KEPT, Damage, compact, compact_events, find_damage, mend
+from warehouse.lake.writing import Writing, done
 
-__all__ = ["SUPERSEDED", "Lake", "Writing"]
+__all__ = ["Lake"]
 
 _OURS = {SOURCES: json.dumps([EVALUATION])}
 _MANY_FILES = 100  # of events: each makes the next commit, and the next look, slower
@@ -56,72 +53,20 @@ _OWN = frozenset({"responses", "questions", "evaluations"})
 _REPLACED = "It was evaluated anew, because what determines its answers had changed."
 _TAKEN_BACK = "Answers that it gave under an earlier entry hold again."
 
-SUPERSEDED = pa.schema(
-    {
-        "benchmark": pa.string(),
-        "model": pa.string(),
-        "n": pa.int64(),
-        "accuracy": pa.float64(),
-        "fingerprint": pa.string(),
-        "why": pa.string(),
-        "superseded_at": pa.timestamp("us"),  # UTC
-    }
-)
+_GRADES = ("question_id", "model", "benchmark", "correct", "score")
+_NEWEST = """
+    QUALIFY row_number() OVER (PARTITION BY question_id ORDER BY number DESC) = 1
+    ORDER BY task, doc_id, question_id
+"""
+"""SQL: of the rows of a question the one that came last."""
 
 
-class Writing:
-    """What is on its way into the lake. `commit` brings it in: all of it, or nothing where it is cut short."""
+class _Questions(NamedTuple):
+    """Those of a benchmark: the events that brought them, QUESTION_PART by task and doc_id, and their digest."""
 
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
-        self._questions: list[pa.Table] = []
-        self._answers: list[pa.Table] = []
-        self._events: list[Event] = []
-        self._then: list[Callable[[], None]] = []
-
-    def add(self, event: Event) -> None:
-        self._events.append(event)
-
-    def add_questions(self, benchmark: str, rows: pa.Table) -> None:
-        """`rows` (QUESTION_PART) are new, or say something new of questions that there are."""
-        event = Event("questions", benchmark, evaluation_id=new_id(datetime.now(UTC)), n=rows.num_rows)
-        self._questions.append(_labelled(rows, benchmark, event))
-        self.add(event)
-
-    def add_answers(self, event: Event, rows: pa.Table) -> None:
-        """`rows` (ANSWERS) are those of `event`, which says that they are done."""
-        self._answers.append(_labelled(rows, event.benchmark, event))
-        self.add(event)
-
-    def after(self, step: Callable[[], None]) -> None:
-        """`step` is to be taken once all of this is in the lake."""
-        self._then.append(step)
-
-    def spill(self) -> None:
-        """Writes questions and answers, which nobody sees before `commit`, and frees their memory."""
-        for name, tables in (("questions", self._questions), ("responses", self._answers)):
-            if tables:
-                self._lake.tables.append(name, pa.concat_tables(tables))
-                tables.clear()
-
-    def discard(self) -> None:
-        for held in (self._questions, self._answers, self._events, self._then):
-            held.clear()
-
-    def commit(self) -> None:
-        if self._events:
-            self.spill()
-            self._lake._commit(self._events)
-        then = self._then.copy()
-        self.discard()
-        for step in then:
-            step()
-
-
-def _labelled(rows: pa.Table, benchmark: str, event: Event) -> pa.Table:
-    columns = {"benchmark": benchmark, "evaluation_id": event.evaluation_id}
-    constant = [pa.repeat(pa.scalar(value, pa.string()), rows.num_rows) for value in columns.values()]
-    return pa.table([*constant, *rows.columns], names=[*columns, *rows.column_names])
+    batches: Mapping[str, Event]
+    rows: pa.Table
+    digest: str
 
 
 class Lake:
@@ -134,7 +79,7 @@ class Lake:
         self._in_force = InForce()
         self._read_from: set[str] = set()
         self._seen: int | None = None  # version of the table of events
-        self._questions: dict[str, tuple[Mapping[str, int], pa.Table, str]] = {}
+        self._questions: dict[str, _Questions] = {}
         self._described: dict[str, tuple[pa.Table, pa.Table]] = {}
         self._taken: dict[str, tuple[pa.Table, pa.Table]] = {}
         self._lock = threading.RLock()
@@ -190,7 +135,8 @@ class Lake:
             self._here.writing = None
             writing.commit()
 
-    def _commit(self, events: Sequence[Event]) -> None:
+    def record(self, events: Sequence[Event]) -> None:
+        """The commit: from now on they hold, whoever looks."""
         with self._lock:
             self.tables.look_again("evaluations")
             self._look()
@@ -274,71 +220,24 @@ class Lake:
         return sorted(self.now().answers)
 
     def responses(self) -> pa.Table:
-        """All responses (RESPONSES), a row a question that a model was asked; by benchmark and model."""
-        return self._responses(list(self.now().answers.values()), RESPONSES)
+        """All responses (question_id, model, benchmark, correct, score), a row a question that a model was asked; by
+        benchmark and model."""
+        return self._read_sorted(self.now().answers, _GRADES)
 
     def usage(self) -> pa.Table:
         """The tokens and US$ that answers took (question_id, model, USAGE), where that is known."""
-        told = [event for event in list(self.now().answers.values()) if event.metadata.get("usage")]
-        schema = pa.schema([*(RESPONSES.field(name) for name in ("question_id", "model", "benchmark")), *USAGE])
-        rows = self._responses(told, schema).drop_columns("benchmark")
-        return rows.set_column(1, "model", rows["model"].cast(pa.string()))
+        told = {pair: event for pair, event in self.now().answers.items() if event.metadata.get("usage")}
+        return self._read_sorted(told, ["question_id", "model", *USAGE.names])
 
-    def _responses(self, events: Sequence[Event], schema: pa.Schema) -> pa.Table:
-        rows = self.answers_reader(events, schema).read_all()
-        pair = _codes(rows["benchmark"]).astype(np.int64) * len(events) + _codes(rows["model"])
-        return rows if (np.diff(pair) >= 0).all() else rows.take(np.argsort(pair, kind="stable"))
+    def _read_sorted(self, answers: Mapping[Pair, Event], columns: Sequence[str]) -> pa.Table:
+        return self._read([answers[pair] for pair in sorted(answers)], columns)
 
-    def answers_reader(self, events: Sequence[Event], schema: pa.Schema) -> pa.RecordBatchReader:
-        """The answers that `events` speak of, in whatever order, with columns of ANSWERS and, as dictionaries, model
-        and benchmark. They are read as they are asked for; it ends in a CorruptFileError where some are missing."""
-        return pa.RecordBatchReader.from_batches(schema, self._batches(events, schema))
-
-    def _batches(self, events: Sequence[Event], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        ids = [event.evaluation_id for event in events]
-        names = {place: sorted({event.pair[place] for event in events}) for place in (0, 1)}
-        codes = {
-            place: np.array([bisect_left(known, event.pair[place]) for event in events], np.int32)
-            for place, known in names.items()
-        }
-        counts = np.zeros(len(events), np.int64)
-        own = [name for name in schema.names if name in ANSWERS.names]
-        for batch in self._scan(events, ["evaluation_id", *own]):
-            number = _places(batch["evaluation_id"], ids)
-            if (number < 0).any():
-                batch, number = batch.filter(pa.array(number >= 0)), number[number >= 0]
-            counts += np.bincount(number, minlength=len(events))
-            columns = {name: batch[name] for name in own}
-            for place, name in enumerate(("benchmark", "model")):
-                columns[name] = pa.DictionaryArray.from_arrays(
-                    codes[place][number], pa.array(names[place], pa.string())
-                )
-            yield pa.record_batch([columns[name] for name in schema.names], schema=schema)
-        self._check_whole(events, counts)
-
-    def _scan(self, events: Sequence[Event], columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Rows of `responses`, at least those that `events` speak of."""
-        if not events:
-            return
-        dataset = self.tables.dataset("responses")
-        if dataset is None:
-            raise CorruptFileError(self.tables.at("responses"), "there is no such table")
-        wanted, where = [event.evaluation_id or "" for event in events], None
-        if len(wanted) < len(self.now().answers):
-            # Statistics tell which files have ids of this time.
-            where = (pc.field("evaluation_id") >= min(wanted)) & (pc.field("evaluation_id") <= max(wanted))
-            where &= pc.field("evaluation_id").isin(wanted)
-        with naming_what_is_corrupt(self.tables.at("responses")):
-            yield from dataset.to_batches(columns=columns, filter=where)
-
-    def _check_whole(self, events: Sequence[Event], counts: npt.NDArray[np.int64]) -> None:
-        wrong = [event for event, count in zip(events, counts, strict=True) if event.n != count]
-        if wrong:
-            event = wrong[0]
-            raise CorruptFileError(
-                self.tables.at("responses"),
-                f"of {event.n} answers of {event.model} to {event.benchmark} not all are there",
-            )
+    def _read(self, events: Sequence[Event], columns: Sequence[str]) -> pa.Table:
+        """`columns` of the answers of `events`. Raises CorruptFileError where they are not whole."""
+        if not any(event.n for event in events):
+            return empty_table("responses").select(columns)
+        with open_reader() as connection, rows_of(connection, self.tables, "responses", events) as rows:
+            return connection.sql(f"SELECT {', '.join(columns)} {rows} {AS_WRITTEN}").to_arrow_table()
 
     def answers_of(self, benchmark: str, model: str) -> pa.Table | None:
         """ANSWERS of the pair; None where it has none."""
@@ -347,68 +246,49 @@ class Lake:
 
     def rows_of(self, event: Event) -> pa.Table:
         """ANSWERS that `event` speaks of. Raises CorruptFileError where they are not whole."""
-        [(_, rows)] = self.rows_of_each([event])
-        self._check_whole([event], np.array([rows.num_rows]))
-        return rows
+        return self._read([event], ANSWERS.names)
 
     def rows_of_each(self, events: Sequence[Event]) -> Iterator[tuple[Event, pa.Table]]:
-        """The ANSWERS there are of each of `events`."""
-        rows = pa.Table.from_batches(self._scan(events, _LABELLED.names), _LABELLED)
-        number = _places(rows["evaluation_id"].combine_chunks(), [event.evaluation_id for event in events])
-        order = np.argsort(number, kind="stable")
-        rows, ends = (
-            rows.select(ANSWERS.names).take(order),
-            np.searchsorted(number[order], np.arange(-1, len(events)), "right"),
-        )
-        for event, start, end in zip(events, ends, ends[1:], strict=False):
-            yield event, rows.slice(start, end - start)
+        """The ANSWERS of each of `events`, which are all there."""
+        rows, start = self._read(events, ANSWERS.names), 0
+        for event in events:
+            yield event, rows.slice(start, event.n)
+            start += event.n or 0
 
     # --- questions
 
     def questions_of(self, benchmark: str) -> pa.Table | None:
-        """QUESTION_PART of a benchmark; None where it has no questions."""
-        batches = self.now().questions.get(benchmark)
-        if not batches:
-            return None
-        self._read_questions({benchmark: batches})
-        return self._questions[benchmark][1]
+        """QUESTION_PART of a benchmark, by task and doc_id; None where it has no questions."""
+        found = self._read_questions([benchmark])
+        return found[benchmark].rows if found else None
 
     def questions(self) -> pa.Table:
-        """All questions (QUESTIONS), by benchmark, task and doc_id."""
-        batches = dict(sorted(self.now().questions.items()))
-        self._read_questions(batches)
-        parts = [_labelled(self._questions[benchmark][1], benchmark, Event("questions")) for benchmark in batches]
-        return pa.concat_tables([part.select(QUESTIONS.names) for part in parts] or [QUESTIONS.empty_table()])
-
-    def _read_questions(self, batches: Mapping[str, Mapping[str, int]]) -> None:
-        """Remembers the questions of these benchmarks; the newest row of a question holds."""
-        missing = [name for name, known in batches.items() if self._questions.get(name, ({},))[0] != known]
-        if not missing:
-            return
-        columns = ["benchmark", "evaluation_id", *QUESTION_PART.names]
-        found = self.tables.read("questions", columns, pc.field("benchmark").isin(missing))
-        if found is None:
-            raise CorruptFileError(self.tables.at("questions"), "there is no such table")
-        for benchmark in missing:
-            known = batches[benchmark]
-            rows = found.filter(pc.field("benchmark") == benchmark)
-            age = _places(rows["evaluation_id"].combine_chunks(), list(known))
-            order = np.argsort(age, kind="stable")[(age < 0).sum() :]
-            if len(order) != (n := sum(known.values())):
-                reason = f"of {n} entries on questions of {benchmark} {len(order)} are there"
-                raise CorruptFileError(self.tables.at("questions"), reason)
-            newest = {rows["question_id"][row].as_py(): row for row in order.tolist()}
-            rows = rows.take(sorted(newest.values())).select(QUESTION_PART.names)
-            rows = rows.sort_by([(name, "ascending") for name in ("task", "doc_id", "question_id")]).combine_chunks()
-            self._questions[benchmark] = known, rows, content_digest(rows)
+        """All questions (the columns of the warehouse's table), by benchmark, task and doc_id."""
+        columns = empty_table("questions").column_names
+        parts = [
+            known.rows.append_column("benchmark", pa.repeat(benchmark, known.rows.num_rows)).select(columns)
+            for benchmark, known in self._read_questions().items()
+        ]
+        return pa.concat_tables([empty_table("questions"), *parts])
 
     def count_questions(self) -> int:
-        return sum(part.num_rows for _, part, _ in self._known_questions().values())
+        return sum(known.rows.num_rows for known in self._read_questions().values())
 
-    def _known_questions(self) -> dict[str, tuple[Mapping[str, int], pa.Table, str]]:
+    def questions_state(self) -> str:
+        """Digest of which questions came when: the same are not read again to see that they are the same."""
+        return _digest(sorted((name, *batches) for name, batches in self.now().questions.items()))
+
+    def _read_questions(self, benchmarks: Iterable[str] | None = None) -> dict[str, _Questions]:
+        """By benchmark (None: all) its questions, which are remembered."""
         batches = self.now().questions
-        self._read_questions(batches)
-        return {benchmark: self._questions[benchmark] for benchmark in batches}
+        wanted = sorted(batches if benchmarks is None else batches.keys() & set(benchmarks))
+        for name in wanted:
+            if name not in self._questions or self._questions[name].batches != batches[name]:
+                events = list(batches[name].values())
+                with open_reader() as connection, rows_of(connection, self.tables, "questions", events) as rows:
+                    found = connection.sql(f"SELECT {', '.join(QUESTION_PART.names)} {rows} {_NEWEST}").to_arrow_table()
+                self._questions[name] = _Questions(batches[name], found, content_digest(found))
+        return {name: self._questions[name] for name in wanted}
 
     def state(self, without: Collection[Pair] = ()) -> str:
         """Digest of what collection brought: questions, answers (but those of the pairs `without`), labels of imported
@@ -420,7 +300,7 @@ class Lake:
             in_force = self.now()
             content = {
                 "answers": sorted((*pair, e.digest) for pair, e in in_force.answers.items() if pair not in without),
-                "questions": sorted((name, digest) for name, (_, _, digest) in self._known_questions().items()),
+                "questions": sorted((name, known.digest) for name, known in self._read_questions().items()),
                 "labels": sorted(event.metadata.get("labels_digest") or "" for event in in_force.imports.values()),
             }
         return _digest(content)
@@ -477,17 +357,15 @@ class Lake:
                 writing.add(answers[pair].again("superseded", why))
 
     def superseded(self) -> pa.Table:
-        """The sets of answers that are kept aside (SUPERSEDED), a row a set; by benchmark, model and time."""
+        """The sets of answers that are kept aside, a row a set; by benchmark, model and time."""
         events = [event for sets in list(self.now().superseded.values()) for event in list(sets.values())]
-        rows = [
-            {
-                **{name: getattr(event, name) for name in ("benchmark", "model", "n", "accuracy", "fingerprint")},
-                "why": event.reason,
-                "superseded_at": event.recorded_at.replace(tzinfo=None),
-            }
-            for event in sorted(events, key=lambda event: (event.pair, event.position))
-        ]
-        return pa.Table.from_pylist(rows, schema=SUPERSEDED)
+        return _table(
+            "superseded",
+            [
+                vars(event) | {"why": event.reason, "superseded_at": event.recorded_at}
+                for event in sorted(events, key=lambda event: (event.pair, event.position))
+            ],
+        )
 
     def annotate(self, benchmark: str, model: str, metadata: Mapping[str, str]) -> None:
         """Adds to the metadata of the pair's answers, which hold; its failure, if any, is forgotten."""
@@ -539,17 +417,33 @@ class Lake:
         return _digest([{name: row[name] for name in ("benchmark", "model", "kind", "reason")} for row in failures])
 
     def failures(self) -> pa.Table:
-        """The pairs whose last evaluation failed (FAILURES)."""
-        return failure_table(self.now().failures)
+        """The pairs whose last evaluation failed, sorted."""
+        return self._failed("failures", lambda kind: kind != NOT_APPLICABLE)
 
     def not_applicable(self) -> pa.Table:
-        """benchmark, model and reason of the pairs that were found not to be askable."""
-        return not_applicable_table(self.now().failures)
+        """benchmark, model and reason of the pairs that were found not to be askable, sorted."""
+        return self._failed("not_applicable", lambda kind: kind == NOT_APPLICABLE)
+
+    def _failed(self, name: str, wanted: Callable[[str], bool]) -> pa.Table:
+        failures = sorted(self.now().failures.items())
+        rows = [
+            vars(failure) | {"benchmark": benchmark, "model": model, "retry_at": failure.retry_at}
+            for (benchmark, model), failure in failures
+            if wanted(failure.kind)
+        ]
+        return _table(name, rows)
 
     def evaluations(self) -> pa.Table:
-        """How far the answers of each pair can be trusted (EVALUATIONS), as its evaluation noted it."""
-        answers = self.now().answers
-        return evaluation_table(answers[pair] for pair in sorted(answers))
+        """How far the answers of each pair can be trusted, as its evaluation noted it: null where it did not say, or
+        does not know. Imported answers have no row."""
+        told = [event for _, event in sorted(self.now().answers.items()) if event.fingerprint]
+        columns = empty_table("evaluations").column_names[2:]
+        rows = [
+            {"benchmark": event.benchmark, "model": event.model}
+            | {name: float(event.metadata[name]) for name in columns if name in event.metadata}
+            for event in told
+        ]
+        return _table("evaluations", rows)
 
     # --- answers to a chosen few questions, which nothing trains on
 
@@ -576,8 +470,8 @@ class Lake:
         return _metadata(self.now().onboarding.get((benchmark, model)))
 
     def onboarding_responses(self) -> pa.Table:
-        """All onboarding answers (RESPONSES), by benchmark and model."""
-        return self._responses(list(self.now().onboarding.values()), RESPONSES)
+        """All onboarding answers, as `responses` has others."""
+        return self._read_sorted(self.now().onboarding, _GRADES)
 
     def onboarded_models(self) -> list[str]:
         """The models that have onboarding answers, sorted."""
@@ -674,32 +568,9 @@ class Lake:
             raise ValueError(f"{name} is written by write_evaluation and read by {name}()")
 
 
-def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int32]:
-    """(n,) of a column whose chunks have the same dictionary."""
-    return np.concatenate([np.empty(0, np.int32), *(chunk.indices.to_numpy() for chunk in column.chunks)])
-
-
-def _places(column: pa.StringArray, ids: Sequence[str | None]) -> npt.NDArray[np.int64]:
-    """(n,) where in `ids` each of n values stands; -1 for others."""
-    encoded = column.dictionary_encode()
-    place = {one: number for number, one in enumerate(ids)}
-    places = np.array([place.get(value, -1) for value in encoded.dictionary.to_pylist()], np.int64)
-    return places[encoded.indices.to_numpy()] if len(column) else np.empty(0, np.int64)
-
-
-def done(benchmark: str, model: str, rows: pa.Table, metadata: dict[str, str], source: str = EVALUATION) -> Event:
-    """The event that says: `source` brought these answers (ANSWERS) of the pair; `metadata` tell SOURCES of all."""
-    digest, known = answers_digest(rows)
-    now = datetime.now(UTC)
-    return Event(
-        *("done", benchmark, model, new_id(now), source),
-        fingerprint=metadata.get(FINGERPRINT),
-        digest=digest,
-        n=rows.num_rows,
-        accuracy=accuracy_of(rows),
-        metadata=metadata | {"known": known, "usage": "yes" if has_usage(rows) else ""},
-        recorded_at=now,
-    )
+def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+    """The warehouse's table `name` with these rows, of which other keys are left out."""
+    return pa.Table.from_pylist(rows, schema=empty_table(name).schema) if rows else empty_table(name)
 
 
 def _metadata(event: Event | None) -> dict[str, str] | None:
@@ -711,6 +582,3 @@ def _metadata(event: Event | None) -> dict[str, str] | None:
 
 def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-_LABELLED = pa.schema([("evaluation_id", pa.string()), *ANSWERS])

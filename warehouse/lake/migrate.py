@@ -27,8 +27,9 @@ from warehouse.files import locked
 from warehouse.lake.answers import SOURCES, complete
 from warehouse.lake.delta import naming_what_is_corrupt
 from warehouse.lake.events import ONBOARDING, Event
-from warehouse.lake.lake import Lake, Writing, done
+from warehouse.lake.lake import Lake
 from warehouse.lake.questions import QUESTION_PART, content_digest
+from warehouse.lake.writing import Writing, done
 
 __all__ = ["is_of_files", "migrate"]
 

@@ -13,7 +13,6 @@ from warehouse.errors import SplitConflictError
 from warehouse.lake.events import EVALUATION
 
 __all__ = [
-    "QUESTIONS",
     "QUESTION_PART",
     "Split",
     "content_digest",
@@ -37,19 +36,6 @@ QUESTION_PART = pa.schema(
     }
 )
 """A benchmark's questions, as the lake's table `questions` has them beside the benchmark and `evaluation_id`."""
-
-QUESTIONS = pa.schema(
-    {
-        "question_id": pa.string(),
-        "benchmark": pa.string(),
-        "category": pa.string(),
-        "task": pa.string(),
-        "doc_id": pa.int64(),
-        "text": pa.string(),
-        "split": pa.string(),
-        "target": pa.string(),
-    }
-)
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
@@ -77,20 +63,24 @@ def split_of(text: str) -> Split:
     return "train" if share < _TRAIN else "val" if share < _VAL else "test"
 
 
-def described(benchmark: str, questions: pa.Table) -> pa.Table:
-    """`questions` of an evaluation as QUESTION_PART."""
-    texts: Sequence[str] = questions["text"].to_pylist()
-    count = len(texts)
+def described(benchmark: str, questions: pa.Table, source: str = EVALUATION) -> pa.Table:
+    """The `questions` that `source` brings as QUESTION_PART. They may have columns split, null where it follows from
+    the text, and target."""
+    count, texts = questions.num_rows, questions["text"].to_pylist()
+    given, targets = (
+        questions[name].to_pylist() if name in questions.column_names else [None] * count
+        for name in ("split", "target")
+    )
     columns: dict[str, Any] = {
         "question_id": question_ids(benchmark, texts),
         "category": questions["category"],
         "task": questions["task"],
         "doc_id": questions["doc_id"],
         "text": texts,
-        "split": [split_of(text) for text in texts],
-        "source": [EVALUATION] * count,
-        "split_source": [None] * count,
-        "target": questions["target"] if "target" in questions.column_names else [None] * count,
+        "split": [split or split_of(text) for split, text in zip(given, texts, strict=True)],
+        "source": [source] * count,
+        "split_source": [source if split else None for split in given],
+        "target": targets,
     }
     return pa.table(columns, schema=QUESTION_PART)
 

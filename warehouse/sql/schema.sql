@@ -1,439 +1,441 @@
--- Tables of warehouse.duckdb. A change here makes the next publish start the file anew.
--- `embedding` columns become FLOAT[n] when they are filled: n is the data's.
+-- Tables of warehouse.duckdb. What stands behind a line is shown in the database, as the comment of its table or column.
+-- A change here makes the next publish start the file anew. `embedding` columns become FLOAT[n] when they are filled: n
+-- is the data's.
 
-CREATE TABLE IF NOT EXISTS warehouse_info (
-    schema_digest VARCHAR NOT NULL,
-    responses_digest VARCHAR NOT NULL,
-    published_at TIMESTAMP NOT NULL
+CREATE TABLE warehouse_info ( -- When this file was published, and from what.
+    schema_digest VARCHAR NOT NULL, -- Digest of the schema; another one makes the next publish start anew.
+    questions_digest VARCHAR, -- Digest of what of the lake questions was made of.
+    responses_digest VARCHAR, -- Digest of what of the lake responses was made of.
+    published_at TIMESTAMP NOT NULL -- When the file was published (UTC).
 );
 
-CREATE TABLE IF NOT EXISTS models (
-    model VARCHAR PRIMARY KEY,
-    family VARCHAR,
-    size_b DOUBLE CHECK (size_b > 0),
-    communities VARCHAR[],
-    backend VARCHAR,
-    source VARCHAR NOT NULL,
-    price_input DOUBLE CHECK (price_input >= 0),
-    price_output DOUBLE CHECK (price_output >= 0)
+CREATE TABLE models ( -- One row a language model: the registry's and those that came with imported results.
+    model VARCHAR PRIMARY KEY, -- Name; joins go by it.
+    family VARCHAR, -- Family of models it descends from.
+    size_b DOUBLE CHECK (size_b > 0), -- Billions of parameters.
+    communities VARCHAR[], -- What it belongs to: size class, coding, math, …
+    backend VARCHAR, -- lm-eval backend that runs it; null for imported models.
+    source VARCHAR NOT NULL, -- registry, or import where only imported results know it.
+    price_input DOUBLE CHECK (price_input >= 0), -- US$ per million input tokens.
+    price_output DOUBLE CHECK (price_output >= 0) -- US$ per million output tokens.
 );
 
-CREATE TABLE IF NOT EXISTS benchmarks (
-    benchmark VARCHAR PRIMARY KEY,
-    source VARCHAR NOT NULL,
-    metric VARCHAR,
-    filter VARCHAR,
-    num_fewshot INTEGER,
-    tasks VARCHAR[],
-    description VARCHAR
+CREATE TABLE benchmarks ( -- One row a benchmark.
+    benchmark VARCHAR PRIMARY KEY, -- Name; joins go by it.
+    source VARCHAR NOT NULL, -- registry, or import where only imported results know it.
+    metric VARCHAR, -- Metric that is thresholded into right and wrong.
+    filter VARCHAR, -- lm-eval filter whose output is graded.
+    num_fewshot INTEGER, -- Examples shown before the question; null: as the task has it.
+    tasks VARCHAR[], -- lm-eval tasks or groups it consists of.
+    description VARCHAR -- What it measures.
 );
 
-CREATE TABLE IF NOT EXISTS questions (
-    question_id VARCHAR PRIMARY KEY,
-    benchmark VARCHAR NOT NULL,
-    category VARCHAR NOT NULL,
-    task VARCHAR NOT NULL,
-    doc_id BIGINT NOT NULL,
-    text VARCHAR NOT NULL,
-    split VARCHAR NOT NULL CHECK (split IN ('train', 'val', 'test')),
-    target VARCHAR
+CREATE TABLE questions ( -- One row a question.
+    question_id VARCHAR PRIMARY KEY, -- First 16 hex digits of SHA-256 over benchmark, NUL and text (and the ordinal of a repeated text).
+    benchmark VARCHAR NOT NULL, -- Benchmark it belongs to.
+    category VARCHAR NOT NULL, -- Leaf task or published category.
+    task VARCHAR NOT NULL, -- lm-eval task; for imported questions the published category.
+    doc_id BIGINT NOT NULL, -- Number of the document in its task; for imported questions the prompt_id, or its rank where it is no number.
+    text VARCHAR NOT NULL, -- What the model is asked, without few-shot examples.
+    split VARCHAR NOT NULL CHECK (split IN ('train', 'val', 'test')), -- train, val or test: from the text alone, or as an import gave it.
+    target VARCHAR -- What is right; null where that is not known.
 );
 
 -- No key: an index over millions of rows costs more than the table. The lake has one set of answers a pair, and the
 -- publisher checks that every response has its question.
-CREATE TABLE IF NOT EXISTS responses (
-    question_id VARCHAR NOT NULL,
-    model VARCHAR NOT NULL,
-    benchmark VARCHAR NOT NULL,
-    correct BOOLEAN NOT NULL,
-    score DOUBLE,
-    answer VARCHAR,
-    tokens_in BIGINT,
-    tokens_out BIGINT,
-    cost DOUBLE,
-    latency_s DOUBLE
+CREATE TABLE responses ( -- One row a graded answer. A question that a model was not asked has no row: missing is not wrong.
+    question_id VARCHAR NOT NULL, -- Question that was asked.
+    model VARCHAR NOT NULL, -- Model that answered.
+    benchmark VARCHAR NOT NULL, -- Benchmark of the question.
+    correct BOOLEAN NOT NULL, -- Whether the answer was right.
+    score DOUBLE, -- The metric before thresholding.
+    answer VARCHAR, -- What the model said or chose, cut where it is long; null where not known.
+    tokens_in BIGINT, -- Tokens of the prompt; null where not known.
+    tokens_out BIGINT, -- Tokens of the answer; null where not known.
+    cost DOUBLE, -- US$ that the answer was charged; null where not known.
+    latency_s DOUBLE -- Seconds that the answer took; null where not known.
 );
 
-CREATE TABLE IF NOT EXISTS failures (
-    benchmark VARCHAR,
-    model VARCHAR,
-    kind VARCHAR NOT NULL,
-    reason VARCHAR NOT NULL,
-    attempts INTEGER NOT NULL,
-    failed_at TIMESTAMP NOT NULL,
-    retry_at TIMESTAMP NOT NULL,
+CREATE TABLE failures ( -- One row a (benchmark, model) whose last evaluation failed.
+    benchmark VARCHAR, -- Benchmark.
+    model VARCHAR, -- Model.
+    kind VARCHAR NOT NULL, -- model_not_found, model_incomplete, task_unknown, task_faulty, data_unreachable, out_of_memory, server_refused, no_log_probabilities, not_numbers, prompt_too_long, too_few_answered, implausible_answers, failed (for another reason), or interrupted (it began and has not ended: it still runs, or its process was killed).
+    reason VARCHAR NOT NULL, -- What went wrong, and the remedy.
+    attempts INTEGER NOT NULL, -- How often it failed since it last succeeded, or its registry entry or files it reads changed.
+    failed_at TIMESTAMP NOT NULL, -- When it last failed (UTC).
+    retry_at TIMESTAMP NOT NULL, -- From when on it is tried again (UTC): 12 hours after the first failure, then twice as long each time, a week at most.
     PRIMARY KEY (benchmark, model)
 );
 
-CREATE TABLE IF NOT EXISTS not_applicable (
-    benchmark VARCHAR,
-    model VARCHAR,
-    reason VARCHAR NOT NULL,
+CREATE TABLE not_applicable ( -- One row a (benchmark, model) that is not asked, and is not missing either.
+    benchmark VARCHAR, -- Benchmark.
+    model VARCHAR, -- Model.
+    reason VARCHAR NOT NULL, -- Why it is not asked.
     PRIMARY KEY (benchmark, model)
 );
 
-CREATE TABLE IF NOT EXISTS evaluations (
-    benchmark VARCHAR,
-    model VARCHAR,
-    asked BIGINT CHECK (asked >= 0),
-    unanswered BIGINT CHECK (unanswered >= 0),
-    truncated BIGINT CHECK (truncated >= 0),
-    commonest_choice DOUBLE CHECK (commonest_choice BETWEEN 0 AND 1),
-    equal_scores DOUBLE CHECK (equal_scores BETWEEN 0 AND 1),
-    chance DOUBLE CHECK (chance BETWEEN 0 AND 1),
+CREATE TABLE evaluations ( -- One row a (benchmark, model) that was evaluated here: how far its answers can be trusted.
+    benchmark VARCHAR, -- Benchmark.
+    model VARCHAR, -- Model.
+    asked BIGINT CHECK (asked >= 0), -- Number of questions asked.
+    unanswered BIGINT CHECK (unanswered >= 0), -- Questions asked that have no answer (none came, or no choice was preferred), and no row in responses.
+    truncated BIGINT CHECK (truncated >= 0), -- Questions whose prompt was cut to fit the model's context.
+    commonest_choice DOUBLE CHECK (commonest_choice BETWEEN 0 AND 1), -- Share of the commonest choice (by position) or text among the answers; null where each question has its own answer.
+    equal_scores DOUBLE CHECK (equal_scores BETWEEN 0 AND 1), -- Share of questions all of whose choices have the same score; null for free text.
+    chance DOUBLE CHECK (chance BETWEEN 0 AND 1), -- Expected accuracy of a guess among the choices; null for free text.
     PRIMARY KEY (benchmark, model)
 );
 
-CREATE TABLE IF NOT EXISTS superseded (
-    benchmark VARCHAR NOT NULL,
-    model VARCHAR NOT NULL,
-    n BIGINT NOT NULL,
-    accuracy DOUBLE CHECK (accuracy BETWEEN 0 AND 1),
-    fingerprint VARCHAR,
-    why VARCHAR NOT NULL,
-    superseded_at TIMESTAMP NOT NULL
+CREATE TABLE superseded ( -- Answers that were given under an earlier entry of the registry, or whose model or benchmark left it: kept aside in the lake, not part of responses. One row a set of answers.
+    benchmark VARCHAR NOT NULL, -- Benchmark.
+    model VARCHAR NOT NULL, -- Model.
+    n BIGINT NOT NULL, -- Number of answers.
+    accuracy DOUBLE CHECK (accuracy BETWEEN 0 AND 1), -- Share of right answers.
+    fingerprint VARCHAR, -- Digest of what determined the answers; where it holds again, they come back.
+    why VARCHAR NOT NULL, -- Why they were kept aside.
+    superseded_at TIMESTAMP NOT NULL -- When they were kept aside (UTC).
 );
 
 -- Apart from responses: a chosen few questions say nothing about all questions by their mean.
-CREATE TABLE IF NOT EXISTS onboarding_responses (
-    question_id VARCHAR NOT NULL,
-    model VARCHAR NOT NULL,
-    benchmark VARCHAR NOT NULL,
-    correct BOOLEAN NOT NULL,
-    score DOUBLE,
-    answer VARCHAR
+CREATE TABLE onboarding_responses ( -- One row a graded answer of a model that is onboarded from a chosen few questions. Their mean is no accuracy: see onboarded.
+    question_id VARCHAR NOT NULL, -- Question that was asked.
+    model VARCHAR NOT NULL, -- Model that answered.
+    benchmark VARCHAR NOT NULL, -- Benchmark of the question.
+    correct BOOLEAN NOT NULL, -- Whether the answer was right.
+    score DOUBLE, -- The metric before thresholding.
+    answer VARCHAR -- What the model said or chose, cut where it is long; null where not known.
 );
 
-CREATE TABLE IF NOT EXISTS question_embeddings (
-    question_id VARCHAR NOT NULL,
-    encoder VARCHAR NOT NULL,
-    embedding FLOAT[] NOT NULL
+CREATE TABLE question_embeddings ( -- One row a question and encoder.
+    question_id VARCHAR NOT NULL, -- Question.
+    encoder VARCHAR NOT NULL, -- Sentence encoder.
+    embedding FLOAT[] NOT NULL -- Vector of unit length; FLOAT[n] of the encoder's n.
 );
 
-CREATE TABLE IF NOT EXISTS embedders (
-    embedder VARCHAR PRIMARY KEY,
-    method VARCHAR NOT NULL,
-    encoder VARCHAR,
-    created_at TIMESTAMP,
-    seed BIGINT,
-    models BIGINT,
-    questions BIGINT,
-    dimensions BIGINT,
-    val_accuracy DOUBLE,
-    val_log_loss DOUBLE,
-    seconds DOUBLE,
-    serving BOOLEAN NOT NULL,
-    data_version VARCHAR,
-    code_version VARCHAR,
-    aligned_to VARCHAR,
-    drift_distance DOUBLE,
-    drift_predictions DOUBLE CHECK (drift_predictions BETWEEN 0 AND 1),
-    verdict VARCHAR,
-    held_back BOOLEAN,
-    chosen_at TIMESTAMP
+CREATE TABLE embedders ( -- One row a trained embedder.
+    embedder VARCHAR PRIMARY KEY, -- Version; the folder under embedders/ has this name.
+    method VARCHAR NOT NULL, -- Method, such as spectral.
+    encoder VARCHAR, -- Question encoder it was trained on.
+    created_at TIMESTAMP, -- When it was trained (UTC).
+    seed BIGINT, -- Seed of its training.
+    models BIGINT, -- Number of models it was trained on.
+    questions BIGINT, -- Number of questions it was trained on.
+    dimensions BIGINT, -- Length of a model embedding.
+    val_accuracy DOUBLE, -- Accuracy on validation questions.
+    val_log_loss DOUBLE, -- Log loss on validation questions.
+    seconds DOUBLE, -- Seconds of training.
+    serving BOOLEAN NOT NULL, -- Whether it is the one that routes.
+    data_version VARCHAR, -- Digest of the answers and questions it was trained on.
+    code_version VARCHAR, -- Version of the code that trained it.
+    aligned_to VARCHAR, -- Embedder to whose axes it was rotated, so that the models of both can be compared; null for the first.
+    drift_distance DOUBLE, -- Mean Euclidean distance by which the embeddings of models of both moved; null for the first.
+    drift_predictions DOUBLE CHECK (drift_predictions BETWEEN 0 AND 1), -- Share of forecasts (test questions × models of both) that changed between right and wrong; null for the first.
+    verdict VARCHAR, -- What was wrong with it on validation questions when it was trained; null where nothing was.
+    held_back BOOLEAN, -- Whether it does not serve for that reason, unless somebody lets it.
+    chosen_at TIMESTAMP -- When a person last said that it is to serve (UTC); null where nobody did.
 );
 
-CREATE TABLE IF NOT EXISTS model_embeddings (
-    embedder VARCHAR NOT NULL,
-    model VARCHAR NOT NULL,
-    embedding FLOAT[] NOT NULL
+CREATE TABLE model_embeddings ( -- One row a model and embedder.
+    embedder VARCHAR NOT NULL, -- Embedder that made it.
+    model VARCHAR NOT NULL, -- Model.
+    embedding FLOAT[] NOT NULL -- The model's vector, as long as the embedder's dimensions; of method spectral, what it multiplies a question's coordinates by to give its log-odds of a right answer, and the bias last.
 );
 
-CREATE TABLE IF NOT EXISTS onboarded (
-    embedder VARCHAR,
-    model VARCHAR,
-    benchmark VARCHAR,
-    n BIGINT NOT NULL,
-    answered BIGINT NOT NULL,
-    accuracy DOUBLE CHECK (accuracy BETWEEN 0 AND 1),
-    ci_low DOUBLE,
-    ci_high DOUBLE,
+CREATE TABLE onboarded ( -- What is predicted for models that answered a chosen few questions: one row an embedder, model and benchmark, and one for all.
+    embedder VARCHAR, -- Embedder that the model was folded into.
+    model VARCHAR, -- Model.
+    benchmark VARCHAR, -- Benchmark, or all.
+    n BIGINT NOT NULL, -- Number of questions of the benchmark.
+    answered BIGINT NOT NULL, -- Number of them that the model answered.
+    accuracy DOUBLE CHECK (accuracy BETWEEN 0 AND 1), -- Predicted share of right answers to all of them.
+    ci_low DOUBLE, -- Lower end of its 95% interval.
+    ci_high DOUBLE, -- Upper end of it.
     PRIMARY KEY (embedder, model, benchmark)
 );
 
-CREATE TABLE IF NOT EXISTS forecasts (
-    embedder VARCHAR,
-    method VARCHAR,
-    benchmark VARCHAR,
-    n BIGINT NOT NULL,
-    accuracy DOUBLE CHECK (accuracy BETWEEN 0 AND 1),
-    ci_low DOUBLE,
-    ci_high DOUBLE,
-    auc DOUBLE,
-    log_loss DOUBLE,
-    brier DOUBLE,
-    ece DOUBLE,
-    reason VARCHAR,
+CREATE TABLE forecasts ( -- How well right and wrong are forecast on test questions: one row a method and benchmark.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    method VARCHAR, -- embedder, or a baseline (mf, the matrix factorisation of the paper; knn, model_benchmark_mean, model_mean, majority).
+    benchmark VARCHAR, -- Benchmark, or all for the whole test split.
+    n BIGINT NOT NULL, -- Number of forecasts.
+    accuracy DOUBLE CHECK (accuracy BETWEEN 0 AND 1), -- Share of forecasts that are right.
+    ci_low DOUBLE, -- Lower end of the 95% interval of accuracy.
+    ci_high DOUBLE, -- Upper end of the 95% interval of accuracy.
+    auc DOUBLE, -- Area under the ROC curve.
+    log_loss DOUBLE, -- Mean log loss.
+    brier DOUBLE, -- Mean squared error of the probability.
+    ece DOUBLE, -- Expected calibration error, 15 bins.
+    reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, method, benchmark)
 );
 
-CREATE TABLE IF NOT EXISTS reliability (
-    embedder VARCHAR,
-    method VARCHAR,
-    bin INTEGER,
-    n BIGINT NOT NULL,
-    probability DOUBLE NOT NULL,
-    accuracy DOUBLE NOT NULL,
-    ci_low DOUBLE,
-    ci_high DOUBLE,
+CREATE TABLE reliability ( -- Are the forecast probabilities right? One row a method and bin of probability.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    method VARCHAR, -- embedder or a baseline, as in forecasts.
+    bin INTEGER, -- Number of the bin, from 0: [bin / 15, (bin + 1) / 15).
+    n BIGINT NOT NULL, -- Number of forecasts in it.
+    probability DOUBLE NOT NULL, -- Their mean probability.
+    accuracy DOUBLE NOT NULL, -- Share of them that turned out right.
+    ci_low DOUBLE, -- Lower end of the 95% interval of accuracy, by bootstrap over questions.
+    ci_high DOUBLE, -- Upper end of it.
     PRIMARY KEY (embedder, method, bin)
 );
 
-CREATE TABLE IF NOT EXISTS forecast_curve (
-    embedder VARCHAR,
-    method VARCHAR,
-    questions BIGINT,
-    draw INTEGER,
-    n BIGINT,
-    accuracy DOUBLE,
-    ci_low DOUBLE,
-    ci_high DOUBLE,
-    log_loss DOUBLE,
-    reason VARCHAR,
+CREATE TABLE forecast_curve ( -- How forecasts improve with training questions: one row a method, number of training questions and draw of them.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    method VARCHAR, -- embedder or a baseline, as in forecasts.
+    questions BIGINT, -- Number of training questions.
+    draw INTEGER, -- Number of the random draw, from 0; all training questions have one draw.
+    n BIGINT, -- Number of forecasts.
+    accuracy DOUBLE, -- Share of forecasts that are right, on the whole test split.
+    ci_low DOUBLE, -- Lower end of the 95% interval of accuracy.
+    ci_high DOUBLE, -- Upper end of it.
+    log_loss DOUBLE, -- Mean log loss.
+    reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, method, questions, draw)
 );
 
 -- No key, as with responses.
-CREATE TABLE IF NOT EXISTS predictions (
-    embedder VARCHAR NOT NULL,
-    method VARCHAR NOT NULL,
-    question_id VARCHAR NOT NULL,
-    model VARCHAR NOT NULL,
-    probability FLOAT NOT NULL,
-    low FLOAT,
-    high FLOAT,
-    support FLOAT CHECK (support BETWEEN 0 AND 1)
+CREATE TABLE predictions ( -- What forecasts is made of, for the embedder evaluated last: one row a method, test question and model that answered it.
+    embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
+    method VARCHAR NOT NULL, -- embedder or a baseline, as in forecasts.
+    question_id VARCHAR NOT NULL, -- Test question.
+    model VARCHAR NOT NULL, -- Model that answered it; responses says how.
+    probability FLOAT NOT NULL, -- Forecast probability that the answer is right; cast to DOUBLE before computing with it.
+    low FLOAT, -- Lower end of the 95% interval of the probability; null where the method has none.
+    high FLOAT, -- Upper end of it.
+    support FLOAT CHECK (support BETWEEN 0 AND 1) -- How like the training questions the question is, from 0 (nothing is known of it but the models' means) to 1; null where the method does not say.
 );
 
-CREATE TABLE IF NOT EXISTS routing (
-    embedder VARCHAR,
-    method VARCHAR,
-    benchmark VARCHAR,
-    n BIGINT NOT NULL,
-    accuracy DOUBLE CHECK (accuracy BETWEEN 0 AND 1),
-    ci_low DOUBLE,
-    ci_high DOUBLE,
-    gain_over_best DOUBLE,
-    gap_to_oracle DOUBLE,
-    candidates DOUBLE,
-    mean_cost DOUBLE,
-    cost_unit VARCHAR,
-    reason VARCHAR,
+CREATE TABLE routing ( -- How well test questions are routed: one row a method and benchmark.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    method VARCHAR, -- router, or a baseline (best_single, best_per_benchmark, weighted_random, random, oracle).
+    benchmark VARCHAR, -- Benchmark, or all for the whole test split.
+    n BIGINT NOT NULL, -- Number of routed questions.
+    accuracy DOUBLE CHECK (accuracy BETWEEN 0 AND 1), -- Share of questions that the chosen model answers right.
+    ci_low DOUBLE, -- Lower end of the 95% interval of accuracy.
+    ci_high DOUBLE, -- Upper end of the 95% interval of accuracy.
+    gain_over_best DOUBLE, -- Accuracy divided by that of the best single model, minus 1.
+    gap_to_oracle DOUBLE, -- 1 minus accuracy divided by that of the oracle.
+    candidates DOUBLE, -- Mean number of models to choose from: those that answered the question.
+    mean_cost DOUBLE, -- Mean cost of a question; null where the cost of a model that was asked is not known.
+    cost_unit VARCHAR, -- What cost is counted in: US$ (a question of 200 tokens in and 200 out, at the registry's prices), or billions of parameters where models have no prices.
+    reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, method, benchmark)
 );
 
-CREATE TABLE IF NOT EXISTS routes (
-    embedder VARCHAR NOT NULL,
-    method VARCHAR NOT NULL,
-    question_id VARCHAR NOT NULL,
-    benchmark VARCHAR NOT NULL,
-    model VARCHAR NOT NULL,
-    probability DOUBLE,
-    correct BOOLEAN
+CREATE TABLE routes ( -- Which model each test question is sent to: one row a method and question.
+    embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
+    method VARCHAR NOT NULL, -- Routing method.
+    question_id VARCHAR NOT NULL, -- Test question.
+    benchmark VARCHAR NOT NULL, -- Benchmark of the question.
+    model VARCHAR NOT NULL, -- Model it is sent to.
+    probability DOUBLE, -- Probability that the model is right, as the embedder forecasts it, whatever the method.
+    correct BOOLEAN -- Whether it was; null where it was not asked.
 );
 
-CREATE TABLE IF NOT EXISTS robustness (
-    embedder VARCHAR,
-    form VARCHAR,
-    method VARCHAR,
-    changed DOUBLE,
-    n BIGINT NOT NULL,
-    routing_accuracy DOUBLE,
-    ci_low DOUBLE,
-    ci_high DOUBLE,
-    routing_forecast DOUBLE,
-    overconfidence DOUBLE,
-    routing_rate DOUBLE,
-    mean_forecast DOUBLE,
-    mean_rate DOUBLE,
-    accuracy DOUBLE,
-    log_loss DOUBLE,
-    ece DOUBLE,
-    asked_routing_accuracy DOUBLE,
-    asked_routing_forecast DOUBLE,
-    asked_accuracy DOUBLE,
-    asked_log_loss DOUBLE,
-    asked_ece DOUBLE,
-    routing_loss DOUBLE,
-    routing_loss_low DOUBLE,
-    routing_loss_high DOUBLE,
-    log_loss_rise DOUBLE,
-    log_loss_rise_low DOUBLE,
-    log_loss_rise_high DOUBLE,
-    reason VARCHAR,
+CREATE TABLE robustness ( -- How methods fare where the same test questions come in other forms: one row a form and method. The answers are those to the questions as asked.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    form VARCHAR, -- Form of the questions: as_asked, or what was done to them; or a kind of nonsense, which is no question (nonsense_…).
+    method VARCHAR, -- embedder or a baseline, as in forecasts.
+    changed DOUBLE, -- Share of the test questions taken that the form changes; null for nonsense. All other columns are of these only.
+    n BIGINT NOT NULL, -- Number of them; of nonsense, number of texts.
+    routing_accuracy DOUBLE, -- Share of them that the model ranked first answers right, as it answered the question as asked.
+    ci_low DOUBLE, -- Lower end of the 95% interval of routing_accuracy, by bootstrap over questions.
+    ci_high DOUBLE, -- Upper end of it.
+    routing_forecast DOUBLE, -- Mean probability forecast for the models ranked first.
+    overconfidence DOUBLE, -- routing_forecast less routing_accuracy.
+    routing_rate DOUBLE, -- Mean share of right training answers of the models ranked first.
+    mean_forecast DOUBLE, -- Mean probability of all answers; of nonsense, of all models.
+    mean_rate DOUBLE, -- Mean share of right training answers of the models that gave them; of nonsense, of all models.
+    accuracy DOUBLE, -- Share of the forecasts of all answers that are right.
+    log_loss DOUBLE, -- Mean log loss of all answers.
+    ece DOUBLE, -- Expected calibration error of all answers, over 15 bins.
+    asked_routing_accuracy DOUBLE, -- routing_accuracy of the same questions as asked.
+    asked_routing_forecast DOUBLE, -- routing_forecast of the same questions as asked.
+    asked_accuracy DOUBLE, -- accuracy of the same questions as asked.
+    asked_log_loss DOUBLE, -- log_loss of the same questions as asked.
+    asked_ece DOUBLE, -- ece of the same questions as asked.
+    routing_loss DOUBLE, -- asked_routing_accuracy less routing_accuracy.
+    routing_loss_low DOUBLE, -- Lower end of its 95% interval, by bootstrap over questions.
+    routing_loss_high DOUBLE, -- Upper end of it.
+    log_loss_rise DOUBLE, -- log_loss less asked_log_loss.
+    log_loss_rise_low DOUBLE, -- Lower end of its 95% interval, by bootstrap over questions.
+    log_loss_rise_high DOUBLE, -- Upper end of it.
+    reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, form, method)
 );
 
 -- A point of a curve is a method at a cost weight; a row of method 'model' is one model, always asked.
-CREATE TABLE IF NOT EXISTS cost_curve (
-    embedder VARCHAR NOT NULL,
-    method VARCHAR NOT NULL,
-    model VARCHAR,
-    cost_weight DOUBLE,
-    n BIGINT NOT NULL,
-    accuracy DOUBLE,
-    ci_low DOUBLE,
-    ci_high DOUBLE,
-    mean_cost DOUBLE,
-    cost_unit VARCHAR NOT NULL,
-    pareto BOOLEAN
+CREATE TABLE cost_curve ( -- What accuracy costs: one row a method and cost weight, and one a single model (method = model). Of the models whose cost is known.
+    embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
+    method VARCHAR NOT NULL, -- router (routing score less cost_weight times cost), best_single or best_per_benchmark (rates of the train split less the same), model (always the same one).
+    model VARCHAR, -- The one that is asked, where method is model.
+    cost_weight DOUBLE, -- How much accuracy a unit of cost is worth; null where method is model.
+    n BIGINT NOT NULL, -- Number of test questions; of a model, those that it answered.
+    accuracy DOUBLE, -- Share of questions answered right.
+    ci_low DOUBLE, -- Lower end of the 95% interval of accuracy.
+    ci_high DOUBLE, -- Upper end of it.
+    mean_cost DOUBLE, -- Mean cost of a question.
+    cost_unit VARCHAR NOT NULL, -- US$ or billions of parameters, as in routing.
+    pareto BOOLEAN -- Whether no other model is as cheap and as accurate and better in one of both, where method is model.
 );
 
-CREATE TABLE IF NOT EXISTS cost_summary (
-    embedder VARCHAR,
-    method VARCHAR,
-    models BIGINT,
-    n BIGINT,
-    cost_unit VARCHAR,
-    aiq DOUBLE,
-    aiq_low DOUBLE,
-    aiq_high DOUBLE,
-    cost_weight DOUBLE,
-    accuracy DOUBLE,
-    ci_low DOUBLE,
-    ci_high DOUBLE,
-    mean_cost DOUBLE,
-    cost_share DOUBLE,
-    cost_share_low DOUBLE,
-    cost_share_high DOUBLE,
-    predicted_by VARCHAR,
-    measured DOUBLE CHECK (measured BETWEEN 0 AND 1),
-    reason VARCHAR,
+CREATE TABLE cost_summary ( -- What cost-aware routing saves: one row a method.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    method VARCHAR, -- As in cost_curve.
+    models BIGINT, -- Number of models whose cost is known.
+    n BIGINT, -- Number of test questions.
+    cost_unit VARCHAR, -- US$ or billions of parameters, as in routing.
+    aiq DOUBLE, -- Area under the non-decreasing convex hull of the curve of accuracy by cost, from the cheapest to the dearest point of all methods, divided by that range (RouterBench).
+    aiq_low DOUBLE, -- Lower end of its 95% interval.
+    aiq_high DOUBLE, -- Upper end of it.
+    cost_weight DOUBLE, -- The greatest that keeps the accuracy of the best single model on the val split.
+    accuracy DOUBLE, -- Accuracy at that weight, on the test split.
+    ci_low DOUBLE, -- Lower end of the 95% interval of accuracy.
+    ci_high DOUBLE, -- Upper end of it.
+    mean_cost DOUBLE, -- Mean cost of a question at that weight.
+    cost_share DOUBLE, -- mean_cost divided by that of always asking the best single model.
+    cost_share_low DOUBLE, -- Lower end of its 95% interval.
+    cost_share_high DOUBLE, -- Upper end of it.
+    predicted_by VARCHAR, -- What the cost of a question is predicted from, where answers say what they took: mean (of the model), category or form (of the text), of US$ or of tokens. Null: a model costs the same for every question.
+    measured DOUBLE CHECK (measured BETWEEN 0 AND 1), -- Share of the answers to test questions whose cost was measured; of the others, predicted costs are counted. Null as predicted_by.
+    reason VARCHAR, -- Why there is no result, or no cost weight; null where there is one.
     PRIMARY KEY (embedder, method)
 );
 
-CREATE TABLE IF NOT EXISTS benchmark_predictions (
-    embedder VARCHAR,
-    benchmark VARCHAR,
-    method VARCHAR,
-    models BIGINT,
-    held_out BIGINT,
-    splits BIGINT,
-    tau DOUBLE,
-    tau_low DOUBLE,
-    tau_high DOUBLE,
-    p_value DOUBLE,
-    significant BIGINT,
-    mse DOUBLE,
-    mse_low DOUBLE,
-    mse_high DOUBLE,
-    mae DOUBLE,
-    mae_low DOUBLE,
-    mae_high DOUBLE,
-    reason VARCHAR,
+CREATE TABLE benchmark_predictions ( -- How well models' accuracies on a benchmark are predicted by an embedder trained without it: one row a benchmark and method. Means over random splits of the models; 95% intervals are bootstraps over the splits: of these models, not of others.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    benchmark VARCHAR, -- Benchmark left out of training.
+    method VARCHAR, -- embedder (ridge regression on embeddings), embedder_and_text (text, corrected by ridge regression on embeddings), text (mean forecast probability of its questions; needs no answers to it), mean_elsewhere (mean accuracy on the other benchmarks, as it is), mean_elsewhere_fitted (regression on it), rates_elsewhere (ridge regression on the accuracies on each of the others).
+    models BIGINT, -- Number of models that answered it and others.
+    held_out BIGINT, -- How many of them are held out in a split.
+    splits BIGINT, -- Number of random splits; of benchmark all, those of every benchmark together.
+    tau DOUBLE, -- Kendall's rank correlation of predicted and observed accuracies of held-out models.
+    tau_low DOUBLE, -- Lower end of its 95% interval.
+    tau_high DOUBLE, -- Upper end of it.
+    p_value DOUBLE, -- Median over the splits of the p-value of tau.
+    significant BIGINT, -- Number of splits whose p-value is below 0.05.
+    mse DOUBLE, -- Mean squared error of predicted accuracies.
+    mse_low DOUBLE, -- Lower end of its 95% interval.
+    mse_high DOUBLE, -- Upper end of it.
+    mae DOUBLE, -- Mean absolute error.
+    mae_low DOUBLE, -- Lower end of its 95% interval.
+    mae_high DOUBLE, -- Upper end of it.
+    reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, benchmark, method)
 );
 
 -- No key, as with responses.
-CREATE TABLE IF NOT EXISTS predicted_accuracies (
-    embedder VARCHAR NOT NULL,
-    benchmark VARCHAR NOT NULL,
-    method VARCHAR NOT NULL,
-    split INTEGER NOT NULL,
-    model VARCHAR NOT NULL,
-    predicted DOUBLE NOT NULL,
-    observed DOUBLE NOT NULL
+CREATE TABLE predicted_accuracies ( -- What benchmark_predictions is made of, for the embedder evaluated last: one row a benchmark, method, split and held-out model.
+    embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
+    benchmark VARCHAR NOT NULL, -- Benchmark left out of training.
+    method VARCHAR NOT NULL, -- As in benchmark_predictions.
+    split INTEGER NOT NULL, -- Number of the random split of the models.
+    model VARCHAR NOT NULL, -- Model that was held out.
+    predicted DOUBLE NOT NULL, -- Predicted accuracy.
+    observed DOUBLE NOT NULL -- Its accuracy on the benchmark.
 );
 
-CREATE TABLE IF NOT EXISTS communities (
-    embedder VARCHAR,
-    kind VARCHAR,
-    label VARCHAR,
-    models BIGINT,
-    inside DOUBLE,
-    outside DOUBLE,
-    ratio DOUBLE,
-    chance_low DOUBLE,
-    chance_high DOUBLE,
-    p_value DOUBLE,
-    reason VARCHAR,
+CREATE TABLE communities ( -- Do models of one kind lie close together? One row a community.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    kind VARCHAR, -- community (a label of models.communities), size (by models.size_b) or family.
+    label VARCHAR, -- Name of the community.
+    models BIGINT, -- Number of its models.
+    inside DOUBLE, -- Mean distance between two of its embeddings.
+    outside DOUBLE, -- Mean distance from one of its embeddings to one outside.
+    ratio DOUBLE, -- inside / outside.
+    chance_low DOUBLE, -- Lower end of the range that holds 95% of the ratios of random groups of as many models.
+    chance_high DOUBLE, -- Upper end of it.
+    p_value DOUBLE, -- Share of random groups with a ratio as low (permutation test).
+    reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, kind, label)
 );
 
-CREATE TABLE IF NOT EXISTS probes (
-    embedder VARCHAR,
-    target VARCHAR,
-    method VARCHAR,
-    models BIGINT,
-    classes BIGINT,
-    metric VARCHAR,
-    score DOUBLE,
-    ci_low DOUBLE,
-    ci_high DOUBLE,
-    chance DOUBLE,
-    p_value DOUBLE,
-    reason VARCHAR,
+CREATE TABLE probes ( -- What can be read off an embedding: one row a target and method.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    target VARCHAR, -- What is predicted: a community, family or size.
+    method VARCHAR, -- linear (ridge regression or classification, leave-one-out) or knn (nearest neighbours).
+    models BIGINT, -- Number of models whose target is known.
+    classes BIGINT, -- Number of classes; null for a number.
+    metric VARCHAR, -- What score is.
+    score DOUBLE, -- How well the left-out models are predicted.
+    ci_low DOUBLE, -- Lower end of its 95% interval, by bootstrap over models.
+    ci_high DOUBLE, -- Upper end of it.
+    chance DOUBLE, -- What guessing scores.
+    p_value DOUBLE, -- Of scoring as high by chance (permutations).
+    reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, target, method)
 );
 
-CREATE TABLE IF NOT EXISTS contributions (
-    embedder VARCHAR,
-    contributor VARCHAR,
-    target VARCHAR,
-    models BIGINT,
-    mse_with DOUBLE,
-    mse_without DOUBLE,
-    contribution DOUBLE,
-    ci_low DOUBLE,
-    ci_high DOUBLE,
-    reason VARCHAR,
+CREATE TABLE contributions ( -- The paper's matrix C: what a benchmark's questions add to predicting another. One row a pair.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    contributor VARCHAR, -- Benchmark that is left out or not.
+    target VARCHAR, -- Benchmark whose accuracies are predicted, never trained on.
+    models BIGINT, -- Number of models.
+    mse_with DOUBLE, -- Mean squared error with the contributor in training.
+    mse_without DOUBLE, -- The same without it.
+    contribution DOUBLE, -- mse_without - mse_with: positive where the contributor helps.
+    ci_low DOUBLE, -- Lower end of its 95% interval, by bootstrap over the splits of the models.
+    ci_high DOUBLE, -- Upper end of it.
+    reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, contributor, target)
 );
 
-CREATE TABLE IF NOT EXISTS fallbacks (
-    embedder VARCHAR,
-    model VARCHAR,
-    method VARCHAR,
-    fallback VARCHAR,
-    distance DOUBLE,
-    n BIGINT,
-    accuracy_before DOUBLE,
-    accuracy DOUBLE,
-    ci_low DOUBLE,
-    ci_high DOUBLE,
-    loss DOUBLE,
-    loss_low DOUBLE,
-    loss_high DOUBLE,
-    reason VARCHAR,
+CREATE TABLE fallbacks ( -- What remains of routing when a model is down: one row a model that the router uses and way to replace it; model = all is their mean by questions.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    model VARCHAR, -- The model that is down.
+    method VARCHAR, -- reroute (the router, without it), nearest (of those that answered the question, the model whose embedding is nearest), best_single (the best other model on the train split), random (mean of all others).
+    fallback VARCHAR, -- The model asked instead; null where it differs by question.
+    distance DOUBLE, -- Euclidean distance of its embedding from that of the model that is down; null where the model differs by question.
+    n BIGINT, -- Number of test questions that the router sends to the model that is down and another model answered.
+    accuracy_before DOUBLE, -- Share of them that it answers right.
+    accuracy DOUBLE, -- Share of them answered right by what replaces it.
+    ci_low DOUBLE, -- Lower end of the 95% interval of accuracy.
+    ci_high DOUBLE, -- Upper end of it.
+    loss DOUBLE, -- accuracy_before - accuracy.
+    loss_low DOUBLE, -- Lower end of its 95% interval, on the same questions before and after.
+    loss_high DOUBLE, -- Upper end of it.
+    reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, model, method)
 );
 
-CREATE TABLE IF NOT EXISTS portfolios (
-    embedder VARCHAR,
-    method VARCHAR,
-    k BIGINT,
-    model VARCHAR,
-    n BIGINT,
-    accuracy DOUBLE,
-    ci_low DOUBLE,
-    ci_high DOUBLE,
-    share DOUBLE,
-    share_low DOUBLE,
-    share_high DOUBLE,
-    enough BOOLEAN,
-    reason VARCHAR,
+CREATE TABLE portfolios ( -- How few models are enough: one row a method and number of models k. Chosen on the val split, reported on the test split. Where answers are missing, of a block of models and questions without gaps: as much of the matrix as is found by leaving out models.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    method VARCHAR, -- greedy (the model whose addition gains most on the val split), best_mean (the best by mean accuracy on the train split), random (mean of random portfolios).
+    k BIGINT, -- Number of models in the portfolio; the greatest is that of all of the block.
+    model VARCHAR, -- The k-th model added; null where method is random.
+    n BIGINT, -- Number of test questions; every model of the block answered them.
+    accuracy DOUBLE, -- Share of them that the router, choosing from the portfolio, gets right.
+    ci_low DOUBLE, -- Lower end of the 95% interval of accuracy.
+    ci_high DOUBLE, -- Upper end of it.
+    share DOUBLE, -- accuracy divided by that of routing over all models.
+    share_low DOUBLE, -- Lower end of its 95% interval.
+    share_high DOUBLE, -- Upper end of it.
+    enough BOOLEAN, -- Whether it is the smallest of its method with at least 99% of the accuracy of all models on the val split.
+    reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, method, k)
 );
 
-CREATE TABLE IF NOT EXISTS difficulty (
-    embedder VARCHAR,
-    method VARCHAR,
-    benchmark VARCHAR,
-    n BIGINT,
-    pearson DOUBLE,
-    pearson_low DOUBLE,
-    pearson_high DOUBLE,
-    spearman DOUBLE,
-    mae DOUBLE,
-    reason VARCHAR,
+CREATE TABLE difficulty ( -- How well the difficulty of unseen questions is foretold: one row a method and benchmark.
+    embedder VARCHAR, -- Embedder that is evaluated.
+    method VARCHAR, -- embedder (mean forecast probability), knn (that of KNN), benchmark_mean (share of right answers to its benchmark in training).
+    benchmark VARCHAR, -- Benchmark, or all for the whole test split.
+    n BIGINT, -- Number of test questions that a model answered.
+    pearson DOUBLE, -- Correlation of predicted and observed share of right answers; null where one of them does not vary.
+    pearson_low DOUBLE, -- Lower end of its 95% interval, by bootstrap over questions.
+    pearson_high DOUBLE, -- Upper end of it.
+    spearman DOUBLE, -- Rank correlation.
+    mae DOUBLE, -- Mean absolute error of the predicted share.
+    reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, method, benchmark)
 );
 
-CREATE TABLE IF NOT EXISTS question_difficulty (
-    embedder VARCHAR NOT NULL,
-    question_id VARCHAR NOT NULL,
-    benchmark VARCHAR NOT NULL,
-    n BIGINT NOT NULL,
-    observed DOUBLE NOT NULL,
-    predicted DOUBLE NOT NULL
+CREATE TABLE question_difficulty ( -- How hard each test question is, foretold and found, for the embedder evaluated last: one row a question.
+    embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
+    question_id VARCHAR NOT NULL, -- Test question.
+    benchmark VARCHAR NOT NULL, -- Its benchmark.
+    n BIGINT NOT NULL, -- Number of models that answered it.
+    observed DOUBLE NOT NULL, -- Share of them that were right.
+    predicted DOUBLE NOT NULL -- Mean forecast probability of those models.
 );
