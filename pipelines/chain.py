@@ -25,7 +25,8 @@ from .console import Console
 from .definitions import build_definitions
 from .errors import CommandError
 from .evaluation import Outcome, evaluate_models
-from .instance import command_tags, end_dead_runs, exclusive, follow_move, register_models
+from .in_process import execute
+from .instance import end_dead_runs, exclusive, follow_move, register_models
 from .jobs import REFRESH
 from .settings import Settings
 
@@ -192,18 +193,13 @@ def run_job(
     instance: dg.DagsterInstance,
     console: Console,
     job: str,
-    selection: Sequence[dg.AssetKey] | None = None,
-    tags: Mapping[str, str] | None = None,
+    selection: Sequence[dg.AssetKey],
+    tags: Mapping[str, str],
 ) -> None:
-    """Runs `job`, or the assets of `selection` in it, in this process. Raises ChainFailed."""
+    """Makes the assets of `selection`, by `job`, in this process. Raises ChainFailed."""
     definitions = build_definitions(workspace.registry, workspace, loggers={"console": console.stages()})
-    result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        asset_selection=selection,
-        run_config={"loggers": {"console": {}}},  # without it, Dagster logs every event
-        raise_on_error=False,
-        tags={**command_tags(), **(tags or {})},
-    )
+    without = {"loggers": {"console": {}}}  # without it, Dagster logs every event
+    result = execute(definitions, job, instance, assets=selection, tags=tags, run_config=without)
     if not result.success:
         failure = next(e for e in result.all_events if e.is_step_failure)
         if job == REFRESH and failure.step_key != "warehouse":

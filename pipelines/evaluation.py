@@ -19,7 +19,8 @@ from assets.workspace import Workspace
 
 from .automation.plan import PLANNED, REASON, Request
 from .definitions import build_definitions
-from .instance import command_tags, end_dead_runs
+from .in_process import execute
+from .instance import end_dead_runs
 from .jobs import EVALUATE
 from .settings import Settings, open_workspace
 
@@ -89,23 +90,16 @@ def _start_worker(workers: int) -> None:
 
 def evaluate_model(request: Request, *, again: bool = False) -> Outcome:
     """One run of the job `evaluate`, in this process."""
+    tags = {REASON: request.reason, PLANNED: request.digest, **({AGAIN: "true"} if again else {})}
     model = request.model or ""
-    result = (
-        _definitions()
-        .resolve_job_def(EVALUATE)
-        .execute_in_process(
-            instance=dg.DagsterInstance.get(),
-            partition_key=model,
-            asset_selection=request.assets,
-            run_config=QUIET,
-            raise_on_error=False,
-            tags={
-                **command_tags(),
-                REASON: request.reason,
-                PLANNED: request.digest,
-                **({AGAIN: "true"} if again else {}),
-            },
-        )
+    result = execute(
+        _definitions(),
+        EVALUATE,
+        dg.DagsterInstance.get(),
+        assets=request.assets,
+        tags=tags,
+        run_config=QUIET,
+        partition=model,
     )
     return Outcome(model, result.success)
 

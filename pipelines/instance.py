@@ -14,7 +14,7 @@ from typing import IO
 import dagster as dg
 
 from assets.partitions import MODELS_PARTITION
-from assets.processes import PROCESS, describe_process, is_gone
+from assets.processes import PROCESS, is_gone
 from assets.workspace import COMMAND_LOCK, Workspace
 from warehouse.files import locked, replacing
 
@@ -35,12 +35,6 @@ HANDED_OVER = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.Dag
 
 class HomeBusy(CommandError):
     """Another `embedllm` command is at work on this home."""
-
-
-def command_tags() -> dict[str, str]:
-    """Tags of the runs that a command executes in its own process."""
-    found_by = {".dagster/repository": f"__repository__@{LOCATION}"}  # by this the UI finds a job's runs
-    return {LAUNCHED_BY: "cli", PROCESS: describe_process(), **found_by}
 
 
 def use_home(settings: Settings) -> Path:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from assets.experiments import EXPERIMENTS
-from pipelines.jobs import REASON
+from pipelines.automation.plan import REASON
 
 PATIENCE_S = 240  # a refresh takes half a minute on an idle machine
 EXPENSIVE = {

@@ -14,7 +14,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from pipelines.jobs import REASON
+from pipelines.automation.plan import REASON
 from warehouse.lake import Lake
 from warehouse.publish import publish
 

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from pipelines.jobs import REASON
+from pipelines.automation.plan import REASON
 
 
 @pytest.fixture
