@@ -259,12 +259,12 @@ def give_some(workspace: Workspace, benchmark: str, count: int, entry: str | Non
 
 def test_without_an_embedder_nothing_tells_which_questions_are_telling(with_budget: Workspace) -> None:
     assert wanted(with_budget) == {}
-    record(with_budget.lake, {"embedder": "first"})
+    record(with_budget.lake, {"embedder": "first", "held_back": False})
     assert wanted_now(with_budget) == {"ash": ["sums", "trees"]}
 
 
 def test_a_model_is_asked_until_its_budget_is_answered(with_budget: Workspace) -> None:
-    record(with_budget.lake, {"embedder": "first"})
+    record(with_budget.lake, {"embedder": "first", "held_back": False})
     give_some(with_budget, "sums", 5)
     assert wanted_now(with_budget) == {"ash": ["sums", "trees"]}
     give_some(with_budget, "trees", 3)
@@ -274,12 +274,12 @@ def test_a_model_is_asked_until_its_budget_is_answered(with_budget: Workspace) -
 
 
 def test_few_answers_under_another_entry_do_not_count(with_budget: Workspace) -> None:
-    record(with_budget.lake, {"embedder": "first"})
+    record(with_budget.lake, {"embedder": "first", "held_back": False})
     give_some(with_budget, "sums", 9, entry="of before")
     assert wanted_now(with_budget) == {"ash": ["sums", "trees"]}
 
 
 def test_a_model_evaluated_in_full_is_not_asked_a_few(with_budget: Workspace, answer: Callable[..., None]) -> None:
-    record(with_budget.lake, {"embedder": "first"})
+    record(with_budget.lake, {"embedder": "first", "held_back": False})
     answer("sums", "ash", "10", **{ENTRY: "of before"})
     assert wanted(with_budget) == {}

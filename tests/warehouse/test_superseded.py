@@ -87,24 +87,25 @@ def test_answers_whose_questions_are_gone_do_not_come_back(
     assert ("b", "a", "m", True) in answers_of(lake)
 
 
-def test_what_is_no_longer_registered_retires_except_imports(lake: Lake, evaluated, answer_import):
+def test_what_was_evaluated_can_retire(lake: Lake, evaluated, answer_import):
     for benchmark, model in (("b", "stays"), ("b", "leaves"), ("law", "leaves")):
         evaluated(lake, benchmark, model, "10")
     answer_import(lake, "law", "imported", {"a": 1})
     answer_import(lake, "law", "leaves", {"a": 1})  # agrees with the evaluation: a pair of both sources
-    left = lake.retire(lambda benchmark, model: model == "stays", "It has left the registry.")
-    assert left == [("b", "leaves")]
+    assert lake.evaluated() == [("b", "leaves"), ("b", "stays")]
+    lake.retire([("b", "leaves")], "It has left the registry.")
     assert lake.pairs() == [("b", "stays"), ("law", "imported"), ("law", "leaves")]
     assert [(row["model"], row["why"]) for row in lake.superseded().to_pylist()] == [
         ("leaves", "It has left the registry.")
     ]
-    assert lake.retire(lambda benchmark, model: model == "stays", "again") == []
+    lake.retire([("b", "leaves")], "again")
+    assert len(lake.superseded()) == 1
 
 
 STEPS: dict[str, Callable[[Lake], object]] = {
     "supersede": lambda lake: lake.supersede("b", "m", WHY),
     "restore": lambda lake: lake.restore("b", "m", "f1"),
-    "retire": lambda lake: lake.retire(lambda benchmark, model: False, WHY),
+    "retire": lambda lake: lake.retire(lake.evaluated(), WHY),
 }
 
 
