@@ -268,7 +268,7 @@ def _refresh(
             waits[key] = NO_ANSWERS
         else:
             # Published is what there is, although something else failed.
-            passes = FAILED if key == WAREHOUSE and one.direct else None
+            passes = FAILED if key == WAREHOUSE and (one.direct or None in upstream) else None
             waits[key] = next((other for other in upstream if other and other != passes), None)
     for waiting in dict.fromkeys(sorted(waits.values(), key=lambda one: one is not None)):
         keys = [key for key, one in waits.items() if one == waiting]
