@@ -63,7 +63,7 @@ class Provenance:
     inputs: Mapping[str, str]  # data versions of the assets, external ones too, that it was made from
     tables: Mapping[str, Sequence[str]]  # parts of the lake's tables that it wrote
     files: Sequence[str]  # that it wrote, relative to the home
-    pool: Mapping[str, Any] | None  # `describe_pool`, where the asset is expensive
+    pool: Mapping[str, int] | None  # `describe_pool`, where the asset is expensive
     made_at: datetime
 
 
@@ -209,12 +209,10 @@ def _read(name: str, workspace: Workspace) -> pa.Table | None:
         return workspace.lake.read_table(name)
 
 
-def describe_pool(workspace: Workspace) -> dict[str, Any]:
-    """How large the pool is: the number of models that have answered and of questions, and the benchmarks."""
-    pairs = workspace.lake.pairs()
+def describe_pool(workspace: Workspace) -> dict[str, int]:
+    """How large the pool is: the number of models that have answered, and of questions."""
     return {
-        "models": len({model for _, model in pairs}),
-        "benchmarks": sorted({benchmark for benchmark, _ in pairs}),
+        "models": len({model for _, model in workspace.lake.pairs()}),
         "questions": workspace.lake.count_questions(),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +103,23 @@ def registry_in_force(settings: Settings) -> Registry:
     Raises:
         RegistryError: a registry file is missing or malformed.
     """
-    from harness.entries import Registry, load_registry
+    from harness.entries import Registry
 
     folder = registry_folder(settings)
-    registry = load_registry(folder, settings.home)
+    files = (folder / "models.yaml", folder / "benchmarks.yaml")
+    stamps = tuple((file.stat().st_ino, file.stat().st_mtime_ns) for file in files if file.exists())
+    registry = _registry(folder, settings.home, stamps)
     chosen = settings.registry or folder != DEMO_REGISTRY
     if not chosen and _holds_imports_alone(home_of(settings), {model.name for model in registry.models}):
         return Registry(folder=DEMO_REGISTRY, models=(), benchmarks=())
     return registry
+
+
+@lru_cache(maxsize=2)  # the sensors look every few seconds, and reading YAML takes longest of what they do
+def _registry(folder: Path, home: Path, _: tuple[tuple[int, int], ...]) -> Registry:
+    from harness.entries import load_registry
+
+    return load_registry(folder, home)
 
 
 def _holds_imports_alone(home: Home, models: set[str]) -> bool:

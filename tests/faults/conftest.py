@@ -275,7 +275,7 @@ def found_differences(home: Home, other: Home) -> list[str]:
 
 def _difference(table: str, home: Home, other: Home) -> str | None:
     ours, theirs = _serving(table, home), _serving(table, other)
-    if table in EXPENSIVE and not ours:  # these wait until the pool has grown by a tenth
+    if table in EXPENSIVE and not ours:  # these wait until the pool has grown by a fifth
         return None
     if len(ours) != len(theirs):
         return f"{table}: {len(ours)} rows, not {len(theirs)}"

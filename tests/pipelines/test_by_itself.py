@@ -100,7 +100,7 @@ def test_entries_added_and_removed_are_followed_once(running: Any, micro: Path) 
     wait_for(lambda: running.rows(known)[0]["n"] and "tiny/d" in report.read_text(), "the new model")
     wait_for(events.is_quiet, "the refresh to end")
     asked = [(f"responses/{benchmark}", "tiny/d") for benchmark in BENCHMARKS]
-    grown = [(name, None) for name in EXPENSIVE]  # by more than a tenth: from three models to four
+    grown = [(name, None) for name in EXPENSIVE]  # by more than a fifth: from three models to four
     assert events.new() == once(*asked, *((name, None) for name in REFRESHED), *grown)
     assert None not in events.reasons
     assert {row["model"] for row in running.rows("FROM leaderboard")} == {*MODELS, "tiny/d"}
