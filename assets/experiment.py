@@ -109,6 +109,7 @@ def experiment(
     return asset(
         name=name,
         deps=deps,
+        reads=[setting for setting in ("encoder", "seed") if setting in inputs],
         group_name="evaluation",
         kinds=kinds,
         owners=["team:embedllm"],

@@ -27,6 +27,8 @@ class External:
     name: str
     description: str
     version: Callable[[Workspace], str]
+    changed: str = ""
+    """Said of it when it has; by default that its name has."""
 
     @property
     def key(self) -> dg.AssetKey:
@@ -107,8 +109,18 @@ EXTERNALS = {
     for external in (
         External("zoo_recipe", "What decides the weights of the demo's models: recipe, code and seed.", _zoo_recipe),
         External("imports", "The answers that `embedllm import` brought, by source.", _imports),
-        External("answers", "The graded answers that count, and the entries of who gave them.", _answers),
-        External("evaluations", "Who has answered what, what failed, and all of the registry.", _evaluations),
+        External(
+            "answers",
+            "The graded answers that count, and the entries of who gave them.",
+            _answers,
+            "answers or entries changed",
+        ),
+        External(
+            "evaluations",
+            "Who has answered what, what failed, and all of the registry.",
+            _evaluations,
+            "evaluations or entries changed",
+        ),
         External("few_answers", "Answers of models that were asked a chosen few questions.", _few_answers),
         External(
             "chosen_version",

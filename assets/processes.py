@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import socket
 import threading
+from pathlib import Path
 
 import psutil
 
@@ -27,16 +28,25 @@ def _wait_for_parent() -> None:
 
 def describe_process() -> str:
     """Host, process id and start of this process, which together no other has."""
-    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"
+    return f"{socket.gethostname()} {os.getpid()} {_start_of(os.getpid())}"
 
 
 def is_gone(process: str) -> bool:
     """Whether a process (`describe_process`) of this host has ended; of other hosts nothing can be told."""
-    host, pid, started = process.split()
+    host, pid, start = process.split()
     if host != socket.gethostname():
         return False
     try:
-        found = psutil.Process(int(pid))
-        return f"{found.create_time():.2f}" != started or found.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        return _start_of(int(pid)) != start or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ProcessLookupError):
         return True
+
+
+def _start_of(pid: int) -> str:
+    """Of Linux, in clock ticks since the boot, and which boot: what psutil tells moves when the clock is set."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return f"{psutil.Process(pid).create_time():.2f}"
+    return f"{boot[:8]}:{fields[19]}"

@@ -20,7 +20,7 @@ from warehouse.errors import WarehouseError
 from warehouse.publish import TABLES, publish
 from warehouse.read import is_whole
 
-from .automation.plan import PLANNED, REASON, Request, plan
+from .automation.plan import LATER, PLANNED, REASON, Request, plan
 from .console import Console
 from .definitions import build_definitions
 from .errors import CommandError
@@ -46,6 +46,8 @@ class ChainResult:
     evaluated: int
     failed: tuple[str, ...]
     refreshed: bool
+    later: tuple[str, ...]
+    """Expensive assets that are out of date, and wait."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,12 @@ def run_chain(
         follow_move(workspace)
         register_models(instance, (m.name for m in workspace.registry.models))
         outcomes: dict[str, Outcome] = {}
-        refreshed = False
+        made: set[str] = set()  # digests of what was refreshed, which is not done twice
         local = LocalState(workspace, ask_hub=check)
-        while due := _next(workspace, instance, local, full=full, again=again, asked=outcomes):
+        while True:
+            planned = plan(workspace, instance, full=full, retry_by=WHENEVER, local=local, leave_out=outcomes)
+            if not (due := _choose(planned, workspace, again=again, asked=outcomes, made=made)):
+                break
             for event in find_changed(workspace, instance):
                 instance.report_runless_asset_event(event)
             if due[0].model:
@@ -97,26 +102,25 @@ def run_chain(
             else:
                 (request,) = due
                 run_job(workspace, instance, console, REFRESH, request.assets, _tags(request))
-                refreshed = True
+                made.add(request.digest)
             for sentence in local.unknown:
                 console.say(f"  [yellow]![/] cannot be compared: {sentence}")
             local = LocalState(workspace)  # elsewhere one look is enough
     failed = tuple(outcome.model for outcome in outcomes.values() if not outcome.succeeded)
-    return ChainResult(len(outcomes), failed, refreshed)
+    later = tuple(key.to_user_string() for one in planned if one.waits == LATER for key in one.assets)
+    return ChainResult(len(outcomes), failed, bool(made), later)
 
 
-def _next(
+def _choose(
+    planned: Sequence[Request],
     workspace: Workspace,
-    instance: dg.DagsterInstance,
-    local: LocalState,
     *,
-    full: bool,
     again: Again | None,
     asked: Collection[str],
+    made: Collection[str],
 ) -> list[Request]:
     """What to do next: all models that have not been asked yet in this run, or else one refresh."""
-    due = plan(workspace, instance, full=full, retry_by=WHENEVER, local=local, leave_out=asked)
-    ready = [request for request in due if request.waits is None]
+    ready = [request for request in planned if request.waits is None and request.digest not in made]
     models = [request for request in ready if request.model]
     if again and again.model not in asked:
         models = [_ask_again(again, workspace), *(request for request in models if request.model != again.model)]

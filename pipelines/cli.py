@@ -204,6 +204,7 @@ def run(
 
 
 def _chain(*, full: bool = False, check: bool = False, again: Again | None = None) -> None:
+    from .automation.plan import LATER
     from .chain import run_chain
     from .instance import use_home
 
@@ -218,7 +219,10 @@ def _chain(*, full: bool = False, check: bool = False, again: Again | None = Non
         console.say(f"embedllm: home {settings.home}, {models}")
         result = run_chain(settings, workspace, console, full=full, check=check, again=again)
         if not result.evaluated and not result.refreshed:
-            console.say("Nothing changed: every answer is there and everything made of them is up to date.")
+            rest = "everything else" if result.later else "everything"
+            console.say(f"Nothing changed: every answer is there and {rest} made of them is up to date.")
+        if result.later:
+            console.say(f"Out of date, and waiting for {LATER}: {', '.join(result.later)}.")
     _summary(workspace)
     from assets.versions import tell_held_back
 
@@ -562,14 +566,17 @@ def ui(
     follow_move(workspace)
     with dg.DagsterInstance.get() as instance:
         register_models(instance, (m.name for m in workspace.registry.models))
-    out.print(f"Dagster UI on http://{host}:{port}, home {settings.home} (Ctrl-C stops it)", soft_wrap=True)
-    if host not in ("127.0.0.1", "::1", "localhost"):
-        out.print(
-            "Whoever reaches this address can start runs and change the home: Dagster's UI has no sign-in. Put a proxy "
-            "that asks who it is before it (nginx, Caddy, oauth2-proxy), or reach it through an SSH tunnel.",
-            soft_wrap=True,
-        )
-    run_ui(settings, host=host, port=port)
+
+    def say() -> None:
+        out.print(f"Dagster UI on http://{host}:{port}, home {settings.home} (Ctrl-C stops it)", soft_wrap=True)
+        if host not in ("127.0.0.1", "::1", "localhost"):
+            out.print(
+                "Whoever reaches this address can start runs and change the home: Dagster's UI has no sign-in. Put a "
+                "proxy that asks who it is before it (nginx, Caddy, oauth2-proxy), or reach it through an SSH tunnel.",
+                soft_wrap=True,
+            )
+
+    run_ui(settings, host=host, port=port, starts=say)
 
 
 @models_app.command("list")

@@ -100,7 +100,8 @@ def _let_serve(version: str | None) -> None:
         publish(workspace.lake, workspace.database, ["embedders"])
     out.print(
         f"{chosen} serves now instead of {serving}, until other data make a new version.\n"
-        f"Next: {command()} run, to evaluate it and write the report on it.",
+        f"Next: {command()} run, to evaluate it and write the report on it; while `{command()} ui` is running, that "
+        "happens by itself.",
         soft_wrap=True,
     )
 

@@ -79,9 +79,9 @@ def add(
     description: DESCRIPTION = None,
 ) -> None:
     """Add a model to models.yaml; the rest of the file stays as it is."""
-    from harness.registering import add_model
+    from harness.registering import add_model, check_addition
 
-    home, folder = registry_to_change()
+    home, folder = registry_in_use()
     entry = entry_of(
         name=name,
         home=home,
@@ -102,6 +102,8 @@ def add(
         batch_size=batch_size,
         description=description,
     )
+    check_addition(folder, home, entry)
+    folder = registry_to_write(folder, home)
     added = add_model(folder, home, entry)
     asked = f"onboard it from about {added.budget} answers" if added.budget else "evaluate it"
     out.print(
@@ -113,9 +115,12 @@ def add(
 
 def remove(name: NAME) -> None:
     """Remove a model from models.yaml; its answers stay in the lake, and are back when it is added again."""
+    from harness.entries import load_registry
     from harness.registering import remove_model
 
-    home, folder = registry_to_change()
+    home, folder = registry_in_use()
+    load_registry(folder, home).model(name)  # refused before anything is copied
+    folder = registry_to_write(folder, home)
     remove_model(folder, home, name)
     out.print(
         f"Removed {name} from {folder / 'models.yaml'}; its answers stay in the lake.\n"
@@ -125,24 +130,34 @@ def remove(name: NAME) -> None:
     )
 
 
-def registry_to_change() -> tuple[Path, Path]:
-    """Home, and folder of the registry in force: of one that comes with embedllm it is the home's copy, made now.
+def registry_in_use() -> tuple[Path, Path]:
+    """Home, and folder of the registry in force.
 
     Raises:
-        CommandError: no registry is in force, or the home has a registry of its own that is no copy of this one.
+        CommandError: no registry is in force.
     """
     from .settings import SHIPPED
 
     settings, workspace = open_home()
     folder = workspace.registry.folder
-    if folder not in SHIPPED:
-        return settings.home, folder
-    if not workspace.registry.benchmarks:
+    if folder in SHIPPED and not workspace.registry.benchmarks:
         raise CommandError(
             f"{settings.home} holds imported results and no registry is in force; "
             "set EMBEDLLM_REGISTRY to a folder with models.yaml and benchmarks.yaml, e.g. registry/paper."
         )
-    return settings.home, adopt(folder, settings.home)
+    return settings.home, folder
+
+
+def registry_to_write(folder: Path, home: Path) -> Path:
+    """The folder itself; of a registry that comes with embedllm the home's copy, made now. Call it once all else is
+    checked.
+
+    Raises:
+        CommandError: the home has a registry of its own that is no copy of this one.
+    """
+    from .settings import SHIPPED
+
+    return adopt(folder, home) if folder in SHIPPED else folder
 
 
 def adopt(shipped: Path, home: Path) -> Path:

@@ -23,7 +23,8 @@ from .cli_models import (
     SIZE_B,
     TAGS,
     entry_of,
-    registry_to_change,
+    registry_in_use,
+    registry_to_write,
 )
 from .console import Console
 from .errors import CommandError
@@ -90,7 +91,7 @@ def onboard(
     if entry is None:
         from harness.registering import check_addition
 
-        home, folder = registry_to_change()
+        home, folder = registry_in_use()
         new = entry_of(**said, name=name, home=home, backend=backend, budget=wanted)
         workspace = replace(workspace, registry=check_addition(folder, home, new))
         entry = workspace.registry.model(name)
@@ -160,8 +161,9 @@ def _onboard(
         made, why = [dg.AssetKey(name) for name in MADE], f"{entry.name} was onboarded"
         run_job(workspace, instance, console, REFRESH, selection=made, tags={REASON: why})
         if new:
-            add_model(workspace.registry.folder, settings.home, new)
-            console.say(f"Added {entry.name} to {workspace.registry.folder / 'models.yaml'}.")
+            folder = registry_to_write(workspace.registry.folder, settings.home)
+            add_model(folder, settings.home, new)
+            console.say(f"Added {entry.name} to {folder / 'models.yaml'}.")
         register_models(instance, (model.name for model in workspace.registry.models))
     return asked
 

@@ -33,3 +33,5 @@ def show_plan(
         for key, reason in request.reasons.items():
             table.add_row(request.model or "", key.to_user_string(), reason, request.waits or "")
     out.print(table)
+    if any(request.model for request in requests):
+        out.print("What is made of their answers is due once they are there.", soft_wrap=True)

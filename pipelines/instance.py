@@ -30,7 +30,13 @@ KILLED = "The process that ran this was killed."
 POOLS = {"evaluation", "warehouse"}
 MOMENT = 1.0  # seconds
 UNKNOWN_FOR = timedelta(minutes=2)  # so long a run may take from its start to naming its process
-HANDED_OVER = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 class HomeBusy(CommandError):
@@ -113,20 +119,18 @@ def end_lost_runs(instance: dg.DagsterInstance) -> int:
 
     Dagster's default launcher cannot tell. Runs of other hosts are left to their launchers.
     """
-    records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-    long_ago = datetime.now(UTC) - UNKNOWN_FOR
-    lost = [
-        record.dagster_run
-        for record in records
-        if _is_lost(record.dagster_run, since=record.update_timestamp.replace(tzinfo=UTC), long_ago=long_ago)
-    ]
+    records = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
+    lost = [record.dagster_run for record in records if _is_lost(record)]
     _end(instance, lost)
     return len(lost)
 
 
-def _is_lost(run: dg.DagsterRun, *, since: datetime, long_ago: datetime) -> bool:
-    process = run.tags.get(PROCESS)
-    return is_gone(process) if process else since < long_ago
+def _is_lost(record: dg.RunRecord) -> bool:
+    """What has not named its process has none yet, or was killed before it could."""
+    run, since = record.dagster_run, record.update_timestamp.replace(tzinfo=UTC)
+    if process := run.tags.get(PROCESS):
+        return is_gone(process)
+    return run.status is dg.DagsterRunStatus.STARTED and since < datetime.now(UTC) - UNKNOWN_FOR
 
 
 def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> int:
@@ -135,13 +139,13 @@ def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> int:
     Raises:
         HomeBusy: a run is at work on it.
     """
-    runs = instance.get_runs(dg.RunsFilter(statuses=HANDED_OVER))
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     with locked(home / UI_LOCK, wait=False) as without_ui:
         alive = [run for run in runs if _may_live(run, without_ui=without_ui)]
         if alive:
             raise HomeBusy(
-                f"The UI has {len(alive)} runs at work on {home}, which do what this command would; wait for them, or "
-                "stop the UI."
+                f"The UI has runs at work on {home} ({len(alive)}), which do what this command would; wait for them, "
+                "or stop the UI."
             )
         _end(instance, runs)
     return len(runs)

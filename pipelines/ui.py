@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -28,10 +29,11 @@ class PortTaken(CommandError):
     """Something else answers on the port."""
 
 
-def run_ui(settings: Settings, *, host: str, port: int) -> NoReturn:
+def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], None]) -> NoReturn:
     """Becomes `dagster dev`: web server, daemon and code server, until it is told to end (Ctrl-C or SIGTERM).
 
-    Whatever a UI that was killed has left is ended first. DAGSTER_HOME must be set (`use_home`).
+    Whatever a UI that was killed has left is ended first. `starts` is called when nothing stands in the way any more.
+    DAGSTER_HOME must be set (`use_home`).
 
     Raises:
         HomeBusy: another UI runs on this home.
@@ -49,8 +51,10 @@ def run_ui(settings: Settings, *, host: str, port: int) -> NoReturn:
             probe.bind((host, port))
         except OSError as error:
             raise PortTaken(
-                f"Port {port} of {host} is not free ({error.strerror}); choose another by --port."
+                f"port {port} of {host} is not free ({error.strerror}); choose another by --port."
             ) from None
+    starts()
+    sys.stdout.flush()
     os.set_inheritable(lock, True)  # held by the process that this one becomes
     os.environ[ADDRESS] = f"{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
     where = ["-m", LOCATION, "-d", str(PROJECT), "--host", host, "--port", str(port)]

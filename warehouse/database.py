@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import re
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +29,7 @@ OLDEST_CLIENT = "v1.1.0"
 """The oldest DuckDB that opens what is published: its file format is written, whatever DuckDB writes it. The first one
 that has `query_table`, which the macro `latest` needs."""
 
+_creating = threading.Lock()
 _TABLE = re.compile(r"^CREATE TABLE (\w+) \(.+?^\);", re.MULTILINE | re.DOTALL)
 _MEANING = re.compile(r"^(?:CREATE TABLE|   ) (\w+) .+ -- (.+)$", re.MULTILINE)
 
@@ -86,7 +88,7 @@ def statements() -> dict[str, str]:
 @cache
 def empty_table(name: str) -> pa.Table:
     """A table of the warehouse without its rows: its columns and their types."""
-    with open_reader() as connection:
+    with _creating, open_reader() as connection:  # of two threads that create the same table one would fail
         connection.execute(f"BEGIN; {statements()[name]}")
         rows = connection.sql(f"FROM {name}").to_arrow_table()
         connection.execute("ROLLBACK")

@@ -79,7 +79,8 @@ class Request:
         if self.model:
             return "; ".join(dict.fromkeys(self.reasons.values()))
         first = [f"{key.to_user_string()}: {reason}" for key, reason in self.reasons.items()][:3]
-        return "; ".join(first)
+        more = len(self.reasons) - len(first)
+        return "; ".join([*first, *([f"and {more} more"] if more else [])])
 
 
 def plan(
@@ -103,15 +104,17 @@ def plan(
         leave_out: models that are not to be asked, nor waited for.
     """
     busy = _find_under_way(instance)  # first: what ends meanwhile has left its answers, or is no longer out of date
-    models = can_ask(workspace)
-    found = find_unanswered(workspace, local) if models else {}
-    unanswered = {model: benchmarks for model, benchmarks in found.items() if model not in leave_out}
-    asked = [*_ask(workspace, unanswered, busy, compare=compare and models, retry_by=retry_by)]
-    to_come = bool(busy) or any(one.is_due(retry_by) for found in unanswered.values() for one in found)
-    found = find_out_of_date(workspace, full=full, confirm=compare)
-    refresh = _refresh(workspace, found, busy, to_come=to_come and not full, retry=retry_by is not None)
-    requests = [*asked, *refresh]
-    return [*_give_up(requests, instance)] if retry_by is None else requests
+    models, retry = can_ask(workspace), retry_by is not None
+    unanswered = find_unanswered(workspace, local) if models else {}
+    asked = [
+        request if retry else _give_up(request, instance)
+        for request in _ask(workspace, unanswered, busy, compare=compare and models, retry_by=retry_by)
+        if request.model not in leave_out
+    ]
+    to_come = bool(busy) or any(request.waits is None for request in asked)
+    out_of_date = find_out_of_date(workspace, full=full, confirm=compare)
+    refresh = _refresh(workspace, out_of_date, busy, to_come=to_come and not full, retry=retry)
+    return [*asked, *(request if retry else _give_up(request, instance) for request in refresh)]
 
 
 # --- what models are asked
@@ -188,9 +191,7 @@ def find_out_of_date(
             continue
         changed = [name for name, version in inputs.items() if version != before.inputs.get(name)]
         if upstream or changed:
-            reason = (
-                f"{upstream[0].to_user_string()} is out of date" if upstream else f"{_as_words(changed[0])} changed"
-            )
+            reason = f"{upstream[0].to_user_string()} is out of date" if upstream else _tell_changed(changed[0])
             later = not full and EXPENSIVE.items() <= spec.tags.items() and not _has_grown(before.pool, pool)
             found[spec.key] = OutOfDate(spec, reason, attempt, later, spreads=not later, direct=bool(changed))
         elif confirm and spec.freshness_policy:
@@ -226,9 +227,10 @@ def _find_gone(before: Provenance, workspace: Workspace) -> str | None:
     return None
 
 
-def _as_words(asset: str) -> str:
-    """An input as it is called in a reason."""
-    return asset.removeprefix("inputs/").replace("_", " ") if asset.startswith("inputs/") else asset
+def _tell_changed(asset: str) -> str:
+    external = EXTERNALS.get(asset.removeprefix("inputs/")) if asset.startswith("inputs/") else None
+    name = external.name.replace("_", " ") if external else asset
+    return external.changed if external and external.changed else f"{name} changed"
 
 
 def _has_grown(then: Mapping[str, int] | None, now: Mapping[str, int]) -> bool:
@@ -273,9 +275,8 @@ def _refresh(
         yield Request({key: found[key].reason for key in keys}, digest, waits=waiting)
 
 
-def _give_up(requests: Sequence[Request], instance: dg.DagsterInstance) -> Iterator[Request]:
+def _give_up(request: Request, instance: dg.DagsterInstance) -> Request:
     """What was killed, or could not be begun, time and again waits too."""
-    for request in requests:
-        tried = dg.RunsFilter(tags={PLANNED: request.digest}, statuses=[dg.DagsterRunStatus.FAILURE])
-        given_up = request.waits is None and len(instance.get_run_records(tried, limit=ATTEMPTS)) == ATTEMPTS
-        yield replace(request, waits=GIVEN_UP) if given_up else request
+    tried = dg.RunsFilter(tags={PLANNED: request.digest}, statuses=[dg.DagsterRunStatus.FAILURE])
+    given_up = request.waits is None and len(instance.get_run_records(tried, limit=ATTEMPTS)) == ATTEMPTS
+    return replace(request, waits=GIVEN_UP) if given_up else request

@@ -8,11 +8,10 @@ from datetime import datetime
 import dagster as dg
 
 from assets.workspace import Workspace
-from pipelines.instance import find_who_works
 from pipelines.jobs import compact_lake
 
 from .plan import Request, plan
-from .sensors import run_request
+from .sensors import open_to_work, run_request
 
 NIGHTLY, WEEKLY, COMPACTION = "0 3 * * *", "0 4 * * 0", "0 5 * * 0"
 EVERYTHING = dg.AssetSelection.all()
@@ -33,9 +32,12 @@ def build_schedules(open_workspace: Callable[[], Workspace]) -> list[dg.Schedule
         default_status=RUNNING,
     )
     def nightly_retry(context: dg.ScheduleEvaluationContext) -> Requests:
-        workspace = open_workspace()
+        workspace = open_to_work(open_workspace, context.instance)
+        if isinstance(workspace, dg.SkipReason):
+            yield workspace
+            return
         due = plan(workspace, context.instance, retry_by=context.scheduled_execution_time)
-        yield from _start(due, workspace, context)
+        yield from _start(due, context)
 
     @dg.schedule(
         name="weekly_full_refresh",
@@ -46,10 +48,13 @@ def build_schedules(open_workspace: Callable[[], Workspace]) -> list[dg.Schedule
         default_status=RUNNING,
     )
     def weekly_full_refresh(context: dg.ScheduleEvaluationContext) -> Requests:
-        workspace = open_workspace()
+        workspace = open_to_work(open_workspace, context.instance)
+        if isinstance(workspace, dg.SkipReason):
+            yield workspace
+            return
         at = context.scheduled_execution_time
         due = plan(workspace, context.instance, full=True, compare=True, retry_by=at)
-        yield from _start(due, workspace, context)
+        yield from _start(due, context)
 
     weekly_compaction = dg.ScheduleDefinition(
         name="weekly_compaction",
@@ -62,10 +67,7 @@ def build_schedules(open_workspace: Callable[[], Workspace]) -> list[dg.Schedule
     return [nightly_retry, weekly_full_refresh, weekly_compaction]
 
 
-def _start(due: Sequence[Request], workspace: Workspace, context: dg.ScheduleEvaluationContext) -> Requests:
-    if other := find_who_works(workspace, context.instance):
-        yield dg.SkipReason(other)
-        return
+def _start(due: Sequence[Request], context: dg.ScheduleEvaluationContext) -> Requests:
     ready = [request for request in due if request.waits is None]
     for request in ready:
         yield run_request(request, _key(request, context.scheduled_execution_time))

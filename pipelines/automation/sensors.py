@@ -9,14 +9,14 @@ import dagster as dg
 from assets.external import find_changed
 from assets.partitions import MODELS
 from assets.workspace import Workspace
-from harness.entries import Registry
+from harness.entries import Registry, RegistryError
 from pipelines.instance import end_lost_runs, find_who_works
 from pipelines.jobs import evaluate, refresh
 from pipelines.ui import reload_definitions
 
 from .plan import PLANNED, REASON, Request, plan
 
-__all__ = ["build_sensors", "run_request"]
+__all__ = ["build_sensors", "open_to_work", "run_request"]
 
 EVERY = 10  # seconds between two looks
 RUNNING = dg.DefaultSensorStatus.RUNNING
@@ -34,9 +34,9 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
         default_status=RUNNING,
     )
     def evaluate_what_is_new(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        workspace = open_workspace()
-        if other := find_who_works(workspace, context.instance):
-            return dg.SkipReason(other)
+        workspace = open_to_work(open_workspace, context.instance)
+        if isinstance(workspace, dg.SkipReason):
+            return workspace
         partitions = _change_partitions(workspace, context.instance)
         due = [request for request in plan(workspace, context.instance) if request.model]
         return _start(due, context.instance, loaded, dynamic_partitions_requests=partitions)
@@ -49,9 +49,9 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
         default_status=RUNNING,
     )
     def refresh_what_changed(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        workspace = open_workspace()
-        if other := find_who_works(workspace, context.instance):
-            return dg.SkipReason(other)
+        workspace = open_to_work(open_workspace, context.instance)
+        if isinstance(workspace, dg.SkipReason):
+            return workspace
         due = [request for request in plan(workspace, context.instance) if not request.model]
         return _start(due, context.instance, loaded, asset_events=[*find_changed(workspace, context.instance)])
 
@@ -64,13 +64,26 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
     )
     def housekeeping(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         ended = end_lost_runs(context.instance)
-        registry = open_workspace().registry
+        try:
+            registry = open_workspace().registry
+        except RegistryError as error:
+            return dg.SkipReason(str(error))
         if registry.benchmarks == loaded.benchmarks and registry.made_by == loaded.made_by:
             return dg.SkipReason(f"{ended or 'No'} runs had lost their process; the definitions are up to date.")
         return dg.SkipReason(reload_definitions())
 
     of_models = [evaluate_what_is_new] if loaded.benchmarks else []
     return [*of_models, refresh_what_changed, housekeeping]
+
+
+def open_to_work(open_workspace: Callable[[], Workspace], instance: dg.DagsterInstance) -> Workspace | dg.SkipReason:
+    """The workspace, unless the registry has a slip or somebody else does what is due."""
+    try:
+        workspace = open_workspace()
+    except RegistryError as error:
+        return dg.SkipReason(str(error))
+    other = find_who_works(workspace, instance)
+    return dg.SkipReason(other) if other else workspace
 
 
 def run_request(request: Request, key: str) -> dg.RunRequest:
@@ -91,7 +104,7 @@ def _start(
     requests = [request for request in due if known.issuperset(request.benchmarks)]
     started = [request for request in requests if request.waits is None]
     waiting = [f"{_count(request)}: {request.waits}" for request in requests if request.waits]
-    runs = [run_request(request, f"{request.digest} {_count_runs(request, instance)}") for request in started]
+    runs = [run_request(request, _key(request, instance)) for request in started]
     skipped = None if runs else "; ".join(waiting) or "Nothing is due."
     return dg.SensorResult(run_requests=runs, skip_reason=skipped, **events)  # pyright: ignore[reportArgumentType]
 
@@ -100,9 +113,11 @@ def _count(request: Request) -> str:
     return request.model or f"{len(request.reasons)} assets"
 
 
-def _count_runs(request: Request, instance: dg.DagsterInstance) -> int:
-    """What was killed, and what came out the same in between, is started again under another key."""
-    return len(instance.get_run_records(dg.RunsFilter(tags={PLANNED: request.digest})))
+def _key(request: Request, instance: dg.DagsterInstance) -> str:
+    """Another one after each run for the same: what was killed, or was undone since, is started again."""
+    runs = instance.get_run_records(dg.RunsFilter(tags={PLANNED: request.digest}))
+    newest = runs[0].dagster_run.run_id[:8] if runs else "first"
+    return f"{request.digest} {len(runs)} {newest}"
 
 
 def _change_partitions(

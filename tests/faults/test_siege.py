@@ -89,6 +89,9 @@ def siege(
                     wait(lambda event=event: ui.kill(event.victim), f"a {event.victim} to kill", every=0.05)
                 if event.victim in ENDS_IT:
                     wait(ui.has_ended, "the UI to end")
+                if event.victim == "code server":
+                    ui.stop()
+                if event.victim not in ("", "worker"):
                     ui.start()
                 happened.append(f"{time.strftime('%T')} {event}")
             wait(lambda: not home.to_do(), "everything to be done", seconds=AFTERWARDS, every=1)

@@ -177,6 +177,7 @@ class FakeHome:
         self.instance = dg.DagsterInstance.ephemeral()
         self.waiting: deque[tuple[dg.RunRequest, str]] = deque()
         self.keys: set[str] = set()  # of runs that were requested
+        self.skipped: dict[str, str] = {}  # by sensor, why it looked at nothing
         self.harness = FakeHarness()
         self.failing: set[str] = set()  # derived assets
         self.killing: set[str] = set()  # derived assets, in the midst of which the process dies
@@ -347,6 +348,7 @@ class FakeHome:
                 continue
             looked = sensor(dg.build_sensor_context(self.instance))
             if isinstance(looked, dg.SkipReason):
+                self.skipped[sensor.name] = looked.skip_message or ""
                 continue
             assert isinstance(looked, dg.SensorResult)
             for change in looked.dynamic_partitions_requests or ():
