@@ -191,6 +191,7 @@ def test_a_command_at_work_on_the_home_does_it_itself(home: FakeHome) -> None:
 
 def test_a_registry_that_cannot_be_read_stops_nothing_for_good(home: FakeHome) -> None:
     assert home.settings.registry
+    assert home.look() == NOTHING  # the definitions are loaded
     (home.settings.registry / "models.yaml").write_text("models: [{name: spruce, ", encoding="utf-8")
     assert home.look() == NOTHING
     assert "models.yaml, line 2" in home.skipped["evaluate_what_is_new"]
@@ -213,7 +214,7 @@ def test_add_one(home: FakeHome) -> None:
     assert home.harness.asked == ["spruce sums", "spruce trees"]
     assert [run.tags[REASON] for run in home.instance.get_runs(limit=2)] == [
         "correctness_matrix: answers or entries changed; coverage: evaluations or entries changed; "
-        "question_embeddings: correctness_matrix is out of date; and 7 more",
+        "question_embeddings: correctness_matrix is out of date; and 6 more",
         "sums: new; trees: new",
     ]
 
@@ -344,7 +345,7 @@ def test_so_it_is_with_the_real_matrix(home: FakeHome, tmp_path: Path) -> None:
     source = tmp_path / "published.csv"
     source.write_text(PUBLISHED + "0,lab__a,sums,1,What is 1 plus 2?\n", encoding="utf-8")
     import_results(home.lake, str(source), benchmark_of=str)
-    assert home.settle() == [made("imported_results", *ALL_BELOW)]
+    assert home.settle() == [made("imported_results", *BELOW_ANSWERS)]
 
 
 # --- benchmarks
@@ -422,7 +423,7 @@ def test_an_import(home: FakeHome, tmp_path: Path) -> None:
     source = tmp_path / "published.csv"
     source.write_text(PUBLISHED + "0,lab__a,sums,1,What is 1 plus 2?\n", encoding="utf-8")
     import_results(home.lake, str(source), benchmark_of=str)
-    assert home.settle() == [made("imported_results", *ALL_BELOW)]
+    assert home.settle() == [made("imported_results", *BELOW_ANSWERS)]
     import_results(home.lake, str(source), benchmark_of=str)
     assert home.settle() == []
     source.write_text(PUBLISHED + "0,lab__a,sums,0,What is 1 plus 2?\n", encoding="utf-8")

@@ -26,6 +26,7 @@ def test_what_was_made_before_a_failure_is_published(tmp_path: Path, monkeypatch
     monkeypatch.setattr("assets.inputs._encoder", no_encoder)
     fails = pytest.raises(ChainFailed, match="question_embeddings failed: it cannot be found")
     with Console() as console, dg.DagsterInstance.ephemeral() as instance, fails:
-        run_job(workspace, instance, console, REFRESH)
+        made = [dg.AssetKey(name) for name in ("correctness_matrix", "coverage", "question_embeddings", "warehouse")]
+        run_job(workspace, instance, console, REFRESH, made, {})
     found = query(workspace.database, "SELECT model, accuracy FROM leaderboard WHERE benchmark = 'all'").to_pylist()
     assert found == [{"model": "lab/a", "accuracy": 1.0}]
