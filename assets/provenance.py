@@ -17,6 +17,7 @@ import pyarrow as pa
 from harness.digests import digest_of
 from warehouse.errors import CorruptFileError
 
+from .entries import find_unregistered
 from .external import EXTERNALS
 from .workspace import Workspace
 
@@ -210,9 +211,10 @@ def _read(name: str, workspace: Workspace) -> pa.Table | None:
 
 
 def describe_pool(workspace: Workspace) -> dict[str, int]:
-    """How large the pool is: the number of models that have answered, and of questions."""
+    """How large the pool is: the number of models that have answered and are registered, and of questions."""
+    leaving = set(find_unregistered(workspace))
     return {
-        "models": len({model for _, model in workspace.lake.pairs()}),
+        "models": len({pair[1] for pair in workspace.lake.pairs() if pair not in leaving}),
         "questions": workspace.lake.count_questions(),
     }
 
