@@ -68,7 +68,7 @@ def test_a_clock_that_is_set_back_changes_nothing_of_what_is_in_force(
     """So a changed entry fails and is asked, and a question described anew, a day before they first were."""
     lake = Lake(tmp_path / "lake")
     evaluate(lake, fingerprint="first", category="old", correct=False)
-    for module in ("warehouse.lake.lake", "warehouse.lake.events", "warehouse.lake.failures"):
+    for module in ("warehouse.lake.writing", "warehouse.lake.events", "warehouse.lake.failures"):
         monkeypatch.setattr(f"{module}.datetime", Yesterday)
     lake.record_failure("sums", "tiny/a", "failed", "it is broken")
     assert Lake(lake.address).failures().num_rows == 1

@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from assets.partitions import MODELS_PARTITION
+from assets.partitions import MODELS_PARTITION, responses_key
 from assets.workspace import Workspace
 from harness.entries import load_registry
+from pipelines.automation.plan import Request
 from pipelines.evaluation import evaluate_models
 from pipelines.instance import UNFINISHED, use_home
 from pipelines.settings import Settings
@@ -191,7 +192,7 @@ def test_a_model_that_gets_its_process_killed_is_recorded_and_the_others_go_on(
     workspace = Workspace(home=embedllm.home, registry=load_registry(embedllm.registry, embedllm.home))
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions(MODELS_PARTITION, ["deadly", "tiny/a"])
-        work = {"deadly": ["sums"], "tiny/a": ["sums"]}
+        work = [Request({responses_key("sums"): "new"}, model, model) for model in ("deadly", "tiny/a")]
         outcomes = list(evaluate_models(work, workspace, instance, workers=2))
         assert {(outcome.model, outcome.succeeded) for outcome in outcomes} == {("deadly", False), ("tiny/a", True)}
         assert not instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
