@@ -210,11 +210,13 @@ def test_every_answer_is_compared_with_weights_and_tasks(home: FakeHome) -> None
     assert {request.run_key: request.tags[REASON] for request in found} == {
         "2026-03-08 04:00 elm asked": "weekly: are weights and tasks what they were?",
         "2026-03-08 04:00 org/oak asked": "weekly: are weights and tasks what they were?",
+        "2026-03-08 04:00 refresh": "embedder: weekly: does it still come out the same?; "
+        "report: weekly: does it still come out the same?",
     }
     for request in found:
         home.submit(request)
     assert home.look() == NOTHING
-    assert home.run() == [True, True]
+    assert home.run() == [True, True, True]
     assert home.harness.asked == []
     assert home.look() == NOTHING
 
@@ -224,7 +226,7 @@ def test_other_weights_under_the_same_name_are_found(home: FakeHome) -> None:
     assert home.look() == NOTHING
     for request in home.scheduled("weekly_full_refresh", WEEK_S_END):
         home.submit(request)
-    assert home.run() == [True, True]
+    assert home.run() == [True, True, True]
     assert home.harness.asked == ["elm sums", "elm trees"]
     assert home.aside() == ["elm sums", "elm trees"]
     (refresh,) = home.settle()
@@ -237,12 +239,21 @@ def test_expensive_experiments_wait_no_longer_than_a_week(home: FakeHome) -> Non
     assert not refresh.made & EXPENSIVE
     found = home.scheduled("weekly_full_refresh", WEEK_S_END)
     assert found[-1].run_key == "2026-03-08 04:00 refresh"
-    assert {key.to_user_string() for key in found[-1].asset_selection or ()} == {*EXPENSIVE, "warehouse", "report"}
+    assert {key.to_user_string() for key in found[-1].asset_selection or ()} == {
+        *EXPENSIVE,
+        "embedder",
+        "warehouse",
+        "report",
+    }
     home.submit(found[-1])
     assert home.run() == [True]
     assert home.look() == NOTHING
     later = WEEK_S_END + timedelta(weeks=1)
-    assert [request.partition_key for request in home.scheduled("weekly_full_refresh", later)] == ["elm", "org/oak"]
+    assert [request.partition_key for request in home.scheduled("weekly_full_refresh", later)] == [
+        "elm",
+        "org/oak",
+        None,
+    ]
 
 
 def test_the_week_leaves_back_off_to_the_nights(home: FakeHome) -> None:
