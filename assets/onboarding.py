@@ -118,7 +118,9 @@ def describe(table: pa.Table, embeddings: Mapping[str, npt.NDArray[np.float32]])
 
 def _nearest(name: str, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> str:
     """The other model whose embedding is nearest to that of `name`."""
-    return min(embeddings.keys() - {name}, key=lambda other: np.linalg.norm(embeddings[other] - embeddings[name]))
+    return min(
+        sorted(embeddings.keys() - {name}), key=lambda other: np.linalg.norm(embeddings[other] - embeddings[name])
+    )
 
 
 def _embeddings(workspace: Workspace, folded: Mapping[str, FoldedModel]) -> dict[str, npt.NDArray[np.float32]]:

@@ -28,6 +28,7 @@ from assets.provenance import (
 )
 from assets.workspace import Workspace
 from harness.digests import digest_of
+from pipelines.instance import UNFINISHED
 
 from .answers import Unanswered, can_ask, find_unanswered
 
@@ -146,12 +147,8 @@ def _ask(
 
 def _find_under_way(instance: dg.DagsterInstance) -> set[str | None]:
     """The models whose evaluation runs or waits in the queue, and None where anything else does."""
-    unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
-    records = instance.get_run_records(dg.RunsFilter(statuses=unfinished))
+    records = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
     return {record.dagster_run.tags.get("dagster/partition") for record in records}
-
-
-FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
 # --- what is made of answers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import dagster as dg
@@ -32,12 +32,7 @@ def build_schedules(open_workspace: Callable[[], Workspace]) -> list[dg.Schedule
         default_status=RUNNING,
     )
     def nightly_retry(context: dg.ScheduleEvaluationContext) -> Requests:
-        workspace = open_to_work(open_workspace, context.instance)
-        if isinstance(workspace, dg.SkipReason):
-            yield workspace
-            return
-        due = plan(workspace, context.instance, retry_by=context.scheduled_execution_time)
-        yield from _start(due, context)
+        return _start(open_workspace, context)
 
     @dg.schedule(
         name="weekly_full_refresh",
@@ -48,13 +43,7 @@ def build_schedules(open_workspace: Callable[[], Workspace]) -> list[dg.Schedule
         default_status=RUNNING,
     )
     def weekly_full_refresh(context: dg.ScheduleEvaluationContext) -> Requests:
-        workspace = open_to_work(open_workspace, context.instance)
-        if isinstance(workspace, dg.SkipReason):
-            yield workspace
-            return
-        at = context.scheduled_execution_time
-        due = plan(workspace, context.instance, full=True, compare=True, retry_by=at)
-        yield from _start(due, context)
+        return _start(open_workspace, context, weekly=True)
 
     weekly_compaction = dg.ScheduleDefinition(
         name="weekly_compaction",
@@ -67,10 +56,17 @@ def build_schedules(open_workspace: Callable[[], Workspace]) -> list[dg.Schedule
     return [nightly_retry, weekly_full_refresh, weekly_compaction]
 
 
-def _start(due: Sequence[Request], context: dg.ScheduleEvaluationContext) -> Requests:
+def _start(
+    open_workspace: Callable[[], Workspace], context: dg.ScheduleEvaluationContext, *, weekly: bool = False
+) -> Requests:
+    workspace, at = open_to_work(open_workspace, context.instance), context.scheduled_execution_time
+    if isinstance(workspace, dg.SkipReason):
+        yield workspace
+        return
+    due = plan(workspace, context.instance, full=weekly, compare=weekly, retry_by=at)
     ready = [request for request in due if request.waits is None]
     for request in ready:
-        yield run_request(request, _key(request, context.scheduled_execution_time))
+        yield run_request(request, _key(request, at))
     if not ready:
         yield dg.SkipReason("; ".join(request.waits for request in due if request.waits) or "Nothing is due.")
 

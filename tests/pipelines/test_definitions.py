@@ -169,8 +169,9 @@ def test_the_graph_says_what_is_made_of_what(tmp_path):
         "question_embeddings": {"correctness_matrix", "encoder"},
         "embedder": {"correctness_matrix", "question_embeddings", "chosen_version", "seed"},
         "onboarded": {"embedder", "few_answers"},
-        **{name: {"correctness_matrix", "embedder"} for name in experiments},
-        "communities": {"correctness_matrix", "embedder", "onboarded"},
+        **{name: {"correctness_matrix", "embedder", "seed"} for name in experiments},
+        "communities": {"correctness_matrix", "embedder", "onboarded", "seed"},
+        "robustness": {"correctness_matrix", "embedder", "encoder", "seed"},
         "warehouse": {name for name, group in STAGES.items() if group not in ("collection", "report")},
         "report": {"warehouse"},
     }
