@@ -33,7 +33,7 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
     @asset(
         deps=[dg.AssetKey("imported_results"), *(responses_key(b.name) for b in registry.benchmarks)],
         reads=["answers"],
-        group_name="warehouse",
+        group_name="matrix",
         kinds={"deltalake"},
         owners=["team:embedllm"],
         code_version="3",

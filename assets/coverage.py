@@ -24,7 +24,7 @@ def build_coverage(registry: Registry) -> dg.AssetsDefinition:
     @asset(
         deps=[dg.AssetKey("imported_results"), *(responses_key(b.name) for b in registry.benchmarks)],
         reads=["evaluations"],
-        group_name="warehouse",
+        group_name="matrix",
         kinds={"deltalake"},
         owners=["team:embedllm"],
         code_version="1",

@@ -24,8 +24,8 @@ HEAVY = ["torch", "transformers", "sentence_transformers", "lm_eval", "sklearn",
 
 STAGES = {
     "imported_results": "collection",
-    "correctness_matrix": "warehouse",
-    "coverage": "warehouse",
+    "correctness_matrix": "matrix",
+    "coverage": "matrix",
     "question_embeddings": "embedding",
     "embedder": "embedding",
     "onboarded": "embedding",

@@ -28,7 +28,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, of the
 PROJECT = Path(__file__).resolve().parents[2]
 EMBEDLLM = [sys.executable, "-c", "from pipelines.cli import app; app()"]
 BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-GROUPS = ["collection", "warehouse", "embedding", "evaluation", "report"]
+GROUPS = ["collection", "matrix", "embedding", "evaluation", "report"]
 EXPERIMENT_NODES = [experiment.op.name for experiment in EXPERIMENTS]
 NODES = [
     *("imported_results", "correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded"),
