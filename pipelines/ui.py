@@ -21,7 +21,6 @@ __all__ = ["PortTaken", "reload_definitions", "run_ui"]
 
 ADDRESS = "EMBEDLLM_UI"  # environment variable: host and port of the web server
 USUAL = "127.0.0.1:3000"
-SERVICES = ("dagster", "dagster_webserver", "dagster._daemon")  # modules that `dagster dev` runs
 ENDING = 5.0  # seconds
 
 
@@ -66,19 +65,15 @@ def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], Non
 
 
 def _end_leftovers(dagster_home: str) -> None:
-    """Ends processes of a UI that was killed, with the runs they started, so that nothing is done twice."""
+    """Ends what a UI that was killed has left, with its runs, so that nothing is done twice; nothing else has ADDRESS in
+    its environment."""
     left = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            arguments = process.cmdline()
-            module = arguments[arguments.index("-m") + 1] if "-m" in arguments else ""
-            if module in SERVICES and process.environ().get("DAGSTER_HOME") == dagster_home:
-                left += [process, *process.children(recursive=True)]
-    own = os.getpid()
-    for process in left:
-        with suppress(psutil.Error):
-            if process.pid != own:
+            environment = process.environ()
+            if ADDRESS in environment and environment.get("DAGSTER_HOME") == dagster_home:
                 process.kill()
+                left.append(process)
     psutil.wait_procs(left, ENDING)
 
 
