@@ -65,8 +65,10 @@ def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], Non
 
 
 def _end_leftovers(dagster_home: str) -> None:
-    """Ends what a UI that was killed has left, with its runs, so that nothing is done twice; nothing else has ADDRESS in
-    its environment."""
+    """Ends what a UI that was killed has left, with its runs, so that nothing is done twice.
+
+    Nothing else has ADDRESS in its environment.
+    """
     left = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
