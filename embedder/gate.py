@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t as student
 
-from .baselines import ModelBenchmarkMean, ModelMean
+from embedder.baselines.baselines import ModelBenchmarkMean, ModelMean
+
 from .matrix import CorrectnessMatrix
 from .predictor import Predictor
 from .questions import Questions

@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as tensor_bytes
 
-from .baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
-from .mf import MatrixFactorization
+from embedder.baselines.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
+from embedder.baselines.mf import MatrixFactorization
+from embedder.spectral.spectral import SpectralEmbedder
+
 from .predictor import Predictor
-from .spectral import SpectralEmbedder
 
 __all__ = ["EmbedderInfo", "StoreError", "load_embedder", "save_embedder", "write_file"]
 

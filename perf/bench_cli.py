@@ -25,7 +25,7 @@ COMMANDS: dict[str, Sequence[str]] = {
     "route": ["route", "What is 12 plus 7?"],
 }
 TARGETS = {"--help": 1.0, "sql": 1.0, "route": 2.0}  # seconds on the clock of a machine that does nothing else
-START = "import sys; from pipelines.main import main; sys.argv[0] = 'embedllm'; main()"
+START = "import sys; from pipelines.cli.main import main; sys.argv[0] = 'embedllm'; main()"
 
 
 def run(arguments: Sequence[str], home: Path) -> tuple[float, float]:

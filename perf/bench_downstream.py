@@ -23,19 +23,19 @@ from rich.console import Console
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from assets.correctness_matrix import build_correctness_matrix  # noqa: E402
-from assets.embedder import embedder  # noqa: E402
-from assets.experiments import EXPERIMENTS  # noqa: E402
-from assets.graph import build_resources  # noqa: E402
-from assets.inputs import encoder_in_use  # noqa: E402
-from assets.report import report  # noqa: E402
-from assets.warehouse import warehouse  # noqa: E402
-from assets.workspace import Workspace  # noqa: E402
+from assets.embedding.embedder import embedder  # noqa: E402
+from assets.evaluation.experiments import EXPERIMENTS  # noqa: E402
+from assets.inputs.workspace import Workspace  # noqa: E402
+from assets.matrix.correctness_matrix import build_correctness_matrix  # noqa: E402
+from assets.matrix.reading import encoder_in_use  # noqa: E402
+from assets.report.report import report  # noqa: E402
+from assets.report.warehouse import warehouse  # noqa: E402
 from harness.entries import Registry  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
 from perf.bench_scale import Planted, plant  # noqa: E402
+from pipelines.graph import build_resources  # noqa: E402
 from pipelines.settings import Settings, open_workspace  # noqa: E402
-from warehouse.ingest import import_results  # noqa: E402
+from warehouse.imports.ingest import import_results  # noqa: E402
 
 STAGES = (*EXPERIMENTS, warehouse, report)
 BENCHMARKS = 10

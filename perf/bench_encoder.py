@@ -25,7 +25,7 @@ from embedder import metrics  # noqa: E402
 from embedder.encoder import BUNDLED_ENCODER, Encoder, load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
-from embedder.spectral import SpectralEmbedder  # noqa: E402
+from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from perf._common import SETS, embed, is_there, parser, published  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
 from perf.bench_embedder import cross_fit  # noqa: E402

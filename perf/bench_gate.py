@@ -24,7 +24,7 @@ from embedder.encoder import load_encoder  # noqa: E402
 from embedder.gate import Version, judge_version  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
-from embedder.spectral import SpectralEmbedder  # noqa: E402
+from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from perf._common import SETS, embed, is_there, parser, published  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
 

@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from embedder.encoder import BUNDLED_ENCODER, load_encoder  # noqa: E402
-from embedder.spectral import SpectralEmbedder  # noqa: E402
+from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
 from perf.bench_scale import plant  # noqa: E402
 

@@ -172,7 +172,7 @@ def in_process(home: Path, source: str | None) -> Cost:
 
 def bring_in(home: Path, source: Path) -> None:
     from pipelines.settings import Settings, open_workspace
-    from warehouse.ingest import import_results
+    from warehouse.imports.ingest import import_results
 
     workspace = open_workspace(Settings(home=home))
     import_results(workspace.lake, str(source), models=source.with_name("labels.parquet"), benchmark_of=str)
@@ -182,10 +182,10 @@ def run(home: Path) -> tuple[float, float, dict[str, float]]:
     """Runs the chain; returns its seconds, the processor's, and the seconds of each asset that it made."""
     import dagster as dg
 
-    from assets.checks import build_checks
-    from pipelines.chain import run_chain
-    from pipelines.console import Console as Progress
-    from pipelines.instance import use_home
+    from assets.matrix.checks import build_checks
+    from pipelines.cli.console import Console as Progress
+    from pipelines.local.chain import run_chain
+    from pipelines.local.instance import use_home
     from pipelines.settings import Settings, open_workspace
 
     logging.getLogger("dagster").setLevel(logging.ERROR)

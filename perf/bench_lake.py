@@ -21,8 +21,8 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # before this folder, whose lake.py is not the package
 
+from warehouse.database.publish import publish
 from warehouse.lake import Lake
-from warehouse.publish import publish
 
 MODELS, BENCHMARKS, QUESTIONS = 112, 10, 210
 

@@ -18,13 +18,13 @@ from rich.console import Console
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from embedder.baselines import model_rates  # noqa: E402
+from embedder.baselines.baselines import model_rates  # noqa: E402
 from embedder.downstream.cost import QuestionCosts, aiq, cost_quality  # noqa: E402
 from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.question_costs import CATEGORY, FORM, MEAN, CostPredictor  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
-from embedder.spectral import SpectralEmbedder  # noqa: E402
+from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from perf._common import embed, is_there, parser, published, table  # noqa: E402
 
 WAYS = (MEAN, FORM, CATEGORY, "true")

@@ -33,12 +33,12 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from embedder import metrics  # noqa: E402
+from embedder.baselines.mf import MatrixFactorization  # noqa: E402
 from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
-from embedder.mf import MatrixFactorization  # noqa: E402
 from embedder.predictor import Predictor  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
-from embedder.spectral import SpectralEmbedder  # noqa: E402
+from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from perf._common import SETS, embed, is_there, parser, published  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
 

@@ -22,12 +22,12 @@ from rich.console import Console
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from embedder.baselines import KNN, ModelBenchmarkMean, ModelMean  # noqa: E402
+from embedder.baselines.baselines import KNN, ModelBenchmarkMean, ModelMean  # noqa: E402
+from embedder.baselines.mf import MatrixFactorization  # noqa: E402
 from embedder.downstream.robustness import measure_robustness  # noqa: E402
 from embedder.encoder import load_encoder  # noqa: E402
-from embedder.mf import MatrixFactorization  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
-from embedder.spectral import SpectralEmbedder  # noqa: E402
+from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from perf._common import SETS, embed, is_there, parser, published  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
 

@@ -25,7 +25,7 @@ from embedder.lexical import lexical_features  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
 from embedder.router import Router, TextEncoder  # noqa: E402
-from embedder.spectral import SpectralEmbedder  # noqa: E402
+from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from perf._common import embed, parser, published  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
 

@@ -29,11 +29,11 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from embedder import metrics  # noqa: E402
-from embedder.baselines import ModelMean  # noqa: E402
-from embedder.fold_in import Pool  # noqa: E402
+from embedder.baselines.baselines import ModelMean  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
-from embedder.spectral import SpectralEmbedder  # noqa: E402
+from embedder.spectral.fold_in import Pool  # noqa: E402
+from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from embedder.store import EmbedderInfo, load_embedder, save_embedder  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
 

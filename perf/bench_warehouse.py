@@ -43,7 +43,7 @@ def make_results(path: Path, models: int, questions: int) -> None:
 
 
 def bring_in(home: Path, source: Path) -> str:
-    from warehouse.ingest import import_results
+    from warehouse.imports.ingest import import_results
     from warehouse.lake import Lake
 
     summary = import_results(Lake(home / "lake"), str(source), benchmark_of=lambda category: category.partition("_")[0])
@@ -51,8 +51,8 @@ def bring_in(home: Path, source: Path) -> str:
 
 
 def put_out(home: Path, tables: tuple[str, ...] | None = None) -> str:
+    from warehouse.database.publish import publish
     from warehouse.lake import Lake
-    from warehouse.publish import publish
 
     counts = publish(Lake(home / "lake"), home / "warehouse.duckdb", tables)
     size = (home / "warehouse.duckdb").stat().st_size / 1e6
@@ -96,7 +96,7 @@ def check_lake(home: Path) -> str:
 
 
 def check_warehouse(home: Path) -> str:
-    from warehouse.read import is_whole
+    from warehouse.database.read import is_whole
 
     return "whole" if is_whole(home / "warehouse.duckdb") else "damaged"
 
@@ -108,7 +108,7 @@ def read_lake(home: Path) -> str:
 
 
 def read_warehouse(home: Path) -> str:
-    from warehouse.read import query
+    from warehouse.database.read import query
 
     return f"{query(home / 'warehouse.duckdb', 'FROM leaderboard').num_rows:,} rows of leaderboard"
 
@@ -116,9 +116,6 @@ def read_warehouse(home: Path) -> str:
 def load() -> None:
     import deltalake  # noqa: F401
     import pyarrow.dataset  # noqa: F401
-
-    import warehouse.ingest
-    import warehouse.publish  # noqa: F401
 
 
 def measured(step: Callable[..., str], *arguments: Path) -> tuple[str, float, float, float]:

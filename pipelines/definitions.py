@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from assets.checks import build_checks
-from assets.external import external_assets
-from assets.graph import build_assets, build_resources
-from assets.workspace import Workspace
+from assets.inputs.external import external_assets
+from assets.inputs.workspace import Workspace
+from assets.matrix.checks import build_checks
 from harness.entries import Registry
+from pipelines.automation.schedules import build_schedules
+from pipelines.automation.sensors import build_sensors
 
-from .automation.schedules import build_schedules
-from .automation.sensors import build_sensors
+from .graph import build_assets, build_resources
 from .jobs import build_jobs
 from .resource import WorkspaceResource
 from .settings import Settings, open_workspace, registry_in_force

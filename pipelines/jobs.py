@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.workspace import Workspace
+from assets.inputs.workspace import Workspace
 from harness.entries import Registry
 
 REFRESH = "refresh"

@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from assets.processes import PROCESS, describe_process
-from assets.workspace import Workspace
+from assets.inputs.processes import PROCESS, describe_process
+from assets.inputs.workspace import Workspace
 
 from .settings import Settings, open_workspace
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from assets.home import Home
+from assets.inputs.home import Home
 
 from .errors import CommandError
 
 if TYPE_CHECKING:
-    from assets.workspace import Workspace
+    from assets.inputs.workspace import Workspace
     from harness.entries import Registry
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -81,7 +81,7 @@ def open_workspace(settings: Settings) -> Workspace:
     Raises:
         RegistryError: a registry file is missing or malformed.
     """
-    from assets.workspace import Workspace
+    from assets.inputs.workspace import Workspace
 
     return Workspace(settings.home, registry_in_force(settings), **_shared(settings))
 

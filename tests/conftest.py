@@ -15,8 +15,8 @@ import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from warehouse.read import query
+from pipelines.cli.app import app
+from warehouse.database.read import query
 
 MODELS = ("tiny/a", "tiny/b", "tiny/c", "tiny/d")
 BENCHMARKS = ("fruit", "sums", "towns")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assets.costs import DOLLARS, parameters
+from assets.matrix.costs import DOLLARS, parameters
 
 from .style import OTHERS, OURS, PALETTE, data_uri, figure
 

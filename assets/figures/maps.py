@@ -13,11 +13,11 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
-from assets.costs import parameters
+from assets.matrix.costs import parameters
 
 from .style import MARKERS, OTHERS, PALETTE, data_uri, figure
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parent
 _OUTLINES = {  # of the markers as SVG paths about (0, 0), some 12 units wide
     "o": "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0z",
     "s": "M-5-5h10v10h-10z",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from embedder.baselines import model_rates
+from embedder.baselines.baselines import model_rates
 from embedder.matrix import CorrectnessMatrix
 
 from .routing import first_choice, rates_by_question

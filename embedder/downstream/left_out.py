@@ -37,7 +37,9 @@ def fit_without(
 
     Where these are all answers there are, all is NaN.
     """
-    from embedder.spectral import SpectralEmbedder  # torch takes seconds to load, and what is in a file needs none
+    from embedder.spectral.spectral import (
+        SpectralEmbedder,  # torch takes seconds to load, and what is in a file needs none
+    )
 
     outside = ~np.isin(matrix.benchmarks, list(left_out))
     kept = replace(matrix, splits=np.where(outside, matrix.splits, "left out"))

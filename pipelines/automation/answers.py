@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from assets.entries import ENTRY, attempt_digest, entry_digest
-from assets.local_state import LocalState
-from assets.versions import serving
-from assets.workspace import Workspace
+from assets.inputs.entries import ENTRY, attempt_digest, entry_digest
+from assets.inputs.local_state import LocalState
+from assets.inputs.versions import serving
+from assets.inputs.workspace import Workspace
 from harness.entries import ModelEntry
 from warehouse.errors import CorruptFileError
 from warehouse.lake import NOT_APPLICABLE, Failure

@@ -1,8 +1,8 @@
 """What is due, and why: the one decision, from which the command line, the sensors and the schedules all start.
 
 It compares what there is (the registry, the lake) with what was asked and with what was made from what
-(assets/provenance.py). Dagster's records only say what is being done now and what was killed time and again, so that
-nothing depends on what was remembered since the last look.
+(assets/inputs/provenance.py). Dagster's records only say what is being done now and what was killed time and again, so
+that nothing depends on what was remembered since the last look.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from datetime import datetime
 
 import dagster as dg
 
-from assets.external import EXTERNALS
-from assets.graph import build_assets
-from assets.local_state import LocalState
-from assets.partitions import responses_key
-from assets.provenance import (
+from assets.inputs.external import EXTERNALS
+from assets.inputs.local_state import LocalState
+from assets.inputs.partitions import responses_key
+from assets.inputs.provenance import (
     EXPENSIVE,
     Provenance,
     describe_attempt,
@@ -26,9 +25,10 @@ from assets.provenance import (
     find_inputs,
     read_provenance,
 )
-from assets.workspace import Workspace
+from assets.inputs.workspace import Workspace
 from harness.digests import digest_of
-from pipelines.instance import UNFINISHED
+from pipelines.graph import build_assets
+from pipelines.local.instance import UNFINISHED
 
 from .answers import Unanswered, can_ask, find_unanswered
 

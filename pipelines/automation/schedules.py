@@ -7,7 +7,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from assets.workspace import Workspace
+from assets.inputs.workspace import Workspace
 from pipelines.jobs import compact_lake
 
 from .plan import Request, plan

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
 
-from assets.external import find_changed
-from assets.partitions import MODELS
-from assets.workspace import Workspace
+from assets.inputs.external import find_changed
+from assets.inputs.partitions import MODELS
+from assets.inputs.workspace import Workspace
 from harness.entries import Registry, RegistryError
-from pipelines.instance import end_lost_runs, find_who_works
 from pipelines.jobs import evaluate, refresh
-from pipelines.ui import reload_definitions
+from pipelines.local.instance import end_lost_runs, find_who_works
+from pipelines.local.ui import reload_definitions
 
 from .plan import PLANNED, REASON, Request, plan
 

@@ -11,14 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from assets.correctness_matrix import build_correctness_matrix
-from assets.embedder import embedder
-from assets.graph import build_resources
-from assets.question_embeddings import question_embeddings
-from assets.workspace import Workspace
+from assets.embedding.embedder import embedder
+from assets.embedding.question_embeddings import question_embeddings
+from assets.inputs.workspace import Workspace
+from assets.matrix.correctness_matrix import build_correctness_matrix
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
+from pipelines.graph import build_resources
+from warehouse.database.publish import TABLES, publish
 from warehouse.lake.answers import SOURCES
-from warehouse.publish import TABLES, publish
 
 
 class CountingEncoder:
@@ -46,7 +46,7 @@ class CountingEncoder:
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> CountingEncoder:
     counting = CountingEncoder()
-    monkeypatch.setattr("assets.inputs._encoder", lambda *_: counting)
+    monkeypatch.setattr("assets.matrix.reading._encoder", lambda *_: counting)
     return counting
 
 

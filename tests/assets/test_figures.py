@@ -12,8 +12,8 @@ from assets.figures.bars import interval_bars
 from assets.figures.heatmaps import accuracy_table, correctness_heatmap
 from assets.figures.maps import Mapped, hover_map, model_map
 from assets.figures.style import markdown
-from assets.inputs import correctness
-from assets.workspace import Workspace
+from assets.inputs.workspace import Workspace
+from assets.matrix.reading import correctness
 
 
 def assert_picture(uri: str) -> None:

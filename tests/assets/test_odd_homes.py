@@ -8,16 +8,16 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets.correctness_matrix import build_correctness_matrix
-from assets.embedder import embedder
-from assets.experiments import EXPERIMENTS
-from assets.graph import build_resources
-from assets.question_embeddings import question_embeddings
-from assets.report import report
-from assets.warehouse import warehouse
-from assets.workspace import Workspace
+from assets.embedding.embedder import embedder
+from assets.embedding.question_embeddings import question_embeddings
+from assets.evaluation.experiments import EXPERIMENTS
+from assets.inputs.workspace import Workspace
+from assets.matrix.correctness_matrix import build_correctness_matrix
+from assets.report.report import report
+from assets.report.warehouse import warehouse
+from pipelines.graph import build_resources
+from warehouse.database.read import query
 from warehouse.lake.questions import split_of
-from warehouse.read import query
 
 Answer = Callable[..., None]
 ASSETS = EXPERIMENTS

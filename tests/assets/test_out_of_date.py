@@ -10,9 +10,9 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets.external import EXTERNALS
-from assets.provenance import EXPENSIVE, Made, asset, read_provenance
-from assets.workspace import Workspace
+from assets.inputs.external import EXTERNALS
+from assets.inputs.provenance import EXPENSIVE, Made, asset, read_provenance
+from assets.inputs.workspace import Workspace
 from harness.entries import BenchmarkEntry, ModelEntry, load_registry
 from pipelines.automation.plan import find_out_of_date
 

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.entries import ENTRY, attempt_digest, entry_digest
-from assets.versions import record
-from assets.workspace import Workspace
+from assets.inputs.entries import ENTRY, attempt_digest, entry_digest
+from assets.inputs.versions import record
+from assets.inputs.workspace import Workspace
 from harness.entries import ModelEntry, Registry, model_entry
 from harness.identity import weights_of
 from pipelines.automation.answers import Unanswered, can_ask, find_unanswered

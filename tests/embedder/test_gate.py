@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from embedder.gate import Rival, Verdict, Version, judge, judge_version, load_training_texts, save_training_texts
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
-from embedder.spectral import SpectralEmbedder
+from embedder.spectral.spectral import SpectralEmbedder
 
 Data = tuple[CorrectnessMatrix, Questions]
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from embedder import metrics
-from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
+from embedder.baselines.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
+from embedder.baselines.mf import MatrixFactorization
 from embedder.matrix import CorrectnessMatrix
-from embedder.mf import MatrixFactorization
 from embedder.predictor import Forecast, Predictor
 from embedder.questions import Questions
-from embedder.spectral import SpectralEmbedder
+from embedder.spectral.spectral import SpectralEmbedder
 
 
 class PredictorDemands:

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedder.baselines import KNN
+from embedder.baselines.baselines import KNN
 from embedder.predictor import Forecast
 from embedder.router import Choice, Router, UnknownBenchmark, UnknownModel
-from embedder.spectral import SpectralEmbedder
+from embedder.spectral.spectral import SpectralEmbedder
 
 
 class Words:

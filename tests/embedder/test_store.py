@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embedder.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
-from embedder.mf import MatrixFactorization
-from embedder.spectral import SpectralEmbedder
+from embedder.baselines.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
+from embedder.baselines.mf import MatrixFactorization
+from embedder.spectral.spectral import SpectralEmbedder
 from embedder.store import EmbedderInfo, StoreError, load_embedder, save_embedder
 
 INFO = EmbedderInfo(

@@ -28,9 +28,9 @@ from deltalake import DeltaTable
 
 from pipelines.automation.plan import LATER, plan
 from pipelines.settings import Settings, open_workspace
+from warehouse.database.publish import TABLES
+from warehouse.database.read import WarehouseError, query
 from warehouse.lake import Lake
-from warehouse.publish import TABLES
-from warehouse.read import WarehouseError, query
 
 QUESTIONS = 40  # of each micro benchmark
 PATIENCE = 300.0  # seconds for what takes a few on an idle machine

@@ -10,10 +10,10 @@ from typing import Any, Self
 import pyarrow as pa
 import pytest
 
+from warehouse.database.publish import publish
+from warehouse.database.read import query
 from warehouse.lake import Lake
 from warehouse.lake.failures import Failure
-from warehouse.publish import publish
-from warehouse.read import query
 
 ZONES = ["UTC", "America/St_Johns", "Pacific/Kiritimati", "Europe/Berlin"]
 

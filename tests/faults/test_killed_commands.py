@@ -16,17 +16,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from assets.partitions import MODELS_PARTITION, responses_key
-from assets.workspace import Workspace
+from assets.inputs.partitions import MODELS_PARTITION, responses_key
+from assets.inputs.workspace import Workspace
 from harness.entries import load_registry
 from pipelines.automation.plan import Request
-from pipelines.evaluation import evaluate_models
-from pipelines.instance import UNFINISHED, use_home
+from pipelines.local.instance import UNFINISHED, use_home
+from pipelines.local.workers import evaluate_models
 from pipelines.settings import Settings
-from warehouse.ingest import import_results
+from warehouse.database.publish import TABLES, publish
+from warehouse.database.read import query
+from warehouse.imports.ingest import import_results
 from warehouse.lake import Lake
-from warehouse.publish import TABLES, publish
-from warehouse.read import query
 
 CLOCKS = {"created_at", "seconds"}
 
@@ -122,7 +122,7 @@ PUBLISH = """
 import sys
 from pathlib import Path
 from warehouse.lake import Lake
-from warehouse.publish import publish
+from warehouse.database.publish import publish
 print("begin", flush=True)
 publish(Lake(Path(sys.argv[1]) / "lake"), Path(sys.argv[1]) / "warehouse.duckdb")
 """

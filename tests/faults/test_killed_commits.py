@@ -16,13 +16,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipelines.cli import app
-from warehouse.ingest import import_results
+from pipelines.cli.app import app
+from warehouse.imports.ingest import import_results
 from warehouse.lake import Lake
 from warehouse.lake.delta import DeltaTables
 
 PROCESSES = multiprocessing.get_context("forkserver")  # which imports once what each process needs
-PROCESSES.set_forkserver_preload(["pytest", "torch", "deltalake", "pipelines.definitions", "warehouse.ingest"])
+PROCESSES.set_forkserver_preload(["pytest", "torch", "deltalake", "pipelines.definitions", "warehouse.imports.ingest"])
 
 TEXTS = list("abcdef")
 

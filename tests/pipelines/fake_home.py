@@ -1,7 +1,7 @@
 """A home on which to try what runs by itself: the real sensors, schedules and plan, called as functions.
 
 What costs time is replaced: lm-eval by `FakeHarness`, and the derived assets by ones that record of themselves what the
-real ones record (assets/provenance.py), and make nothing.
+real ones record (assets/inputs/provenance.py), and make nothing.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from assets.entries import ENTRY, entry_digest, find_unregistered
-from assets.experiments import EXPERIMENTS
-from assets.external import EXTERNALS, external_assets
-from assets.graph import build_assets
-from assets.interview import Asked
-from assets.partitions import MODELS_PARTITION
-from assets.provenance import Made, asset
-from assets.versions import record, serve, serving, versions
-from assets.workspace import Workspace
+from assets.embedding.select_questions import Asked
+from assets.evaluation.experiments import EXPERIMENTS
+from assets.inputs.entries import ENTRY, entry_digest, find_unregistered
+from assets.inputs.external import EXTERNALS, external_assets
+from assets.inputs.partitions import MODELS_PARTITION
+from assets.inputs.provenance import Made, asset
+from assets.inputs.versions import record, serve, serving, versions
+from assets.inputs.workspace import Workspace
 from harness.entries import Registry
 from harness.errors import DataUnreachable, EvaluationFailed, ModelNotFound, NotApplicable
 from pipelines.automation.plan import find_out_of_date, plan
 from pipelines.automation.schedules import build_schedules
 from pipelines.automation.sensors import build_sensors
+from pipelines.graph import build_assets
 from pipelines.jobs import EVALUATE, REFRESH, build_jobs
 from pipelines.settings import Settings, open_workspace
 from warehouse.lake import Lake
@@ -281,7 +281,7 @@ class FakeHome:
         (folder / "benchmarks.yaml").write_text(yaml.safe_dump(tasks), encoding="utf-8")
 
     def interview(self, workspace: Workspace, model: Any, budget: int, tasks: object) -> Asked:
-        """In the place of assets.interview.ask: the first questions of the first benchmarks."""
+        """In the place of assets.embedding.select_questions.ask: the first questions of the first benchmarks."""
         given: dict[str, int] = {}
         for benchmark in workspace.registry.benchmarks:
             done = self.harness.evaluate(model, benchmark, tasks)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from pipelines.automation.plan import REASON
 from pipelines.automation.sensors import build_sensors
-from pipelines.instance import exclusive
+from pipelines.local.instance import exclusive
 from tests.pipelines.fake_home import CHEAP, EXPENSIVE, FEW, NOTHING, FakeHome, asked, made
-from warehouse.ingest import import_results
+from warehouse.imports.ingest import import_results
 
 MODELS = "ash beech cedar elm fir larch maple org/oak pine willow yew".split()  # noqa: SIM905
 BELOW_EMBEDDER = {"onboarded", "warehouse", "report", *FEW}
@@ -325,7 +325,7 @@ def test_another_revision_of_a_model(home: FakeHome) -> None:
 
 
 def test_a_few_answers_of_a_model_with_a_budget(home: FakeHome, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assets.interview.ask", home.interview)
+    monkeypatch.setattr("assets.embedding.select_questions.ask", home.interview)
     home.add("spruce", budget=8)
     assert home.settle() == [asked(spruce=BOTH), made("coverage", "onboarded", "communities", "warehouse", "report")]
     assert home.lake.onboarded_models() == ["spruce"]
@@ -602,7 +602,7 @@ def test_an_evaluation_that_is_killed_once(home: FakeHome) -> None:
 def test_a_budget_model_that_is_killed_is_not_asked_at_every_look(
     home: FakeHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assets.interview.ask", home.interview)
+    monkeypatch.setattr("assets.embedding.select_questions.ask", home.interview)
     home.harness.killing = {"spruce"}
     home.add("spruce", budget=8)
     requested = home.settle()

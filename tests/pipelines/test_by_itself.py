@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.experiments import EXPERIMENTS
+from assets.evaluation.experiments import EXPERIMENTS
 from pipelines.automation.plan import REASON
 
 PATIENCE_S = 240  # a refresh takes half a minute on an idle machine

@@ -9,13 +9,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.external import EXTERNALS
-from assets.partitions import MODELS_PARTITION, responses_key
-from assets.provenance import EXPENSIVE
-from assets.workspace import Workspace
+from assets.inputs.external import EXTERNALS
+from assets.inputs.partitions import MODELS_PARTITION, responses_key
+from assets.inputs.provenance import EXPENSIVE
+from assets.inputs.workspace import Workspace
 from harness.entries import load_registry
 from pipelines.definitions import build_definitions
-from pipelines.instance import register_models
+from pipelines.local.instance import register_models
 from pipelines.resource import WorkspaceResource
 from pipelines.settings import DEMO_REGISTRY, PROJECT, Settings, open_workspace, registry_in_force
 
@@ -132,7 +132,7 @@ def published(tmp_path: Path) -> Path:
 def test_a_home_with_nothing_but_imports_has_nothing_to_evaluate(tmp_path, published):
     home = tmp_path / "home"
     workspace = open_workspace(Settings(home=home))
-    from warehouse.ingest import import_results
+    from warehouse.imports.ingest import import_results
 
     import_results(workspace.lake, str(published), benchmark_of=workspace.registry.benchmark_of)
     definitions = _definitions(home)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from assets.experiments import EXPERIMENTS
-from assets.report import rounded
-from warehouse.read import query
+from assets.evaluation.experiments import EXPERIMENTS
+from assets.report.report import rounded
+from warehouse.database.read import query
 
 ASSETS = EXPERIMENTS
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sql.md"

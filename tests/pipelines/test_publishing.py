@@ -6,12 +6,12 @@ import dagster as dg
 import pytest
 
 from embedder.encoder import EncoderError
-from pipelines.chain import ChainFailed, run_job
-from pipelines.console import Console
+from pipelines.cli.console import Console
 from pipelines.jobs import REFRESH
+from pipelines.local.chain import ChainFailed, run_job
 from pipelines.settings import Settings, open_workspace
-from warehouse.ingest import import_results
-from warehouse.read import query
+from warehouse.database.read import query
+from warehouse.imports.ingest import import_results
 
 
 def test_what_was_made_before_a_failure_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +23,7 @@ def test_what_was_made_before_a_failure_is_published(tmp_path: Path, monkeypatch
     def no_encoder(*_: object) -> None:
         raise EncoderError("it cannot be found")
 
-    monkeypatch.setattr("assets.inputs._encoder", no_encoder)
+    monkeypatch.setattr("assets.matrix.reading._encoder", no_encoder)
     fails = pytest.raises(ChainFailed, match="question_embeddings failed: it cannot be found")
     with Console() as console, dg.DagsterInstance.ephemeral() as instance, fails:
         made = [dg.AssetKey(name) for name in ("correctness_matrix", "coverage", "question_embeddings", "warehouse")]

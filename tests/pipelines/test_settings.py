@@ -8,7 +8,7 @@ import pytest
 from harness.entries import RegistryError
 from pipelines.errors import CommandError
 from pipelines.settings import DEMO_REGISTRY, PROJECT, Settings, copy_registry, open_workspace, registry_in_force
-from warehouse.ingest import import_results
+from warehouse.imports.ingest import import_results
 
 PAPER = PROJECT / "registry" / "paper"
 

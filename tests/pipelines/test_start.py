@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from pipelines.settings import PROJECT
+from warehouse.database.publish import publish
 from warehouse.lake import Lake
-from warehouse.publish import publish
 
 START = """
 import json, sys
-from pipelines.main import main
+from pipelines.cli.main import main
 sys.argv = ["embedllm", *json.loads(sys.argv[1])]
 try:
     main()

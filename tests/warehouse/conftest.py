@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from warehouse.ingest import import_results
+from warehouse.imports.ingest import import_results
 from warehouse.lake import Lake, upkeep
 
 REPOSITORY = Path(__file__).parents[2]

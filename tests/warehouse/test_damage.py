@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
+from warehouse.database.publish import publish
+from warehouse.database.read import query
 from warehouse.errors import CorruptFileError
-from warehouse.ingest import import_results
+from warehouse.imports.ingest import import_results
 from warehouse.lake import Lake
-from warehouse.publish import publish
-from warehouse.read import query
 
 
 def truncate(path: Path) -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warehouse.database.publish import publish
+from warehouse.database.read import query
 from warehouse.lake import Failure, Lake
-from warehouse.publish import publish
-from warehouse.read import query
 
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from deltalake import write_deltalake
 
+from warehouse.database.publish import publish
+from warehouse.database.read import query
 from warehouse.lake import Lake
-from warehouse.publish import publish
-from warehouse.read import query
 
 LIMITED = """
 import resource, sys
@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 from warehouse.errors import WarehouseError
 from warehouse.lake import Lake
-from warehouse.publish import publish
+from warehouse.database.publish import publish
 home, limit = Path(sys.argv[1]), int(sys.argv[2])
 lake = Lake(home / "lake")
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

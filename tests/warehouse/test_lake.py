@@ -10,11 +10,11 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
+from warehouse.database.publish import publish
+from warehouse.database.read import query
 from warehouse.errors import WarehouseError
 from warehouse.lake import Lake, question_ids
 from warehouse.lake.questions import split_of
-from warehouse.publish import publish
-from warehouse.read import query
 
 QUESTIONS = pa.table({"task": ["t", "t"], "doc_id": [0, 1], "text": ["a", "b"], "category": ["t", "t"]})
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from warehouse.errors import ImportRefused
-from warehouse.ingest import import_results
-from warehouse.labels import read_labels
+from warehouse.imports.ingest import import_results
+from warehouse.imports.labels import read_labels
 from warehouse.lake import Lake
 
 

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 from pyarrow.fs import FileSelector
 
+from warehouse.database.publish import publish
+from warehouse.database.read import query
 from warehouse.errors import WarehouseError
-from warehouse.ingest import import_results
+from warehouse.imports.ingest import import_results
 from warehouse.lake import Lake
-from warehouse.publish import publish
-from warehouse.read import query
 
 # One request at a time: moto looks whether a file is there and writes it in two steps, S3 does in one.
 SERVER = """

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from warehouse.database import OLDEST_CLIENT
+from warehouse.database.connect import OLDEST_CLIENT
+from warehouse.database.publish import publish
+from warehouse.database.read import query
 from warehouse.lake import Lake
-from warehouse.publish import publish
-from warehouse.read import query
 
 REPOSITORY = Path(__file__).parents[2]
 CLIENT = REPOSITORY / ".venv" / "duckdb-oldest"  # .ci/run installs it

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from warehouse.database.publish import publish
+from warehouse.database.read import query
 from warehouse.lake import Lake
 from warehouse.lake.answers import Written
 from warehouse.lake.questions import question_ids
-from warehouse.publish import publish
-from warehouse.read import query
 
 TEXTS = list("abcdef")
 QUESTIONS = pa.table(

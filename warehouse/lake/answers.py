@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.lake.events import EVALUATION
+from .events import EVALUATION
 
 __all__ = [
     "ANSWERS",

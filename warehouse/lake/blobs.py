@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 
 from warehouse.errors import CorruptFileError
 from warehouse.files import locked, replacing
-from warehouse.lake.delta import PART
+
+from .delta import PART
 
 if TYPE_CHECKING:
-    from warehouse.lake.lake import Lake
+    from .lake import Lake
 
 __all__ = ["Blobs"]
 

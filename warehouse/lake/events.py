@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from warehouse.lake.failures import Failure
+from .failures import Failure
 
 __all__ = ["EVALUATION", "EVENTS", "ONBOARDING", "Event", "InForce", "event_rows", "events_of", "new_id"]
 

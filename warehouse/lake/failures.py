@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from warehouse.lake.events import Event
+    from .events import Event
 
 __all__ = ["INTERRUPTED", "NOT_APPLICABLE", "Failure", "next_failure"]
 

@@ -3,7 +3,7 @@
     questions     what can be asked; a row a question, the newest holds
     responses     graded answers, by benchmark and evaluation_id
     evaluations   a row an event (events.py). What has no event is not there: questions and answers are written first
-    <table>       tables of later stages, columns as in sql/schema.sql, of which a part is replaced at a time
+    <table>       tables of later stages, columns as in schema.sql, of which a part is replaced at a time
 Any number of processes, on any number of machines, write at once.
 """
 
@@ -24,8 +24,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.database import empty_table, open_reader
-from warehouse.lake.answers import (
+from warehouse.database.connect import empty_table, open_reader
+
+from .answers import (
     ANSWERS,
     FINGERPRINT,
     SOURCES,
@@ -37,13 +38,13 @@ from warehouse.lake.answers import (
     lasting,
     merged_answers,
 )
-from warehouse.lake.delta import PART, DeltaTables
-from warehouse.lake.events import EVALUATION, ONBOARDING, Event, InForce, Pair, event_rows, events_of
-from warehouse.lake.failures import INTERRUPTED, NOT_APPLICABLE, Failure, next_failure
-from warehouse.lake.questions import QUESTION_PART, content_digest, described, merge_questions
-from warehouse.lake.reading import AS_WRITTEN, rows_of
-from warehouse.lake.upkeep import KEPT, Damage, compact, compact_events, find_damage, mend
-from warehouse.lake.writing import Writing, done
+from .delta import PART, DeltaTables
+from .events import EVALUATION, ONBOARDING, Event, InForce, Pair, event_rows, events_of
+from .failures import INTERRUPTED, NOT_APPLICABLE, Failure, next_failure
+from .questions import QUESTION_PART, content_digest, described, merge_questions
+from .reading import AS_WRITTEN, rows_of
+from .upkeep import KEPT, Damage, compact, compact_events, find_damage, mend
+from .writing import Writing, done
 
 __all__ = ["Lake"]
 

@@ -24,12 +24,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.files import locked
-from warehouse.lake.answers import SOURCES, complete
-from warehouse.lake.delta import naming_what_is_corrupt
-from warehouse.lake.events import ONBOARDING, Event
-from warehouse.lake.lake import Lake
-from warehouse.lake.questions import QUESTION_PART, content_digest
-from warehouse.lake.writing import Writing, done
+
+from .answers import SOURCES, complete
+from .delta import naming_what_is_corrupt
+from .events import ONBOARDING, Event
+from .lake import Lake
+from .questions import QUESTION_PART, content_digest
+from .writing import Writing, done
 
 __all__ = ["is_of_files", "migrate"]
 

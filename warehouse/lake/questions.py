@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 
 from warehouse.errors import SplitConflictError
-from warehouse.lake.events import EVALUATION
+
+from .events import EVALUATION
 
 __all__ = [
     "QUESTION_PART",

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 import duckdb
 import pyarrow as pa
 
-from warehouse.database import literal
+from warehouse.database.connect import literal
 from warehouse.errors import CorruptFileError
-from warehouse.lake.delta import DeltaTables
-from warehouse.lake.events import Event
+
+from .delta import DeltaTables
+from .events import Event
 
 __all__ = ["AS_WRITTEN", "rows_of"]
 

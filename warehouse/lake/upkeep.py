@@ -19,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.errors import CorruptFileError, WarehouseError, first_line
-from warehouse.lake.answers import answers_digest
-from warehouse.lake.events import Event, new_id
+
+from .answers import answers_digest
+from .events import Event, new_id
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-    from warehouse.lake.lake import Lake
+    from .lake import Lake
 
 __all__ = ["KEPT", "Damage", "compact", "compact_events", "find_damage", "mend"]
 

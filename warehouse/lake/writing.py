@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from warehouse.lake.answers import FINGERPRINT, accuracy_of, answers_digest, has_usage
-from warehouse.lake.events import EVALUATION, Event, new_id
+from .answers import FINGERPRINT, accuracy_of, answers_digest, has_usage
+from .events import EVALUATION, Event, new_id
 
 if TYPE_CHECKING:
-    from warehouse.lake.lake import Lake
+    from .lake import Lake
 
 __all__ = ["Writing", "done"]
 

@@ -22,7 +22,7 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.metrics import bootstrap_interval
 from embedder.question_costs import CostPredictor
 from embedder.questions import Questions
-from embedder.spectral import SpectralEmbedder
+from embedder.spectral.spectral import SpectralEmbedder
 
 # cheap, dear: on the train split dear is always right, cheap half the time.
 TRAIN = [[1, 1], [0, 1]] * 10

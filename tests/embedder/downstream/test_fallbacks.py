@@ -9,7 +9,7 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.metrics import bootstrap_interval
 from embedder.predictor import Forecast
 from embedder.questions import Questions
-from embedder.spectral import SpectralEmbedder
+from embedder.spectral.spectral import SpectralEmbedder
 
 
 def said(scores):

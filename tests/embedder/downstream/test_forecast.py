@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedder import metrics
-from embedder.baselines import ModelMean
+from embedder.baselines.baselines import ModelMean
 from embedder.downstream.forecast import FORECASTS, NO_TEST_ANSWERS, PREDICTIONS, RELIABILITY, forecast
 from embedder.predictor import Forecast
-from embedder.spectral import SpectralEmbedder
+from embedder.spectral.spectral import SpectralEmbedder
 
 
 def said(probabilities, deviations=None):

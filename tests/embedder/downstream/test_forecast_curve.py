@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from embedder import questions as module
-from embedder.baselines import KNN, ModelMean
+from embedder.baselines.baselines import KNN, ModelMean
 from embedder.downstream.forecast import NO_TEST_ANSWERS, forecast
 from embedder.downstream.forecast_curve import FORECAST_CURVE, SIZES, forecast_curve
-from embedder.spectral import SpectralEmbedder
+from embedder.spectral.spectral import SpectralEmbedder
 
 
 class Remembers(ModelMean):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from embedder.downstream.left_out import LANDMARKS, fit_without
-from embedder.spectral import SpectralEmbedder
+from embedder.spectral.spectral import SpectralEmbedder
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from embedder.baselines import KNN, ModelBenchmarkMean, ModelMean
+from embedder.baselines.baselines import KNN, ModelBenchmarkMean, ModelMean
 from embedder.downstream.forecast import NO_TEST_ANSWERS
 from embedder.downstream.robustness import MOST_QUESTIONS, ROBUSTNESS, measure_robustness
 from embedder.downstream.text_forms import FORMS, NONSENSE

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from embedder.downstream.routing import ROUTES, ROUTING, route
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
-from embedder.spectral import SpectralEmbedder
+from embedder.spectral.spectral import SpectralEmbedder
 
 # Models m00, m01, m02. On train m00 is best overall and on "a", m01 is best on "b", m02 knows nothing.
 TRAIN = [[1, 0, 0]] * 30 + [[0, 1, 0]] * 20

@@ -1,0 +1,241 @@
+"""What follows from a few answers of a model for the embedder that serves: the model joins it, all others stay."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from assets.figures.bars import interval_bars
+from assets.figures.sections import Picture, Section, rows, section_metadata, section_part
+from assets.inputs.entries import ENTRY, entry_digest
+from assets.inputs.external import evaluated_in_full
+from assets.inputs.provenance import Made, asset
+from assets.inputs.table_metadata import table_metadata
+from assets.inputs.workspace import Workspace
+from assets.matrix.reading import correctness, described_questions, embeddings_of
+from embedder.questions import Questions
+
+from .serving import ServingState, serving_state, serving_version
+
+if TYPE_CHECKING:
+    from embedder.spectral.fold_in import FoldedModel, Pool
+
+__all__ = ["OpenPool", "answers_that_hold", "describe", "onboarded", "open_pool"]
+
+ONBOARDED = pa.schema(
+    {
+        "embedder": pa.string(),
+        "model": pa.string(),
+        "benchmark": pa.string(),
+        "n": pa.int64(),
+        "answered": pa.int64(),
+        "accuracy": pa.float64(),
+        "ci_low": pa.float64(),
+        "ci_high": pa.float64(),
+    }
+)
+MOST = 40  # rows of a table or a picture in the report
+PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
+
+
+@asset(
+    deps=["embedder"],
+    reads=["few_answers"],
+    group_name="embedding",
+    kinds={"python"},
+    owners=["team:embedllm"],
+    code_version="3",
+    pool="warehouse",  # one at a time writes to the folder of the version that serves
+)
+def onboarded(workspace: Workspace) -> Made:
+    """A row is the accuracy on one benchmark that is predicted of a model from its answers to a chosen few questions.
+    Such models join the embedder that serves; its own stay as they are."""
+    for model in evaluated_in_full(workspace):
+        workspace.lake.drop_onboarding(model)
+    version = serving_version(workspace)
+    folded = _fold_in(workspace)
+    table = _predictions(version, folded)
+    _record(workspace, version, folded, table)
+    section = describe(table, _embeddings(workspace, folded)) if folded else None
+    kept = section_part("onboarded", section, version=version)
+    workspace.lake.write_table(*kept)
+    content = json.dumps([version, table.to_pylist(), [model.embedding.tolist() for model in folded.values()]])
+    return Made(
+        metadata={
+            **table_metadata("onboarded", len(table)),
+            "models": len(folded),
+            "answers": sum(_count(model) for model in folded.values()),
+            "version": version,
+            **(section_metadata(section) if section else {}),
+        },
+        tables={kept.table: [kept.part]} if section else {},
+        files=[workspace.embedders / version],
+        data_version=hashlib.sha256(content.encode()).hexdigest()[:16],
+    )
+
+
+def describe(table: pa.Table, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> Section:
+    """Return the report's section on the table `onboarded`: what is predicted of these models, and whom they are like
+    of all that have `embeddings` (d,)."""
+    tables = {"onboarded": table}
+    overall = rows(
+        tables, f"SELECT model, {PREDICTED} FROM onboarded WHERE benchmark = 'all' ORDER BY accuracy DESC, model"
+    )
+    for row in overall:
+        row["nearest"] = _nearest(row["model"], embeddings)
+    parts = rows(
+        tables,
+        f"SELECT model, benchmark, {PREDICTED} FROM onboarded WHERE benchmark <> 'all' ORDER BY model, benchmark",
+    )
+    first = overall[0]
+    who = "1 model has" if len(overall) == 1 else f"{len(overall):,} models have"
+    says = (
+        f"{who} answered a chosen few of all questions. {first['model']}, for one, answered "
+        f"{first['answered']:,} of {first['questions']:,}: it is expected to answer {first['accuracy']:.1%} right "
+        f"(95% interval {first['ci_low']:.1%} to {first['ci_high']:.1%}), and is most like {first['nearest']}."
+    )
+    # Of a single model, its benchmarks: one line would be no picture.
+    by, drawn = ("benchmark", parts) if len(overall) == 1 else ("model", overall)
+    bars = interval_bars(
+        [{**row, "method": row[by]} for row in drawn[:MOST]], ours="", label="predicted accuracy (%, 95% interval)"
+    )
+    return Section(
+        "What is expected of models known from a few answers",
+        says,
+        [Picture(bars, f"predicted accuracy with its interval, by {by}")],
+        [overall[:MOST], parts[:MOST]],
+        "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\n"
+        "WHERE embedder = (FROM serving) ORDER BY model, benchmark;",
+    )
+
+
+def _nearest(name: str, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> str:
+    """The other model whose embedding is nearest to that of `name`."""
+    return min(
+        sorted(embeddings.keys() - {name}), key=lambda other: np.linalg.norm(embeddings[other] - embeddings[name])
+    )
+
+
+def _embeddings(workspace: Workspace, folded: Mapping[str, FoldedModel]) -> dict[str, npt.NDArray[np.float32]]:
+    """By model, the embedding (d,) of those that serve and those that join them."""
+    fitted = open_pool(workspace).pool.embedder
+    known = dict(zip(fitted.models, fitted.model_embeddings, strict=True))
+    return {name: embedding for name, embedding in known.items() if np.isfinite(embedding).all()} | {
+        name: model.embedding for name, model in folded.items()
+    }
+
+
+class OpenPool(NamedTuple):
+    """What new models join: the embedder that serves, with the answers and Q questions it is known by."""
+
+    pool: Pool
+    questions: Questions
+
+
+def open_pool(workspace: Workspace) -> OpenPool:
+    """Of the answers and embedded questions there are now, whether the embedder was fitted on them or not.
+
+    Raises:
+        NoEmbedder: none was fitted yet.
+        StoreError: its files are damaged, or it was fitted on another encoder's vectors.
+    """
+    return _open_pool(serving_state(workspace))
+
+
+@lru_cache(maxsize=1)
+def _open_pool(state: ServingState) -> OpenPool:
+    from embedder.spectral.fold_in import Pool
+    from embedder.spectral.spectral import SpectralEmbedder
+    from embedder.store import load_embedder
+
+    workspace = state.workspace
+    fitted, _ = load_embedder(workspace.embedders / state.version, encoder=state.encoder)
+    assert isinstance(fitted, SpectralEmbedder), "the method that serves"
+    matrix = correctness(workspace).of_models(fitted.models)
+    embedded = set(embeddings_of(workspace, state.encoder)["question_id"].to_pylist())
+    matrix = matrix.rows(np.array([question in embedded for question in matrix.question_ids], bool))
+    questions = described_questions(workspace, matrix, state.encoder)
+    return OpenPool(Pool.of(fitted, matrix, questions), questions)
+
+
+def answers_that_hold(workspace: Workspace) -> dict[str, dict[str, bool]]:
+    """By registered model and question id, what was answered under the registry's entries as they read now."""
+    registry, lake = workspace.registry, workspace.lake
+    onboarded_models = lake.onboarded_models()
+    holds = {
+        (model.name, benchmark.name)
+        for model in registry.models
+        for benchmark in registry.benchmarks_of(model)
+        if model.name in onboarded_models
+        and (lake.onboarding_metadata(benchmark.name, model.name) or {}).get(ENTRY)
+        == entry_digest(model, benchmark, workspace)
+    }
+    found: dict[str, dict[str, bool]] = {}
+    for row in lake.onboarding_responses().select(["model", "benchmark", "question_id", "correct"]).to_pylist():
+        if (row["model"], row["benchmark"]) in holds:
+            found.setdefault(row["model"], {})[row["question_id"]] = row["correct"]
+    return found
+
+
+def _fold_in(workspace: Workspace) -> dict[str, FoldedModel]:
+    """The models that have answered a few questions, by name; those the embedder was fitted on are in it already."""
+    answers = answers_that_hold(workspace)
+    if not answers:
+        return {}
+    pool, _ = open_pool(workspace)
+    ids = pool.matrix.question_ids
+    return {
+        name: pool.fold_in(np.array([known.get(question, np.nan) for question in ids], float))
+        for name, known in sorted(answers.items())
+        if name not in pool.embedder.models
+    }
+
+
+def _predictions(version: str, folded: Mapping[str, FoldedModel]) -> pa.Table:
+    """ONBOARDED: a row a model and benchmark, and one for all benchmarks."""
+    rows = [
+        {
+            "embedder": version,
+            "model": name,
+            "benchmark": found.benchmark,
+            "n": found.n,
+            "answered": _count(model, found.benchmark),
+            "accuracy": found.accuracy,
+            "ci_low": found.low,
+            "ci_high": found.high,
+        }
+        for name, model in folded.items()
+        for found in (*model.accuracies(), model.overall_accuracy())
+    ]
+    return pa.Table.from_pylist(rows, schema=ONBOARDED)
+
+
+def _count(model: FoldedModel, benchmark: str = "all") -> int:
+    """Answers, to the questions of one benchmark or of all."""
+    answered = ~np.isnan(model.answers)
+    return int(answered.sum() if benchmark == "all" else (answered & (model.pool.matrix.benchmarks == benchmark)).sum())
+
+
+def _record(workspace: Workspace, version: str, folded: Mapping[str, FoldedModel], table: pa.Table) -> None:
+    """Into the lake, and the folder that the router reads."""
+    from embedder.spectral.onboarded import Onboarded, save_onboarded
+
+    lake = workspace.lake
+    joined = Onboarded.of(folded, open_pool(workspace).questions) if folded else None
+    embeddings = pa.table(
+        {
+            "embedder": pa.array([version] * len(folded), pa.string()),
+            "model": pa.array(list(folded), pa.string()),
+            "embedding": pa.array([model.embedding for model in folded.values()], pa.list_(pa.float32())),
+        }
+    )
+    lake.write_table("model_embeddings", embeddings, f"{version}-onboarded")
+    lake.write_table("onboarded", table, version)
+    save_onboarded(workspace.embedders / version, joined)

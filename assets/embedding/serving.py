@@ -1,0 +1,186 @@
+"""The embedder in use, for the stages after it and for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from assets.inputs.home import Home
+from assets.inputs.versions import serving, versions
+from assets.matrix.costs import model_costs
+from assets.matrix.reading import correctness, described_questions, encoder_in_use
+from embedder.matrix import CorrectnessMatrix
+from embedder.questions import Questions
+from warehouse.lake import Lake
+
+if TYPE_CHECKING:
+    from embedder.predictor import Forecast, Predictor
+    from embedder.question_costs import CostPredictor
+    from embedder.router import Router
+
+
+class NoEmbedder(LookupError):
+    """No embedder was fitted yet in this home."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The version in use, with what it is evaluated on: answers (Q, M) and the Q questions. What several stages need
+    is computed for the first of them."""
+
+    version: str
+    embedder: Predictor
+    matrix: CorrectnessMatrix
+    questions: Questions
+    question_costs: Mapping[str, CostPredictor] = field(default_factory=dict)  # by column of warehouse.answers.USAGE
+
+    @property
+    def embeddings(self) -> npt.NDArray[np.float32]:
+        """(M, d); NaN for a model without training answers."""
+        embeddings = self.embedder.model_embeddings
+        assert embeddings is not None, "the method that serves has embeddings"
+        return embeddings
+
+    @property
+    def answering_models(self) -> int:
+        """How many of its models have answered something."""
+        return int(self.matrix.observed.any(axis=0).sum())
+
+    @cached_property
+    def test_questions(self) -> Questions:
+        return self.questions.rows(self.matrix.splits == "test")
+
+    @cached_property
+    def val_questions(self) -> Questions:
+        return self.questions.rows(self.matrix.splits == "val")
+
+    @cached_property
+    def test_forecast(self) -> Forecast:
+        """By their texts alone: whoever asks a question seldom says which benchmark it could be of."""
+        return self.embedder.forecast(self.test_questions.by_text_alone())
+
+    @cached_property
+    def val_forecast(self) -> Forecast:
+        return self.embedder.forecast(self.val_questions.by_text_alone())
+
+    @cached_property
+    def knn_test_forecast(self) -> Forecast:
+        """Of the test questions, by the baseline."""
+        from embedder.baselines.baselines import KNN
+
+        return KNN().fit(self.matrix, self.questions).forecast(self.test_questions)
+
+
+def serving_version(workspace: Home) -> str:
+    """The version in use.
+
+    Raises:
+        NoEmbedder: none was fitted yet.
+    """
+    version = serving(workspace.lake)
+    if version is None:
+        raise NoEmbedder(f"There is no embedder yet in {workspace.home}: run `embedllm run` or `embedllm demo` first.")
+    return version
+
+
+def load_serving(workspace: Home) -> Serving:
+    """The serving embedder and the answers in the lake; read once for all the stages of a run.
+
+    Raises:
+        NoEmbedder: none was fitted yet.
+        StoreError: its files are damaged, or it was fitted on another encoder's vectors.
+    """
+    return _read(serving_state(workspace))
+
+
+def serving_state(workspace: Home) -> ServingState:
+    """What decides what there is to read now.
+
+    Raises:
+        NoEmbedder: none was fitted yet.
+    """
+    return ServingState(serving_version(workspace), encoder_in_use(workspace).name, workspace.lake.state(), workspace)
+
+
+class PlacedModel(NamedTuple):
+    """A model with its embedding (d,) and the share of questions it answered right; None is not known."""
+
+    model: str
+    embedding: npt.NDArray[np.float32]
+    accuracy: float | None
+
+
+def place_models(workspace: Home) -> list[PlacedModel]:
+    """Every model that has an embedding next to the serving ones, by name. Those onboarded from a few answers are among
+    them, with the accuracy that is predicted of them."""
+    served, lake = load_serving(workspace), workspace.lake
+    of_serving = pc.field("embedder") == served.version
+    embeddings, onboarded = lake.read_table("model_embeddings"), lake.read_table("onboarded")
+    matrix = served.matrix
+    asked, right = matrix.observed.sum(axis=0), np.nansum(matrix.labels, axis=0, dtype=float)
+    accuracy = {model: right[at] / asked[at] for at, model in enumerate(matrix.models) if asked[at]}
+    if onboarded:
+        overall = onboarded.filter(of_serving & (pc.field("benchmark") == "all"))
+        accuracy |= dict(zip(overall["model"].to_pylist(), overall["accuracy"].to_pylist(), strict=True))
+    found = embeddings.filter(of_serving).sort_by("model").to_pylist() if embeddings else []
+    return [
+        PlacedModel(row["model"], np.array(row["embedding"], np.float32), accuracy.get(row["model"])) for row in found
+    ]
+
+
+def version_shown(lake: Lake, among: Collection[str]) -> dict[str, Any] | None:
+    """What is known of the version whose results are shown, of those in `among`: the serving one, or else the most
+    recent; None where none of them is known. The warehouse's macro `latest` shows the same."""
+    rows = [row for row in versions(lake).to_pylist() if row["embedder"] in among]
+    return max(rows, key=lambda row: (row["serving"], str(row["created_at"] or "")), default=None)
+
+
+def open_router(workspace: Home) -> Router:
+    """The router on the serving embedder and the models onboarded to it, with what each model costs: for each question,
+    where answers say what they took.
+
+    Raises:
+        NoEmbedder: none was fitted yet.
+        EncoderError: the question encoder cannot be found or loaded.
+        StoreError: its files are damaged, or it was fitted on another encoder's vectors.
+    """
+    from embedder.question_costs import load_question_costs
+    from embedder.router import Router
+    from embedder.spectral.onboarded import load_extended
+    from embedder.store import load_embedder
+
+    folder = workspace.embedders / serving_version(workspace)
+    encoder = encoder_in_use(workspace)
+    fitted, _ = load_embedder(folder, encoder=encoder.name)
+    extended, costs = load_extended(folder, fitted), model_costs(workspace, load_question_costs(folder))
+    predict = partial(costs.predict, models=extended.models) if costs.predictors else None
+    return Router(extended, encoder, costs.by_model, predict)
+
+
+@dataclass(frozen=True)
+class ServingState:
+    """What decides what is read, whichever workspace it is read by."""
+
+    version: str
+    encoder: str
+    lake: str
+    workspace: Home = field(compare=False)
+
+
+@lru_cache(maxsize=1)
+def _read(state: ServingState) -> Serving:
+    from embedder.question_costs import load_question_costs
+    from embedder.store import load_embedder
+
+    folder = state.workspace.embedders / state.version
+    fitted, _ = load_embedder(folder, encoder=state.encoder)
+    # After a rollback, models have answers that the version in use does not know.
+    matrix = correctness(state.workspace).of_models(fitted.models)
+    questions = described_questions(state.workspace, matrix, state.encoder)
+    return Serving(state.version, fitted, matrix, questions, load_question_costs(folder))

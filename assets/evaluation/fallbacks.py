@@ -1,0 +1,76 @@
+"""What remains of routing when a model is down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from assets.embedding.serving import Serving
+from assets.figures.bars import interval_bars
+from assets.figures.sections import Picture, Section, refused, rows
+
+from .experiment import Result, experiment
+
+TITLE = "Who stands in for a model that is down?"
+MOST_USED = 10  # models in the report's table
+
+
+def find_fallbacks(serving: Serving, seed: int) -> Result:
+    """A row is a model that the router uses and a way to replace it: how many right answers remain?"""
+    from embedder.downstream.fallbacks import fallbacks as replace
+
+    table = replace(serving.matrix, serving.test_forecast, serving.embeddings, serving.version, seed=seed)
+    overall = [row for row in table.to_pylist() if row["model"] == "all" and row["reason"] is None]
+    return Result(
+        {"fallbacks": table}, describe(table), {f"loss_{row['method']}": round(row["loss"], 4) for row in overall}
+    )
+
+
+fallbacks = experiment(find_fallbacks, name="fallbacks", kinds={"scipy"}, code_version="2")
+
+
+def describe(table: pa.Table) -> Section:
+    """Return the report's section on the table `fallbacks`."""
+    overall = rows(
+        {"fallbacks": table},
+        "SELECT method, n, accuracy_before, accuracy, ci_low, ci_high, loss, loss_low, loss_high, reason "
+        "FROM fallbacks WHERE model = 'all' ORDER BY loss, method",
+    )
+    if reason := refused(TITLE, overall):
+        return reason
+    most_used = rows(
+        {"fallbacks": table},
+        "SELECT model, n, accuracy_before, any_value(fallback) FILTER (method = 'nearest') AS nearest, "
+        "any_value(distance) FILTER (method = 'nearest') AS distance, "
+        + ", ".join(
+            f"any_value(accuracy) FILTER (method = '{method}') AS accuracy_{method}"
+            for method in ("reroute", "nearest", "best_single", "random")
+        )
+        + " FROM fallbacks WHERE model <> 'all' AND reason IS NULL GROUP BY model, n, accuracy_before "
+        f"ORDER BY n DESC, model LIMIT {MOST_USED}",
+    )
+    first, accuracy = overall[0], {row["method"]: row["accuracy"] for row in overall}
+    return Section(
+        TITLE,
+        f"{first['accuracy_before']:.1%} of {first['n']:,} test questions are answered right by the model they are "
+        f"sent to; were that model down, {accuracy['reroute']:.1%} would be by the router's next choice, "
+        f"{accuracy['nearest']:.1%} by the model with the nearest embedding, {accuracy['best_single']:.1%} by the best "
+        f"other model (on training questions) and {accuracy['random']:.1%} by a random one.",
+        [Picture(lost_points(overall), "right answers lost when a model is down, by what replaces it")],
+        [overall, most_used],
+        "SELECT model, fallback, distance, n, accuracy_before, accuracy FROM fallbacks\n"
+        "WHERE method = 'nearest' AND model <> 'all' AND embedder = (FROM serving)\n"
+        "ORDER BY n DESC;",
+        "nearest",
+    )
+
+
+def lost_points(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The loss by method, beside nothing lost. Returns a data URI."""
+    label = (
+        "right answers lost when the model is down\n"
+        f"(percentage points of {rows[0]['accuracy_before']:.1%} with no model down, 95% interval)"
+    )
+    return interval_bars(rows, ours="nearest", label=label, columns=("loss", "loss_low", "loss_high"), reference=0)

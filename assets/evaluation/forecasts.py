@@ -1,0 +1,87 @@
+"""How well the embedder foretells who answers what, beside its baselines."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from assets.embedding.serving import Serving
+from assets.figures.bars import interval_bars
+from assets.figures.reliability import reliability_diagram
+from assets.figures.sections import Picture, Section, refused, rows
+from embedder.downstream.forecast import BINS, forecast
+
+from .experiment import Result, experiment
+
+TITLE = "Will a model answer a new question correctly?"
+COMPARED = ("embedder", "mf", "knn")  # in the reliability diagram
+
+
+def compare_forecasts(serving: Serving, seed: int) -> Result:
+    """A row is how well one method forecasts the answers to one benchmark's test questions; `predictions` has every
+    single forecast, `reliability` how often those of about the same probability turned out right."""
+    from embedder.baselines.baselines import Majority, ModelBenchmarkMean, ModelMean
+    from embedder.baselines.mf import MatrixFactorization
+
+    by_method = {"embedder": serving.test_forecast, "knn": serving.knn_test_forecast}
+    for baseline in (MatrixFactorization(), ModelBenchmarkMean(), ModelMean(), Majority()):
+        baseline.fit(serving.matrix, serving.questions, seed=seed)
+        by_method[baseline.method] = baseline.forecast(serving.test_questions)
+    table, predictions, reliability = forecast(serving.matrix, by_method, serving.version, seed=seed)
+    overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["reason"] is None]
+    return Result(
+        {"forecasts": table, "predictions": predictions, "reliability": reliability},
+        describe(table, reliability),
+        {f"accuracy_{row['method']}": round(row["accuracy"], 4) for row in overall},
+    )
+
+
+forecasts = experiment(
+    compare_forecasts, name="forecasts", kinds={"scikitlearn"}, code_version="5", latest_only=["predictions"]
+)
+
+
+def describe(forecasts: pa.Table, reliability: pa.Table) -> Section:
+    """Return the report's section on these tables."""
+    overall = rows(
+        {"forecasts": forecasts},
+        "SELECT method, n, accuracy, ci_low, ci_high, auc, log_loss, brier, ece, reason FROM forecasts "
+        "WHERE benchmark = 'all' ORDER BY accuracy DESC, method",
+    )
+    if reason := refused(TITLE, overall):
+        return reason
+    by_method = {row["method"]: row for row in overall}
+    ours = by_method.pop("embedder")
+    best = max(by_method.values(), key=lambda row: row["accuracy"])
+    off = " and ".join(f"those of {name} by {100 * by_method[name]['ece']:.1f}" for name in COMPARED[1:])
+    label = "forecast accuracy on test questions (%), 95% interval"
+    bins = reliability.sort_by([("method", "ascending"), ("bin", "ascending")]).to_pylist()
+    compared = [row for name in COMPARED for row in bins if row["method"] == name]
+    diagram = "share of right answers by forecast probability, with 95% intervals, and number of forecasts"
+    return Section(
+        TITLE,
+        f"On {ours['n']:,} answers to test questions the embedder is right {ours['accuracy']:.1%} of the time, "
+        f"{_beside(ours['accuracy'], best['accuracy'])} the best of the baselines, {best['method'].replace('_', ' ')}, "
+        f"with {best['accuracy']:.1%} (mf is the paper's matrix factorisation, fitted here to the same answers). "
+        f"Its probabilities are off by {100 * ours['ece']:.1f} percentage points on average (ece), {off}.",
+        [
+            Picture(interval_bars(overall, ours="embedder", label=label), label),
+            Picture(reliability_diagram(compared, ours="embedder", bins=BINS), diagram),
+        ],
+        [overall],
+        "SELECT benchmark, method, accuracy, log_loss\n"
+        "FROM forecasts SEMI JOIN serving USING (embedder)\n"
+        "WHERE benchmark <> 'all' ORDER BY benchmark, accuracy DESC;\n\n"
+        "SELECT bin, n, probability, accuracy, ci_low, ci_high\n"
+        "FROM reliability SEMI JOIN serving USING (embedder)\n"
+        "WHERE method = 'embedder' ORDER BY bin;\n\n"
+        "SELECT question_id, model, probability, low, high, correct\n"
+        "FROM predictions JOIN responses USING (question_id, model) WHERE method = 'embedder' LIMIT 5;",
+        "embedder",
+    )
+
+
+def _beside(ours: float, other: float) -> str:
+    points = round(100 * (ours - other), 1)
+    if not points:
+        return "as often as"
+    return f"{abs(points)} percentage points {'more' if points > 0 else 'less'} than"

@@ -1,0 +1,129 @@
+"""A section of the report: rendered once, by the asset that made its table, which shows it in the UI as well.
+
+Sections are kept in lake/sections, a part an asset, or a part a version where an asset is not made for every version.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from assets.embedding.serving import version_shown
+from assets.inputs.provenance import Part
+from warehouse.database.connect import open_database
+from warehouse.lake import Lake
+
+from .style import markdown
+
+__all__ = [
+    "SECTIONS",
+    "Picture",
+    "Section",
+    "read_sections",
+    "refused",
+    "rows",
+    "section_metadata",
+    "section_part",
+]
+
+SECTIONS = "sections"
+"""Name of the lake's table."""
+# The section is compressed JSON: of texts, Delta notes the least and the greatest, whole, in its log.
+_SCHEMA = pa.schema({"asset": pa.string(), "embedder": pa.string(), "section": pa.binary()})
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a data URI, and what it shows for those who cannot see it.
+
+    `svg` is the same figure as SVG markup, where pointing at its marks shows more: the report takes it instead.
+    """
+
+    uri: str
+    alt: str
+    svg: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One result: a sentence that says what it shows, pictures, tables, and where to query more."""
+
+    title: str
+    says: str
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Sequence[Row]] = ()
+    sql: str = ""
+    ours: str = ""  # method whose rows stand out
+
+
+def rows(tables: Mapping[str, pa.Table], sql: str) -> list[Row]:
+    """Return the rows of a query of `tables`, which it knows by their names."""
+    with open_database() as connection:
+        for name, table in tables.items():
+            connection.register(name, table)
+        return connection.sql(sql).to_arrow_table().to_pylist()
+
+
+def refused(title: str, found: Sequence[Mapping[str, Any]]) -> Section | None:
+    """The section of an experiment that has nothing but the reason why it has no result; None where it has one."""
+    if any(row["reason"] is None for row in found):
+        return None
+    return Section(title, "Not possible here: " + "; ".join(sorted({row["reason"] for row in found})) + ".")
+
+
+def section_metadata(section: Section) -> dict[str, dg.MetadataValue]:
+    """What the UI shows of a section: what it says, its pictures, and the query."""
+    metadata: dict[str, dg.MetadataValue] = {"says": dg.MetadataValue.text(section.says)}
+    for number, picture in enumerate(section.pictures):
+        metadata["picture" if not number else f"picture_{number + 1}"] = dg.MetadataValue.md(markdown(picture.uri))
+    if section.sql:
+        metadata["sql"] = dg.MetadataValue.md(f"```sql\n{section.sql}\n```")
+    return metadata
+
+
+def section_part(asset: str, section: Section | None, *, version: str | None = None, every: bool = True) -> Part:
+    """What keeps the section on what `asset` made, of a `version` of the embedder if it is on one; None where there is
+    nothing to say. Earlier versions' are replaced, unless the asset is not made for `every` version."""
+    found = []
+    if section:
+        packed = zlib.compress(json.dumps(asdict(section)).encode())
+        found.append({"asset": asset, "embedder": version, "section": packed})
+    return Part(SECTIONS, pa.Table.from_pylist(found, schema=_SCHEMA), asset if every else f"{asset}-{version}")
+
+
+def read_sections(lake: Lake) -> dict[str, Section]:
+    """By asset, the section on the serving embedder; where there is none, the most recent one, which says of when it
+    is."""
+    stored = lake.read_table(SECTIONS)
+    kept: dict[str, dict[str | None, bytes]] = {}
+    for row in stored.to_pylist() if stored else ():
+        kept.setdefault(row["asset"], {})[row["embedder"]] = row["section"]
+    found = {}
+    for asset, by_version in kept.items():
+        version = version_shown(lake, [name for name in by_version if name is not None])
+        packed = by_version.get(version["embedder"] if version else None)
+        if packed is None:  # on versions that nothing is known of
+            continue
+        section = _unpack(packed)
+        if version and not version["serving"]:
+            section = replace(section, says=_as_of(version) + section.says)
+        found[asset] = section
+    return found
+
+
+def _as_of(version: Row) -> str:
+    created, models = version["created_at"], version["models"]
+    return f"As of {created:%Y-%m-%d %H:%M} UTC, when there were {models:,} models. "
+
+
+def _unpack(packed: bytes) -> Section:
+    known = json.loads(zlib.decompress(packed))
+    return Section(**known | {"pictures": [Picture(**picture) for picture in known["pictures"]]})

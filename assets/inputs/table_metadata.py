@@ -1,0 +1,40 @@
+"""What Dagster shows of a table: its columns, with what each of them means, and how many rows it has."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import dagster as dg
+
+from warehouse.database.connect import open_database, script, statements
+
+__all__ = ["column_schema", "table_metadata"]
+
+
+def table_metadata(name: str, rows: int) -> dict[str, Any]:
+    """What is shown of a table or view of the warehouse with so many rows."""
+    return {**column_schema(name), "dagster/row_count": rows}
+
+
+def column_schema(name: str) -> dict[str, Any]:
+    """What is shown of the columns of a table or view of the warehouse."""
+    columns = [dg.TableColumn(column, kind, description) for column, kind, description in _columns()[name]]
+    return {"dagster/column_schema": dg.TableSchema(columns)}
+
+
+@lru_cache(maxsize=1)
+def _columns() -> dict[str, list[tuple[str, str, str | None]]]:
+    """By table, the name, type and comment of each column, as users see them in `warehouse.duckdb`."""
+    with open_database() as connection:
+        connection.execute("BEGIN")  # hundreds of small statements
+        for statement in (*statements().values(), script("views")):
+            connection.execute(statement)
+        found = connection.execute(
+            "SELECT table_name, column_name, lower(data_type), comment FROM duckdb_columns() WHERE NOT internal "
+            "ORDER BY table_name, column_index"
+        ).fetchall()
+    columns: dict[str, list[tuple[str, str, str | None]]] = {}
+    for table, *column in found:
+        columns.setdefault(table, []).append(tuple(column))
+    return columns

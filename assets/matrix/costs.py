@@ -1,0 +1,146 @@
+"""What asking a model costs: what its answers took, or the registry's prices, or its size where models have none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assets.inputs.home import Home
+from embedder.downstream.cost import QuestionCosts
+from embedder.matrix import CorrectnessMatrix
+from embedder.questions import Questions
+from warehouse.lake.answers import USAGE
+
+from .reading import model_labels
+
+if TYPE_CHECKING:
+    from embedder.question_costs import CostPredictor
+
+# A multiple-choice question with its options, and an answer of a few sentences.
+INPUT_TOKENS, OUTPUT_TOKENS = 200, 200
+DOLLARS, PARAMETERS = "US$", "billions of parameters"
+_SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
+
+Prices = Mapping[str, tuple[float, float]]
+"""By model, US$ per million tokens in and out."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Cost of a question by model, in one unit; models whose cost is not known are left out.
+
+    `predictors` tell what an answer takes of each amount in USAGE; there are none where no answer says it.
+    """
+
+    unit: str
+    by_model: Mapping[str, float]
+    predictors: Mapping[str, CostPredictor] = field(default_factory=dict, compare=False)
+    prices: Prices = field(default_factory=dict, compare=False)
+
+    def predict(self, questions: Questions, models: tuple[str, ...]) -> np.ndarray:
+        """(n, M) US$ that each question will cost, by `predictors`; of a model whose answers do not say what they took
+        its cost in `by_model`, NaN where it has none."""
+        costs = np.repeat([[self.by_model.get(model, np.nan) for model in models]], len(questions), axis=0)
+        amounts = {name: predictor.predict(questions) for name, predictor in self.predictors.items()}
+        fitted = next(iter(self.predictors.values())).models
+        column = {model: at for at, model in enumerate(fitted)}
+        there = np.array([model in column for model in models])
+        predicted = in_dollars(amounts, fitted, self.prices)[:, [column[m] for m in models if m in column]]
+        costs[:, there] = np.where(np.isnan(predicted), costs[:, there], predicted)
+        return costs
+
+    @property
+    def predicted_by(self) -> str:
+        """mean, category or form; of each amount, where these differ."""
+        ways = {name: predictor.told for name, predictor in self.predictors.items()}
+        if len(set(ways.values())) == 1:
+            return next(iter(ways.values()))
+        return ", ".join(f"{way} ({name})" for name, way in ways.items())
+
+
+def model_costs(workspace: Home, predictors: Mapping[str, CostPredictor] | None = None) -> Costs:
+    """US$ that a question costs: what answers took on average, where `predictors` know it, or else a question of
+    typical length. Billions of parameters where answers say it of no two models, and fewer have a price than a size."""
+    labels = model_labels(workspace)
+    prices = {
+        m.model: (m.price_input, m.price_output)
+        for m in labels
+        if m.price_input is not None and m.price_output is not None
+    }
+    sizes = {m.model: m.size_b for m in labels if m.size_b is not None}
+    typical = {m: (INPUT_TOKENS * price[0] + OUTPUT_TOKENS * price[1]) / 1e6 for m, price in prices.items()}
+    known = predictors or {}
+    charged = {name: predictor for name, predictor in known.items() if name == "cost"}
+    measured = _measured_means(known, prices)
+    if measured.keys() == _measured_means(charged, prices).keys():
+        known = charged  # tokens tell nothing more
+    dollars = typical | measured
+    if len(measured) < 2 and len(dollars) < len(sizes):
+        return Costs(PARAMETERS, sizes)
+    return Costs(DOLLARS, dollars, known, prices) if measured else Costs(DOLLARS, dollars)
+
+
+def _measured_means(predictors: Mapping[str, CostPredictor], prices: Prices) -> dict[str, float]:
+    if not predictors:
+        return {}
+    models = next(iter(predictors.values())).models
+    means = in_dollars({name: predictor.means[None] for name, predictor in predictors.items()}, models, prices)[0]
+    return {model: float(mean) for model, mean in zip(models, means, strict=True) if not np.isnan(mean)}
+
+
+def in_dollars(amounts: Mapping[str, np.ndarray], models: tuple[str, ...], prices: Prices) -> np.ndarray:
+    """(n, M) US$ of `amounts` (by column of USAGE, each (n, M), NaN where not known): what was charged, or else tokens
+    at their price."""
+    unknown = np.full_like(next(iter(amounts.values())), np.nan, float)
+    cost, tokens_in, tokens_out = (amounts.get(name, unknown) for name in ("cost", "tokens_in", "tokens_out"))
+    price_in, price_out = np.array([prices.get(model, (np.nan, np.nan)) for model in models]).T
+    return np.where(np.isnan(cost), (tokens_in * price_in + tokens_out * price_out) / 1e6, cost)
+
+
+def observed_amounts(workspace: Home, matrix: CorrectnessMatrix) -> dict[str, np.ndarray]:
+    """By column of USAGE (Q, M) what the answers in `matrix` took, NaN where not known; columns of which nothing is
+    known are left out."""
+    usage = workspace.lake.usage()
+    row = {name: at for at, name in enumerate(matrix.question_ids)}
+    column = {name: at for at, name in enumerate(matrix.models)}
+    rows = np.array([row.get(name, -1) for name in usage["question_id"].to_pylist()], int)
+    columns = np.array([column.get(name, -1) for name in usage["model"].to_pylist()], int)
+    there = (rows >= 0) & (columns >= 0)
+    amounts = {}
+    for name in USAGE.names:
+        values = usage[name].to_numpy(zero_copy_only=False).astype(float)[there]
+        if not np.isnan(values).all():
+            amounts[name] = np.full(matrix.labels.shape, np.nan)
+            amounts[name][rows[there], columns[there]] = values
+    return amounts
+
+
+def fit_question_costs(workspace: Home, matrix: CorrectnessMatrix, questions: Questions) -> dict[str, CostPredictor]:
+    """By column of USAGE what is learnt of it from the train questions of `matrix`."""
+    from embedder.question_costs import CostPredictor
+
+    amounts = observed_amounts(workspace, matrix)
+    fitted = {
+        name: CostPredictor.fit(values, questions, matrix.splits, matrix.models) for name, values in amounts.items()
+    }
+    return {name: predictor for name, predictor in fitted.items() if predictor is not None}
+
+
+def question_costs(
+    workspace: Home, costs: Costs, matrix: CorrectnessMatrix, questions: Questions
+) -> QuestionCosts | None:
+    """Predicted and measured costs in US$ of all questions of `matrix`; None where no answer says what it took."""
+    if not costs.predictors:
+        return None
+    measured = in_dollars(observed_amounts(workspace, matrix), matrix.models, costs.prices)
+    return QuestionCosts(costs.predict(questions, matrix.models), measured, costs.predicted_by)
+
+
+def parameters(size_b: float) -> str:
+    """Billions of parameters the way one says them, in three digits: 46.7B, 135M, 79.3K."""
+    count = float(f"{size_b * 1e9:.3g}")
+    scale, letter = next((unit for unit in _SCALES if count >= unit[0]), (1, ""))
+    return f"{count / scale:g}{letter}"

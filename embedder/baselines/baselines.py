@@ -1,0 +1,186 @@
+"""What an embedder has to beat: rates, and the nearest neighbours of a question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from embedder.matrix import CorrectnessMatrix
+from embedder.metrics import log_loss
+from embedder.predictor import Predictor, Sample
+from embedder.questions import Questions
+
+__all__ = ["KNN", "Majority", "ModelBenchmarkMean", "ModelMean", "benchmark_rates", "group_rates", "model_rates"]
+
+
+def model_rates(matrix: CorrectnessMatrix, *, prior_answers: float = 5.0) -> np.ndarray:
+    """(M,) float64 share of right answers a model, drawn to the overall share as if by `prior_answers` more
+    answers.
+
+    So a model with one right answer is not taken for perfect, and one without answers gets the overall share.
+    """
+    overall = np.nanmean(matrix.labels, dtype=np.float64)
+    right = np.nansum(matrix.labels, axis=0, dtype=np.float64)
+    return (right + prior_answers * overall) / (matrix.observed.sum(axis=0) + prior_answers)
+
+
+def benchmark_rates(matrix: CorrectnessMatrix, *, prior_answers: float = 5.0) -> tuple[np.ndarray, np.ndarray]:
+    """Benchmarks (B,) and share of right answers by benchmark and model (B, M), drawn to the model's own
+    share."""
+    names, of_row = np.unique(matrix.benchmarks, return_inverse=True)
+    return names, group_rates(matrix.labels, of_row, model_rates(matrix), prior_answers=prior_answers)
+
+
+def group_rates(labels: np.ndarray, groups: np.ndarray, rates: np.ndarray, *, prior_answers: float) -> np.ndarray:
+    """(G, M) float64 share of right answers in `labels` (Q, M) by the number of the question's group (Q,) and model,
+    drawn to the model's own `rates` (M,)."""
+    found = np.empty((groups.max() + 1, labels.shape[1]))
+    for group in range(len(found)):  # not all at once: two more copies of ten thousand models' answers
+        some = labels[groups == group]
+        right, asked = np.nansum(some, axis=0, dtype=np.float64), (~np.isnan(some)).sum(axis=0)
+        found[group] = (right + prior_answers * rates) / (asked + prior_answers)
+    return found
+
+
+@dataclass(eq=False)
+class Majority(Predictor):
+    """The overall share of right answers for every cell: the commoner label always."""
+
+    method: ClassVar[str] = "majority"
+
+    def _fit(self, train: Sample, val: Sample, seed: int) -> None:
+        """Nothing beyond the overall rate, which every predictor has."""
+
+    def _probabilities(self, questions: Questions) -> np.ndarray:
+        return np.full((len(questions), len(self.models)), self.overall_rate)
+
+    def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return {}, {}
+
+    def _restore(self, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
+        """Nothing was learnt."""
+
+
+@dataclass(eq=False)
+class ModelMean(Predictor):
+    """A model's share of right training answers, whatever the question (`model_rates`)."""
+
+    method: ClassVar[str] = "model_mean"
+
+    prior_answers: float = 5.0
+
+    def _fit(self, train: Sample, val: Sample, seed: int) -> None:
+        self._rates = model_rates(train.matrix, prior_answers=self.prior_answers)
+
+    def _probabilities(self, questions: Questions) -> np.ndarray:
+        return np.tile(self._rates, (len(questions), 1))
+
+    def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return {"rates": self._rates}, {}
+
+    def _restore(self, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
+        self._rates = arrays["rates"]
+
+
+@dataclass(eq=False)
+class ModelBenchmarkMean(Predictor):
+    """A model's share of right training answers on the question's benchmark (`benchmark_rates`).
+
+    It must be told the benchmarks, and raises ValueError otherwise. On one it was not fitted on, it gives the
+    model's overall share.
+    """
+
+    method: ClassVar[str] = "model_benchmark_mean"
+
+    prior_answers: float = 5.0
+
+    def _fit(self, train: Sample, val: Sample, seed: int) -> None:
+        names, rates = benchmark_rates(train.matrix, prior_answers=self.prior_answers)
+        self._benchmarks: list[str] = names.tolist()
+        self._rates = np.vstack(
+            [rates, model_rates(train.matrix)]
+        )  # (B + 1, M): the last row is for any other benchmark
+
+    def _probabilities(self, questions: Questions) -> np.ndarray:
+        if questions.benchmarks is None:
+            raise ValueError("model_benchmark_mean needs the benchmark of every question: pass benchmarks")
+        row = {name: i for i, name in enumerate(self._benchmarks)}
+        return self._rates[[row.get(name, len(row)) for name in questions.benchmarks]]
+
+    def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return {"rates": self._rates}, {"benchmarks": self._benchmarks}
+
+    def _restore(self, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
+        self._benchmarks, self._rates = rest["benchmarks"], arrays["rates"]
+
+
+@dataclass(eq=False)
+class KNN(Predictor):
+    """The share of right answers of a model to the k training questions most alike (cosine).
+
+    k is the candidate with the least validation log-loss; without validation answers it is `k_unvalidated`,
+    the paper's. A neighbour the model was not asked does not count; where it was asked none, its overall
+    share stands.
+    """
+
+    method: ClassVar[str] = "knn"
+
+    candidates: tuple[int, ...] = (1, 3, 5, 10, 20, 35, 50, 75, 100, 131, 200, 300)
+    k_unvalidated: int = 131
+
+    def _fit(self, train: Sample, val: Sample, seed: int) -> None:
+        self._directions = _unit(train.questions.vectors)  # (Q, D)
+        self._labels = train.matrix.labels  # (Q, M)
+        self._rates = model_rates(train.matrix).astype(np.float32)
+        self.k = min(self.k_unvalidated, len(self._labels))
+        if val.matrix.observed.any():
+            candidates = sorted({min(k, len(self._labels)) for k in self.candidates})
+            nearest = self._nearest(val.questions.vectors, candidates[-1])
+            losses = [log_loss(val.matrix.labels, self._vote(nearest[:, :k])) for k in candidates]
+            self.k = candidates[int(np.argmin(losses))]
+
+    def _probabilities(self, questions: Questions) -> np.ndarray:
+        return self._vote(self._nearest(questions.vectors, self.k))
+
+    def _nearest(self, features: np.ndarray, k: int) -> np.ndarray:
+        """(n, k) rows of the training questions most alike, the likest first."""
+        block = 1024  # keeps the similarities of 30,000 training questions within 120 MB
+        rows = [_top(_unit(features[i : i + block]) @ self._directions.T, k) for i in range(0, len(features), block)]
+        return np.concatenate(rows) if rows else np.empty((0, k), np.int64)
+
+    def _vote(self, nearest: np.ndarray) -> np.ndarray:
+        """(n, M): the neighbours times the labels of all models, one sparse product for right, one for
+        asked."""
+        from scipy.sparse import csr_array
+
+        n, k = nearest.shape
+        chosen = csr_array(
+            (np.ones(n * k, np.float32), nearest.ravel(), np.arange(0, n * k + 1, k)), (n, len(self._labels))
+        )
+        right = chosen @ np.nan_to_num(self._labels)
+        asked = chosen @ (~np.isnan(self._labels)).astype(np.float32)
+        return np.where(asked > 0, right / np.maximum(asked, 1), self._rates)
+
+    def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        arrays = {"directions": self._directions, "labels": self._labels, "rates": self._rates}
+        return arrays, {"k": self.k}
+
+    def _restore(self, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
+        self._directions, self._labels, self._rates = arrays["directions"], arrays["labels"], arrays["rates"]
+        self.k = rest["k"]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _top(similarity: np.ndarray, k: int) -> np.ndarray:
+    """(n, k) columns of the k greatest of every row, the greatest first, ties by column."""
+    if k < similarity.shape[1]:
+        columns = np.sort(np.argpartition(-similarity, k - 1, axis=1)[:, :k], axis=1)
+    else:
+        columns = np.tile(np.arange(k), (len(similarity), 1))
+    order = np.argsort(-np.take_along_axis(similarity, columns, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1)

@@ -1,0 +1,110 @@
+"""Evaluate many models at once: one Dagster run a model, several worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache
+
+import dagster as dg
+
+from assets.collection.responses import AGAIN
+from assets.inputs.entries import attempt_digest
+from assets.inputs.processes import end_with_parent
+from assets.inputs.workspace import Workspace
+from pipelines.automation.plan import PLANNED, REASON, Request
+from pipelines.definitions import build_definitions
+from pipelines.jobs import EVALUATE
+from pipelines.settings import Settings, open_workspace
+
+from .in_process import execute
+from .instance import end_dead_runs
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+KILLED = "The process that evaluated it was killed by the system, most often because memory ran out."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one model's evaluation."""
+
+    model: str
+    succeeded: bool
+
+
+def evaluate_models(
+    requests: Sequence[Request],
+    workspace: Workspace,
+    instance: dg.DagsterInstance,
+    *,
+    workers: int,
+    again: Collection[str] = (),
+) -> Iterator[Outcome]:
+    """Ask models what is requested, yielding each as it ends; one that kills its process is recorded.
+
+    Models in `again` are asked whatever they answered before.
+    """
+    left = {request.model: request for request in requests if request.model}
+    while left:
+        try:
+            with _pool(min(workers, len(left))) as pool:
+                futures = [
+                    pool.submit(evaluate_model, request, again=model in again) for model, request in left.items()
+                ]
+                for future in as_completed(futures):
+                    outcome = future.result()
+                    del left[outcome.model]
+                    yield outcome
+        except BrokenProcessPool:
+            end_dead_runs(instance, workspace.home)
+            if workers == 1:  # the first in line is the one that was running
+                model = next(iter(left))
+                for benchmark in left.pop(model).benchmarks:
+                    _record_kill(model, benchmark, workspace)
+                yield Outcome(model, succeeded=False)
+            workers = 1  # alone, a model has all the memory, and a kill names its culprit
+
+
+def _record_kill(model: str, benchmark: str, workspace: Workspace) -> None:
+    registry = workspace.registry
+    entry = attempt_digest(registry.model(model), registry.benchmark(benchmark), workspace)
+    workspace.lake.record_failure(benchmark, model, "out_of_memory", f"{model} on {benchmark}: {KILLED}", entry=entry)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(workers,))
+
+
+def _start_worker(workers: int) -> None:
+    """Runs first in every worker, before torch is imported."""
+    if workers > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes that each use every core slow one another down
+        os.environ["TQDM_DISABLE"] = "1"  # bars of several models would overwrite one another
+    end_with_parent()
+
+
+def evaluate_model(request: Request, *, again: bool = False) -> Outcome:
+    """One run of the job `evaluate`, in this process."""
+    tags = {REASON: request.reason, PLANNED: request.digest, **({AGAIN: "true"} if again else {})}
+    model = request.model or ""
+    result = execute(
+        _definitions(),
+        EVALUATE,
+        dg.DagsterInstance.get(),
+        assets=request.assets,
+        tags=tags,
+        run_config=QUIET,
+        partition=model,
+    )
+    return Outcome(model, result.success)
+
+
+@cache
+def _definitions() -> dg.Definitions:
+    workspace = open_workspace(Settings())
+    return build_definitions(workspace.registry, workspace)

@@ -1,0 +1,58 @@
+"""Reading the published warehouse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from warehouse.errors import WarehouseError, first_line
+
+from .connect import identifier, literal, open_database, schema_digest
+
+__all__ = ["WarehouseError", "connect", "is_whole", "query"]
+
+
+def connect(database: Path) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to what is published now; later publishes do not change what it sees.
+
+    Raises WarehouseError where nothing was published, or the file is not a whole DuckDB database.
+    """
+    if not database.exists():
+        raise WarehouseError(f"there is no {database} yet; run `embedllm run` (or `embedllm demo`) to make it")
+    # Attached to a database in memory: duckdb.connect(path) would hand out the file that this process
+    # opened under this path before, even after another has taken its place.
+    connection = open_database()
+    try:
+        connection.execute(f"ATTACH {literal(database)} AS warehouse (READ_ONLY); USE warehouse")
+    except duckdb.Error as error:
+        connection.close()
+        raise WarehouseError(
+            f"{database} cannot be opened ({first_line(error)}); delete it: `embedllm run` makes it again"
+        ) from error
+    return connection
+
+
+def query(database: Path, sql: str) -> pa.Table:
+    """The rows of one query. Raises WarehouseError as `connect` does or where there is no query, and duckdb.Error for a
+    faulty one."""
+    with connect(database) as connection:
+        rows = connection.sql(sql)
+        if rows is None:
+            raise WarehouseError('the statement has no rows to show; write a query, e.g. "FROM leaderboard"')
+        return rows.to_arrow_table()
+
+
+def is_whole(database: Path) -> bool:
+    """Whether it opens, is of this version's schema, and every block of it (each has a checksum) can be read."""
+    try:
+        with connect(database) as connection:
+            if connection.execute("SELECT schema_digest FROM warehouse_info").fetchall() != [(schema_digest(),)]:
+                return False
+            tables = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'warehouse'"
+            for (name,) in connection.execute(tables).fetchall():
+                connection.execute(f"SELECT bit_xor(hash(t)) FROM {identifier(name)} t").fetchall()
+    except (WarehouseError, duckdb.Error):
+        return False
+    return True

@@ -1,0 +1,274 @@
+"""Published results, brought into the lake: all of a source or nothing of it.
+
+find_source ─▶ read_published ─▶ merge with the lake ─▶ one commit
+sources.py     published.py      here                   lake/
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouse.errors import ImportRefused, SplitConflictError
+from warehouse.lake import Lake
+from warehouse.lake.answers import SOURCES, complete
+from warehouse.lake.events import Event
+from warehouse.lake.questions import content_digest, described
+from warehouse.lake.writing import Writing, done
+
+from .labels import read_labels
+from .published import NameFault, Published, open_scratch, read_published
+from .shown import lacks_what_it_speaks_of
+from .sources import Source, digest_of, find_source
+from .tables import checked_file
+
+__all__ = ["ImportRefused", "ImportSummary", "OnConflict", "import_results"]
+
+_DISPUTED = "disputed"
+"""In the metadata of answers: JSON list of the questions of which sources do not agree."""
+
+OnConflict = Literal["refuse", "majority", "drop", "first"]
+"""What becomes of two labels for one answer: the import is refused; the more frequent one holds, ties are dropped; both
+are dropped; the one that came first holds."""
+
+Progress = Callable[[int, int, str], None]
+"""Told (done, total, what)."""
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    source: str
+    rows: int  # answers, each (prompt_id, model) counted once
+    duplicates: int  # further rows that say the same
+    models: int
+    questions: int
+    benchmarks: int
+    changed: bool  # False: the lake held all of it already
+    lacking: Mapping[str, tuple[int, int]]  # by benchmark: questions that lack what they speak of, and all questions
+    resolved: int = 0  # answers with two labels, of which `on_conflict` has decided
+    resplit: int = 0  # questions that got the split of another with the same text
+
+
+def import_results(
+    lake: Lake,
+    source: str,
+    *,
+    split: Path | None = None,
+    models: Path | None = None,
+    benchmark_of: Callable[[str], str],
+    model_fault: NameFault = lambda name: None,
+    benchmark_fault: NameFault = lambda name: None,
+    on_conflict: OnConflict = "refuse",
+    resplit: bool = False,
+    progress: Progress | None = None,
+) -> ImportSummary:
+    """Brings the published results at `source` (see `find_source`) into the lake.
+
+    `split`: a table prompt_id, split, which holds over what `source` says of splits. `models`: a table of
+    model labels (see `read_labels`). `benchmark_of` tells the benchmark of a published category.
+    `model_fault` and `benchmark_fault` tell why a name of either cannot be used; None where it can. With `resplit`,
+    questions with the same text get the same split: that of the one nearest to training.
+
+    What only this source brought before is replaced; to a pair of benchmark and model that others brought too,
+    answers are added. Raises ImportRefused, with the lake untouched, where the data are not as they must be or
+    contradict what the lake holds.
+    """
+    tell = progress or (lambda done, total, what: None)
+    tell(0, 1, "import: finding the files")
+    found = find_source(source)
+    labels = read_labels(models, model_fault) if models else None
+    inputs = [file.path for file in found.files] + [checked_file(path) for path in (split, models) if path]
+    digest = digest_of(inputs)
+    with tempfile.TemporaryDirectory() as folder, open_scratch(Path(folder) / "scratch") as scratch:
+        tell(0, 1, "import: reading and checking")
+        published = read_published(
+            scratch,
+            Path(folder),
+            found,
+            split,
+            benchmark_of=benchmark_of,
+            model_fault=model_fault,
+            benchmark_fault=benchmark_fault,
+            on_conflict=on_conflict,
+        )
+        moved = published.resplit() if resplit else 0
+        with lake.still(), lake.together() as writing:
+            incoming = _Incoming(lake, writing, found, published, on_conflict)
+            try:
+                incoming.refuse_case_twins()
+                for number, benchmark in enumerate(published.benchmarks):
+                    tell(number, len(published.benchmarks), "benchmarks imported")
+                    incoming.take_in(benchmark)
+                incoming.refuse_contradictions()
+                incoming.withdraw()
+                incoming.record(split, models, digest, labels)
+            except BaseException:
+                writing.discard()
+                raise
+            tell(len(published.benchmarks), len(published.benchmarks), "benchmarks imported")
+    return ImportSummary(
+        source=found.name,
+        rows=published.rows,
+        duplicates=published.duplicates,
+        models=published.models,
+        questions=published.questions,
+        benchmarks=len(published.benchmarks),
+        changed=incoming.changed,
+        lacking=incoming.lacking,
+        resolved=published.resolved + incoming.resolved,
+        resplit=moved,
+    )
+
+
+class _Incoming:
+    """What of an import differs from the lake, on its way there. Whatever is refused is so before the commit."""
+
+    def __init__(
+        self, lake: Lake, writing: Writing, source: Source, published: Published, on_conflict: OnConflict
+    ) -> None:
+        self.lake = lake
+        self.writing = writing
+        self.source = source.name
+        self.published = published
+        self.on_conflict = on_conflict
+        self.changed = False
+        self.resolved = 0
+        self.brought: set[tuple[str, str]] = set()
+        self.lacking: dict[str, tuple[int, int]] = {}
+        self.contradictions: list[str] = []
+
+    def refuse_case_twins(self) -> None:
+        """Raises ImportRefused where new names differ in letter case only from names that the lake has and will keep:
+        most likely they are the same."""
+        pairs = self.lake.pairs()
+        known = {
+            "benchmark": ({benchmark for benchmark, _ in pairs}, self.published.benchmarks),
+            "model": ({model for _, model in pairs}, self.published.model_names()),
+        }
+        problems = []
+        for place, (kind, (stored, brought)) in enumerate(known.items()):
+            new_names = {name.casefold(): name for name in set(brought) - stored}
+            for old in sorted(stored - set(brought)):
+                new = new_names.get(old.casefold())
+                if new and any(pair[place] == old and not self._is_only_ours(pair) for pair in pairs):
+                    problems.append(
+                        f"the {kind} name {new!r} differs from {old!r}, which the lake has, in letter case only; "
+                        "write it alike"
+                    )
+        if problems:
+            raise ImportRefused(self.source, problems)
+
+    def _is_only_ours(self, pair: tuple[str, str]) -> bool:
+        """Whether this source alone brought the answers of the pair."""
+        return _sources(self.lake.now().answers[pair]) == {self.source}
+
+    def take_in(self, benchmark: str) -> None:
+        asked = described(benchmark, self.published.questions_of(benchmark), self.source)
+        texts = asked["text"].to_pylist()
+        self.lacking[benchmark] = sum(map(lacks_what_it_speaks_of, texts)), len(texts)
+        try:
+            self.changed |= self.lake.take_questions(self.writing, benchmark, asked)
+        except SplitConflictError as error:
+            raise ImportRefused(self.source, [f"in {benchmark}, {error}"]) from error
+        for model, rows in self.published.answers_of(benchmark):
+            question_ids = asked["question_id"].take(rows["place"])
+            self._take_answers(benchmark, model, complete(rows.append_column("question_id", question_ids)))
+        if not self.contradictions:
+            self.writing.spill()
+
+    def _take_answers(self, benchmark: str, model: str, rows: pa.Table) -> None:
+        self.brought.add((benchmark, model))
+        in_force = self.lake.now()
+        stored = in_force.answers.get((benchmark, model)) or in_force.without_answers.get((benchmark, model))
+        others = _sources(stored) - {self.source} if stored else set()
+        metadata: dict[str, str] = {}
+        if stored is not None and others:
+            metadata = dict(stored.metadata)
+            rows = self._merged(stored, rows, others, metadata)
+        metadata |= {SOURCES: json.dumps(sorted({self.source, *others}))}
+        wanted = done(benchmark, model, rows, metadata, self.source)
+        if stored is None or (stored.digest, stored.metadata) != (wanted.digest, wanted.metadata):
+            self.writing.add_answers(wanted, rows)
+            self.changed = True
+
+    def _merged(self, before: Event, rows: pa.Table, others: set[str], metadata: dict[str, str]) -> pa.Table:
+        """The answers of `before`, and those of `rows` to other questions. `metadata` tells of which questions the
+        sources do not agree."""
+        stored = self.lake.rows_of(before)
+        disputed = set(json.loads(metadata.get(_DISPUTED, "[]")))
+        known = dict(zip(stored["question_id"].to_pylist(), stored["correct"].to_pylist(), strict=True))
+        brought = dict(zip(rows["question_id"].to_pylist(), rows["correct"].to_pylist(), strict=True))
+        wrong = {question for question, correct in brought.items() if known.get(question, correct) != correct}
+        if wrong and self.on_conflict == "refuse":
+            self.contradictions.append(
+                f"{len(wrong)} answers of {before.model} to {before.benchmark} differ from those that the lake has "
+                f"from {', '.join(sorted(others))} (for example to question {min(wrong)})"
+            )
+        self.resolved += len(wrong)
+        if self.on_conflict in ("drop", "majority"):  # of one against one, none is the majority
+            disputed |= wrong
+        new = _without(rows, disputed | known.keys())
+        if disputed:
+            metadata[_DISPUTED] = json.dumps(sorted(disputed))
+        return pa.concat_tables([_without(stored, disputed), new]).sort_by("question_id").combine_chunks()
+
+    def refuse_contradictions(self) -> None:
+        if self.contradictions:
+            count = len(self.contradictions)
+            more = [f"{count - 3} more pairs of model and benchmark differ"] if count > 3 else []
+            remedy = "say with --on-conflict what shall become of them: majority, drop or first"
+            raise ImportRefused(self.source, [*self.contradictions[:3], *more, remedy])
+
+    def withdraw(self) -> None:
+        """Takes back what this source alone brought before and brings no more: a model, or a benchmark that
+        has another name since the registry groups categories otherwise."""
+        in_force, left = self.lake.now(), set()
+        for pair in sorted(in_force.answers.keys() - self.brought):
+            if self._is_only_ours(pair):
+                self.writing.add(in_force.answers[pair].again("dropped", "Its import does not bring it any more."))
+                self.changed = True
+            else:
+                left.add(pair[0])
+        before = in_force.imports.get(self.source)
+        gone = set(before.metadata["benchmarks"] if before else ()) - {*self.published.benchmarks, *left}
+        for benchmark in sorted(gone & in_force.questions.keys()):
+            self.writing.add(Event("withdrawn", benchmark, source=self.source))
+            self.changed = True
+
+    def record(self, split: Path | None, models: Path | None, digest: str, labels: pa.Table | None) -> None:
+        """Says what was imported; the labels of models are written first, under a name of their own."""
+        before = self.lake.now().imports.get(self.source)
+        labels_digest = content_digest(labels) if labels else None
+        metadata: dict[str, Any] = {
+            "split": str(split.resolve()) if split else None,
+            "labels": str(models.resolve()) if models else None,
+            "labels_digest": labels_digest,
+            "labels_part": f"{self.source} {labels_digest}" if labels else None,
+            "digest": digest,
+            "rows": self.published.rows,
+            "duplicates": self.published.duplicates,
+            "models": self.published.models,
+            "questions": self.published.questions,
+            "benchmarks": self.published.benchmarks,
+        }
+        if labels is not None and metadata["labels_part"] not in self.lake.table_parts("imported_models"):
+            self.lake.write_table("imported_models", labels, metadata["labels_part"])
+            self.changed = True
+        if before is None or before.metadata != metadata:
+            self.writing.add(Event("imported", source=self.source, metadata=metadata))
+            self.changed = True
+
+
+def _sources(event: Event) -> set[str]:
+    return set(json.loads(event.metadata[SOURCES]))
+
+
+def _without(rows: pa.Table, questions: Collection[str]) -> pa.Table:
+    return rows.filter(~pc.field("question_id").isin(pa.array(questions, pa.string())))

@@ -1,0 +1,97 @@
+"""Labels of models (family, size, communities) that come beside published results."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from warehouse.database.connect import empty_table, identifier, open_database
+from warehouse.errors import ImportRefused
+
+from .published import MODEL_NAME, NameFault
+from .tables import ImportedTable
+
+__all__ = ["read_labels"]
+
+_COLUMNS = ("family", "size_b", "communities")
+_FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
+
+
+def read_labels(path: Path, name_fault: NameFault = lambda name: None) -> pa.Table:
+    """model, family, size_b and communities, as the warehouse's table of models has them, from a CSV or Parquet table.
+
+    Its columns are model_name (or model) and, each where present, family, size_b, communities (a list, or text with
+    commas or semicolons), is_<community> (true or false).
+
+    Raises ImportRefused for a model that is missing, stands twice or has a name that cannot be used, a size that is
+    no positive number, or a flag that is neither true nor false.
+    """
+    problems: list[str] = []
+    labels: dict[str, dict[str, Any]] = {}
+    for number, row in enumerate(_rows(path), start=1):
+        try:
+            label = _label(row)
+        except ValueError as error:
+            problems.append(f"row {number}: {error}")
+            continue
+        if fault := name_fault(label["model"]):
+            problems.append(f"row {number}: the model name {fault}")
+        if label["model"] in labels:
+            problems.append(f"row {number}: {label['model']} stands there twice")
+        labels[label["model"]] = label
+    if problems:
+        raise ImportRefused(path, problems[:5])
+    return pa.Table.from_pylist(
+        [labels[model] for model in sorted(labels)], schema=empty_table("models").select(["model", *_COLUMNS]).schema
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The columns that matter, as text ('' for null), with the published name restored as `model`."""
+    with open_database() as connection, tempfile.TemporaryDirectory() as scratch:
+        table = ImportedTable(connection, path, Path(scratch))
+        name = next((name for name in ("model_name", "model") if name in table.columns), None)
+        if name is None:
+            raise ImportRefused(path, [f"it has no column model_name, only {', '.join(table.columns)}"])
+        others = [c for c in table.columns if c in _COLUMNS or c.startswith("is_")]
+        table.require([column for column in (name, *others) if column != "communities"])
+        texts = [f"coalesce({identifier(c)}, '') AS {identifier(c)}" for c in others]
+        texts = ", ".join(["_row", f"{identifier(name)} AS model_name", *texts])
+        table.execute([name, *others], lambda rows: f"CREATE TABLE label AS SELECT {texts} FROM {rows}")
+        found = connection.sql(f"SELECT coalesce({MODEL_NAME}, '') AS model, * FROM label ORDER BY _row")
+        return found.to_arrow_table().to_pylist()
+
+
+def _label(row: Mapping[str, str]) -> dict[str, Any]:
+    if not row["model"]:
+        raise ValueError("the model is missing")
+    flags = {column: value for column, value in row.items() if column.startswith("is_")}
+    wrong = [f"{column} is '{value}'" for column, value in flags.items() if value.lower() not in _FLAGS]
+    if wrong:
+        raise ValueError(f"{wrong[0]}; it must be true or false")
+    named = re.findall(r"[^\[\],;'\"]+", row.get("communities", ""))
+    flagged = [column.removeprefix("is_") for column, value in flags.items() if _FLAGS[value.lower()]]
+    return {
+        "model": row["model"],
+        "family": row.get("family") or None,
+        "size_b": _size(row.get("size_b", "")),
+        "communities": list(dict.fromkeys([*filter(None, map(str.strip, named)), *flagged])),
+    }
+
+
+def _size(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise ValueError(f"size_b is '{text}'; it must be a number of billions of parameters")
+    return size

@@ -1,0 +1,155 @@
+"""Where published results come from: a file, a folder of parts or splits, or a data set of the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.errors import ImportRefused, first_line
+from warehouse.lake.questions import SPLITS
+
+from .tables import SUFFIXES, checked_file, holds_results
+
+__all__ = ["ResultFile", "Source", "digest_of", "find_source"]
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_SPLIT_FILE = re.compile(
+    rf"(?P<word>{'|'.join(_WORDS)})([-_.](?P<number>\d+)(-of-(?P<total>\d+)(-[0-9a-f]+)?)?)?", re.IGNORECASE
+)
+"""The name, without its ending, of a file with all or a part of a split: train, validation-00000-of-00004."""
+
+_ONE_OF_MANY = re.compile(r"(?P<name>.*)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]+)?")
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    path: Path
+    split: str | None = None  # of all its questions; None where the file does not say by its name
+
+
+@dataclass(frozen=True)
+class Source:
+    name: str  # the same for a later import of the same thing: absolute path or hub id
+    files: tuple[ResultFile, ...]
+
+
+def find_source(source: str) -> Source:
+    """The files of `source`, which are downloaded where it is a hub data set id. Raises ImportRefused."""
+    if not source.strip():
+        raise ImportRefused("The empty name", ["give a file, a folder or a hub data set id"])
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return Source(str(path.resolve()), _files_in(path, source))
+    if path.is_file():
+        return Source(str(path.resolve()), (ResultFile(checked_file(path)),))
+    if _HUB_ID.fullmatch(source) and path.suffix.lower() not in SUFFIXES:
+        return Source(source, _files_in(_download(source), source))
+    raise ImportRefused(source, ["there is no such file or folder, and it is no hub data set id (owner/name)"])
+
+
+def _files_in(folder: Path, source: str) -> tuple[ResultFile, ...]:
+    """The tables of a folder: of each split in turn where their names say splits, else all; by name."""
+    tables = [*_tables_in(folder), *_tables_in(folder / "data")]
+    if not tables:
+        raise ImportRefused(source, ["it has no .csv or .parquet file, neither directly nor in its folder data"])
+    names = {path: match for path in tables if (match := _SPLIT_FILE.fullmatch(path.stem))}
+    if names:
+        _refuse_odd_tables([path for path in tables if path not in names], next(iter(names)), folder, source)
+        files = _order_by_split(names, folder, source)
+    else:
+        if tables[0].parent != tables[-1].parent:
+            places = f"{tables[0].relative_to(folder)} and {tables[-1].relative_to(folder)}"
+            raise ImportRefused(source, [f"it has tables in two places ({places}); import one folder by its own path"])
+        files = [ResultFile(path) for path in tables]
+    _refuse_missing_parts([file.path for file in files], source)
+    return tuple(ResultFile(checked_file(file.path), file.split) for file in files)
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """The CSV and Parquet files of a folder by name, without hidden ones (a dot, or an underline as in Spark)."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    tables = sorted(path for path in found if not path.name.startswith((".", "_")))
+    if lost := [path.name for path in tables if not path.exists()]:
+        raise ImportRefused(
+            folder, [f"{', '.join(lost)} leads to a file that is not there; restore or remove the link"]
+        )
+    return tables
+
+
+def _refuse_odd_tables(others: Iterable[Path], named: Path, folder: Path, source: str) -> None:
+    odd = [str(path.relative_to(folder)) for path in others if holds_results(path)]
+    if odd:
+        problem = f"the names of its files say splits ({named.name}), but not those of {', '.join(odd)}"
+        raise ImportRefused(source, [f"{problem}; rename them, or import them by their own path"])
+
+
+def _order_by_split(names: Mapping[Path, re.Match[str]], folder: Path, source: str) -> list[ResultFile]:
+    files, problems = [], []
+    for split in SPLITS:
+        forms: dict[tuple[object, ...], Path] = {}  # the first file of each
+        for path, match in names.items():
+            word, is_part = match["word"].lower(), match["number"] is not None
+            if _WORDS[word] == split:
+                forms.setdefault((path.parent, path.suffix.lower(), word, is_part, match["total"]), path)
+                files.append(ResultFile(path, split))
+        if not forms:
+            problems.append(f"it has no file {split}.csv or {split}.parquet")
+        elif len(forms) > 1:
+            first, second = (str(path.relative_to(folder)) for path in list(forms.values())[:2])
+            problems.append(f"it has two files {first} or {second}")
+    if problems:
+        problems.append(
+            "a folder with splits needs one file of each, or parts of it such as train-00000-of-00002.parquet; "
+            "a single file can be imported by its own path"
+        )
+        raise ImportRefused(source, problems)
+    return files
+
+
+def _refuse_missing_parts(paths: Iterable[Path], source: str) -> None:
+    """Raises ImportRefused where names such as train-00001-of-00004 tell of files that are not there."""
+    found: dict[tuple[str, str], set[int]] = {}
+    for path in paths:
+        if match := _ONE_OF_MANY.fullmatch(path.stem):
+            found.setdefault((match["name"], match["total"]), set()).add(int(match["number"]))
+    problems = [
+        f"of the {total} parts of {name} only {len(numbers)} are there"
+        for (name, total), numbers in found.items()
+        if len(numbers) < int(total)
+    ]
+    if problems:
+        raise ImportRefused(source, problems)
+
+
+def _download(hub_id: str) -> Path:
+    from httpx2 import HTTPError
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    stems = [*_WORDS, *(f"{word}-*" for word in _WORDS), "part-*"]
+    endings = [*SUFFIXES, *map(str.upper, SUFFIXES)]
+    wanted = [f"{place}{stem}{ending}" for place in ("", "data/") for stem in stems for ending in endings]
+    try:
+        return Path(snapshot_download(hub_id, repo_type="dataset", allow_patterns=wanted))
+    except (OSError, HTTPError, HFValidationError) as error:
+        problem = (
+            f"it is no local file or folder, and as a data set it could not be downloaded from "
+            f"{constants.ENDPOINT} ({first_line(error)}); check the name, the network and, for a gated or "
+            f"private data set, HF_TOKEN"
+        )
+        raise ImportRefused(hub_id, [problem]) from error
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    """SHA-256 over the contents of files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,219 @@
+"""A CSV or Parquet file that people bring, read as text by DuckDB."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.database.connect import identifier, literal
+from warehouse.errors import ImportRefused, first_line
+
+from .csv_rows import LONGEST_LINE, copy_rows, is_regular, read_header
+
+__all__ = ["EXAMPLES", "NEEDED", "SUFFIXES", "ImportedTable", "checked_file", "holds_results"]
+
+SUFFIXES = (".csv", ".parquet")  # in capitals, too
+NEEDED = ("prompt_id", "label", "model_name", "category", "prompt")
+EXAMPLES = 3  # rows that a message shows
+
+_BUFFER = 2 * LONGEST_LINE  # DuckDB's own choice, 16 lines of the longest kind, would take more than its memory
+_NESTED = {
+    "list": "a list",
+    "array": "a list",
+    "struct": "a struct",
+    "map": "a map",
+    "union": "a union",
+    "variant": "a variant",
+}
+_ROW_NUMBER = "file_row_number"
+_NO_HIVE = "hive_partitioning = false"  # else a folder like model=m would be a column
+
+
+def checked_file(path: Path) -> Path:
+    """`path`, if it is a CSV or Parquet file that is not empty."""
+    if not path.is_file():
+        raise ImportRefused(path, ["there is no such file"])
+    if path.suffix.lower() not in SUFFIXES:
+        raise ImportRefused(path, [f"it ends in {path.suffix or 'nothing'}; it must be a .csv or .parquet file"])
+    if path.stat().st_size == 0:
+        raise ImportRefused(path, ["it is empty"])
+    return path
+
+
+def holds_results(path: Path) -> bool:
+    """Whether a CSV or Parquet file has the columns of published results."""
+    try:
+        names = read_header(path) if path.suffix.lower() == ".csv" else pq.read_schema(path).names
+    except (ImportRefused, pa.ArrowException, OSError):
+        return False
+    return set(NEEDED) <= set(names)
+
+
+class ImportedTable:
+    """A file, and the SQL that reads it. `scratch` is a folder for the copy of a CSV file that needs one.
+
+    Raises ImportRefused where the file cannot be read, or a column stands twice. CSV columns without a name, such
+    as the index that pandas writes, are left out.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, scratch: Path) -> None:
+        self.path = checked_file(path)
+        self._connection = connection
+        self._scratch = scratch
+        self._is_csv = path.suffix.lower() == ".csv"
+        self._row = "row_number() OVER ()"
+        self._kinds: dict[str, str] = {}  # of Parquet columns that are no text
+        names = self._open_csv() if self._is_csv else self._open_parquet()
+        if len(set(names)) < len(names):
+            raise ImportRefused(path, [f"a column stands twice: {', '.join(names)}"])
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self._texts)
+
+    def require(self, needed: Collection[str]) -> None:
+        """Raises ImportRefused where the table lacks some of the columns, or they hold no single values."""
+        missing = [name for name in needed if name not in self._texts]
+        if missing:
+            has = ", ".join(self._texts) or "no columns"
+            hint = (
+                "; columns must be separated by commas" if len(self._texts) == 1 and re.search(r"[;\t|]", has) else ""
+            )
+            raise ImportRefused(self.path, [f"the columns {', '.join(missing)} are missing; it has {has}{hint}"])
+        nested = [
+            f"the column {name} is {self._kinds[name]}, but must hold text" for name in needed if self._kinds.get(name)
+        ]
+        if nested:
+            raise ImportRefused(self.path, nested)
+
+    def execute(self, wanted: Collection[str], statement: Callable[[str], str]) -> duckdb.DuckDBPyConnection:
+        """Executes the statement that `statement` makes of the rows, a SQL relation.
+
+        It has `_row`, 1 for the first row of data, and the `wanted` columns as text.
+        Raises ImportRefused, with the row and the cause as far as they can be found, where a row cannot be read.
+        """
+        try:
+            return self._connection.execute(statement(self._rows(wanted)))
+        except duckdb.Error as error:
+            if self._is_csv and not self._copied:
+                self._copy_csv()
+                return self.execute(wanted, statement)
+            raise ImportRefused(self.path, self._find_faults(wanted) or [_unreadable(error)]) from error
+
+    def _rows(self, wanted: Iterable[str]) -> str:
+        texts = ", ".join(f"{self._texts[name]} AS {identifier(name)}" for name in wanted)
+        return f"(SELECT {self._row} AS _row, {texts} FROM {self._relation})"
+
+    # --- CSV
+
+    def _open_csv(self) -> list[str]:
+        try:
+            header = read_header(self.path)
+            regular = is_regular(self.path)
+        except OSError as error:
+            raise ImportRefused(self.path, [_unreadable(error)]) from error
+        # Columns go by their place: names may be missing, and DuckDB does not tell upper from lower case.
+        self._texts = {name: f"c{number}" for number, name in enumerate(header) if name.strip()}
+        self._copied = False
+        # The format is said, not guessed: a guess would depend on what stands in the first rows.
+        types = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(header)))
+        self._relation = f"""read_csv({literal(self.path)}, auto_detect = false, header = true, delim = ',',
+            quote = '"', escape = '"', max_line_size = {LONGEST_LINE}, buffer_size = {_BUFFER},
+            columns = {{{types}}})"""
+        if not regular:
+            self._copy_csv()
+        return [name for name in header if name.strip()]
+
+    def _copy_csv(self) -> None:
+        """From now on the rows come from a copy, which has whole rows only."""
+        copy = Path(tempfile.mkdtemp(dir=self._scratch)) / "rows.parquet"
+        copy_rows(self.path, copy)
+        self._read_from_parquet(copy)
+        self._copied = True
+
+    # --- Parquet
+
+    def _open_parquet(self) -> list[str]:
+        try:
+            found = self._connection.sql(f"FROM read_parquet({literal(self.path)}, {_NO_HIVE}) LIMIT 0")
+            names = pq.read_schema(self.path).names
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise ImportRefused(self.path, [_unreadable(error)]) from error
+        # DuckDB renames a column that differs from another in letter case only.
+        self._texts = {}
+        for name, read_as, kind in zip(names, found.columns, found.types, strict=True):
+            self._texts[name] = _as_text(identifier(read_as), str(kind))
+            if kind.id in _NESTED:
+                shown = str(kind) if len(str(kind)) <= 60 else f"{str(kind)[:57]}..."
+                self._kinds[name] = f"{_NESTED[kind.id]} ({shown})"
+        if _ROW_NUMBER in found.columns:
+            self._relation = f"read_parquet({literal(self.path)}, {_NO_HIVE})"
+        else:
+            self._read_from_parquet(self.path)
+        return names
+
+    def _read_from_parquet(self, path: Path) -> None:
+        self._relation = f"read_parquet({literal(path)}, {_NO_HIVE}, {_ROW_NUMBER} = true)"
+        self._row = f"{_ROW_NUMBER} + 1"
+
+    def _find_faults(self, wanted: Iterable[str]) -> list[str]:
+        """The rows of a Parquet file whose bytes are no text."""
+        if self._is_csv:
+            return []
+        faults = []
+        for name in wanted:
+            rows = list(_undecodable_rows(self.path, name))
+            if rows:
+                examples = ", ".join(f"row {row}" for row in rows[:EXAMPLES])
+                more = ", …" if len(rows) > EXAMPLES else ""
+                faults.append(f"{name} is not UTF-8 in {len(rows)} rows ({examples}{more})")
+        return faults
+
+
+def _as_text(column: str, kind: str) -> str:
+    if kind == "BLOB":
+        return f"decode({column})"
+    if kind in ("DOUBLE", "FLOAT"):  # pandas makes floats of whole numbers where some are missing
+        whole = f"isfinite({column}) AND {column} = trunc({column}) AND abs({column}) < 1e15"
+        return f"CASE WHEN {whole} THEN {column}::BIGINT::VARCHAR ELSE {column}::VARCHAR END"
+    if kind == "BLOB[]":
+        return f"list_transform({column}, lambda value: decode(value))::VARCHAR"
+    return f"{column}::VARCHAR"
+
+
+def _undecodable_rows(path: Path, column: str) -> Iterator[int]:
+    """The rows, 1 is the first, that hold bytes which are not UTF-8."""
+    row = 0
+    try:
+        batches = pq.ParquetFile(path).iter_batches(batch_size=10_000, columns=[column])
+        for values in (batch.column(0) for batch in batches):
+            if pa.types.is_dictionary(values.type):
+                values = values.dictionary_decode()
+            if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+                values = values.cast(pa.large_binary())
+            for value in values.to_pylist():
+                row += 1
+                if isinstance(value, bytes) and not _is_utf8(value):
+                    yield row
+    except (pa.ArrowException, OSError):
+        return
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _unreadable(error: Exception) -> str:
+    """DuckDB's message without its advice, which is about options of DuckDB."""
+    said = " ".join(str(error).split("Possible ")[0].split()) if isinstance(error, duckdb.Error) else ""
+    return f"it cannot be read ({said or first_line(error)})"
