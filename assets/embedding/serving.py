@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
 from assets.inputs.home import Home
-from assets.inputs.versions import serving, versions
+from assets.inputs.versions import serving
 from assets.matrix.costs import model_costs
 from assets.matrix.reading import correctness, described_questions, encoder_in_use
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
-from warehouse.lake import Lake
 
 if TYPE_CHECKING:
     from embedder.predictor import Forecast, Predictor
@@ -132,13 +131,6 @@ def place_models(workspace: Home) -> list[PlacedModel]:
     return [
         PlacedModel(row["model"], np.array(row["embedding"], np.float32), accuracy.get(row["model"])) for row in found
     ]
-
-
-def version_shown(lake: Lake, among: Collection[str]) -> dict[str, Any] | None:
-    """What is known of the version whose results are shown, of those in `among`: the serving one, or else the most
-    recent; None where none of them is known. The warehouse's macro `latest` shows the same."""
-    rows = [row for row in versions(lake).to_pylist() if row["embedder"] in among]
-    return max(rows, key=lambda row: (row["serving"], str(row["created_at"] or "")), default=None)
 
 
 def open_router(workspace: Home) -> Router:

@@ -9,7 +9,8 @@ import pyarrow as pa
 from assets.embedding.serving import Serving
 from assets.figures.costs import cost_quality_curves
 from assets.figures.sections import Picture, Section, refused, rows
-from assets.matrix.costs import PARAMETERS, Costs
+from assets.figures.style import PARAMETERS
+from assets.matrix.costs import Costs
 from embedder.downstream.cost import QuestionCosts, cost_quality
 
 from .experiment import Result, experiment

@@ -15,10 +15,11 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.embedding.serving import load_serving, place_models, version_shown
+from assets.embedding.serving import load_serving, place_models
 from assets.figures.sections import Section, section_metadata, section_part
 from assets.inputs.provenance import EXPENSIVE, Made, Part, Unwritten, asset
 from assets.inputs.table_metadata import table_metadata
+from assets.inputs.versions import version_shown
 from assets.inputs.workspace import Workspace
 from assets.matrix.costs import Costs, model_costs, question_costs
 from assets.matrix.reading import encoder_in_use, model_labels

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assets.matrix.costs import DOLLARS, parameters
-
-from .style import OTHERS, OURS, PALETTE, data_uri, figure
+from .style import DOLLARS, OTHERS, OURS, PALETTE, data_uri, figure, parameters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

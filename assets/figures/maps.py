@@ -13,9 +13,7 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
-from assets.matrix.costs import parameters
-
-from .style import MARKERS, OTHERS, PALETTE, data_uri, figure
+from .style import MARKERS, OTHERS, PALETTE, data_uri, figure, parameters
 
 TEMPLATES = Path(__file__).parent
 _OUTLINES = {  # of the markers as SVG paths about (0, 0), some 12 units wide

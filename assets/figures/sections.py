@@ -14,8 +14,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.embedding.serving import version_shown
 from assets.inputs.provenance import Part
+from assets.inputs.versions import version_shown
 from warehouse.database.connect import open_database
 from warehouse.lake import Lake
 

@@ -7,7 +7,7 @@ version that is, or somebody lets it serve.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from warehouse.lake import Lake
 
-__all__ = ["EMBEDDERS", "last_choice", "record", "serve", "serving", "tell_held_back", "versions"]
+__all__ = ["EMBEDDERS", "last_choice", "record", "serve", "serving", "tell_held_back", "version_shown", "versions"]
 
 EMBEDDERS = pa.schema(
     {
@@ -67,6 +67,13 @@ def tell_held_back(lake: Lake) -> str | None:
         f"{version} is kept, but {serving(lake)} goes on serving, as of the new one {verdict}; "
         f"`embedllm embedders serve {version}` lets it serve all the same."
     )
+
+
+def version_shown(lake: Lake, among: Collection[str]) -> dict[str, Any] | None:
+    """What is known of the version whose results are shown, of those in `among`: the serving one, or else the most
+    recent; None where none of them is known. The warehouse's macro `latest` shows the same."""
+    rows = [row for row in versions(lake).to_pylist() if row["embedder"] in among]
+    return max(rows, key=lambda row: (row["serving"], str(row["created_at"] or "")), default=None)
 
 
 def record(lake: Lake, row: Mapping[str, Any], *, replace: bool = False) -> str:

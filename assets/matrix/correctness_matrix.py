@@ -8,7 +8,8 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from assets.figures.sections import section_part
+from assets.figures.heatmaps import correctness_heatmap
+from assets.figures.sections import Picture, Section, section_part
 from assets.figures.style import markdown
 from assets.inputs.entries import find_unregistered
 from assets.inputs.external import EXTERNALS
@@ -17,7 +18,6 @@ from assets.inputs.provenance import Made, asset
 from assets.inputs.repair import mending
 from assets.inputs.table_metadata import table_metadata
 from assets.inputs.workspace import Workspace
-from assets.report.overview import describe_answers
 from embedder.matrix import CorrectnessMatrix
 from harness.entries import BenchmarkEntry, ModelEntry, Registry
 
@@ -57,6 +57,18 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
         )
 
     return correctness_matrix
+
+
+def describe_answers(matrix: CorrectnessMatrix) -> Section:
+    """Return the section on who answered what, but for the best models: these the report looks up."""
+    return Section(
+        "What was answered",
+        f"{matrix.observed.mean():.0%} of the correctness matrix is filled; a right answer was given in "
+        f"{np.nanmean(matrix.labels):.1%} of the cases. The best models, each over the questions it was asked:",
+        [Picture(correctness_heatmap(matrix), "heat map of accuracy by benchmark and model")],
+        sql="SELECT model, accuracy, ci_low, ci_high, n FROM leaderboard\n"
+        "WHERE benchmark = 'all' ORDER BY accuracy DESC, model LIMIT 10;",
+    )
 
 
 def _why_empty(workspace: Workspace) -> str:

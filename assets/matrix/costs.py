@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assets.figures.style import DOLLARS, PARAMETERS
 from assets.inputs.home import Home
 from embedder.downstream.cost import QuestionCosts
 from embedder.matrix import CorrectnessMatrix
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 # A multiple-choice question with its options, and an answer of a few sentences.
 INPUT_TOKENS, OUTPUT_TOKENS = 200, 200
-DOLLARS, PARAMETERS = "US$", "billions of parameters"
-_SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 
 Prices = Mapping[str, tuple[float, float]]
 """By model, US$ per million tokens in and out."""
@@ -137,10 +136,3 @@ def question_costs(
         return None
     measured = in_dollars(observed_amounts(workspace, matrix), matrix.models, costs.prices)
     return QuestionCosts(costs.predict(questions, matrix.models), measured, costs.predicted_by)
-
-
-def parameters(size_b: float) -> str:
-    """Billions of parameters the way one says them, in three digits: 46.7B, 135M, 79.3K."""
-    count = float(f"{size_b * 1e9:.3g}")
-    scale, letter = next((unit for unit in _SCALES if count >= unit[0]), (1, ""))
-    return f"{count / scale:g}{letter}"

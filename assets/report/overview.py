@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from assets.figures.heatmaps import correctness_heatmap
-from assets.figures.sections import Picture, Section
+from assets.figures.sections import Section
 from assets.inputs.workspace import Workspace
-from embedder.matrix import CorrectnessMatrix
 from warehouse.database.read import query
 
 
@@ -24,18 +20,6 @@ def facts(workspace: Workspace) -> str:
     return (
         f"{row['models']} models, {row['benchmarks']} benchmarks, {row['questions']:,} questions, "
         f"{row['responses']:,} graded answers. Question encoder {workspace.encoder}, seed {workspace.seed}."
-    )
-
-
-def describe_answers(matrix: CorrectnessMatrix) -> Section:
-    """Return the section on who answered what, but for the best models: these the report looks up."""
-    return Section(
-        "What was answered",
-        f"{matrix.observed.mean():.0%} of the correctness matrix is filled; a right answer was given in "
-        f"{np.nanmean(matrix.labels):.1%} of the cases. The best models, each over the questions it was asked:",
-        [Picture(correctness_heatmap(matrix), "heat map of accuracy by benchmark and model")],
-        sql="SELECT model, accuracy, ci_low, ci_high, n FROM leaderboard\n"
-        "WHERE benchmark = 'all' ORDER BY accuracy DESC, model LIMIT 10;",
     )
 
 

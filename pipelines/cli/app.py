@@ -581,7 +581,7 @@ def ui(
 def list_models() -> None:
     """Every model, and how much it has answered."""
     from assets.embedding.onboarded import answers_that_hold
-    from assets.matrix.costs import parameters
+    from assets.figures.style import parameters
 
     _, workspace = open_home()
     registry, done, few = workspace.registry, workspace.lake.pairs(), answers_that_hold(workspace)

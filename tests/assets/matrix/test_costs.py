@@ -10,9 +10,10 @@ import pytest
 from assets.embedding.embedder import embedder
 from assets.embedding.question_embeddings import question_embeddings
 from assets.embedding.serving import load_serving
+from assets.figures.style import parameters
 from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
-from assets.matrix.costs import Costs, model_costs, parameters
+from assets.matrix.costs import Costs, model_costs
 from embedder.questions import Questions
 from harness.entries import ModelEntry, Price, Registry
 from warehouse.imports.ingest import import_results
