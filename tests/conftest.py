@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import Result
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from pipelines.cli.app import app
@@ -21,12 +23,19 @@ from warehouse.database.read import query
 MODELS = ("tiny/a", "tiny/b", "tiny/c", "tiny/d")
 BENCHMARKS = ("fruit", "sums", "towns")
 QUESTIONS = 40
+SMALL = (MODELS[:3], ("sums", "towns"))
 
 _FRUIT = ("apple", "banana", "cherry", "damson", "elder", "fig", "grape", "hazel")
 _COLOURS = ("red", "yellow", "green", "blue", "black", "white")
 _TOWNS = ("Paris", "Rome", "Oslo", "Lima", "Berlin", "Bern", "Cairo", "Delhi")
 _GRAMMAR = ("What", "Which", "is", "the", "plus", "colour", "of", "a", "number", "lies", "north", "?", "Answer", ":")
 _WORDS = (*_GRAMMAR, *_FRUIT, *_COLOURS, *_TOWNS, *(str(number) for number in range(60)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files with the slowest tests go first, so that at the end no process waits long for another."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True)
@@ -97,15 +106,36 @@ class Command:
 
 
 @pytest.fixture(scope="session")
-def micro(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Gives a folder of that name, filled by `make` in the first of the processes that run the tests."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name: str, make: Callable[[Path], None]) -> Path:
+        folder = shared / name
+        with FileLock(shared / f"{name}.lock"):
+            if not (folder / "made").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                (folder / "made").touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def micro(made_once: Callable[..., Path]) -> Path:
     """A folder with models/a … d and tasks/."""
-    folder = tmp_path_factory.mktemp("micro")
-    for seed, name in enumerate(MODELS):
-        _save_model(folder / "models" / name.removeprefix("tiny/"), seed)
-    (folder / "tasks").mkdir()
-    for name in BENCHMARKS:
-        _save_task(folder / "tasks", name, [_question(name, number) for number in range(QUESTIONS)])
-    return folder
+
+    def make(folder: Path) -> None:
+        for seed, name in enumerate(MODELS):
+            _save_model(folder / "models" / name.removeprefix("tiny/"), seed)
+        (folder / "tasks").mkdir()
+        for name in BENCHMARKS:
+            _save_task(folder / "tasks", name, [_question(name, number) for number in range(QUESTIONS)])
+
+    return made_once("micro", make)
 
 
 @pytest.fixture(scope="session")
@@ -136,8 +166,8 @@ def write_registry(micro: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def datasets_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tmp_path_factory.mktemp("datasets"))
+def datasets_cache(made_once: Callable[..., Path]) -> str:
+    return str(made_once("datasets", lambda folder: None))
 
 
 @pytest.fixture(scope="session")
@@ -157,20 +187,47 @@ class FirstRun:
     """A home after its first `embedllm run`; not to be written to, but to be copied and compared with."""
 
     home: Path
-    models: tuple[str, ...]
-    done: subprocess.CompletedProcess[str]
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture(scope="session")
 def first_run(
-    tmp_path_factory: pytest.TempPathFactory, write_registry: Callable[..., Path], datasets_cache: str
+    made_once: Callable[..., Path], write_registry: Callable[..., Path], embedllm_of: Callable[..., Command]
 ) -> FirstRun:
     """Of the micro registry and one model more, whose folder does not exist."""
-    models = (*MODELS, "tiny/<gone>")
-    folder = tmp_path_factory.mktemp("first_run")
-    registry = write_registry(folder / "registry", models)
-    command = Command(folder / "home", registry, {"HF_DATASETS_CACHE": datasets_cache})
-    return FirstRun(command.home, models, command("run"))
+
+    def make(folder: Path) -> None:
+        registry = write_registry(folder / "registry", (*MODELS, "tiny/<gone>"))
+        done = embedllm_of(folder / "home", registry)("run")
+        (folder / "run.json").write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+
+    folder = made_once("first_run", make)
+    return FirstRun(folder / "home", *json.loads((folder / "run.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def small_home(
+    made_once: Callable[..., Path], write_registry: Callable[..., Path], embedllm_of: Callable[..., Command]
+) -> Command:
+    """A home where three models have answered two benchmarks and everything is made; to be copied, not written to."""
+
+    def make(folder: Path) -> None:
+        registry = write_registry(folder / "registry", *SMALL)
+        done = embedllm_of(folder / "home", registry)("run")
+        assert done.returncode == 0, done.stderr
+
+    folder = made_once("small", make)
+    return embedllm_of(folder / "home", folder / "registry")
+
+
+@pytest.fixture
+def small_copy(small_home: Command, embedllm: Command, write_registry: Callable[..., Path]) -> Command:
+    """The command on a copy of the small home, with a registry of its own."""
+    shutil.copytree(small_home.home, embedllm.home)
+    write_registry(embedllm.registry, *SMALL)
+    return embedllm
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import fcntl
 import math
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -372,21 +371,10 @@ def differences() -> Callable[[Home, Home], list[str]]:
 
 
 @pytest.fixture(scope="session")
-def small(
-    tmp_path_factory: pytest.TempPathFactory, write_registry: Callable[..., Path], embedllm_of: Callable[..., Any]
-) -> Home:
-    """A home where three models have answered two benchmarks and everything is made; to be copied, not written to."""
-    folder = tmp_path_factory.mktemp("small")
-    registry = write_registry(folder / "registry", ["tiny/a", "tiny/b", "tiny/c"], ["sums", "towns"])
-    command = embedllm_of(folder / "home", registry)
-    done = command("run")
-    assert done.returncode == 0, done.stderr
-    return Home(command)
+def small(small_home: Any) -> Home:
+    return Home(small_home)
 
 
 @pytest.fixture
-def copy(small: Home, embedllm: Any, write_registry: Callable[..., Path]) -> Home:
-    """Of the small home, with a registry of its own."""
-    shutil.copytree(small.path, embedllm.home)
-    write_registry(embedllm.registry, ["tiny/a", "tiny/b", "tiny/c"], ["sums", "towns"])
-    return Home(embedllm)
+def copy(small_copy: Any) -> Home:
+    return Home(small_copy)

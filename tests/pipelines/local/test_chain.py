@@ -39,12 +39,12 @@ def second(embedllm: Any, first_run: Any) -> Any:
 
 @pytest.mark.slow
 def test_one_failing_model_stops_no_other(first_run: Any, second: Any) -> None:
-    assert first_run.done.returncode == 1
-    assert "Traceback" not in first_run.done.stderr
-    (complaint,) = [line for line in first_run.done.stderr.splitlines() if line.startswith("embedllm: 1 of 5")]
+    assert first_run.returncode == 1
+    assert "Traceback" not in first_run.stderr
+    (complaint,) = [line for line in first_run.stderr.splitlines() if line.startswith("embedllm: 1 of 5")]
     assert "(tiny/<gone>); everything else is done" in complaint
-    assert "5 models, 3 benchmarks, 120 questions, 480 responses" in first_run.done.stdout
-    assert ENCODED.findall(first_run.done.stderr) == [("120", "120")]
+    assert "5 models, 3 benchmarks, 120 questions, 480 responses" in first_run.stdout
+    assert ENCODED.findall(first_run.stderr) == [("120", "120")]
 
     failures = second.rows("FROM failures ORDER BY benchmark")
     assert [(f["benchmark"], f["model"], f["kind"], f["attempts"]) for f in failures] == [

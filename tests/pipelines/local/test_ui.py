@@ -1,51 +1,49 @@
-"""The Dagster UI in a real browser: it shows what the command line made, and makes more."""
+"""The Dagster UI: a browser shows what the command line made and makes more, and a changed registry is followed."""
 
 import contextlib
-import csv
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+import psutil
 import pytest
+import yaml
 
 from assets.evaluation.experiments import EXPERIMENTS
+from pipelines.automation.plan import REASON
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("there is no Chromium here to open the UI in", allow_module_level=True)
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, of the extra `dev`, is not installed")
-
-PROJECT = Path(__file__).resolve().parents[3]
-EMBEDLLM = [sys.executable, "-c", "from pipelines.cli.app import app; app()"]
 BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 GROUPS = ["collection", "matrix", "embedding", "evaluation", "report"]
-EXPERIMENT_NODES = [experiment.op.name for experiment in EXPERIMENTS]
-NODES = [
-    *("imported_results", "correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded"),
-    *EXPERIMENT_NODES,
-    "warehouse",
-    "report",
-]
-TOPICS = {
-    "arithmetic": "What is {} plus {}?",
-    "capitals": "What is the capital of country {}, by river {}?",
-    "spelling": "How is word {} of list {} spelt?",
+MODELS, BENCHMARKS = ("tiny/a", "tiny/b", "tiny/c"), ("sums", "towns")
+PATIENCE_S = 240  # for one step; a refresh takes half a minute on an idle machine
+EXPENSIVE = {
+    experiment.key.to_user_string()
+    for experiment in EXPERIMENTS
+    if "embedllm/expensive" in experiment.get_asset_spec().tags
 }
-PATIENCE_S = 120  # for one step; a few seconds on an idle machine
+CHEAP = {experiment.key.to_user_string() for experiment in EXPERIMENTS} - EXPENSIVE
+REFRESHED = {
+    *("correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded", "warehouse", "report"),
+    *CHEAP,
+}
+
+NODES = ["imported_results", *REFRESHED, *EXPENSIVE]
 
 MATERIALIZATIONS = """{ assetOrError(assetKey: {path: ["correctness_matrix"]}) { ... on Asset {
     assetMaterializations { runId metadataEntries { label ... on IntMetadataEntry { intValue } } } } } }"""
 RUN_STATUS = """query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 class Ui:
@@ -53,6 +51,13 @@ class Ui:
 
     def __init__(self, url: str) -> None:
         self.url = url
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/server_info", timeout=5):
+                return True
+        except (urllib.error.URLError, TimeoutError):
+            return False
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
@@ -68,78 +73,81 @@ class Ui:
         return self.ask(RUN_STATUS, run=run)["runOrError"]["status"]
 
 
-def _write_published(file: Path) -> None:
-    """6 models, each best at one of 3 categories, on 60 questions, in the published EmbedLLM layout."""
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["prompt_id", "model_name", "category", "label", "prompt"])
-        for question in range(60):
-            category, text = list(TOPICS.items())[question % 3]
-            for model in range(6):
-                right = model % 3 == question % 3 or (question + model) % 4 == 0
-                prompt = text.format(question, 7 * question)
-                rows.writerow([question, f"lab__model-{model}", category, int(right), prompt])
+class Events:
+    """What was materialised in a home since one last looked."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = str(home / "dagster")
+        self.seen: set[str] = set()
+        self.new()
+
+    def new(self) -> Counter[tuple[str, str | None]]:
+        """How often each (asset, partition) was."""
+        found: Counter[tuple[str, str | None]] = Counter()
+        with dg.DagsterInstance.from_config(self.folder) as instance:
+            runs = [run for run in instance.get_runs() if run.run_id not in self.seen]
+            self.reasons = {run.tags.get(REASON) for run in runs}
+            for run in runs:
+                for event in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+                    assert event.dagster_event is not None
+                    key = event.dagster_event.asset_key
+                    assert key is not None
+                    found[key.to_user_string(), event.dagster_event.partition] += 1
+                self.seen.add(run.run_id)
+        return found
+
+    def is_quiet(self) -> bool:
+        """Whether there are new runs, and all of them have ended."""
+        with dg.DagsterInstance.from_config(self.folder) as instance:
+            runs = [run for run in instance.get_runs() if run.run_id not in self.seen]
+        return bool(runs) and all(run.is_finished for run in runs)
 
 
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
-    """The UI on a home whose answers were imported and refreshed from the command line."""
+def running(
+    tmp_path_factory: pytest.TempPathFactory,
+    small_home: Any,
+    write_registry: Callable[..., Path],
+    embedllm_of: Callable[..., Any],
+) -> Any:
+    """The command on a copy of the small home, on which the UI runs."""
     folder = tmp_path_factory.mktemp("ui")
-    published = folder / "results.csv"
-    _write_published(published)
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("EMBEDLLM_", "DAGSTER_"))}
-    env |= {"EMBEDLLM_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
-    subprocess.run([*EMBEDLLM, "import", str(published)], env=env, cwd=PROJECT, check=True, timeout=PATIENCE_S)
+    shutil.copytree(small_home.home, folder / "home")
+    return embedllm_of(folder / "home", write_registry(folder / "registry", MODELS, BENCHMARKS))
+
+
+@pytest.fixture(scope="module")
+def ui(running: Any) -> Iterator[Ui]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = folder / "ui.log"
-    with log.open("w") as stream:
-        server = subprocess.Popen(
-            [*EMBEDLLM, "ui", "--port", str(port)],
-            env=env,
-            cwd=PROJECT,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:  # the refresh and the start of the UI side by side: both take their time
-        subprocess.run([*EMBEDLLM, "run"], env=env, cwd=PROJECT, check=True, timeout=PATIENCE_S)
-        url = f"http://127.0.0.1:{port}"
-        _wait_for(lambda: server.poll() is not None or _answers(url), "the UI to start")
-        assert server.poll() is None, log.read_text()
-        yield Ui(url)
-    finally:
-        _stop(server)
-
-
-def _answers(url: str) -> bool:
+    ui, server = Ui(f"http://127.0.0.1:{port}"), running.start("ui", "--port", str(port))
     try:
-        with urllib.request.urlopen(f"{url}/server_info", timeout=5):
-            return True
-    except (urllib.error.URLError, TimeoutError):
-        return False
+        wait_for(lambda: server.poll() is not None or ui.answers(), "the UI to start")
+        assert server.poll() is None, server.communicate()
+        yield ui
+    finally:
+        family = psutil.Process(server.pid).children(recursive=True)
+        server.send_signal(signal.SIGTERM)
+        with contextlib.suppress(Exception):
+            server.communicate(timeout=60)
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
-def _wait_for(condition: Callable[[], bool], what: str) -> None:
+def wait_for(condition: Callable[[], object], what: str) -> None:
     end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end, f"waited {PATIENCE_S} s for {what}"
         time.sleep(0.5)
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    """As a closed terminal would, and then for good: webserver, daemon and code server are one process group."""
-    server.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        server.wait(20)
-    with contextlib.suppress(ProcessLookupError):  # nothing was left
-        os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here to open the UI in")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, of the extra `dev`, is not installed")
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER)
         yield chromium
@@ -147,47 +155,83 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    # Large enough for the whole graph, unfolded: nodes out of sight are not drawn, zoomed out they lose their state.
+def page(browser: Any, ui: Ui) -> Iterator[Any]:
+    """The graph, large enough to be drawn whole: nodes out of sight are not drawn, zoomed out they lose their state."""
     page = browser.new_page(viewport={"width": 4000, "height": 7000})
     page.set_default_timeout(1000 * PATIENCE_S)
-    yield page
-    page.close()
-
-
-def _open_graph(page: Any, ui: Ui) -> None:
     expanded = ",".join(f"global%40global%3A{group}" for group in GROUPS)
     page.goto(f"{ui.url}/asset-groups?expanded={expanded}")
+    yield page
+    page.close()
 
 
 def _node(page: Any, name: str) -> Any:
     return page.locator("svg foreignObject").get_by_text(name, exact=True).last
 
 
-@pytest.mark.slow
-def test_the_graph_shows_every_stage_as_the_command_line_left_it(ui, page, tmp_path):
-    _open_graph(page, ui)
-    for name in NODES:
+def test_the_graph_shows_every_stage_as_the_command_line_left_it(ui: Ui, page: Any, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    for name in (*NODES, *BENCHMARKS):
         _node(page, name).wait_for(state="visible")
     made = page.locator("svg foreignObject").get_by_text("Materialized")
-    sync_api.expect(made).to_have_count(len(NODES), timeout=1000 * PATIENCE_S)
+    expect(made).to_have_count(len(NODES), timeout=1000 * PATIENCE_S)
     page.screenshot(path=tmp_path / "graph.png")
     page.goto(f"{ui.url}/locations/pipelines.definitions/jobs/refresh/runs")
     page.get_by_text("Success", exact=True).wait_for()  # the job knows the run that the command line did
 
 
-@pytest.mark.slow
-def test_a_click_materialises(ui, page):
+def test_a_click_materialises(ui: Ui, page: Any) -> None:
     before = ui.materializations()
-    _open_graph(page, ui)
     _node(page, "correctness_matrix").click()
     page.get_by_role("button", name="Materialize selected").click()
-    _wait_for(lambda: len(ui.materializations()) > len(before), "the correctness matrix to be materialised")
+    wait_for(lambda: len(ui.materializations()) > len(before), "the correctness matrix to be materialised")
     latest = ui.materializations()[0]
     assert latest["runId"] not in {event["runId"] for event in before}
     rows = {entry["label"]: entry.get("intValue") for entry in latest["metadataEntries"]}
-    assert (rows["models"], rows["questions"], rows["dagster/row_count"]) == (6, 60, 360)
-    _wait_for(lambda: ui.status_of(latest["runId"]) in ("SUCCESS", "FAILURE"), "the run to end")
+    assert (rows["models"], rows["questions"], rows["dagster/row_count"]) == (3, 80, 240)
+    wait_for(lambda: ui.status_of(latest["runId"]) in ("SUCCESS", "FAILURE"), "the run to end")
     assert ui.status_of(latest["runId"]) == "SUCCESS"
     page.goto(f"{ui.url}/runs/{latest['runId']}")
     page.get_by_text("Success", exact=True).first.wait_for()
+
+
+def once(*keys: tuple[str, str | None]) -> Counter[tuple[str, str | None]]:
+    return Counter(dict.fromkeys(keys, 1))
+
+
+def test_entries_added_and_removed_are_followed_once(ui: Ui, running: Any, micro: Path) -> None:
+    events = Events(running.home)
+    known = "SELECT count(*) AS n FROM model_embeddings SEMI JOIN serving USING (embedder) WHERE model = 'tiny/d'"
+    report = running.home / "reports" / "report.html"
+
+    added = running("models", "add", "tiny/d", "--arg", f"pretrained={micro / 'models' / 'd'}", "--tag", "coding")
+    assert added.returncode == 0, added.stderr
+    wait_for(lambda: running.rows(known)[0]["n"] and "tiny/d" in report.read_text(), "the new model")
+    wait_for(events.is_quiet, "the refresh to end")
+    asked = [(f"responses/{benchmark}", "tiny/d") for benchmark in BENCHMARKS]
+    grown = [(name, None) for name in EXPENSIVE]  # by more than a fifth: from three models to four
+    assert events.new() == once(*asked, *((name, None) for name in REFRESHED), *grown)
+    assert None not in events.reasons
+    assert {row["model"] for row in running.rows("FROM leaderboard")} == {*MODELS, "tiny/d"}
+    routed = running("route", "What is 1 plus 2 ?", "--top", "4")
+    assert "tiny/d" in routed.stdout
+
+    file = running.registry / "benchmarks.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["benchmarks"].append({"name": "fruit", "tasks": ["micro_fruit"], "metric": "acc"})
+    draft = file.with_suffix(".tmp")
+    draft.write_text(yaml.safe_dump(content))
+    draft.replace(file)
+    wait_for(lambda: len(running.rows("SELECT DISTINCT benchmark FROM forecasts")) == 4, "the new benchmark")
+    wait_for(events.is_quiet, "the refresh to end")
+    asked = [("responses/fruit", model) for model in (*MODELS, "tiny/d")]
+    assert events.new() == once(*asked, *((name, None) for name in REFRESHED | EXPENSIVE))
+
+    removed = running("models", "remove", "tiny/a")
+    assert removed.returncode == 0, removed.stderr
+    gone = "SELECT count(*) AS n FROM responses WHERE model = 'tiny/a'"
+    wait_for(lambda: running.rows(gone)[0]["n"] == 0 and "tiny/a" not in report.read_text(), "the model to leave")
+    wait_for(events.is_quiet, "the refresh to end")
+    assert {row["model"] for row in running.rows("FROM superseded")} == {"tiny/a"}
+    assert all(partition is None for _, partition in events.new())
