@@ -18,7 +18,7 @@ from .plan import PLANNED, REASON, Request, plan
 
 __all__ = ["build_sensors", "open_to_work", "run_request"]
 
-EVERY = 10  # seconds between two looks
+EVERY = 15  # seconds between two looks
 RUNNING = dg.DefaultSensorStatus.RUNNING
 
 

@@ -24,7 +24,7 @@ ENDS_IT = ("daemon", "web server", "everything")  # without these, the UI ends
 BENCHMARKS, QUESTIONS, MODELS = 3, 40, 12
 PAIRS = BENCHMARKS * MODELS
 GROUPS = 4  # in which the models come
-LOOKS = 21.0  # seconds in which the UI looks twice for what there is to do
+LOOKS = 31.0  # seconds in which the UI looks twice for what there is to do
 AFTERWARDS = 420.0  # seconds that what is left to do may take; half a minute on an idle machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900 + 60 * KILLS)]

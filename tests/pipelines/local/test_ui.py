@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -129,7 +130,7 @@ def ui(running: Any) -> Iterator[Ui]:
     finally:
         family = psutil.Process(server.pid).children(recursive=True)
         server.send_signal(signal.SIGTERM)
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(subprocess.TimeoutExpired):
             server.communicate(timeout=60)
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
