@@ -1,15 +1,19 @@
-# make demo | test | lint | ui | perf: each sets up .venv first if needed.
+# make demo | test | check | lint | ui | perf: each sets up .venv first if needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A process a core, four at most; one thread each, as the tests' matrices are tiny and threads that wait for one another
+# take half as long again. The tests of a file stay together, so that they share what they set up.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint ui perf
+.PHONY: help demo test check lint ui perf
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   build the zoo, run the whole chain, print what to do next"
 	@echo "make test   run the tests"
+	@echo "make check  run the linters and the tests that take seconds, in three minutes"
 	@echo "make ui     the Dagster UI on this home"
 	@echo "make lint   ruff, pyright and the import rules"
 	@echo "make perf   measure speed and quality (takes minutes)"
@@ -27,9 +31,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@$(BIN)/embedllm demo
 
-# One thread a process: the tests' matrices are tiny, and threads that wait for one another take half as long again.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	$(TESTS) --durations=30
+
+check: lint
+	$(TESTS) -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

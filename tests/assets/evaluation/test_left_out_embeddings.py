@@ -167,7 +167,7 @@ def test_nothing_to_leave_out(workspace: Workspace) -> None:
 KILLED = """
 import importlib.util, multiprocessing, os, signal, sys
 from pathlib import Path
-from assets import left_out
+from assets.evaluation import left_out_embeddings as left_out
 from assets.inputs.workspace import Workspace
 from harness.entries import Registry
 
