@@ -13,10 +13,10 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from harness.cache import AnswerFile
-from harness.checks import FIRST, MANY, NO_ANSWER, FirstAnswer, check_answer, check_first_answers, shortened
-from harness.errors import EvaluationFailed, HarnessError
-from harness.usage import request_key
+from .cache import AnswerFile
+from .checks import FIRST, MANY, NO_ANSWER, FirstAnswer, check_answer, check_first_answers, shortened
+from .errors import EvaluationFailed, HarnessError
+from .usage import request_key
 
 __all__ = ["CheckedLM"]
 

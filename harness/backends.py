@@ -20,18 +20,18 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from harness.checks import shortened
-from harness.digests import digest_of
-from harness.errors import (
+from .checks import shortened
+from .digests import digest_of
+from .errors import (
     ModelIncomplete,
     NotNumbers,
     PromptTooLong,
     TaskFaulty,
     first_sentence,
 )
-from harness.identity import local_folder
-from harness.served import ChatCompletions, Completions
-from harness.usage import Usage, request_key
+from .identity import local_folder
+from .served import ChatCompletions, Completions
+from .usage import Usage, request_key
 
 __all__ = ["CHAT", "HFBackend", "backend_class", "watch_cut_prompts"]
 

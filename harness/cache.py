@@ -14,7 +14,7 @@ from typing import Any
 
 from lm_eval.api.model import hash_args
 
-from harness.usage import UNKNOWN, Usage, request_key
+from .usage import UNKNOWN, Usage, request_key
 
 __all__ = ["AnswerFile"]
 

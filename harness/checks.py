@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from harness.errors import EvaluationFailed, ImplausibleAnswers, NoLogProbabilities, NotNumbers, TooFewAnswered
+from .errors import EvaluationFailed, ImplausibleAnswers, NoLogProbabilities, NotNumbers, TooFewAnswered
 
 __all__ = [
     "FIRST",

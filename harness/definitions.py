@@ -12,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.digests import digest_of
-from harness.entries import BenchmarkEntry
-from harness.files import write_text
+from .digests import digest_of
+from .files import write_text
+from .registry import BenchmarkEntry
 
 if TYPE_CHECKING:
-    from harness.tasks import TaskIndex
+    from .tasks import TaskIndex
 
 __all__ = ["LocalTasks"]
 
@@ -54,7 +54,7 @@ class LocalTasks:
 
     @cached_property
     def _index(self) -> TaskIndex:
-        from harness.tasks import TaskIndex
+        from .tasks import TaskIndex
 
         return TaskIndex(self._folder)
 

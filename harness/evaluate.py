@@ -16,12 +16,11 @@ import transformers
 from lm_eval.api.task import Task
 from lm_eval.evaluator import evaluate as lm_eval_evaluate
 
-from harness.backends import CHAT
-from harness.cache import AnswerFile
-from harness.checks import MOST_UNANSWERED, check_share_unanswered, equal_scores_problem
-from harness.digests import digest_of
-from harness.entries import BenchmarkEntry, ModelEntry
-from harness.errors import (
+from .backends import CHAT
+from .cache import AnswerFile
+from .checks import MOST_UNANSWERED, check_share_unanswered, equal_scores_problem
+from .digests import digest_of
+from .errors import (
     EvaluationFailed,
     ImplausibleAnswers,
     NoLogProbabilities,
@@ -30,11 +29,12 @@ from harness.errors import (
     Stage,
     explained,
 )
-from harness.fingerprints import fingerprint_of
-from harness.grading import assess, grade
-from harness.identity import input_versions, weights_of
-from harness.models import LoadedModel
-from harness.tasks import TaskIndex
+from .fingerprints import fingerprint_of
+from .grading import assess, grade
+from .identity import input_versions, weights_of
+from .models import LoadedModel
+from .registry import BenchmarkEntry, ModelEntry
+from .tasks import TaskIndex
 
 __all__ = ["Evaluation", "LoadedModel", "TaskIndex", "evaluate", "fingerprint"]
 

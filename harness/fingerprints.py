@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from harness.digests import digest_of
-from harness.entries import BenchmarkEntry, ModelEntry
-from harness.identity import determining_args, is_local
+from .digests import digest_of
+from .identity import determining_args, is_local
+from .registry import BenchmarkEntry, ModelEntry
 
 __all__ = ["find_change", "fingerprint_of"]
 

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 from lm_eval.api.task import Task
 
-from harness.answer_texts import choice_scores, text_of_answer
-from harness.checks import NO_ANSWER
-from harness.entries import BenchmarkEntry
-from harness.errors import TaskUnknown
-from harness.usage import Usage, total
+from .answer_texts import choice_scores, text_of_answer
+from .checks import NO_ANSWER
+from .errors import TaskUnknown
+from .registry import BenchmarkEntry
+from .usage import Usage, total
 
 __all__ = ["ANSWERS", "Quality", "assess", "grade"]
 

@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.digests import digest_of, file_digest
-from harness.entries import ModelEntry
-from harness.errors import ModelIncomplete, ModelNotFound, Stage, explained
+from .digests import digest_of, file_digest
+from .errors import ModelIncomplete, ModelNotFound, Stage, explained
+from .registry import ModelEntry
 
 __all__ = [
     "check_files",

@@ -8,13 +8,13 @@ from typing import Any, Self
 import torch
 from lm_eval.api.model import LM
 
-from harness.asking import CheckedLM
-from harness.backends import HFBackend, backend_class, watch_cut_prompts
-from harness.cache import AnswerFile
-from harness.digests import digest_of
-from harness.entries import ModelEntry
-from harness.errors import Stage, explained
-from harness.identity import check_files, determining_args, is_server, pinned_args
+from .asking import CheckedLM
+from .backends import HFBackend, backend_class, watch_cut_prompts
+from .cache import AnswerFile
+from .digests import digest_of
+from .errors import Stage, explained
+from .identity import check_files, determining_args, is_server, pinned_args
+from .registry import ModelEntry
 
 __all__ = ["LoadedModel"]
 

@@ -17,9 +17,9 @@ from typing import Any
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import postprocess_generated_text
 
-from harness.checks import NO_ANSWER, shortened
-from harness.errors import NoLogProbabilities, NotApplicable, ServerRefused
-from harness.usage import UNKNOWN, Usage
+from .checks import NO_ANSWER, shortened
+from .errors import NoLogProbabilities, NotApplicable, ServerRefused
+from .usage import UNKNOWN, Usage
 
 __all__ = ["ChatCompletions", "Completions"]
 

@@ -10,8 +10,8 @@ from jinja2 import Environment
 from jinja2.meta import find_undeclared_variables
 from lm_eval.api.task import ConfigurableTask, Task
 
-from harness.checks import shortened
-from harness.errors import TaskFaulty
+from .checks import shortened
+from .errors import TaskFaulty
 
 __all__ = ["check_columns", "check_nothing_is_none", "check_target", "describe_fields"]
 

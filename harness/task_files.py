@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.digests import digest_of, file_digest
+from .digests import digest_of, file_digest
 
 __all__ = ["included_files", "portable", "referred_paths"]
 

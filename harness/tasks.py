@@ -14,11 +14,10 @@ from lm_eval.api.registry import DEFAULT_METRIC_REGISTRY
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
-from harness.answer_texts import choices_of, text_of_target
-from harness.checks import shortened
-from harness.digests import digest_of
-from harness.entries import BenchmarkEntry
-from harness.errors import (
+from .answer_texts import choices_of, text_of_target
+from .checks import shortened
+from .digests import digest_of
+from .errors import (
     UNEXPLAINED,
     DataUnreachable,
     HarnessError,
@@ -28,8 +27,9 @@ from harness.errors import (
     explained,
     first_sentence,
 )
-from harness.task_checks import check_columns, check_nothing_is_none, check_target, describe_fields
-from harness.task_files import included_files, portable, referred_paths
+from .registry import BenchmarkEntry
+from .task_checks import check_columns, check_nothing_is_none, check_target, describe_fields
+from .task_files import included_files, portable, referred_paths
 
 __all__ = ["QUESTIONS", "TaskIndex"]
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from harness.files import move_folder, write_text
-from harness.zoo.families import RECIPE, Recipe
-from harness.zoo.tasks import tasks_are_current, write_tasks
+
+from .families import RECIPE, Recipe
+from .tasks import tasks_are_current, write_tasks
 
 MANIFEST: Final = "manifest.json"
 UNFINISHED: Final = ".unfinished-"
@@ -193,7 +194,7 @@ def _die_with_parent() -> None:
 
 def _train_one(folder: Path, seed: int, recipe: Recipe, family: str) -> float:
     start = time.process_time()
-    from harness.zoo.train import train_family  # torch takes seconds to import, and a finished zoo does not need it
+    from .train import train_family  # torch takes seconds to import, and a finished zoo does not need it
 
     train_family(family, folder, seed=seed, recipe=recipe)
     return time.process_time() - start

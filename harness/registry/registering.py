@@ -11,16 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.entries import (
-    ModelEntry,
-    Registry,
-    RegistryError,
-    check_benchmarks_named,
-    load_registry,
-    model_entry,
-    read_text,
-)
 from harness.yaml_text import Uneditable, YamlList
+
+from .entries import ModelEntry
+from .loading import Registry, RegistryError, check_benchmarks_named, load_registry, model_entry, read_text
 
 __all__ = ["add_model", "check_addition", "remove_model"]
 

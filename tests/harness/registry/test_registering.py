@@ -11,12 +11,12 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.entries import RegistryError, load_registry
-from harness.registering import add_model, remove_model
+from harness.registry import RegistryError, load_registry
+from harness.registry.registering import add_model, remove_model
 
 HOME = Path("/home/of/embedllm")
 ENTRY = {"name": "org/new", "args": {"pretrained": "org/new", "dtype": "float32"}}
-DEMO = Path(__file__).parents[2] / "registry" / "demo" / "models.yaml"
+DEMO = Path(__file__).parents[3] / "registry" / "demo" / "models.yaml"
 
 
 def registry(folder: Path, models: str) -> Path:
