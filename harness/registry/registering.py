@@ -1,24 +1,31 @@
-"""Adds models to models.yaml and removes them, leaving comments and layout of everything else as they are."""
+"""Adds models to models.yaml and removes them; comments, order and quotes of everything else stay as they are.
+
+Entries behind dashes come and go as whole lines, so that no other byte changes: a round trip through ruamel.yaml would
+join the lines of entries that are in braces, as those of our own registries are. Lists in brackets do take that trip.
+"""
 
 import errno
-import fcntl
+import io
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from harness.yaml_text import Uneditable, YamlList
+import yaml
+from filelock import lock_descriptor
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from harness.files import write_text
 
 from .entries import ModelEntry
 from .loading import Registry, RegistryError, check_benchmarks_named, load_registry, model_entry, read_text
 
 __all__ = ["add_model", "check_addition", "remove_model"]
-
-MODELS_FILE = "models.yaml"
 
 
 def add_model(folder: Path, home: Path, entry: Mapping[str, Any]) -> ModelEntry:
@@ -27,76 +34,54 @@ def add_model(folder: Path, home: Path, entry: Mapping[str, Any]) -> ModelEntry:
     Raises RegistryError, and leaves the file as it was, where the entry cannot be used, its name is taken, or the file
     is no registry, may not be written or is laid out in a way that cannot be edited.
     """
-    with _locked(folder, home), _edited(folder):
-        draft, expected = _with_model(folder, home, entry)
-        _replace(draft, expected, home)
-    return expected.models[-1]
+    return _add(folder, home, entry, write=True).models[-1]
 
 
 def check_addition(folder: Path, home: Path, entry: Mapping[str, Any]) -> Registry:
-    """The registry as it will be after `add_model`, for work to be done before. Writes nothing.
+    """Return the registry as it will be after `add_model`. Raises RegistryError where that would; writes nothing."""
+    return _add(folder, home, entry, write=False)
 
-    Raises RegistryError where `add_model` would.
-    """
-    with _edited(folder):
-        draft, expected = _with_model(folder, home, entry)
-        _check_draft(draft, expected, home)
+
+def _add(folder: Path, home: Path, entry: Mapping[str, Any], *, write: bool) -> Registry:
+    added = model_entry(entry, home)
+    with _editing(folder, home) as (path, text, registry):
+        check_benchmarks_named(path, [added], registry.benchmarks)
+        for model in registry.models:
+            if model.name.casefold() == added.name.casefold():
+                raise RegistryError(
+                    f"{path}, model {model.name!r}: the name is taken; choose another, or remove that model first."
+                )
+        expected = replace(registry, models=(*registry.models, added))
+        _put(_with(text, entry), expected, home, write=write)
     return expected
 
 
-def _with_model(folder: Path, home: Path, entry: Mapping[str, Any]) -> tuple[str, Registry]:
-    """The text of models.yaml with `entry` behind the others, and what it should say."""
-    added = model_entry(entry, home)
-    text = read_text(folder / MODELS_FILE)
-    registry = load_registry(folder, home, models_text=text)
-    check_benchmarks_named(folder / MODELS_FILE, [added], registry.benchmarks)
-    models = YamlList(text, "models")
-    for model, line in zip(registry.models, models.lines, strict=True):
-        if model.name.casefold() == added.name.casefold():
-            raise RegistryError(
-                f"{folder / MODELS_FILE}, line {line}: the name {model.name!r} is taken; "
-                "choose another, or remove that model first."
-            )
-    return models.appended(entry), replace(registry, models=(*registry.models, added))
-
-
 def remove_model(folder: Path, home: Path, name: str) -> ModelEntry:
-    """Take the entry `name` out of `folder`/models.yaml: its lines, and comments indented as parts of it.
+    """Take the entry `name` out of `folder`/models.yaml: its lines, and comments that are indented as parts of it.
 
     Raises RegistryError, and leaves the file as it was, where there is no such model, or the file is no registry, may
     not be written or is laid out in a way that cannot be edited.
     """
-    with _locked(folder, home):
-        text = read_text(folder / MODELS_FILE)
-        registry = load_registry(folder, home, models_text=text)
+    with _editing(folder, home) as (_, text, registry):
         removed = registry.model(name)
         left = tuple(model for model in registry.models if model is not removed)
-        with _edited(folder):
-            draft = YamlList(text, "models").without(registry.models.index(removed))
-            _replace(draft, replace(registry, models=left), home)
+        _put(_without(text, registry.models.index(removed)), replace(registry, models=left), home)
     return removed
 
 
 @contextmanager
-def _locked(folder: Path, home: Path) -> Iterator[None]:
-    """One change at a time: of two, the later would write the file without the earlier's entry."""
-    if not folder.is_dir():
-        load_registry(folder, home)  # says so
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def _editing(folder: Path, home: Path) -> Iterator[tuple[Path, str, Registry]]:
+    """Yield models.yaml, its text and what it says. Changes take turns: of two at once, one would be lost.
 
-
-@contextmanager
-def _edited(folder: Path) -> Iterator[None]:
-    """What goes wrong with the text or with writing it, as a sentence."""
-    path = folder / MODELS_FILE
+    Where the text cannot be edited or not be written, the RegistryError says what to do.
+    """
+    load_registry(folder, home)  # says so where there is no such folder
+    path, descriptor = folder / "models.yaml", os.open(folder, os.O_RDONLY)
     try:
-        yield
-    except Uneditable:
+        lock_descriptor(descriptor)
+        text = read_text(path).replace("\r\n", "\n")
+        yield path, text, load_registry(folder, home, models_text=text)
+    except YAMLError:
         raise RegistryError(
             f"{path} is laid out in a way that cannot be edited without touching other entries; "
             "edit the file by hand (docs/registry.md)."
@@ -108,29 +93,78 @@ def _edited(folder: Path) -> Iterator[None]:
             f"{path} may not be written ({error.strerror}); copy the folder {folder}, "
             "set EMBEDLLM_REGISTRY to the copy, and try again."
         ) from error
+    finally:
+        os.close(descriptor)  # which releases the lock
 
 
-def _check_draft(draft: str, expected: Registry, home: Path) -> Path:
-    """Where `draft` may be written to, if it says what is expected and nothing else."""
+def _put(draft: str, expected: Registry, home: Path, *, write: bool = True) -> None:
+    """Replace models.yaml by `draft`. Raises YAMLError unless that says what is expected and nothing else."""
     try:
-        meant = load_registry(expected.folder, home, models_text=draft) == expected
+        is_right = load_registry(expected.folder, home, models_text=draft) == expected
     except RegistryError:
-        meant = False
-    if not meant:
-        raise Uneditable("the draft says something else")
-    path = (expected.folder / MODELS_FILE).resolve()  # a link stays a link
+        is_right = False
+    if not is_right:
+        raise YAMLError
+    path = (expected.folder / "models.yaml").resolve()  # a link stays a link
     path.open("r+b").close()  # a file that may not be written is not replaced either
-    return path
+    if write:
+        write_text(path, draft.replace("\n", "\r\n") if "\r\n" in read_text(path) else draft)
 
 
-def _replace(draft: str, expected: Registry, home: Path) -> None:
-    """Put `draft` in the place of models.yaml, in one step, if it says what is expected and nothing else."""
-    path = _check_draft(draft, expected, home)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
-        written = Path(scratch) / path.name
-        with written.open("wb") as file:
-            file.write(draft.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        shutil.copymode(path, written)
-        written.replace(path)
+def _with(text: str, entry: Mapping[str, Any]) -> str:
+    """Return `text` with `entry` behind the last one: a field a line, lists and mappings in it in brackets."""
+    style: dict[str, Any] = {"default_flow_style": None, "sort_keys": False, "width": 2**31}
+    written = yaml.safe_dump([dict(entry)], allow_unicode=True, **style)
+    lines, spans = text.split("\n"), _spans(text)
+    if not spans:
+        return _round_trip(text, lambda document: document["models"].extend(_parser().load(written)))
+    start, end = spans[-1]
+    indent = lines[start].partition("-")[0]
+    lines[end:end] = [indent + line for line in written.removesuffix("\n").split("\n")]
+    return "\n".join(lines)
+
+
+def _without(text: str, index: int) -> str:
+    """Return `text` without the entry of that index."""
+    lines, spans = text.split("\n"), _spans(text)
+    if not spans:
+        return _round_trip(text, lambda document: document["models"].pop(index))
+    del lines[slice(*spans[index])]
+    if len(spans) > 1:
+        return "\n".join(lines)
+    return _round_trip("\n".join(lines).rstrip("\n") + "\n", lambda document: document.update(models=[]))
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """Return the first line of each entry and the one behind its last, which may be a comment that is indented deeper
+    than the dash; nothing where the list is empty or in brackets."""
+    document, lines = _parser().load(text), text.split("\n")
+    models = document["models"]
+    first, column = models.lc.line, models.lc.col
+    end = min((line for line, _ in map(document.lc.key, document) if line > first), default=len(lines))
+    dash, behind = re.compile(rf" {{{column}}}-(\s|$)"), re.compile(rf"\s*$|\.\.\.| {{0,{column}}}#")
+    dashes = [line for line in range(first, end) if dash.match(lines[line])]
+    spans = [
+        (start, 1 + max(line for line in range(start, stop) if not behind.match(lines[line])))
+        for start, stop in pairwise([*dashes, end])
+    ]
+    return spans if len(spans) == len(models) else []
+
+
+def _round_trip(text: str, change: Callable[[Any], Any]) -> str:
+    """Return `text` with its document changed. Raises YAMLError where a comment would be lost."""
+    document, stream = _parser().load(text), io.StringIO()
+    change(document)
+    _parser().dump(document, stream)
+    comments, kept = (set(re.findall(r"(?:^|\s)(#.*)", some, re.MULTILINE)) for some in (text, stream.getvalue()))
+    if not comments <= kept:
+        raise YAMLError
+    return stream.getvalue()
+
+
+def _parser() -> YAML:
+    parser = YAML()
+    parser.preserve_quotes = True
+    parser.width = 2**31
+    parser.indent(sequence=4, offset=2)
+    return parser
