@@ -49,7 +49,7 @@ def _add(folder: Path, home: Path, entry: Mapping[str, Any], *, write: bool) -> 
         for model in registry.models:
             if model.name.casefold() == added.name.casefold():
                 raise RegistryError(
-                    f"{path}, model {model.name!r}: the name is taken; choose another, or remove that model first."
+                    f"{path}: the name {model.name!r} is taken; choose another, or remove that model first."
                 )
         expected = replace(registry, models=(*registry.models, added))
         _put(_with(text, entry), expected, home, write=write)

@@ -285,7 +285,7 @@ def test_removing_keeps_all_others(before: str, data: st.DataObject) -> None:
     [
         (
             {**ENTRY, "name": "A"},
-            "{file}, model 'a': the name is taken; choose another, or ",
+            "{file}: the name 'a' is taken; choose another, or ",
         ),
         ({"name": "new", "args": {}}, "model 'new': args lack 'pretrained', which backend hf needs; "),
         ({"name": "new", "args": {"pretrained": "x", "api_key": "y"}}, "model 'new': 'api_key' holds a secret; "),
