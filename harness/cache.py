@@ -33,12 +33,16 @@ class AnswerFile:
         self._cut: set[str] = set()
         self._found_usage: dict[str, Usage] = {}
         self._usage: dict[Any, Usage] = {}  # by request_key: a digest of each request would cost more than a tiny model
-        for key, answer, is_cut, usage in _read(path):
-            self._found[key] = answer
-            if is_cut:
+        for line in path.read_bytes().split(b"\n") if path.exists() else ():
+            try:
+                key, answer, *known = json.loads(line)
+            except ValueError:  # an empty line, or one torn by a kill
+                continue
+            self._found[key] = tuple(answer) if isinstance(answer, list) else answer
+            if known[:1] == [True]:
                 self._cut.add(key)
-            if usage:
-                self._found_usage[key] = usage
+            if len(known) > 1:
+                self._found_usage[key] = tuple(known[1])
         self._unsaved: list[tuple[str, tuple[Any, ...], Any]] = []
         self._saved_at = time.monotonic()
 
@@ -94,16 +98,3 @@ class AnswerFile:
         self._found.clear()
         self._unsaved.clear()
         self.path.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> Iterable[tuple[str, Any, bool, Usage | None]]:
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                key, answer, *known = json.loads(line)
-            except ValueError:  # an empty line, or one torn by a kill
-                continue
-            usage = tuple(known[1]) if len(known) > 1 else None
-            yield key, tuple(answer) if isinstance(answer, list) else answer, known[:1] == [True], usage

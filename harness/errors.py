@@ -115,15 +115,8 @@ class EvaluationFailed(HarnessError):
 
 # The messages of these name neither the culprit nor the remedy: where they were raised says more.
 UNEXPLAINED = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    StopIteration,
-    TemplateError,
-    TypeError,
-    ValueError,
-)
+    ArithmeticError, AssertionError, AttributeError, LookupError, StopIteration, TemplateError, TypeError, ValueError
+)  # fmt: skip
 
 
 class Stage(Enum):

@@ -119,11 +119,17 @@ def weights_of(entry: ModelEntry) -> str:
 
 def check_hub(models: Sequence[ModelEntry]) -> None:
     """Raise ModelNotFound once, and not for each model, where all `models` must come from a hub out of reach."""
-    if not models or any(is_server(entry) or _is_here(entry) for entry in models):
-        return
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
 
+    for entry in models:
+        if is_server(entry) or local_folder(name := entry.args["pretrained"]) is not None:
+            return
+        revision = str(entry.args.get("revision", "main"))
+        if isinstance(try_to_load_from_cache(str(name), "config.json", revision=revision), str):
+            return
+    if not models:
+        return
     first = models[0]
     try:
         HfApi().model_info(str(first.args["pretrained"]), timeout=10)
@@ -136,16 +142,6 @@ def check_hub(models: Sequence[ModelEntry]) -> None:
             f"({reason}); run this where the hub or its cache is within reach, and a GPU for models of this size"
         )
         raise ModelNotFound(problem, model=first.name) from error
-
-
-def _is_here(entry: ModelEntry) -> bool:
-    """Whether the model lies in a local folder or in the hub's local cache."""
-    from huggingface_hub import try_to_load_from_cache
-
-    name, revision = str(entry.args["pretrained"]), str(entry.args.get("revision", "main"))
-    return local_folder(name) is not None or isinstance(
-        try_to_load_from_cache(name, "config.json", revision=revision), str
-    )
 
 
 def _weights(entry: ModelEntry, name: str) -> str:

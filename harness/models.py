@@ -18,16 +18,16 @@ from .registry import ModelEntry
 
 __all__ = ["LoadedModel"]
 
-# On a CPU a batch is only as large as its logits (batch by tokens by vocabulary) stay within 256 MB of
-# float32. A tiny model is fastest with 32 to 128 questions a batch (measured; beyond, padding costs more
-# than it saves), a large one computes for seconds on one question anyway.
+# On a CPU a batch is so small that its logits (batch by tokens by vocabulary) take at most 256 MB of float32. A tiny
+# model is fastest with 32 to 128 questions a batch (measured; with more, padding costs more than it saves); a large one
+# computes for seconds on one question anyway.
 CPU_BATCH = 64
 CPU_LOGITS = 2**26
 CPU_TOKENS = 512
 
 
 class LoadedModel:
-    """Use as a context manager; the weights come into memory at the first question and leave at the end.
+    """A context manager: the weights come into memory at the first question and leave at the end.
 
     device: torch's name for it; None takes the accelerator if there is one, else the CPU.
     cache_dir: where answers are kept until `forget`.
@@ -54,7 +54,7 @@ class LoadedModel:
 
     @property
     def lm(self) -> LM:
-        """The model, loaded now if it was not. Raises ModelNotFound, OutOfMemory, EvaluationFailed."""
+        """The model, which is loaded now if it was not. Raises ModelNotFound, OutOfMemory, EvaluationFailed."""
         if self._lm is None:
             with explained(Stage.MODEL, model=self.name):
                 self._lm = _load(self.entry, self.device)
@@ -65,12 +65,12 @@ class LoadedModel:
         _ = self.lm
 
     def asking(self, benchmark: str, *, whole: bool) -> tuple[CheckedLM, AnswerFile]:
-        """The model as it is asked `benchmark`, all of it or a part, and the file that holds what it has answered."""
+        """Return the model to ask `benchmark` with, the whole of it or a part, and the file that holds its answers."""
         answers = AnswerFile(self._answer_path(benchmark))
         watch_cut_prompts(self.lm, answers.note_cut, refuse=self.entry.truncation == "refuse")
         accept = self.entry.implausible_answers == "accept"
-        progress = sys.stderr.isatty()
-        return CheckedLM(self.lm, answers, accept_implausible=accept, whole=whole, progress=progress), answers
+        asked = CheckedLM(self.lm, answers, accept_implausible=accept, whole=whole, progress=sys.stderr.isatty())
+        return asked, answers
 
     def forget(self, benchmark: str) -> None:
         """Drop the kept answers to `benchmark`; call it once they are durably stored."""

@@ -1,6 +1,6 @@
 """What an entry of the registry may hold: a model or a benchmark, each field with its meaning (docs/registry.md).
 
-Nothing heavy is imported: whether a model exists or lm-eval knows a task is found out by those who load them.
+Nothing heavy is imported: those who load models and tasks find out whether these exist.
 """
 
 import re
@@ -14,41 +14,25 @@ from pydantic import (
     Field,
     PrivateAttr,
     StrictBool,
-    field_validator,
     model_validator,
 )
 
-__all__ = [
-    "Backend",
-    "BenchmarkEntry",
-    "ModelEntry",
-    "Price",
-    "StrictModel",
-    "Text",
-    "benchmark_name_fault",
-    "model_name_fault",
-]
-
 Backend = Literal["hf", "vllm", "local-completions", "local-chat-completions"]
 
+_WEIGHTS = {"pretrained": "the model's hub name or its folder"}
+_ADDRESS, _MODEL = "the server's address, e.g. http://localhost:8000/v1", "the name the server knows the model by"
 REQUIRED_ARGS: dict[str, dict[str, str]] = {
-    "hf": {"pretrained": "the model's hub name or its folder"},
-    "vllm": {"pretrained": "the model's hub name or its folder"},
-    "local-completions": {
-        "base_url": "the server's address, e.g. http://localhost:8000/v1/completions",
-        "model": "the name the server knows the model by",
-    },
-    "local-chat-completions": {
-        "base_url": "the server's address, e.g. http://localhost:8000/v1/chat/completions",
-        "model": "the name the server knows the model by",
-    },
+    "hf": _WEIGHTS,
+    "vllm": _WEIGHTS,
+    "local-completions": {"base_url": f"{_ADDRESS}/completions", "model": _MODEL},
+    "local-chat-completions": {"base_url": f"{_ADDRESS}/chat/completions", "model": _MODEL},
 }
 # lm-eval would take these as model arguments too; one place for each keeps what a registry says unambiguous.
 REFUSED_ARGS = {
-    "trust_remote_code": "write it beside args, as a field of the entry",
-    "apply_chat_template": "write it beside args, as a field of the entry",
-    "batch_size": "write it beside args, as a field of the entry",
-    "device": "leave it out, the accelerator there is will be taken",
+    **dict.fromkeys(
+        ("trust_remote_code", "apply_chat_template", "batch_size"), "write it next to args, as a field of the entry"
+    ),
+    "device": "leave it out, the accelerator is found and used",
 }
 
 # `tokenizer` and `add_bos_token` are no secrets, `token` and `hf_token` are.
@@ -69,7 +53,7 @@ LONGEST_FILE_NAME = 240  # bytes; the lake has a folder a model, and file system
 
 
 def model_name_fault(name: str, *, example: str = "Qwen/Qwen1.5-7B-Chat") -> str | None:
-    """Why no model can have the name, with the remedy; None where one can. The sentence begins with the name, quoted.
+    """Say why no model can have the name, and what to do; None where one can. The sentence begins with the quoted name.
 
     A name becomes a folder of the lake, a partition of Dagster and a value in SQL.
     """
@@ -87,7 +71,7 @@ def model_name_fault(name: str, *, example: str = "Qwen/Qwen1.5-7B-Chat") -> str
 
 
 def benchmark_name_fault(name: str) -> str | None:
-    """The same for a benchmark that answers were imported to: unlike one of the registry it may hold any characters
+    """Say why no benchmark of imported answers can have the name; unlike one of the registry it may hold any character
     that can be printed."""
     if name == "all":
         return "'all' stands for all benchmarks together in the result tables; choose another name"
@@ -109,18 +93,18 @@ def _usable_benchmark_name(name: str) -> str:
 
 
 def _without_repeats(values: tuple[str, ...]) -> tuple[str, ...]:
-    repeated = [value for i, value in enumerate(values) if value in values[:i]]
-    if repeated:
+    if repeated := [value for i, value in enumerate(values) if value in values[:i]]:
         raise ValueError(f"{repeated[0]!r} stands twice; keep one")
     return values
 
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
+Texts = Annotated[tuple[Text, ...], AfterValidator(_without_repeats)]
 Tag = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_/+.-]*$")]
 
 
 class StrictModel(BaseModel):
-    # The description of a field is what an error message says a value must be.
+    # An error message says that a value must be what the description of its field says.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     _written: Any = PrivateAttr(default=None)  # where `{home}` stands in it
@@ -159,8 +143,7 @@ class ModelEntry(StrictModel):
         default=None, description="a mapping {input: ..., output: ...} in US$ per million tokens"
     )
     trust_remote_code: StrictBool = Field(
-        default=False,
-        description="true or false: whether Python code from the model's repository may run here",
+        default=False, description="true or false: whether Python code from the model's repository may run here"
     )
     apply_chat_template: StrictBool = Field(
         default=False, description="true or false: whether questions are wrapped in the model's chat template"
@@ -174,12 +157,10 @@ class ModelEntry(StrictModel):
         strict=True,
         description="a whole number, 8 or more: from about how many answers to onboard it",
     )
-    benchmarks: Annotated[tuple[Text, ...], AfterValidator(_without_repeats)] | None = Field(
+    benchmarks: Texts | None = Field(
         default=None, min_length=1, description="a list of benchmarks, the only ones that it is asked"
     )
-    except_: Annotated[tuple[Text, ...], AfterValidator(_without_repeats)] = Field(
-        default=(), alias="except", description="a list of benchmarks that it is not asked"
-    )
+    except_: Texts = Field(default=(), alias="except", description="a list of benchmarks that it is not asked")
     truncation: Literal["count", "refuse"] = Field(
         default="count",
         description="count or refuse: whether prompts that are too long for the model are cut, or nothing is asked",
@@ -190,33 +171,27 @@ class ModelEntry(StrictModel):
     description: str = Field(default="", description="text")
 
     def asks(self, benchmark: str) -> bool:
-        """Whether the entry has the model asked this benchmark."""
+        """Whether the entry says to ask the model this benchmark."""
         return benchmark not in self.except_ and (self.benchmarks is None or benchmark in self.benchmarks)
 
     @model_validator(mode="before")
     @classmethod
     def _holds_no_secret(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            args = raw.get("args")
-            _refuse_secrets({**raw, **(args if isinstance(args, dict) else {})})
+        args = raw.get("args") if isinstance(raw, dict) else None
+        values = {**raw, **(args if isinstance(args, dict) else {})} if isinstance(raw, dict) else {}
+        for key, value in values.items():
+            if SECRET_NAME.search(str(key)) or (isinstance(value, str) and SECRET_VALUE.search(value)):
+                # The value is not repeated: messages end up in logs.
+                raise ValueError(f"{str(key)!r} holds a secret; {SECRET_REMEDY}")
         return raw
 
-    @field_validator("args")
-    @classmethod
-    def _holds_no_refused_arg(cls, args: dict[str, Any]) -> dict[str, Any]:
-        for name, remedy in REFUSED_ARGS.items():
-            if name in args:
-                raise ValueError(f"hold {name!r}; {remedy}")
-        return args
-
     @model_validator(mode="after")
-    def _names_benchmarks_one_way(self) -> "ModelEntry":
+    def _has_fields_that_fit_together(self) -> "ModelEntry":
         if self.benchmarks is not None and self.except_:
             raise ValueError("has both 'benchmarks' and 'except'; keep one")
-        return self
-
-    @model_validator(mode="after")
-    def _has_what_its_backend_needs(self) -> "ModelEntry":
+        for arg, remedy in REFUSED_ARGS.items():
+            if arg in self.args:
+                raise ValueError(f"args hold {arg!r}; {remedy}")
         for arg, meaning in REQUIRED_ARGS[self.backend].items():
             if self.args.get(arg, "") == "":
                 raise ValueError(f"args lack {arg!r}, which backend {self.backend} needs; add {meaning}")
@@ -234,25 +209,11 @@ class BenchmarkEntry(StrictModel):
     name: Annotated[str, AfterValidator(_usable_benchmark_name)] = Field(
         description="the name users will see, e.g. mmlu"
     )
-    tasks: Annotated[tuple[Text, ...], AfterValidator(_without_repeats)] = Field(
-        min_length=1, description="a list of lm-eval task or group names, e.g. [mmlu]"
-    )
+    tasks: Texts = Field(min_length=1, description="a list of lm-eval task or group names, e.g. [mmlu]")
     metric: Text = Field(description="the lm-eval metric that grades an answer, e.g. acc or exact_match")
     filter: Text = Field(default="none", description="the lm-eval filter that reads the answer, e.g. strict-match")
     num_fewshot: int | None = Field(
-        default=None,
-        ge=0,
-        strict=True,
-        description="a whole number, 0 or more, or left out for the task's own",
+        default=None, ge=0, strict=True, description="a whole number, 0 or more, or left out for the task's own"
     )
-    covers: Annotated[tuple[Text, ...], AfterValidator(_without_repeats)] = Field(
-        default=(), description="a list of patterns of published categories, e.g. ['mmlu_*']"
-    )
+    covers: Texts = Field(default=(), description="a list of patterns of published categories, e.g. ['mmlu_*']")
     description: str = Field(default="", description="text")
-
-
-def _refuse_secrets(values: dict[Any, Any]) -> None:
-    for key, value in values.items():
-        if SECRET_NAME.search(str(key)) or (isinstance(value, str) and SECRET_VALUE.search(value)):
-            # The value is not repeated: messages end up in logs.
-            raise ValueError(f"{str(key)!r} holds a secret; {SECRET_REMEDY}")

@@ -1,4 +1,4 @@
-"""The registry: which models are asked which benchmarks, read from two YAML files (docs/registry.md).
+"""Reads the registry, which models are asked which benchmarks, from two YAML files (docs/registry.md).
 
 Reading is strict, so that a slip shows here, in one sentence, and not hours later in an evaluation.
 """
@@ -15,13 +15,11 @@ from pydantic import BaseModel, Field, ValidationError
 
 from .entries import BenchmarkEntry, ModelEntry, Price, StrictModel, Text
 
-__all__ = ["Registry", "RegistryError", "check_benchmarks_named", "load_registry", "model_entry", "read_text"]
-
 UNKNOWN_FIELD = ("extra_forbidden", "invalid_key")  # pydantic's names for it
 
 
 class RegistryError(ValueError):
-    """A registry that cannot be used: one sentence with file, entry, what was found and the remedy."""
+    """A registry that cannot be used: one sentence with file, entry, what was found and what to do."""
 
 
 class _ModelsFile(StrictModel):
@@ -45,36 +43,33 @@ class Registry:
     made_by: Literal["zoo"] | None = None  # the zoo trains these models before they are asked
 
     def model(self, name: str) -> ModelEntry:
-        """The entry of that name, else RegistryError."""
+        """Return the entry of that name, or raise RegistryError."""
         return _named(name, self.models, "model", self.folder / "models.yaml")
 
     def benchmark(self, name: str) -> BenchmarkEntry:
-        """The entry of that name, else RegistryError."""
+        """Return the entry of that name, or raise RegistryError."""
         return _named(name, self.benchmarks, "benchmark", self.folder / "benchmarks.yaml")
 
     def benchmarks_of(self, model: ModelEntry) -> tuple[BenchmarkEntry, ...]:
-        """The benchmarks that the entry of `model` has it asked, in file order."""
+        """Return the benchmarks that the entry of `model` says to ask, in file order."""
         return tuple(benchmark for benchmark in self.benchmarks if model.asks(benchmark.name))
 
     def benchmark_of(self, category: str) -> str:
-        """The benchmark a published category belongs to.
+        """Return the benchmark that a published category belongs to.
 
-        A category that bears a benchmark's name is that benchmark's; else it goes to the first benchmark in
-        the file that covers it; a category that none covers is a benchmark of its own.
+        A category with a benchmark's name belongs to that benchmark; any other to the first benchmark in the file that
+        covers it; where none does, the category is a benchmark of its own.
         """
         if any(category == benchmark.name for benchmark in self.benchmarks):
             return category
-        for benchmark in self.benchmarks:
-            if any(fnmatchcase(category, pattern) for pattern in benchmark.covers):
-                return benchmark.name
-        return category
+        owners = (one.name for one in self.benchmarks if any(fnmatchcase(category, pattern) for pattern in one.covers))
+        return next(owners, category)
 
 
 def load_registry(folder: Path, home: Path, *, models_text: str | None = None) -> Registry:
     """Read `folder`/models.yaml and `folder`/benchmarks.yaml; `{home}` in them becomes the home folder.
 
-    `models_text` is read in the place of what models.yaml holds: a draft of it.
-    Raises RegistryError at the first fault.
+    `models_text` is a draft to read instead of models.yaml. Raises RegistryError at the first fault.
     """
     if not folder.is_dir():
         raise RegistryError(
@@ -90,20 +85,20 @@ def load_registry(folder: Path, home: Path, *, models_text: str | None = None) -
         folder=folder,
         models=tuple(models),
         benchmarks=tuple(benchmarks),
-        # A path that is not absolute is meant from the registry's folder: it then works from everywhere.
+        # A relative path begins at the registry's folder, so that it works from everywhere.
         tasks_dir=folder / tasks_dir if tasks_dir else None,
         made_by=models_file.made_by,
     )
 
 
 def model_entry(raw: Mapping[str, Any], home: Path) -> ModelEntry:
-    """One model's entry as `load_registry` would read it. Raises RegistryError."""
+    """Return one model's entry as `load_registry` would read it. Raises RegistryError."""
     name = raw.get("name")
     return _entry(ModelEntry, dict(raw), str(home.absolute()), f"model {name!r}" if name else "model")
 
 
 def read_text(path: Path) -> str:
-    """A registry file's text, line ends as they are. Raises RegistryError."""
+    """Return a registry file's text, with its line ends. Raises RegistryError."""
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -161,7 +156,7 @@ class _Loader(_SafeLoader):
 
 
 def _parse(path: Path, text: str, list_key: str) -> tuple[dict[str, Any], list[int]]:
-    """The mapping that `text`, the content of `path`, is, and the line at which each entry of `list_key` begins."""
+    """Return the mapping in `text`, the content of `path`, and the line at which each entry of `list_key` begins."""
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -188,7 +183,7 @@ def _entry(kind: type[Entry], written: Any, home: str, place: str) -> Entry:
 
 
 def _with_home(value: Any, home: str) -> Any:
-    """`value` with every `{home}` in a text replaced."""
+    """Return `value` with every `{home}` in its texts replaced."""
     if isinstance(value, str):
         return value.replace("{home}", home)
     if isinstance(value, dict):
@@ -206,10 +201,10 @@ def _validated(kind: type[Checked], content: Any, place: str) -> Checked:
 
 
 def _fault(kind: type[BaseModel], error: ValidationError) -> str:
-    """The first fault in one sentence; an unknown field goes before, as it may be a missing one misspelt."""
+    """Return the first fault as a sentence; an unknown field goes first, as it may be a missing one misspelt."""
     first = min(error.errors(), key=lambda fault: fault["type"] not in UNKNOWN_FIELD)
     path = [str(part) for part in first["loc"]]
-    if first["type"] == "value_error":  # one of the sentences above
+    if first["type"] == "value_error":  # a sentence of entries.py
         return " ".join([*path[:1], str(first.get("ctx", {}).get("error"))])
     if not path:
         return f"the entry is {_shown(first['input'])}, but must be a mapping of fields; begin it with 'name:'"
@@ -240,7 +235,7 @@ def _refuse_shared_patterns(path: Path, benchmarks: Iterable[BenchmarkEntry]) ->
 
 
 def check_benchmarks_named(path: Path, models: Iterable[ModelEntry], benchmarks: Iterable[BenchmarkEntry]) -> None:
-    """Raise RegistryError where a model's entry (of the file `path`) names a benchmark that there is not."""
+    """Raise RegistryError where a model's entry (in the file `path`) names a benchmark that does not exist."""
     known = [benchmark.name for benchmark in benchmarks]
     for model in models:
         for field, names in (("benchmarks", model.benchmarks or ()), ("except", model.except_)):
@@ -253,18 +248,16 @@ def check_benchmarks_named(path: Path, models: Iterable[ModelEntry], benchmarks:
 
 
 def _named(name: str, entries: tuple[Entry, ...], kind: str, path: Path) -> Entry:
-    for entry in entries:
-        if entry.name == name:
-            return entry
-    names = [entry.name for entry in entries]
-    raise RegistryError(f"No {kind} {name!r} in {path}{_remedy(name, names, 'it has')}.")
+    by_name = {entry.name: entry for entry in entries}
+    if name not in by_name:
+        raise RegistryError(f"No {kind} {name!r} in {path}{_remedy(name, by_name, 'it has')}.")
+    return by_name[name]
 
 
 def _remedy(found: str, known: Iterable[str], introduction: str) -> str:
-    """The nearest of what is known, or all of it where it is little, to follow what was found."""
+    """Return the nearest of what is known, or else the first 20, as a phrase to follow what was found."""
     known = list(known)
-    near = difflib.get_close_matches(found, known, n=1)
-    if near:
+    if near := difflib.get_close_matches(found, known, n=1):
         return f"; perhaps {near[0]!r} is meant"
     more = f" and {len(known) - 20} more" if len(known) > 20 else ""
     return f"; {introduction} {', '.join(known[:20]) or 'none'}{more}"
@@ -276,7 +269,7 @@ def _place(path: Path, line: int, kind: str, raw: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as a message shows it: short, and without what nested values hold."""
+    """Return a value as a message shows it: short, and without what nested values hold."""
     if value is None:
         return "empty"
     if isinstance(value, dict | list | tuple):

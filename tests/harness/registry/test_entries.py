@@ -319,11 +319,11 @@ SECRET = (
         ),
         (
             "name: a, args: {pretrained: b, trust_remote_code: true}",
-            "args hold 'trust_remote_code'; write it beside args, as a field of the entry.",
+            "args hold 'trust_remote_code'; write it next to args, as a field of the entry.",
         ),
         (
             "name: a, args: {pretrained: b, device: cuda}",
-            "args hold 'device'; leave it out, the accelerator there is will be taken.",
+            "args hold 'device'; leave it out, the accelerator is found and used.",
         ),
         (
             "name: a, args: {pretrained: b, header: {c: d}}",
