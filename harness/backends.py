@@ -168,11 +168,7 @@ class HFBackend(_SeesPrompts, _HFLM):
         self._vocabulary = int(weight.shape[0]) if weight is not None and weight.ndim == 2 else None
 
     def tok_encode(
-        self,
-        string: str,
-        add_special_tokens: bool | None = None,
-        left_truncate_len: int | None = None,
-        **kwargs: Any,
+        self, string: str, add_special_tokens: bool | None = None, left_truncate_len: int | None = None, **kwargs: Any
     ) -> list[int]:
         if add_special_tokens is not None or left_truncate_len is not None:
             return self._within_vocabulary(super().tok_encode(string, add_special_tokens, left_truncate_len, **kwargs))

@@ -79,13 +79,9 @@ def evaluate(
     accept_ties = model.entry.implausible_answers == "accept"
     with explained(Stage.ANSWERS, model=model.name, benchmark=benchmark.name):
         samples, answers_file = _ask(model, benchmark, asked, subset)
+        usage_of = answers_file.usage_of
         answers = grade(
-            samples,
-            asked,
-            benchmark,
-            accept_ties=accept_ties,
-            keep_answers=keep_answers,
-            usage_of=answers_file.usage_of,
+            samples, asked, benchmark, accept_ties=accept_ties, keep_answers=keep_answers, usage_of=usage_of
         )
         # What a chat server makes of a prompt that is too long cannot be seen from here.
         is_cut = None if model.entry.backend == CHAT else answers_file.is_cut
@@ -131,10 +127,7 @@ def fingerprint(model: LoadedModel | ModelEntry, benchmark: BenchmarkEntry, task
 
 
 def _ask(
-    model: LoadedModel,
-    benchmark: BenchmarkEntry,
-    asked: dict[str, Task],
-    subset: Mapping[str, Sequence[int]] | None,
+    model: LoadedModel, benchmark: BenchmarkEntry, asked: dict[str, Task], subset: Mapping[str, Sequence[int]] | None
 ) -> tuple[Mapping[str, Sequence[Mapping[str, Any]]], AnswerFile]:
     """Return lm-eval's samples by task, and the file that holds the answers."""
     lm, answers = model.asking(benchmark.name, whole=subset is None)

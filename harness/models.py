@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -79,19 +78,14 @@ class LoadedModel:
         if path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._lm is not None:
             self._lm = None
             if self.device != "cpu":
                 torch.accelerator.empty_cache()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _answer_path(self, benchmark: str) -> Path:
         # Another model, other weights or other arguments: another folder.

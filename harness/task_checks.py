@@ -15,12 +15,12 @@ from .errors import TaskFaulty
 
 __all__ = ["check_columns", "check_nothing_is_none", "check_target", "describe_fields"]
 
-FIELDS = ("doc_to_text", "doc_to_choice", "doc_to_target")
-
 
 def describe_fields(name: str, config: dict[str, Any]) -> str:
     """Return `t: doc_to_text 'q', doc_to_choice 'choices', doc_to_target 'label'`."""
-    fields = [f"{field} {config[field]!r}" for field in FIELDS if field in config]
+    fields = [
+        f"{field} {config[field]!r}" for field in ("doc_to_text", "doc_to_choice", "doc_to_target") if field in config
+    ]
     return f"{name}: {', '.join(fields)}"
 
 

@@ -26,7 +26,7 @@ def portable(value: Any, key: str = "") -> Any:
     if key in ("dataset_path", "dataset_kwargs") and (found := _data_files(value)):
         return _content(found[0]) if found == [Path(value)] else [_content(path) for path in found]
     if (module := _module_file(value)) is not None:
-        files = (module, *_imported_beside(module))
+        files = (module, *_imported_modules(module))
         digests = {file.relative_to(module.parent).as_posix(): file_digest(file) for file in files}
         digest = digest_of(digests) if len(files) > 1 else file_digest(module)
         return f"{value.rpartition('.')[2]} of sha256:{digest}"
@@ -49,7 +49,7 @@ def referred_paths(value: Any, key: str = "") -> Iterator[Path]:
             before, *_ = PATTERN.split(value)
             yield Path(before.rpartition("/")[0] or ".") if before != value else Path(value)
         if (module := _module_file(value)) is not None:
-            yield from (module, *_imported_beside(module))
+            yield from (module, *_imported_modules(module))
 
 
 def included_files(definition: Path) -> Iterator[Path]:
@@ -96,7 +96,7 @@ def _module_file(value: str) -> Path | None:
     return module if value.startswith("/") and module.is_file() else None
 
 
-def _imported_beside(module: Path) -> list[Path]:
+def _imported_modules(module: Path) -> list[Path]:
     """Return the files in the folder of `module` that it imports, or that these import, sorted."""
     found: set[Path] = set()
     waiting = [module]

@@ -113,8 +113,8 @@ def _put(draft: str, expected: Registry, home: Path, *, write: bool = True) -> N
 
 def _with(text: str, entry: Mapping[str, Any]) -> str:
     """Return `text` with `entry` behind the last one: a field a line, lists and mappings in it in brackets."""
-    style: dict[str, Any] = {"default_flow_style": None, "sort_keys": False, "width": 2**31}
-    written = yaml.safe_dump([dict(entry)], allow_unicode=True, **style)
+    style: dict[str, Any] = {"default_flow_style": None, "allow_unicode": True, "sort_keys": False, "width": 2**31}
+    written = yaml.safe_dump([dict(entry)], **style)
     lines, spans = text.split("\n"), _spans(text)
     if not spans:
         return _round_trip(text, lambda document: document["models"].extend(_parser().load(written)))
@@ -164,7 +164,6 @@ def _round_trip(text: str, change: Callable[[Any], Any]) -> str:
 
 def _parser() -> YAML:
     parser = YAML()
-    parser.preserve_quotes = True
-    parser.width = 2**31
+    parser.preserve_quotes, parser.width = True, 2**31
     parser.indent(sequence=4, offset=2)
     return parser
