@@ -14,22 +14,21 @@ ANSWER_LENGTH = 1000  # characters of an answer that are kept
 
 
 def choices_of(task: Task, doc: Any) -> list[str]:
-    """The choices of a document, as they are; none where its task has no `doc_to_choice`."""
+    """Return the choices of a document, as they are; none where its task has no `doc_to_choice`."""
     if not isinstance(task, ConfigurableTask) or task.config.doc_to_choice is None:
         return []
     return task.doc_to_choice(doc)
 
 
 def choice_scores(sample: Mapping[str, Any]) -> list[float]:
-    """Log probabilities of a question's choices; behind them lm-eval may have asked for each choice alone."""
+    """Return the log probabilities of a question's choices, without those that lm-eval asks of each choice alone."""
     scores = [tries[0][0] for tries in sample["resps"]]
     return scores[: len(scores) // 2] if "acc_mutual_info" in sample["metrics"] else scores
 
 
 def text_of_answer(sample: Mapping[str, Any], task: Task, metric: str) -> str | None:
-    """What `metric` graded, at most ANSWER_LENGTH characters of it: the choice that was taken; the target, where the
-    model would have said just that; of a reply what the filter found in it, or else all of it. None where nothing tells
-    it."""
+    """Return what `metric` graded, at most ANSWER_LENGTH characters: the choice that was taken; the target, where the
+    model would have said just that; what the filter found in a reply, or else the reply. None where it is not known."""
     if task.OUTPUT_TYPE == "multiple_choice":
         text = _choice_taken(sample, task, metric)
     elif task.OUTPUT_TYPE == "generate_until":
@@ -58,7 +57,7 @@ def _choice_taken(sample: Mapping[str, Any], task: Task, metric: str) -> str:
 
 
 def text_of_target(task: Task, doc: Any) -> str | None:
-    """The right answer to a document, of several a JSON list; None where only the task's own code knows it."""
+    """Return the right answer to a document, or a JSON list of several; None where only the task's code knows it."""
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return None
     choices = choices_of(task, doc)

@@ -1,4 +1,4 @@
-"""The one way in for answers: whatever a backend returns is checked here before anything is graded by it.
+"""The one way in for answers: whatever a backend returns is checked here before it is graded.
 
 lm-eval's task ─▶ CheckedLM ─▶ backend (backends.py) ─▶ check_answer (checks.py) ─▶ graded (grading.py)
                      └ answers that were given before a kill (cache.py)
@@ -13,10 +13,10 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from harness.cache import AnswerFile
-from harness.checks import FIRST, MANY, NO_ANSWER, FirstAnswer, check_answer, check_first_answers, shortened
-from harness.errors import EvaluationFailed, HarnessError
-from harness.usage import request_key
+from .cache import AnswerFile
+from .checks import FIRST, MANY, NO_ANSWER, FirstAnswer, check_answer, check_first_answers
+from .errors import EvaluationFailed, HarnessError
+from .usage import request_key
 
 __all__ = ["CheckedLM"]
 
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 class CheckedLM(LM):
     """An lm-eval model that asks the model behind it only what `answers` does not hold, and checks what comes back.
 
-    Every answer is checked when it comes, so that a faulty model is stopped at its first answer, and the first few
-    together, before thousands are asked. `accept_implausible`: these few may look as if nobody had read the questions.
+    Every answer is checked when it comes, and the first few together, so that a faulty model is stopped before it is
+    asked thousands of questions. `accept_implausible`: these few may look as if nobody had read the questions.
     `whole`: all questions of a benchmark are asked together, so that even a few answers can be judged.
     """
 
@@ -98,9 +98,9 @@ class CheckedLM(LM):
         except HarnessError as error:
             asked = next((request for request in self._requests if tuple(request.args) == args), None)
             if asked is not None:
-                error.problem = (
-                    f"document {asked.doc_id} of task '{asked.task_name}' ({_quoted(args)}): {error.problem}"
-                )
+                prompt = " ".join(str(args[0]).split())  # of a long one the end, where the question is
+                quoted = prompt if len(prompt) <= 60 else f"…{prompt[-59:]}"
+                error.problem = f"document {asked.doc_id} of task '{asked.task_name}' ('{quoted}'): {error.problem}"
             raise
 
 
@@ -108,7 +108,7 @@ _Question = tuple[str | None, int | None]  # task and document
 
 
 class _FirstAnswers:
-    """Puts the answers to the first questions together as they come, in whatever order, and has them looked at."""
+    """Collects the answers to the first questions as they come, in any order, and has them checked together."""
 
     def __init__(self, requests: Sequence[Instance], *, accept_implausible: bool) -> None:
         self._accept = accept_implausible
@@ -118,19 +118,17 @@ class _FirstAnswers:
         self._answers: list[FirstAnswer] = []
         known: set[tuple[_Question, int]] = set()
         for request in requests:
-            place = (_question_of(request), request.idx)
-            if request.request_type != "loglikelihood_rolling" and place not in known:  # else another of several tries
-                known.add(place)
-                self._expect(request)
-
-    def _expect(self, request: Instance) -> None:
-        args: Any = request.args
-        self._waiting.setdefault(request_key(args), []).append(request)
-        if request.request_type == "loglikelihood":
-            self._choices.setdefault(_question_of(request), {})[request.idx] = args[1]
+            args: Any = request.args
+            question = _question_of(request)
+            if request.request_type == "loglikelihood_rolling" or (question, request.idx) in known:
+                continue  # the latter is another of several tries
+            known.add((question, request.idx))
+            self._waiting.setdefault(request_key(args), []).append(request)
+            if request.request_type == "loglikelihood":
+                self._choices.setdefault(question, {})[request.idx] = args[1]
 
     def see(self, args: tuple[Any, ...], answer: Any) -> None:
-        """Raises what `check_first_answers` does once enough questions are answered."""
+        """Take one answer; once enough questions are answered, raise what `check_first_answers` raises."""
         if len(self._answers) >= MANY:
             return
         for request in self._waiting.pop(request_key(args), ()):
@@ -150,16 +148,10 @@ class _FirstAnswers:
             check_first_answers(self._answers, every=False, accept_implausible=self._accept)
 
     def end(self) -> None:
-        """There will be no more."""
+        """Check what there is: no more answers will come."""
         if len(self._answers) < FIRST:
             check_first_answers(self._answers, every=True, accept_implausible=self._accept)
 
 
 def _question_of(request: Instance) -> _Question:
     return request.task_name, request.doc_id
-
-
-def _quoted(args: tuple[Any, ...]) -> str:
-    """The end of the prompt, where the question stands after the examples."""
-    text = " ".join(str(args[0]).split())
-    return f"'{shortened(text)}'" if len(text) <= 60 else f"'…{text[-59:]}'"

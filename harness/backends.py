@@ -1,11 +1,11 @@
-"""lm-eval's backends as they are used here: what they would pass over in silence is counted or refused.
+"""lm-eval's backends as they are used here: what they would silently ignore is counted or refused.
 
 hf                       a checkpoint without all its tensors, or a tokenizer that is not the model's; NaN
 local-completions        a server that does not return the log probabilities of what it was sent (served.py)
 local-chat-completions   replies without content (served.py)
 all of them              prompts that are longer than the model's context, which lm-eval cuts from the left
 
-Each tells what a request took (`usage_of`): those on this machine count tokens, servers say it in their replies.
+Each tells what a request took (`usage_of`): those on this machine count tokens, servers report it in their replies.
 """
 
 from __future__ import annotations
@@ -20,18 +20,12 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from harness.checks import shortened
-from harness.digests import digest_of
-from harness.errors import (
-    ModelIncomplete,
-    NotNumbers,
-    PromptTooLong,
-    TaskFaulty,
-    first_sentence,
-)
-from harness.identity import local_folder
-from harness.served import ChatCompletions, Completions
-from harness.usage import Usage, request_key
+from .checks import shortened
+from .digests import digest_of
+from .errors import ModelIncomplete, NotNumbers, PromptTooLong, TaskFaulty, first_sentence
+from .identity import local_folder
+from .served import ChatCompletions, Completions
+from .usage import Usage, request_key
 
 __all__ = ["CHAT", "HFBackend", "backend_class", "watch_cut_prompts"]
 
@@ -42,7 +36,7 @@ NoteCut = Callable[[str, tuple[Any, ...]], None]
 
 
 def backend_class(name: str) -> Any:
-    """The class of lm-eval that reaches models of the registry's backend `name`."""
+    """Return the lm-eval class that reaches models of the registry's backend `name`."""
     if name == "hf":
         return HFBackend
     base = get_model(name)
@@ -52,12 +46,12 @@ def backend_class(name: str) -> Any:
 
 
 def watch_cut_prompts(lm: LM, note_cut: NoteCut, *, refuse: bool) -> None:
-    """Have `note_cut` told of each request whose prompt is too long; with `refuse`, raise PromptTooLong instead."""
+    """Call `note_cut` for each request whose prompt is too long; with `refuse`, raise PromptTooLong instead."""
     if isinstance(lm, _SeesPrompts):
         lm.note_cut, lm.refuses_cut = note_cut, refuse
 
 
-_Template: Any = TemplateLM  # of whose subclasses the mixins below are, once combined
+_Template: Any = TemplateLM  # the mixin below is combined with subclasses of it
 
 
 class _SeesPrompts(_Template):
@@ -72,7 +66,7 @@ class _SeesPrompts(_Template):
         self._tokens_in: dict[Any, int] = {}  # by request_key, of the requests under way
 
     def usage_of(self, args: tuple[Any, ...], answer: Any) -> Usage | None:
-        """What a request took that was just answered: the tokens that were read, and those of the text that came."""
+        """Return what a request took that was just answered: tokens of the prompt, and of the text that came."""
         tokens_in = self._tokens_in.get(request_key(args))
         if tokens_in is None:
             return None
@@ -87,11 +81,20 @@ class _SeesPrompts(_Template):
         longest = self.max_length if reads_apart else self.max_length + self.SPARE
         self._tokens_in = {}
         for args, context, continuation in requests:
-            _check_tokens(args, context, continuation)
+            prompt, choice = (None, None) if args is None else args
+            if not context:
+                raise ModelIncomplete(
+                    f"the tokenizer makes no tokens of the prompt '{shortened(str(prompt))}'; {_TOKENIZER}"
+                )
+            if not continuation:
+                raise TaskFaulty(
+                    f"the choice {str(choice)!r} has no tokens of its own after the prompt "
+                    f"'{shortened(str(prompt))}', so that it has no probability; give every choice a text"
+                )
             if len(continuation) >= longest:
                 raise PromptTooLong(
                     f"a choice has {len(continuation)} tokens and the model takes {longest} in all "
-                    f"('{shortened(str(args and args[1]))}'), which leaves none for the question; leave this benchmark "
+                    f"('{shortened(str(choice))}'), which leaves none for the question; leave this benchmark "
                     "out of the entry's `benchmarks`, or raise args.max_length if the model takes more"
                 )
             if args is None:
@@ -107,7 +110,8 @@ class _SeesPrompts(_Template):
         for request in requests:
             prompt, options = request.args[:2]
             if isinstance(prompt, str) and self.tokenizer is not None and getattr(self, "tokenized_requests", True):
-                generated = normalize_gen_kwargs(options, self._most_generated()).get("max_gen_toks", 0)
+                most = getattr(self, "_max_gen_toks", None) or self.max_gen_toks  # where the task does not say
+                generated = normalize_gen_kwargs(options, most).get("max_gen_toks", 0)
                 room = self.max_length - (0 if self.backend == "seq2seq" else generated)
                 if room < 1:
                     raise PromptTooLong(
@@ -120,10 +124,6 @@ class _SeesPrompts(_Template):
                     self._see_cut("generate_until", request.args, length, room)
         return super().generate_until(requests, **kwargs)
 
-    def _most_generated(self) -> int:
-        """Tokens that are generated where the task does not say how many."""
-        return getattr(self, "_max_gen_toks", None) or self.max_gen_toks
-
     def _see_cut(self, attr: str, args: tuple[Any, ...], length: int, longest: int) -> None:
         if self.refuses_cut:
             raise PromptTooLong(
@@ -133,18 +133,6 @@ class _SeesPrompts(_Template):
             )
         if self.note_cut is not None:
             self.note_cut(attr, args)
-
-
-def _check_tokens(args: tuple[str, str] | None, context: Sequence[int], continuation: Sequence[int]) -> None:
-    if not context:
-        raise ModelIncomplete(
-            f"the tokenizer makes no tokens of the prompt '{shortened(str(args and args[0]))}'; {_TOKENIZER}"
-        )
-    if not continuation:
-        raise TaskFaulty(
-            f"the choice {str(args and args[1])!r} has no tokens of its own after the prompt "
-            f"'{shortened(str(args and args[0]))}', so that it has no probability; give every choice a text"
-        )
 
 
 _TOKENIZER = "put the model's own tokenizer files into its folder, or name another folder in args.tokenizer"
@@ -158,8 +146,8 @@ _HFLM: Any = HFLM  # lm-eval's decorator hides its type
 class HFBackend(_SeesPrompts, _HFLM):
     """lm-eval's `hf` backend, which checks what it loads and encodes each text once.
 
-    The choices of a question share its context, and the checkpoints of a family share their tokenizer;
-    encoding would else be 40% of the time of a tiny model, and half of it is repetition for a large one, too.
+    The choices of a question share its context, and the checkpoints of a family share their tokenizer. Otherwise
+    encoding would take 40% of the time of a tiny model; for a large one, too, half of it is repetition.
     """
 
     SPARE = 1  # the last token of a choice is predicted, not read
@@ -168,19 +156,19 @@ class HFBackend(_SeesPrompts, _HFLM):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        key = self._tokenizer_key()
+        key = f"{self.pretrained}@{self.revision}"  # nothing tells two slow tokenizers apart
+        if self.tokenizer.is_fast:
+            content = [self.tokenizer.backend_tokenizer.to_str(), self.add_bos_token, self.prefix_token_id]
+            key = digest_of([*content, getattr(self.tokenizer, "split_special_tokens", False)])
         if key not in self._kept:
             self._kept.clear()
             self._kept[key] = {}
         self._tokens = self._kept[key]
-        self._vocabulary = _count_embeddings(self.model)
+        weight = getattr(self.model.get_input_embeddings(), "weight", None)  # some kinds have none
+        self._vocabulary = int(weight.shape[0]) if weight is not None and weight.ndim == 2 else None
 
     def tok_encode(
-        self,
-        string: str,
-        add_special_tokens: bool | None = None,
-        left_truncate_len: int | None = None,
-        **kwargs: Any,
+        self, string: str, add_special_tokens: bool | None = None, left_truncate_len: int | None = None, **kwargs: Any
     ) -> list[int]:
         if add_special_tokens is not None or left_truncate_len is not None:
             return self._within_vocabulary(super().tok_encode(string, add_special_tokens, left_truncate_len, **kwargs))
@@ -192,19 +180,13 @@ class HFBackend(_SeesPrompts, _HFLM):
         return self._within_vocabulary(tokens)
 
     def _within_vocabulary(self, tokens: list[int]) -> list[int]:
-        """On a GPU a token that the model has no embedding of would bring the whole process down."""
+        """Refuse a token that the model has no embedding of: on a GPU it would end the whole process."""
         if self._vocabulary is not None and tokens and max(tokens) >= self._vocabulary:
             raise ModelIncomplete(
                 f"its tokenizer has a token number {max(tokens)}, and the model embeddings for {self._vocabulary} "
                 f"tokens only: they do not belong together; {_TOKENIZER}"
             )
         return tokens
-
-    def _tokenizer_key(self) -> str:
-        if not self.tokenizer.is_fast:  # nothing tells two slow tokenizers apart: share nothing
-            return f"{self.pretrained}@{self.revision}"
-        content = [self.tokenizer.backend_tokenizer.to_str(), self.add_bos_token, self.prefix_token_id]
-        return digest_of([*content, getattr(self.tokenizer, "split_special_tokens", False)])
 
     def _create_model(self, pretrained: str, *args: Any, **kwargs: Any) -> None:
         loads = _CompleteLoads(self.AUTO_MODEL_CLASS)
@@ -233,7 +215,7 @@ class HFBackend(_SeesPrompts, _HFLM):
 
 
 class _CompleteLoads:
-    """Stands for one of transformers' Auto classes: a model some of whose tensors the checkpoint lacks is refused.
+    """Stands for one of transformers' Auto classes, and refuses a checkpoint that lacks some of the model's tensors.
 
     transformers would fill them with random numbers, and print a table of them.
     """
@@ -253,7 +235,7 @@ class _CompleteLoads:
 
 
 class _RefusesNaN(LogitsProcessor):
-    """Looks at the scores of the first token that is generated after `length` tokens of prompt."""
+    """Checks the scores of the first token that is generated after `length` tokens of prompt."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -266,9 +248,3 @@ class _RefusesNaN(LogitsProcessor):
                 "replace the weights"
             )
         return scores
-
-
-def _count_embeddings(model: Any) -> int | None:
-    """How many tokens the model knows; None where its kind of embedding does not say."""
-    weight = getattr(model.get_input_embeddings(), "weight", None)
-    return int(weight.shape[0]) if weight is not None and weight.ndim == 2 else None

@@ -1,9 +1,8 @@
 """Answers of an evaluation in progress, kept so that a killed one goes on where it stopped.
 
-lm-eval has a cache of its own (`use_cache`), but its key knows nothing of the model, and it pickles every
-answer into SQLite through a second thread, which for a small model costs more than the model. Here the file
-belongs to one model, one version of its weights and one benchmark; it holds a JSON line an answer and is
-removed once the answers are durably stored elsewhere.
+lm-eval has a cache of its own (`use_cache`), but its key knows nothing of the model, and pickling every answer into
+SQLite costs more than asking a small model. A file here belongs to one model, one version of its weights and one
+benchmark. It holds one JSON line for each answer, and is removed once the answers are safely stored elsewhere.
 """
 
 import json
@@ -14,7 +13,7 @@ from typing import Any
 
 from lm_eval.api.model import hash_args
 
-from harness.usage import UNKNOWN, Usage, request_key
+from .usage import UNKNOWN, Usage, request_key
 
 __all__ = ["AnswerFile"]
 
@@ -22,7 +21,7 @@ FLUSH_SECONDS = 1.0  # what a kill can cost
 
 
 class AnswerFile:
-    """Answers by request: those the file held at first, and new ones, appended to it about once a second.
+    """Answers by request: those that the file held at first, and new ones, appended to it about once a second.
 
     A line is [key, answer]; [key, answer, true] where the prompt was too long for the model and was cut; or
     [key, answer, whether it was cut, usage] where it is known what the request took.
@@ -34,17 +33,21 @@ class AnswerFile:
         self._cut: set[str] = set()
         self._found_usage: dict[str, Usage] = {}
         self._usage: dict[Any, Usage] = {}  # by request_key: a digest of each request would cost more than a tiny model
-        for key, answer, is_cut, usage in _read(path):
-            self._found[key] = answer
-            if is_cut:
+        for line in path.read_bytes().split(b"\n") if path.exists() else ():
+            try:
+                key, answer, *known = json.loads(line)
+            except ValueError:  # an empty line, or one torn by a kill
+                continue
+            self._found[key] = tuple(answer) if isinstance(answer, list) else answer
+            if known[:1] == [True]:
                 self._cut.add(key)
-            if usage:
-                self._found_usage[key] = usage
+            if len(known) > 1:
+                self._found_usage[key] = tuple(known[1])
         self._unsaved: list[tuple[str, tuple[Any, ...], Any]] = []
         self._saved_at = time.monotonic()
 
     def find(self, attr: str, args: tuple[Any, ...]) -> Any | None:
-        """The answer to the request `attr`(*`args`) of lm-eval's, None if the file had none."""
+        """Return the answer to lm-eval's request `attr`(*`args`), None if the file had none."""
         if not self._found:
             return None
         key = hash_args(attr, args)
@@ -53,15 +56,15 @@ class AnswerFile:
         return self._found.get(key)
 
     def note_usage(self, args: tuple[Any, ...], usage: Usage) -> None:
-        """What the request took; to be said before its answer is kept."""
+        """Note what the request took. Call this before its answer is kept."""
         self._usage[request_key(args)] = usage
 
     def usage_of(self, args: tuple[Any, ...]) -> Usage:
-        """What the request took, now or when its answer was first given."""
+        """Return what the request took, now or when its answer was first given."""
         return self._usage.get(request_key(args), UNKNOWN)
 
     def note_cut(self, attr: str, args: tuple[Any, ...]) -> None:
-        """The prompt of the request was cut to fit the model's context."""
+        """Note that the prompt of the request was cut to fit the model's context."""
         self._cut.add(hash_args(attr, args))
 
     def is_cut(self, attr: str, args: tuple[Any, ...]) -> bool:
@@ -77,42 +80,21 @@ class AnswerFile:
     def save(self) -> None:
         if self._unsaved:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            lines = (
-                self._line(hash_args(attr, args), answer, self.usage_of(args))
-                for attr, args, answer in self._unsaved
-                if not _is_sampled(args)
-            )
-            block = "\n" + "\n".join(lines) + "\n"  # the first newline ends a line that a kill may have torn
+            lines = [""]  # ends a line that a kill may have torn
+            for attr, args, answer in self._unsaved:
+                if len(args) > 1 and isinstance(args[1], dict) and args[1].get("do_sample"):
+                    continue  # a sampled text must be drawn again: if it were kept, all repeats would be the same
+                key, usage = hash_args(attr, args), self.usage_of(args)
+                is_cut = key in self._cut
+                known = [is_cut, usage] if usage != UNKNOWN else [True] if is_cut else []
+                lines.append(json.dumps([key, answer, *known]))
             with self.path.open("ab") as file:
-                file.write(block.encode())
+                file.write(("\n".join(lines) + "\n").encode())
             self._unsaved.clear()
         self._saved_at = time.monotonic()
 
     def discard(self) -> None:
-        """Forget all answers, kept or not: they turned out not to be any."""
+        """Forget all answers, kept or not: they turned out to be none."""
         self._found.clear()
         self._unsaved.clear()
         self.path.unlink(missing_ok=True)
-
-    def _line(self, key: str, answer: Any, usage: Usage) -> str:
-        is_cut = key in self._cut
-        known = [is_cut, usage] if usage != UNKNOWN else [True] if is_cut else []
-        return json.dumps([key, answer, *known])
-
-
-def _read(path: Path) -> Iterable[tuple[str, Any, bool, Usage | None]]:
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                key, answer, *known = json.loads(line)
-            except ValueError:  # an empty line, or one torn by a kill
-                continue
-            usage = tuple(known[1]) if len(known) > 1 else None
-            yield key, tuple(answer) if isinstance(answer, list) else answer, known[:1] == [True], usage
-
-
-def _is_sampled(args: tuple[Any, ...]) -> bool:
-    """A sampled generation must be drawn anew: kept, all repeats of a question would be alike."""
-    return len(args) > 1 and isinstance(args[1], dict) and bool(args[1].get("do_sample"))

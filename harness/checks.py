@@ -1,7 +1,7 @@
-"""What makes an answer an answer: small rules, applied in `harness.asking` to whatever any backend returns.
+"""What makes an answer an answer: small rules, which `harness.asking` applies to whatever a backend returns.
 
-A rule either passes, or raises the HarnessError that says what was found and what to do. What is not wrong but no
-answer either (a reply that was cut off before it said anything) is NO_ANSWER: such a question has no row.
+A rule either passes, or raises the HarnessError that says what was found and what to do. What is neither wrong nor an
+answer (a reply that was cut off before it said anything) is NO_ANSWER; such a question has no row.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from harness.errors import EvaluationFailed, ImplausibleAnswers, NoLogProbabilities, NotNumbers, TooFewAnswered
+from .errors import EvaluationFailed, ImplausibleAnswers, NoLogProbabilities, NotNumbers, TooFewAnswered
 
 __all__ = [
     "FIRST",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 NO_ANSWER = "\0no_answer\0"
-"""In place of a generated text: the model was asked and said nothing that could be graded."""
+"""Stands for a generated text where the model was asked and said nothing that could be graded."""
 
 FIRST = 10  # questions looked at for what no working model does
 MANY = 20  # and for what only a very weak model does
@@ -38,12 +38,14 @@ ROUNDING = 1e-3  # by which a log probability may exceed 0
 
 
 def check_answer(method: str, answer: Any) -> Any:
-    """`answer` as lm-eval's `method` (loglikelihood, loglikelihood_rolling, generate_until) must return it.
+    """Return `answer` as lm-eval's `method` (loglikelihood, loglikelihood_rolling, generate_until) must return it.
 
     Raises NotNumbers, NoLogProbabilities, EvaluationFailed for what is none.
     """
     if method == "generate_until":
-        return _checked_text(answer)
+        if answer is not None and not isinstance(answer, str):
+            raise EvaluationFailed(f"the backend returned {shortened(repr(answer))} where a text was due")
+        return NO_ANSWER if answer is None else answer
     score = answer[0] if isinstance(answer, (tuple, list)) and len(answer) == 2 else answer
     if isinstance(score, bool) or not isinstance(score, Real):
         raise EvaluationFailed(f"the backend returned {shortened(repr(answer))} where a log probability was due")
@@ -62,14 +64,6 @@ def check_answer(method: str, answer: Any) -> Any:
     return answer
 
 
-def _checked_text(answer: Any) -> str:
-    if answer is None:
-        return NO_ANSWER
-    if not isinstance(answer, str):
-        raise EvaluationFailed(f"the backend returned {shortened(repr(answer))} where a text was due")
-    return answer
-
-
 def check_share_unanswered(unanswered: int, asked: int) -> None:
     """Raise TooFewAnswered where more than MOST_UNANSWERED of the questions have no answer."""
     if unanswered > MOST_UNANSWERED * asked:
@@ -82,7 +76,7 @@ def check_share_unanswered(unanswered: int, asked: int) -> None:
 
 @dataclass(frozen=True)
 class FirstAnswer:
-    """The answer to one of the first questions: of a multiple-choice question the scores of all its choices."""
+    """The answer to one of the first questions: a text, or the scores of all its choices."""
 
     choices: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()  # log probabilities, one a choice
@@ -96,7 +90,7 @@ class FirstAnswer:
 def check_first_answers(answers: Sequence[FirstAnswer], *, every: bool, accept_implausible: bool = False) -> None:
     """Raise where the first `answers` cannot be those of a model that understood the questions.
 
-    Two are enough for this where they are `every` answer there will be. Raises TooFewAnswered and, unless
+    `every`: no more answers will come, so that two are enough to judge by. Raises TooFewAnswered and, unless
     `accept_implausible`, ImplausibleAnswers.
     """
     if len(answers) < (2 if every else FIRST):
@@ -112,32 +106,28 @@ def check_first_answers(answers: Sequence[FirstAnswer], *, every: bool, accept_i
         )
     if all(len(set(answer.choices)) > 1 and len(set(answer.scores)) == 1 for answer in answers):
         raise ImplausibleAnswers(equal_scores_problem(f"each of the first {len(answers)} questions"))
-    if len(answers) >= MANY and len({answer.choices for answer in answers}) == 1:
-        _check_letters_differ(answers)
+    # Of words (yes, no) a weak model may well prefer one; the letters of choices mean something else each time.
+    chosen = {answer.chosen.strip() for answer in answers}
+    is_letter = len(chosen) == 1 and re.fullmatch(r"\W*[A-Za-z]\W*", next(iter(chosen))) is not None
+    if len(answers) >= MANY and len({answer.choices for answer in answers}) == 1 and is_letter:
+        raise ImplausibleAnswers(
+            f"each of the first {len(answers)} questions got the same answer, '{chosen.pop()}'; see whether the prompt "
+            f"reaches the model whole and in the form it expects (apply_chat_template). {_REMEDY}"
+        )
 
 
 def equal_scores_problem(where: str) -> str:
-    """What is wrong where all choices of a question have the same score."""
+    """Say what is wrong where all choices of a question have the same score."""
     return (
         f"in {where} all choices have the same log probability: they do not depend on the choice, so that the first "
         f"one would always be taken. {_REMEDY}"
     )
 
 
-def _check_letters_differ(answers: Sequence[FirstAnswer]) -> None:
-    """Of words (yes, no) a weak model may well prefer one; the letters of choices mean another thing each time."""
-    letters = {answer.chosen.strip() for answer in answers}
-    if len(letters) == 1 and re.fullmatch(r"\W*[A-Za-z]\W*", letter := letters.pop()):
-        raise ImplausibleAnswers(
-            f"each of the first {len(answers)} questions got the same answer, '{letter}'; see whether the prompt "
-            f"reaches the model whole and in the form it expects (apply_chat_template). {_REMEDY}"
-        )
-
-
 _REMEDY = "If the model is really like that, say `implausible_answers: accept` in its entry"
 
 
 def shortened(text: str, length: int = 60) -> str:
-    """One line of at most `length` characters."""
+    """Return `text` as one line of at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"

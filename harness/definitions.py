@@ -1,23 +1,24 @@
 """Digests of task definitions, remembered on disk: as long as no file has changed, lm-eval need not be loaded.
 
-To find out what a task's name means, lm-eval reads every definition there is, which takes seconds. Whether one of them
-has changed shows in sizes and times of files.
+To find out what a task's name means, lm-eval reads every definition there is, which takes seconds. Sizes and times of
+files show whether one of them has changed.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.digests import digest_of
-from harness.entries import BenchmarkEntry
-from harness.files import write_text
+from .digests import digest_of
+from .files import write_text
+from .registry import BenchmarkEntry
 
 if TYPE_CHECKING:
-    from harness.tasks import TaskIndex
+    from .tasks import TaskIndex
 
 __all__ = ["LocalTasks"]
 
@@ -25,25 +26,27 @@ __all__ = ["LocalTasks"]
 class LocalTasks:
     """The task definitions in `folder` (a registry's tasks_dir) as they are when this is made.
 
-    What is found out about them is kept in `memory`, a folder.
+    What is found out about them is kept in the folder `memory`.
     """
 
     def __init__(self, folder: Path, memory: Path) -> None:
         self._folder = folder
         self._file = memory / f"tasks-{digest_of(str(folder.absolute()))[:16]}.json"
-        # What the names mean: it changes with any file there, with lm-eval, and with where relative paths begin.
+        # What the names mean changes with any file there, with lm-eval, and with where relative paths begin.
         self._state = digest_of([importlib.metadata.version("lm_eval"), str(Path.cwd()), _looks_of(folder)])
         self._looked_at: set[str] = set()
-        known = self._read()
-        self._known: dict[str, Any] = known.get("benchmarks", {}) if known.get("state") == self._state else {}
+        self._known: dict[str, Any] = {}
+        with suppress(FileNotFoundError, ValueError):
+            known = json.loads(self._file.read_text(encoding="utf-8"))
+            self._known = known["benchmarks"] if known.get("state") == self._state else {}
 
     def configs(self, benchmark: BenchmarkEntry) -> dict[str, str]:
-        """Leaf task → digest of its definition, its code and its data, as `TaskIndex.configs` finds them now.
+        """Return leaf task → digest of its definition, its code and its data, as `TaskIndex.configs` finds them now.
 
         Raises TaskUnknown.
         """
         key = digest_of(list(benchmark.tasks))
-        if key not in self._looked_at and not _holds(self._known.get(key)):
+        if key not in self._looked_at and not self._holds(key):
             files = {str(path.absolute()) for path in self._index.local_files(benchmark)}
             looks = {file: _looks_of(Path(file)) for file in sorted(files)}
             self._known[key] = {"configs": self._index.configs(benchmark), "files": looks}
@@ -52,25 +55,19 @@ class LocalTasks:
         self._looked_at.add(key)
         return self._known[key]["configs"]
 
+    def _holds(self, key: str) -> bool:
+        known = self._known.get(key)
+        return known is not None and all(_looks_of(Path(file)) == looks for file, looks in known["files"].items())
+
     @cached_property
     def _index(self) -> TaskIndex:
-        from harness.tasks import TaskIndex
+        from .tasks import TaskIndex
 
         return TaskIndex(self._folder)
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            return json.loads(self._file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-
-
-def _holds(entry: dict[str, Any] | None) -> bool:
-    return entry is not None and all(_looks_of(Path(file)) == looks for file, looks in entry["files"].items())
-
 
 def _looks_of(path: Path) -> Any:
-    """Size and times of a file, of all files in a folder, or None where there is neither."""
+    """Return size and times of a file, or of all files in a folder, or None where there is neither."""
     try:
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)

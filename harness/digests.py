@@ -14,14 +14,14 @@ _memory: Path | None = None
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a JSON value, in hex."""
+    """Return the SHA-256 of a JSON value, in hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def remember_digests(memory: Path) -> None:
-    """From now on this process remembers digests of large files in `memory`, and believes what is there.
+    """Remember digests of large files in `memory` from now on in this process, and believe those that are there.
 
-    Weights of many gigabytes are read once, not in every process that asks whether they have changed.
+    Weights of many gigabytes are then read once, not in every process that asks whether they have changed.
     """
     global _memory
     if memory == _memory:
@@ -37,7 +37,7 @@ def remember_digests(memory: Path) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex; read again only where size, time of change or place on the disk differ."""
+    """Return the SHA-256 of a file, in hex; it is read again only where size, times or place on the disk differ."""
     stat = path.stat()
     looks, key = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino], str(path.absolute())
     known = _known.get(key)

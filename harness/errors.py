@@ -1,21 +1,5 @@
 """What can go wrong in an evaluation, as types that callers can tell apart.
 
-    HarnessError
-    ├── ModelNotFound         no such folder, no such (or no reachable) model on the hub
-    ├── ModelIncomplete       its folder lacks tensors or a tokenizer, or holds pointers instead of files
-    ├── TaskUnknown           lm-eval has no task of that name, or the task no such metric or filter
-    ├── TaskFaulty            a task's definition does not fit its data: no such column, a label that is no choice
-    ├── DataUnreachable       the questions of a task cannot be downloaded or read
-    ├── NotApplicable         the backend cannot take this kind of benchmark; not a failure, and never tried again
-    ├── OutOfMemory           the model does not fit, or its batches do not
-    ├── ServerRefused         a model behind a server: no connection, an HTTP error, or a reply without choices
-    ├── NoLogProbabilities    a server that does not return the log probabilities of the prompt
-    ├── NotNumbers            log probabilities that are NaN or infinite
-    ├── PromptTooLong         a prompt exceeds the model's context, and the entry says `truncation: refuse`
-    ├── TooFewAnswered        so many questions without an answer that the rest says little
-    ├── ImplausibleAnswers    what was answered first cannot be this model's answers
-    └── EvaluationFailed      anything else; the exception it comes from is chained
-
 lm-eval, transformers, the hub's client and requests each raise their own; `explained` turns them into these.
 """
 
@@ -25,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from json import JSONDecodeError
+from pathlib import Path
 from typing import ClassVar
 
 from jinja2 import TemplateError
@@ -73,76 +58,69 @@ class HarnessError(Exception):
 
 
 class ModelNotFound(HarnessError):
-    kind = "model_not_found"
+    kind = "model_not_found"  # no such folder, no such (or no reachable) model on the hub
 
 
 class ModelIncomplete(HarnessError):
-    kind = "model_incomplete"
+    kind = "model_incomplete"  # its folder lacks tensors or a tokenizer, or holds pointers instead of files
 
 
 class TaskUnknown(HarnessError):
-    kind = "task_unknown"
+    kind = "task_unknown"  # lm-eval has no task of that name, or the task no such metric or filter
 
 
 class TaskFaulty(HarnessError):
-    kind = "task_faulty"
+    kind = "task_faulty"  # a task's definition does not fit its data: no such column, a label that is no choice
 
 
 class DataUnreachable(HarnessError):
-    kind = "data_unreachable"
+    kind = "data_unreachable"  # the questions of a task cannot be downloaded or read
 
 
 class NotApplicable(HarnessError):
-    kind = "not_applicable"
+    kind = "not_applicable"  # the backend cannot take this kind of benchmark; not a failure, and never tried again
 
 
 class OutOfMemory(HarnessError):
-    kind = "out_of_memory"
+    kind = "out_of_memory"  # the model does not fit, or its batches do not
 
 
 class ServerRefused(HarnessError):
-    kind = "server_refused"
+    kind = "server_refused"  # a model behind a server: no connection, an HTTP error, or a reply without choices
 
 
 class NoLogProbabilities(HarnessError):
-    kind = "no_log_probabilities"
+    kind = "no_log_probabilities"  # a server that does not return the log probabilities of the prompt
 
 
 class NotNumbers(HarnessError):
-    kind = "not_numbers"
+    kind = "not_numbers"  # log probabilities that are NaN or infinite
 
 
 class PromptTooLong(HarnessError):
-    kind = "prompt_too_long"
+    kind = "prompt_too_long"  # a prompt exceeds the model's context, and the entry says `truncation: refuse`
 
 
 class TooFewAnswered(HarnessError):
-    kind = "too_few_answered"
+    kind = "too_few_answered"  # so many questions without an answer that the rest says little
 
 
 class ImplausibleAnswers(HarnessError):
-    kind = "implausible_answers"
+    kind = "implausible_answers"  # what was answered first cannot be this model's answers
 
 
 class EvaluationFailed(HarnessError):
-    kind = "failed"
+    kind = "failed"  # anything else; the exception it comes from is chained
 
 
-# Exceptions whose message names neither the culprit nor the remedy: where they were raised says more.
+# The messages of these name neither the culprit nor the remedy: where they were raised says more.
 UNEXPLAINED = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    StopIteration,
-    TemplateError,
-    TypeError,
-    ValueError,
-)
+    ArithmeticError, AssertionError, AttributeError, LookupError, StopIteration, TemplateError, TypeError, ValueError
+)  # fmt: skip
 
 
 class Stage(Enum):
-    """What was being done; the same exception (no connection, say) means another thing in each."""
+    """What was being done: the same exception (no connection, say) means something else in each stage."""
 
     DATA = "loading the questions"
     MODEL = "loading the model"
@@ -172,10 +150,7 @@ def _diagnosis(error: Exception, stage: Stage) -> tuple[type[HarnessError], str]
     if stage is Stage.MODEL and _is_damaged_file(error):
         return ModelIncomplete, f"a file of its weights is damaged or incomplete ({said}); download or export it again"
     if isinstance(error, ImportError):
-        return (
-            EvaluationFailed,
-            f"a package is missing ({said}); install the extra that brings it: api, gguf or vllm",
-        )
+        return EvaluationFailed, f"a package is missing ({said}); install the extra that brings it: api, gguf or vllm"
     if "trust_remote_code" in str(error):
         return EvaluationFailed, (
             f"{stage.value} needs code from the hub ({said}); "
@@ -191,7 +166,7 @@ def _diagnosis(error: Exception, stage: Stage) -> tuple[type[HarnessError], str]
             f"the model cannot be found ({said}); check its name or folder in the registry (for a server: "
             "args.tokenizer), the network, and HF_TOKEN for a gated model"
         )
-    if stage is Stage.ANSWERS and (_comes_from_server(error) or isinstance(error, JSONDecodeError)):
+    if stage is Stage.ANSWERS and _comes_from_server(error):
         return ServerRefused, (
             f"the server refused ({said}); check that it runs at base_url, serves this model name, "
             "and accepts OPENAI_API_KEY"
@@ -201,21 +176,23 @@ def _diagnosis(error: Exception, stage: Stage) -> tuple[type[HarnessError], str]
             f"the definition of its task does not fit the data ({type(error).__name__}: {said}); compare the columns "
             "that it names with those that the data have"
         )
-    place = f" in {_place(error)}" if isinstance(error, UNEXPLAINED) else ""
+    place = ""
+    if isinstance(error, UNEXPLAINED):
+        frames = traceback.extract_tb(error.__traceback__)
+        last = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "unknown code"
+        place = f" in {last}"
     return EvaluationFailed, f"{stage.value} failed{place}: {type(error).__name__}: {said}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:
     # torch need not be imported to ask; on the CPU it raises a plain RuntimeError.
     names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(names & {"OutOfMemoryError", "MemoryError"}) or (
-        isinstance(error, RuntimeError)
-        and re.search(r"can't allocate memory|out of memory", str(error), re.IGNORECASE) is not None
-    )
+    says_so = re.search(r"can't allocate memory|out of memory", str(error), re.IGNORECASE) is not None
+    return bool(names & {"OutOfMemoryError", "MemoryError"}) or (isinstance(error, RuntimeError) and says_so)
 
 
 def _is_damaged_file(error: Exception) -> bool:
-    """What safetensors, and torch of older files, say of a file that ends too early or is another kind of file."""
+    """Whether safetensors, or torch for older files, found a file that ends too early or is of another kind."""
     return type(error).__name__ in ("SafetensorError", "UnpicklingError") or (
         isinstance(error, RuntimeError) and "PytorchStreamReader" in str(error)
     )
@@ -224,36 +201,28 @@ def _is_damaged_file(error: Exception) -> bool:
 def _is_unreachable(error: Exception) -> bool:
     from huggingface_hub.errors import HFValidationError
 
-    # OSError covers missing files, refused connections (requests', too) and HTTP errors of the hub's client.
-    return isinstance(error, (OSError, HFValidationError)) or _comes_from_hub_client(error)
-
-
-def _comes_from_hub_client(error: Exception) -> bool:
-    """Its transport errors (no route, time-out) are its HTTP library's, whose name differs by version."""
-    return any(cls.__name__ in ("HTTPError", "TransportError") for cls in type(error).__mro__)
+    # OSError covers missing files, refused connections (requests', too) and HTTP errors of the hub's client. Transport
+    # errors of that client (no route, time-out) are its HTTP library's, whose name differs by version.
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return isinstance(error, (OSError, HFValidationError)) or bool(names & {"HTTPError", "TransportError"})
 
 
 def _comes_from_server(error: Exception) -> bool:
     import aiohttp
     import requests
 
-    return isinstance(error, (requests.RequestException, aiohttp.ClientError, ConnectionError, TimeoutError))
+    kinds = (requests.RequestException, aiohttp.ClientError, ConnectionError, TimeoutError, JSONDecodeError)
+    return isinstance(error, kinds)
 
 
 def first_sentence(error: BaseException) -> str:
-    """The first line that says something, without anything that lets one in."""
+    """Return the first line of the message, without anything that lets one in.
+
+    For an exception without a message it is the line of source that raised it: `assert len(context_enc) > 0`.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    line = lines[0].rstrip(".") if lines else _failed_line(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    source = frames[-1].line if frames else None
+    line = lines[0].rstrip(".") if lines else source or type(error).__name__
     line = re.sub(r"://[^/\s@]+@", "://***@", line)
     return line if len(line) <= 300 else f"{line[:300]}..."
-
-
-def _failed_line(error: BaseException) -> str:
-    """The line of source that raised an exception without a message: `assert len(context_enc) > 0`."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return (frames[-1].line if frames else None) or type(error).__name__
-
-
-def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename.rpartition('/')[2]}, line {frames[-1].lineno}" if frames else "unknown code"

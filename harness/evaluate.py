@@ -16,12 +16,11 @@ import transformers
 from lm_eval.api.task import Task
 from lm_eval.evaluator import evaluate as lm_eval_evaluate
 
-from harness.backends import CHAT
-from harness.cache import AnswerFile
-from harness.checks import MOST_UNANSWERED, check_share_unanswered, equal_scores_problem
-from harness.digests import digest_of
-from harness.entries import BenchmarkEntry, ModelEntry
-from harness.errors import (
+from .backends import CHAT
+from .cache import AnswerFile
+from .checks import MOST_UNANSWERED, check_share_unanswered, equal_scores_problem
+from .digests import digest_of
+from .errors import (
     EvaluationFailed,
     ImplausibleAnswers,
     NoLogProbabilities,
@@ -30,11 +29,12 @@ from harness.errors import (
     Stage,
     explained,
 )
-from harness.fingerprints import fingerprint_of
-from harness.grading import assess, grade
-from harness.identity import input_versions, weights_of
-from harness.models import LoadedModel
-from harness.tasks import TaskIndex
+from .fingerprints import fingerprint_of
+from .grading import assess, grade
+from .identity import input_versions, weights_of
+from .models import LoadedModel
+from .registry import BenchmarkEntry, ModelEntry
+from .tasks import TaskIndex
 
 __all__ = ["Evaluation", "LoadedModel", "TaskIndex", "evaluate", "fingerprint"]
 
@@ -45,8 +45,8 @@ SCORED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling")  # kinds 
 class Evaluation:
     """What one model answered to one benchmark.
 
-    answers: those columns of grading.ANSWERS of which anything is known, a row for each question asked and answered.
-    questions: schema tasks.QUESTIONS, a row for every question of the benchmark, asked or not.
+    answers: one row for each question that was answered; the columns of grading.ANSWERS of which anything is known.
+    questions: one row for each question of the benchmark, asked or not (schema tasks.QUESTIONS).
     metadata: what determined the answers, when, and how far they can be trusted (grading.Quality); strings only.
     """
 
@@ -65,44 +65,41 @@ def evaluate(
 ) -> Evaluation:
     """Grade `model` on `benchmark`; with `subset` ({task: doc_ids}), on these questions only.
 
-    `keep_answers`: what the model said or chose is returned as well. It changes no grade and no fingerprint.
-    An evaluation that was killed before goes on from the answers it had; call `model.forget(benchmark.name)`
-    once the result is stored. Names and data are looked at before weights are loaded. Raises HarnessError
-    (see harness.errors), ValueError for a subset of questions that are not there.
+    `keep_answers`: return what the model said or chose as well. It changes no grade and no fingerprint. An evaluation
+    that was killed goes on from the answers it had; call `model.forget(benchmark.name)` once the result is stored.
+    Names and data are checked before weights are loaded. Raises HarnessError (see harness.errors), and ValueError for a
+    subset of questions that do not exist.
     """
-    started = _now()
+    started = datetime.now(UTC)
     with explained(Stage.DATA, model=model.name, benchmark=benchmark.name):
         loaded = tasks.load(benchmark)
         questions = tasks.questions(benchmark)
         _check_applicable(model.entry, loaded)
-    asked = loaded if subset is None else {name: loaded[name] for name in _checked(subset, questions)}
+    asked = loaded if subset is None else {name: loaded[name] for name in _tasks_of(subset, questions)}
+    accept_ties = model.entry.implausible_answers == "accept"
     with explained(Stage.ANSWERS, model=model.name, benchmark=benchmark.name):
-        samples, answers_file = _samples(model, benchmark, asked, subset)
-        accepts_ties = model.entry.implausible_answers == "accept"
+        samples, answers_file = _ask(model, benchmark, asked, subset)
+        usage_of = answers_file.usage_of
         answers = grade(
-            samples,
-            asked,
-            benchmark,
-            accept_ties=accepts_ties,
-            keep_answers=keep_answers,
-            usage_of=answers_file.usage_of,
+            samples, asked, benchmark, accept_ties=accept_ties, keep_answers=keep_answers, usage_of=usage_of
         )
         # What a chat server makes of a prompt that is too long cannot be seen from here.
         is_cut = None if model.entry.backend == CHAT else answers_file.is_cut
-        quality = assess(samples, asked, benchmark, is_cut, accept_ties=accepts_ties)
+        quality = assess(samples, asked, benchmark, is_cut, accept_ties=accept_ties)
         if subset is None:
-            if not accepts_ties and quality.equal_scores and quality.equal_scores > MOST_UNANSWERED:
+            if not accept_ties and quality.equal_scores and quality.equal_scores > MOST_UNANSWERED:
                 answers_file.discard()
-                raise ImplausibleAnswers(
-                    equal_scores_problem(f"{quality.equal_scores:.0%} of {quality.asked} questions")
-                )
+                where = f"{quality.equal_scores:.0%} of {quality.asked} questions"
+                raise ImplausibleAnswers(equal_scores_problem(where))
             check_share_unanswered(quality.unanswered, quality.asked)
             if not answers.num_rows:
                 raise EvaluationFailed(
                     f"none of {quality.asked} answers has a score; see what '{benchmark.metric}' needs"
                 )
         metadata = _metadata(model, benchmark, tasks) | quality.as_metadata()
-    return Evaluation(answers, questions, metadata | {"started": started, "finished": _now()})
+    times = {"started": started, "finished": datetime.now(UTC)}
+    metadata |= {name: time.isoformat(timespec="seconds") for name, time in times.items()}
+    return Evaluation(answers, questions, metadata)
 
 
 def _check_applicable(entry: ModelEntry, tasks: Mapping[str, Task]) -> None:
@@ -117,11 +114,11 @@ def _check_applicable(entry: ModelEntry, tasks: Mapping[str, Task]) -> None:
 
 
 def fingerprint(model: LoadedModel | ModelEntry, benchmark: BenchmarkEntry, tasks: TaskIndex, seed: int = 0) -> str:
-    """A hex digest of all that determines the answers; needs neither weights nor questions in memory.
+    """Return a hex digest of all that determines the answers; neither weights nor questions need be in memory.
 
-    It covers the weights (hub commit or content of the folder), the arguments, the task definitions with the
-    code and local files they use, metric, filter, few-shot count, seed and lm-eval's version; not the batch
-    size, nor where files lie.
+    It covers the weights (hub commit or content of the folder), the arguments, the task definitions with the code and
+    local files that they use, metric, filter, few-shot count, seed and lm-eval's version; not the batch size, nor where
+    files lie.
     """
     entry = model.entry if isinstance(model, LoadedModel) else model
     seed = model.seed if isinstance(model, LoadedModel) else seed
@@ -129,18 +126,20 @@ def fingerprint(model: LoadedModel | ModelEntry, benchmark: BenchmarkEntry, task
         return fingerprint_of(entry, benchmark, tasks.configs(benchmark), seed, lm_eval.__version__)
 
 
-def _samples(
-    model: LoadedModel,
-    benchmark: BenchmarkEntry,
-    asked: dict[str, Task],
-    subset: Mapping[str, Sequence[int]] | None,
+def _ask(
+    model: LoadedModel, benchmark: BenchmarkEntry, asked: dict[str, Task], subset: Mapping[str, Sequence[int]] | None
 ) -> tuple[Mapping[str, Sequence[Mapping[str, Any]]], AnswerFile]:
+    """Return lm-eval's samples by task, and the file that holds the answers."""
     lm, answers = model.asking(benchmark.name, whole=subset is None)
-    _seed(model.seed, asked)
+    # lm-eval's own seeds (0, 1234, 1234, 1234), shifted
+    random.seed(model.seed)
+    np.random.seed(1234 + model.seed)
+    torch.manual_seed(1234 + model.seed)
+    for task in asked.values():
+        task.set_fewshot_seed(1234 + model.seed)
     try:
-        # `simple_evaluate` is this call after what `_seed` and TaskIndex.load do, and before a description of
-        # the machine (compilers, pip's packages, git) that costs about a second each time: as much as a zoo
-        # model takes for all its benchmarks.
+        # `simple_evaluate` is this call after what is done above and in TaskIndex.load, and before a description of the
+        # machine (compilers, pip's packages, git) that takes a second: as much as all benchmarks of a zoo model.
         results = lm_eval_evaluate(
             lm,
             {"tasks": asked},
@@ -158,22 +157,12 @@ def _samples(
     return results["samples"], answers  # pyright: ignore
 
 
-def _seed(seed: int, asked: dict[str, Task]) -> None:
-    """lm-eval's own seeds (0, 1234, 1234, 1234), shifted by `seed`."""
-    random.seed(seed)
-    np.random.seed(1234 + seed)
-    torch.manual_seed(1234 + seed)
-    for task in asked.values():
-        task.set_fewshot_seed(1234 + seed)
-
-
-def _checked(subset: Mapping[str, Sequence[int]], questions: pa.Table) -> list[str]:
-    """The tasks of `subset` that have questions to ask, in the benchmark's order. Raises ValueError."""
+def _tasks_of(subset: Mapping[str, Sequence[int]], questions: pa.Table) -> list[str]:
+    """Return the tasks of which `subset` has questions, in the benchmark's order, or raise ValueError."""
     names = questions.column("task").to_pylist()
     for name, doc_ids in subset.items():
         n = names.count(name)
-        wrong = [i for i in doc_ids if not 0 <= i < n]
-        if wrong:
+        if wrong := [i for i in doc_ids if not 0 <= i < n]:
             raise ValueError(f"the subset asks for question {wrong[0]} of task '{name}', which has {n}")
     return [name for name in dict.fromkeys(names) if subset.get(name)]
 
@@ -181,6 +170,8 @@ def _checked(subset: Mapping[str, Sequence[int]], questions: pa.Table) -> list[s
 def _metadata(model: LoadedModel, benchmark: BenchmarkEntry, tasks: TaskIndex) -> dict[str, str]:
     entry = model.entry
     loaded = tasks.load(benchmark)
+    # A server's chat template cannot be seen from here.
+    template = model.lm.chat_template(True) if entry.apply_chat_template else ""
     return {
         "fingerprint": fingerprint(model, benchmark, tasks),
         "model": entry.name,
@@ -196,18 +187,8 @@ def _metadata(model: LoadedModel, benchmark: BenchmarkEntry, tasks: TaskIndex) -
         "filter": benchmark.filter,
         "num_fewshot": ",".join(sorted({str(task.get_config("num_fewshot")) for task in loaded.values()})),
         "seed": str(model.seed),
-        "chat_template_hash": _chat_template_hash(model),
+        "chat_template_hash": hashlib.sha256(template.encode()).hexdigest() if template else "",
         "device": model.device,
         "batch_size": str(getattr(model.lm, "batch_size", entry.batch_size)),
         "versions": json.dumps({"torch": torch.__version__, "transformers": transformers.__version__}),
     }
-
-
-def _chat_template_hash(model: LoadedModel) -> str:
-    """Empty without a template; a server's template is not to be seen from here."""
-    template = model.lm.chat_template(True) if model.entry.apply_chat_template else ""
-    return hashlib.sha256(template.encode()).hexdigest() if template else ""
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Do old answers still hold? What determined them is compared with what there is now, without loading lm-eval."""
+"""Whether old answers still hold: what determined them is compared with what is there now, without lm-eval."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from harness.digests import digest_of
-from harness.entries import BenchmarkEntry, ModelEntry
-from harness.identity import determining_args, is_local
+from .digests import digest_of
+from .identity import determining_args, is_local
+from .registry import BenchmarkEntry, ModelEntry
 
 __all__ = ["find_change", "fingerprint_of"]
 
@@ -16,7 +16,7 @@ __all__ = ["find_change", "fingerprint_of"]
 def fingerprint_of(
     entry: ModelEntry, benchmark: BenchmarkEntry, configs: Mapping[str, Any], seed: int, lm_eval_version: str
 ) -> str:
-    """A hex digest of all that determines the answers; `configs`: digests of the task definitions (TaskIndex.configs).
+    """Return a hex digest of all that determines the answers; `configs` are the digests of TaskIndex.configs.
 
     Raises ModelNotFound where a folder or hub repository cannot be found.
     """
@@ -42,11 +42,11 @@ def find_change(
     configs: Mapping[str, Any] | None,
     seed: int,
 ) -> str | None:
-    """What has changed on this machine since the answers described by `known` (Evaluation.metadata) were given.
+    """Say what has changed on this machine since the answers described by `known` (Evaluation.metadata) were given.
 
-    `versions` are those of weights, tokenizers and adapters in folders now (identity.local_versions), `configs` the
-    digests of the task definitions with their code and data (TaskIndex.configs; None: not to be compared). A phrase, or
-    None where nothing has, as far as can be seen without a hub.
+    `versions` are the present ones of weights, tokenizers and adapters in folders (identity.local_versions), `configs`
+    the digests of the task definitions with their code and data (TaskIndex.configs; None: not compared). The result is
+    a phrase, or None where nothing has changed, as far as can be seen without a hub.
     """
     before = json.loads(known.get("inputs", "{}")) or {"pretrained": known.get("weights")}
     for name, version in versions.items():
@@ -56,7 +56,7 @@ def find_change(
         return None
     if "tasks" in known:
         return "its task definition, its code or its data"
-    # Answers of a version that did not note the task apart: the fingerprint of all tells as much.
+    # Answers of an older version have no digest of the task alone, but their fingerprint covers it.
     if not is_local(entry) or "fingerprint" not in known:
         return None
     version = known.get("harness_version", "").removeprefix("lm_eval ")

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 from lm_eval.api.task import Task
 
-from harness.answer_texts import choice_scores, text_of_answer
-from harness.checks import NO_ANSWER
-from harness.entries import BenchmarkEntry
-from harness.errors import TaskUnknown
-from harness.usage import Usage, total
+from .answer_texts import choice_scores, text_of_answer
+from .checks import NO_ANSWER
+from .errors import TaskUnknown
+from .registry import BenchmarkEntry
+from .usage import Usage, total
 
 __all__ = ["ANSWERS", "Quality", "assess", "grade"]
 
@@ -63,9 +63,10 @@ def assess(
     *,
     accept_ties: bool = False,
 ) -> Quality:
-    """The quality of the answers in `samples`; `is_cut` tells of a request (method, arguments) whether its prompt was.
+    """Return the quality of the answers in `samples`.
 
-    The choices of a multiple-choice question are compared by position.
+    `is_cut` tells whether the prompt of a request (method, arguments) was cut. The choices of a multiple-choice
+    question are compared by position.
     """
     chosen: list[str | int] = []
     chances, asked, unanswered, truncated, ties, has_choices = [], 0, 0, 0, 0, False
@@ -80,9 +81,9 @@ def assess(
             if _has_no_answer(sample, kind, accept_ties):
                 unanswered += 1
             elif kind == "multiple_choice":
-                scores = choice_scores(sample)
+                scores, target = choice_scores(sample), sample["target"]
                 chosen.append(scores.index(max(scores)))
-                chances.append(_right_choices(sample["target"]) / len(scores))
+                chances.append((len(set(target)) if isinstance(target, list) else 1) / len(scores))
             elif kind == "generate_until":
                 chosen.append(str(sample["filtered_resps"][0]))
     return Quality(
@@ -109,10 +110,6 @@ def _is_tie(sample: Mapping[str, Any]) -> bool:
     return differ and len(set(scores)) == 1
 
 
-def _right_choices(target: Any) -> int:
-    return len(set(target)) if isinstance(target, list) else 1
-
-
 def grade(
     samples: Mapping[str, Sequence[Mapping[str, Any]]],
     tasks: Mapping[str, Task],
@@ -122,32 +119,28 @@ def grade(
     keep_answers: bool = True,
     usage_of: Callable[[tuple[Any, ...]], Usage] | None = None,
 ) -> pa.Table:
-    """One row a question (schema ANSWERS).
+    """Return one row for each question that was answered (schema ANSWERS).
 
-    `score` is the metric; `correct`, whether it is at least CORRECT_FROM (at most, where lower is better). A
-    task with several filters logs a sample for each; only the benchmark's filter counts. A question without an answer
-    (NO_ANSWER), whose choices all have the same score (unless `accept_ties`), or whose score is not a number, has no
-    row: missing is never wrong. With `keep_answers` a row holds the text of the answer; `usage_of` tells what a request
-    (its arguments) took. Raises TaskUnknown for a metric or filter that the samples do not
-    have, or that grades on another scale than 0 to 1.
+    `score` is the metric; `correct`, whether it is at least CORRECT_FROM (at most, where lower is better). A task with
+    several filters logs a sample for each; only the benchmark's filter counts. A question has no row where there is no
+    answer (NO_ANSWER), where all its choices have the same score (unless `accept_ties`), or where its score is not a
+    number: missing is never wrong. With `keep_answers` a row holds the text of the answer; `usage_of` tells what a
+    request (its arguments) took.
+
+    Raises TaskUnknown where the samples lack the metric or filter, or the metric grades on another scale than 0 to 1.
     """
     rows = []
     for name, task in ((name, tasks[name]) for name in samples):
         for sample, row in _graded(samples[name], name, task, benchmark, accept_ties):
             if keep_answers:
                 row["answer"] = text_of_answer(sample, task, benchmark.metric)
-            if usage_of is not None:
-                row |= _taken(sample, usage_of)
+            # Where a question was asked several times, only the usage of the last try is known.
+            if usage_of is not None and all(len(tries) == 1 for tries in sample["resps"]):
+                usage = total([usage_of(tuple(args)) for args in sample["arguments"]])
+                row |= dict(zip(("tokens_in", "tokens_out", "latency_s"), usage, strict=True))
             rows.append(row)
     graded = pa.Table.from_pylist(rows, schema=ANSWERS)
     return graded.select([name for name in ANSWERS.names if name in _ALWAYS or graded[name].null_count < len(rows)])
-
-
-def _taken(sample: Mapping[str, Any], usage_of: Callable[[tuple[Any, ...]], Usage]) -> dict[str, Any]:
-    if any(len(tries) != 1 for tries in sample["resps"]):
-        return {}  # of several tries, only the last one's usage is there
-    tokens_in, tokens_out, seconds = total([usage_of(tuple(args)) for args in sample["arguments"]])
-    return {"tokens_in": tokens_in, "tokens_out": tokens_out, "latency_s": seconds}
 
 
 def _graded(
@@ -162,31 +155,23 @@ def _graded(
             _refuse(name, "metric", benchmark.metric, sample["metrics"])
         if _has_no_answer(sample, str(task.OUTPUT_TYPE), accept_ties):
             continue
-        score = _number(sample[benchmark.metric], name, benchmark.metric)
+        score = _score(sample[benchmark.metric], higher_is_better, name, benchmark.metric)
         if math.isnan(score):
             logger.warning("%s: question %d of %s has no score; left out", benchmark.name, sample["doc_id"], name)
             continue
-        _check_scale(score, higher_is_better, name, benchmark.metric)
         correct = score >= CORRECT_FROM if higher_is_better else score <= CORRECT_FROM
         yield sample, {"task": name, "doc_id": sample["doc_id"], "correct": correct, "score": score}
 
 
-def _check_scale(score: float, higher_is_better: bool, task: str, metric: str) -> None:
-    """Raise TaskUnknown where half the mark would say nothing: error rates may exceed 1, nothing else may."""
-    if score < 0 or (higher_is_better and score > 1 + 1e-6):
-        raise TaskUnknown(
-            f"metric '{metric}' of task '{task}' gave a question {score:g}, and only metrics from 0 to 1 can be taken "
-            "for right or wrong; choose one such as acc or exact_match"
-        )
-
-
-def _number(value: Any, task: str, metric: str) -> float:
+def _score(value: Any, higher_is_better: bool, task: str, metric: str) -> float:
+    """Return the metric's `value` as a number from 0 to 1 (error rates may exceed 1), else raise TaskUnknown."""
+    found = "grades the task as a whole, not each question"
     if isinstance(value, Real) or hasattr(value, "item"):  # numpy's scalars and 0-d arrays
-        return float(value)
-    raise TaskUnknown(
-        f"metric '{metric}' of task '{task}' grades the task as a whole, not each question; "
-        "choose one such as acc or exact_match"
-    )
+        score = float(value)
+        if not (score < 0 or (higher_is_better and score > 1 + 1e-6)):
+            return score
+        found = f"gave a question {score:g}, and only metrics from 0 to 1 can be taken for right or wrong"
+    raise TaskUnknown(f"metric '{metric}' of task '{task}' {found}; choose one such as acc or exact_match")
 
 
 def _refuse(task: str, what: str, wanted: str, offered: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
-"""Which weights a model entry means: the answer decides whether old answers still hold.
+"""Which weights an entry means, which decides whether old answers still hold.
 
-A hub name is resolved to its commit, a local folder to the SHA-256 of its files, a server to address and
-model name (what stands behind a server cannot be seen from here).
+A hub name stands for a commit, a local folder for the SHA-256 of its files, a server for its address and the model's
+name (what is behind a server cannot be seen from here).
 """
 
 import re
@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.digests import digest_of, file_digest
-from harness.entries import ModelEntry
-from harness.errors import ModelIncomplete, ModelNotFound, Stage, explained
+from .digests import digest_of, file_digest
+from .errors import ModelIncomplete, ModelNotFound, Stage, explained
+from .registry import ModelEntry
 
 __all__ = [
     "check_files",
@@ -32,8 +32,6 @@ WEIGHT_ARGS = ("pretrained", "tokenizer", "peft", "delta", "lora_local_path")
 MODEL_FILES = (
     ".safetensors", ".bin", ".pt", ".pth", ".gguf", ".json", ".txt", ".model", ".tiktoken", ".jinja", ".py"
 )  # fmt: skip
-
-
 WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -43,10 +41,10 @@ def is_server(entry: ModelEntry) -> bool:
 
 
 def pinned_args(entry: ModelEntry) -> dict[str, Any]:
-    """The arguments with which to load the model: a branch of the hub becomes the commit it stands for now.
+    """Return the arguments with which to load the model: a branch of the hub becomes its present commit.
 
-    Loading by commit makes sure that what is loaded is what was identified. Where a tokenizer or adapter
-    comes from a repository of its own, the branch stays: lm-eval uses one revision for all.
+    So what is loaded is what was identified. Where a tokenizer or adapter comes from a repository of its own, the
+    branch stays: lm-eval uses one revision for all.
     """
     args = dict(entry.args)
     if is_server(entry):
@@ -58,7 +56,7 @@ def pinned_args(entry: ModelEntry) -> dict[str, Any]:
 
 
 def determining_args(entry: ModelEntry) -> dict[str, Any]:
-    """What of the entry determines the answers, free of this machine's paths.
+    """Return what of the entry determines the answers, free of this machine's paths.
 
     Raises ModelNotFound where a folder or hub repository cannot be found.
     """
@@ -75,9 +73,9 @@ def determining_args(entry: ModelEntry) -> dict[str, Any]:
 
 
 def input_versions(entry: ModelEntry) -> dict[str, str]:
-    """By argument that names weights, a tokenizer or an adapter: which version of it that is now.
+    """Return the present version of weights, tokenizer and adapters, by the argument that names them.
 
-    Of a model behind a server, only a tokenizer in a folder can be told: the prompts are its tokens.
+    Behind a server only a tokenizer in a folder can be seen; the prompts are made of its tokens.
     Raises ModelNotFound where a folder or hub repository cannot be found.
     """
     if is_server(entry):
@@ -86,12 +84,10 @@ def input_versions(entry: ModelEntry) -> dict[str, str]:
 
 
 def local_versions(entry: ModelEntry) -> dict[str, str]:
-    """`input_versions` of what lies on this machine; what cannot be found is left out. Asks no hub."""
-    found = {}
-    for name in ("tokenizer",) if is_server(entry) else WEIGHT_ARGS:
-        if name in entry.args and (folder := _subfolder(entry, name)) and _holds_model(folder):
-            found[name] = _weights(entry, name)
-    return found
+    """Return the `input_versions` of what lies on this machine, without what cannot be found. Asks no hub."""
+    names = [name for name in (("tokenizer",) if is_server(entry) else WEIGHT_ARGS) if name in entry.args]
+    here = [name for name in names if (folder := _subfolder(entry, name)) and _model_files(folder)]
+    return {name: _weights(entry, name) for name in here}
 
 
 def is_local(entry: ModelEntry) -> bool:
@@ -103,9 +99,7 @@ def check_files(entry: ModelEntry) -> None:
     """Raise ModelIncomplete where a file of a local model is a stand-in for the real one."""
     for name in WEIGHT_ARGS:
         folder = _subfolder(entry, name) if name in entry.args else None
-        for file in _model_files(folder) if folder and folder.is_dir() else [folder] if folder else []:
-            if not file.is_file():
-                continue
+        for file in _model_files(folder) if folder else ():
             with file.open("rb") as content:
                 start = content.read(len(LFS_POINTER))
             if start == LFS_POINTER:
@@ -117,22 +111,25 @@ def check_files(entry: ModelEntry) -> None:
 
 
 def weights_of(entry: ModelEntry) -> str:
-    """`folder sha256:…`, `hub org/name@commit` or `server url#name`, for the record."""
+    """Return `folder sha256:…`, `hub org/name@commit` or `server url#name`, for the record."""
     if is_server(entry):
         return f"server {entry.args['base_url']}#{entry.args['model']}"
     return _weights(entry, "pretrained")
 
 
 def check_hub(models: Sequence[ModelEntry]) -> None:
-    """Fail once instead of once a model where all of `models` must come from a hub that is out of reach.
-
-    Raises ModelNotFound.
-    """
-    if not models or any(is_server(entry) or _is_here(entry) for entry in models):
-        return
-    from huggingface_hub import HfApi
+    """Raise ModelNotFound once, and not for each model, where all `models` must come from a hub out of reach."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
 
+    for entry in models:
+        if is_server(entry) or local_folder(name := entry.args["pretrained"]) is not None:
+            return
+        revision = str(entry.args.get("revision", "main"))
+        if isinstance(try_to_load_from_cache(str(name), "config.json", revision=revision), str):
+            return
+    if not models:
+        return
     first = models[0]
     try:
         HfApi().model_info(str(first.args["pretrained"]), timeout=10)
@@ -147,28 +144,18 @@ def check_hub(models: Sequence[ModelEntry]) -> None:
         raise ModelNotFound(problem, model=first.name) from error
 
 
-def _is_here(entry: ModelEntry) -> bool:
-    """Whether the model lies in a local folder or in the hub's local cache."""
-    from huggingface_hub import try_to_load_from_cache
-
-    revision = str(entry.args.get("revision", "main"))
-    name = str(entry.args["pretrained"])
-    return local_folder(name) is not None or isinstance(
-        try_to_load_from_cache(name, "config.json", revision=revision), str
-    )
-
-
 def _weights(entry: ModelEntry, name: str) -> str:
     folder = _subfolder(entry, name)
     if folder is None:
         return f"hub {entry.args[name]}@{_commit(entry, name)}"
-    if not _holds_model(folder):
+    files = _model_files(folder)
+    if not files:
         found = "holds no model" if folder.is_dir() else "does not exist"
         problem = f"args.{name} names the folder {folder}, which {found}; correct the path or put the model there"
         raise ModelNotFound(problem, model=entry.name)
     if folder.is_file():
         return f"file sha256:{file_digest(folder)}"
-    return f"folder sha256:{digest_of({file.name: file_digest(file) for file in _model_files(folder)})}"
+    return f"folder sha256:{digest_of({file.name: file_digest(file) for file in files})}"
 
 
 def _subfolder(entry: ModelEntry, name: str) -> Path | None:
@@ -176,18 +163,15 @@ def _subfolder(entry: ModelEntry, name: str) -> Path | None:
     return None if folder is None else folder / str(entry.args.get("subfolder", ""))
 
 
-def _holds_model(folder: Path) -> bool:
-    return folder.is_file() or bool(_model_files(folder))
-
-
 def _model_files(folder: Path) -> list[Path]:
+    """Return the files of a model in `folder`, which may be a file itself; none where there is nothing."""
     if not folder.is_dir():
-        return []
+        return [folder] if folder.is_file() else []
     return sorted(path for path in folder.iterdir() if path.suffix in MODEL_FILES and path.is_file())
 
 
 def local_folder(name: Any) -> Path | None:
-    """The local folder `name` means, None for a hub name; like transformers, a folder that exists wins."""
+    """Return the local folder that `name` means, None for a hub name. As in transformers, an existing folder wins."""
     path = Path(str(name)).expanduser()
     looks_like_path = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(name)) is None or str(name).startswith(".")
     return path if looks_like_path or path.is_dir() else None
@@ -200,7 +184,7 @@ def _commit(entry: ModelEntry, name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _resolved(repository: str, revision: str) -> str:
-    """The commit of a hub repository's revision: asked from the hub or, without it, from its local cache."""
+    """Return the commit of a revision, as the hub says or, where it cannot be reached, its local cache."""
     from huggingface_hub import HfApi, constants, try_to_load_from_cache
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 

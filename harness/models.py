@@ -2,32 +2,31 @@
 
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import torch
 from lm_eval.api.model import LM
 
-from harness.asking import CheckedLM
-from harness.backends import HFBackend, backend_class, watch_cut_prompts
-from harness.cache import AnswerFile
-from harness.digests import digest_of
-from harness.entries import ModelEntry
-from harness.errors import Stage, explained
-from harness.identity import check_files, determining_args, is_server, pinned_args
+from .asking import CheckedLM
+from .backends import HFBackend, backend_class, watch_cut_prompts
+from .cache import AnswerFile
+from .digests import digest_of
+from .errors import Stage, explained
+from .identity import check_files, determining_args, is_server, pinned_args
+from .registry import ModelEntry
 
 __all__ = ["LoadedModel"]
 
-# On a CPU a batch is only as large as its logits (batch by tokens by vocabulary) stay within 256 MB of
-# float32. A tiny model is fastest with 32 to 128 questions a batch (measured; beyond, padding costs more
-# than it saves), a large one computes for seconds on one question anyway.
+# On a CPU a batch is so small that its logits (batch by tokens by vocabulary) take at most 256 MB of float32. A tiny
+# model is fastest with 32 to 128 questions a batch (measured; with more, padding costs more than it saves); a large one
+# computes for seconds on one question anyway.
 CPU_BATCH = 64
 CPU_LOGITS = 2**26
 CPU_TOKENS = 512
 
 
 class LoadedModel:
-    """Use as a context manager; the weights come into memory at the first question and leave at the end.
+    """A context manager: the weights come into memory at the first question and leave at the end.
 
     device: torch's name for it; None takes the accelerator if there is one, else the CPU.
     cache_dir: where answers are kept until `forget`.
@@ -54,7 +53,7 @@ class LoadedModel:
 
     @property
     def lm(self) -> LM:
-        """The model, loaded now if it was not. Raises ModelNotFound, OutOfMemory, EvaluationFailed."""
+        """The model, which is loaded now if it was not. Raises ModelNotFound, OutOfMemory, EvaluationFailed."""
         if self._lm is None:
             with explained(Stage.MODEL, model=self.name):
                 self._lm = _load(self.entry, self.device)
@@ -65,12 +64,12 @@ class LoadedModel:
         _ = self.lm
 
     def asking(self, benchmark: str, *, whole: bool) -> tuple[CheckedLM, AnswerFile]:
-        """The model as it is asked `benchmark`, all of it or a part, and the file that holds what it has answered."""
+        """Return the model to ask `benchmark` with, the whole of it or a part, and the file that holds its answers."""
         answers = AnswerFile(self._answer_path(benchmark))
         watch_cut_prompts(self.lm, answers.note_cut, refuse=self.entry.truncation == "refuse")
         accept = self.entry.implausible_answers == "accept"
-        progress = sys.stderr.isatty()
-        return CheckedLM(self.lm, answers, accept_implausible=accept, whole=whole, progress=progress), answers
+        asked = CheckedLM(self.lm, answers, accept_implausible=accept, whole=whole, progress=sys.stderr.isatty())
+        return asked, answers
 
     def forget(self, benchmark: str) -> None:
         """Drop the kept answers to `benchmark`; call it once they are durably stored."""
@@ -79,19 +78,14 @@ class LoadedModel:
         if path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._lm is not None:
             self._lm = None
             if self.device != "cpu":
                 torch.accelerator.empty_cache()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _answer_path(self, benchmark: str) -> Path:
         # Another model, other weights or other arguments: another folder.

@@ -1,6 +1,6 @@
-"""Replies of servers that speak OpenAI's protocols: read here, so that what is no answer is not taken for one.
+"""Replies of servers that speak OpenAI's protocols, read strictly: what is no answer is not taken for one.
 
-lm-eval's own readers sum up whatever list of log probabilities there is, and take what they cannot read for no text.
+lm-eval's own readers sum up any list of log probabilities, and take what they cannot read for an empty text.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import postprocess_generated_text
 
-from harness.checks import NO_ANSWER, shortened
-from harness.errors import NoLogProbabilities, NotApplicable, ServerRefused
-from harness.usage import UNKNOWN, Usage
+from .checks import NO_ANSWER, shortened
+from .errors import NoLogProbabilities, NotApplicable, ServerRefused
+from .usage import UNKNOWN, Usage
 
 __all__ = ["ChatCompletions", "Completions"]
 
@@ -27,30 +27,31 @@ FEW = 5  # tokens of a prompt that may by chance be equally likely
 
 log = logging.getLogger(__name__)
 
-_Template: Any = TemplateLM  # of whose subclasses these are, once combined with lm-eval's backends
+_Template: Any = TemplateLM  # the classes below are combined with subclasses of it, lm-eval's backends
 
-_sent_at: ContextVar[float] = ContextVar("_sent_at")  # of the request whose reply this task awaits (time.monotonic)
+_sent_at: ContextVar[float] = ContextVar("_sent_at")  # when this asyncio task sent its request (time.monotonic)
 
 
 class _Served(_Template):
-    """Of many requests at once, the first failure is the failure; how the others end is noise.
+    """Takes the first failure of many requests at once for the failure; how the others end is noise.
 
-    What a reply says of itself is kept until its answer is taken: lm-eval reads no other in between.
+    What a reply says of itself is kept until its answer is taken; lm-eval reads no other reply in between.
     """
 
     _usage: Usage = UNKNOWN
 
     def usage_of(self, args: tuple[Any, ...], answer: Any) -> Usage:
-        """What the request took that was just answered."""
+        """Return what the request took that was just answered."""
         return self._usage
 
     def _note_usage(self, outputs: Any, choices: Sequence[Any]) -> None:
-        """What is said of several prompts together is known of none of them."""
-        said = (outputs[0] if isinstance(outputs, list) else outputs).get("usage")
-        counts = said if isinstance(said, Mapping) else {}
-        seconds = round(time.monotonic() - _sent_at.get(), 4)
-        usage = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")), seconds
-        self._usage = usage if len(choices) == 1 else UNKNOWN
+        """Keep the usage that a reply reports; where it is for several prompts together, that of each is not known."""
+        self._usage = UNKNOWN
+        if len(choices) == 1:
+            reported = (outputs[0] if isinstance(outputs, list) else outputs).get("usage")
+            counts = reported if isinstance(reported, Mapping) else {}
+            tokens_in, tokens_out = (_count(counts.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+            self._usage = tokens_in, tokens_out, round(time.monotonic() - _sent_at.get(), 4)
 
     def model_call(self, *args: Any, **kwargs: Any) -> Any:
         _sent_at.set(time.monotonic())
@@ -74,7 +75,10 @@ class Completions(_Served):
     def parse_logprobs(
         self, outputs: Any, tokens: Sequence[Sequence[int]], ctxlens: Sequence[int], **_: Any
     ) -> list[Any]:
-        """(log probability of the continuation, whether greedy) of each of `tokens`, whose context has `ctxlens`."""
+        """Return (log probability of the continuation, whether greedy) for each of `tokens`.
+
+        The first `ctxlens` tokens of each are its context.
+        """
         choices = _choices_of(outputs, len(tokens))
         self._note_usage(outputs, choices)
         return [_score(*asked) for asked in zip(choices, tokens, ctxlens, strict=True)]
@@ -96,7 +100,7 @@ class ChatCompletions(_Served):
         return [self._answer_of(choice) for choice in choices]
 
     def _answer_of(self, choice: Mapping[str, Any]) -> str:
-        """What was said when the reasoning was over; NO_ANSWER where that never came."""
+        """Return what was said after the reasoning; NO_ANSWER where the reply ends before that."""
         message, finish = choice.get("message") or {}, choice.get("finish_reason")
         if not isinstance(message, Mapping):
             raise ServerRefused(
@@ -114,7 +118,7 @@ class ChatCompletions(_Served):
 
 
 def _choices_of(outputs: Any, expected: int | None = None) -> list[Mapping[str, Any]]:
-    """The `choices` of a reply (or of several), in the order of the prompts."""
+    """Return the `choices` of a reply (or of several), in the order of the prompts."""
     choices: list[Mapping[str, Any]] = []
     for output in outputs if isinstance(outputs, list) and outputs else [outputs]:
         found = output.get("choices") if isinstance(output, Mapping) else None
@@ -139,7 +143,7 @@ def _check_count(answered: int, asked: int) -> None:
 
 
 def _text_of(choice: Mapping[str, Any], text: Any) -> str:
-    """NO_ANSWER where there is none: left out, withheld by a filter, or cut off before it began."""
+    """Return the text, or NO_ANSWER where it is left out, withheld by a filter, or cut off before it began."""
     finish = choice.get("finish_reason")
     if isinstance(text, list):  # content in parts, as servers of reasoning models send it
         parts = [part.get("text") if isinstance(part, Mapping) else part for part in text]
@@ -156,14 +160,16 @@ def _score(choice: Mapping[str, Any], tokens: Sequence[int], context: int) -> tu
     found = found if isinstance(found, Mapping) else {}
     logprobs, best = found.get("token_logprobs"), found.get("top_logprobs")
     if not isinstance(logprobs, list) or not isinstance(best, list):
-        raise NoLogProbabilities(f"its reply has {_described(found)}{_NO_LOGPROBS}")
+        form = f"logprobs in another form ({', '.join(found)})" if found else "no logprobs"
+        raise NoLogProbabilities(f"its reply has {form}{_NO_LOGPROBS}")
     # The prompt's tokens and, as a rule, one that was generated.
     if len(logprobs) not in (len(tokens), len(tokens) + 1) or len(best) != len(logprobs):
         raise NoLogProbabilities(
             f"its reply has {len(logprobs)} log probabilities to a prompt of {len(tokens)} tokens{_NO_LOGPROBS}"
         )
     scores, tops = logprobs[context : len(tokens)], best[context : len(tokens)]
-    if not all(map(_is_number, scores)) or not all(map(_has_numbers, tops)):
+    are_told = all(isinstance(top, Mapping) and top and all(map(_is_number, top.values())) for top in tops)
+    if not all(map(_is_number, scores)) or not are_told:
         raise NoLogProbabilities(f"its reply has none for some tokens of the prompt{_NO_LOGPROBS}")
     known = {repr(score) for score in logprobs[1 : len(tokens)]}
     if len(tokens) > FEW and len(known) == 1 and math.isfinite(scores[0]):
@@ -172,20 +178,12 @@ def _score(choice: Mapping[str, Any], tokens: Sequence[int], context: int) -> tu
     return sum(scores), is_greedy
 
 
-def _described(found: Mapping[str, Any]) -> str:
-    return f"logprobs in another form ({', '.join(found)})" if found else "no logprobs"
-
-
 def _count(said: Any) -> int | None:
     return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else None
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _has_numbers(top: Any) -> bool:
-    return isinstance(top, Mapping) and bool(top) and all(map(_is_number, top.values()))
 
 
 _NO_LOGPROBS = (

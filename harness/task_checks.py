@@ -1,8 +1,8 @@
-"""Does a task's definition fit its data? lm-eval takes much for granted that no model could then answer right."""
+"""Whether a task's definition fits its data: lm-eval does not check, and no model could then answer right."""
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -10,17 +10,17 @@ from jinja2 import Environment
 from jinja2.meta import find_undeclared_variables
 from lm_eval.api.task import ConfigurableTask, Task
 
-from harness.checks import shortened
-from harness.errors import TaskFaulty
+from .checks import shortened
+from .errors import TaskFaulty
 
 __all__ = ["check_columns", "check_nothing_is_none", "check_target", "describe_fields"]
 
-FIELDS = ("doc_to_text", "doc_to_choice", "doc_to_target")
-
 
 def describe_fields(name: str, config: dict[str, Any]) -> str:
-    """`t: doc_to_text 'q', doc_to_choice 'choices', doc_to_target 'label'`."""
-    fields = [f"{field} {config[field]!r}" for field in FIELDS if field in config]
+    """Return `t: doc_to_text 'q', doc_to_choice 'choices', doc_to_target 'label'`."""
+    fields = [
+        f"{field} {config[field]!r}" for field in ("doc_to_text", "doc_to_choice", "doc_to_target") if field in config
+    ]
     return f"{name}: {', '.join(fields)}"
 
 
@@ -77,16 +77,14 @@ def _check_choices(target: Any, choices: Any, *, texts: bool) -> None:
         )
     targets = target if isinstance(target, list) else [target]
     named = texts and isinstance(target, str)
-    if not targets or not all(_is_position(one, choices) or (named and one in choices) for one in targets):
+    positions = range(len(choices))
+    is_right = [(isinstance(one, Integral) and one in positions) or (named and one in choices) for one in targets]
+    if not is_right or not all(is_right):
         shown = ", ".join(repr(choice) for choice in choices[:6])
         raise TaskFaulty(
             f"has {target!r} for its right answer, which is none of its {len(choices)} choices ({shown}): give the "
             "number of the right choice, the first being 0, as a whole number and not as text, or the choice's own text"
         )
-
-
-def _is_position(target: Any, choices: Sequence[Any]) -> bool:
-    return isinstance(target, Integral) and 0 <= int(target) < len(choices)
 
 
 def check_nothing_is_none(task: Task, doc: Any) -> None:

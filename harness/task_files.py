@@ -1,4 +1,4 @@
-"""What a task definition refers to on this machine: data, code, and what they say."""
+"""What a task definition refers to on this machine: data and code, with their digests."""
 
 import ast
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.digests import digest_of, file_digest
+from .digests import digest_of, file_digest
 
 __all__ = ["included_files", "portable", "referred_paths"]
 
@@ -16,7 +16,7 @@ INCLUDE = re.compile(r"^include\s*:\s*['\"]?(.+?)['\"]?\s*(#.*)?$", re.MULTILINE
 
 
 def portable(value: Any, key: str = "") -> Any:
-    """A definition with paths replaced by what they point at, so that it reads alike on every machine."""
+    """Return a definition with paths replaced by what they point at, so that it reads alike on every machine."""
     if isinstance(value, dict):
         return {str(k): portable(v, key=key if key == "dataset_kwargs" else str(k)) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -26,12 +26,18 @@ def portable(value: Any, key: str = "") -> Any:
     if key in ("dataset_path", "dataset_kwargs") and (found := _data_files(value)):
         return _content(found[0]) if found == [Path(value)] else [_content(path) for path in found]
     if (module := _module_file(value)) is not None:
-        return f"{value.rpartition('.')[2]} of sha256:{_code_digest(module)}"
+        files = (module, *_imported_modules(module))
+        digests = {file.relative_to(module.parent).as_posix(): file_digest(file) for file in files}
+        digest = digest_of(digests) if len(files) > 1 else file_digest(module)
+        return f"{value.rpartition('.')[2]} of sha256:{digest}"
     return value
 
 
 def referred_paths(value: Any, key: str = "") -> Iterator[Path]:
-    """Files and folders on this machine that a definition refers to, as `portable` finds them."""
+    """Yield the files and folders on this machine that a definition refers to, as `portable` finds them.
+
+    Data that are not there now are among them, and for a pattern its folder: they may appear there.
+    """
     if isinstance(value, dict):
         for k, item in value.items():
             yield from referred_paths(item, key=key if key == "dataset_kwargs" else str(k))
@@ -39,14 +45,15 @@ def referred_paths(value: Any, key: str = "") -> Iterator[Path]:
         for item in value:
             yield from referred_paths(item, key=key)
     elif isinstance(value, str) and "\n" not in value and len(value) <= 1000:
-        if key in ("dataset_path", "dataset_kwargs"):
-            yield from _data_places(value)
+        if key in ("dataset_path", "dataset_kwargs") and _names_data(value):
+            before, *_ = PATTERN.split(value)
+            yield Path(before.rpartition("/")[0] or ".") if before != value else Path(value)
         if (module := _module_file(value)) is not None:
-            yield from (module, *_imported_beside(module))
+            yield from (module, *_imported_modules(module))
 
 
 def included_files(definition: Path) -> Iterator[Path]:
-    """The files that the YAML of a task includes, and those that they include."""
+    """Yield the files that the YAML of a task includes, and those that they include."""
     waiting, found = [definition], {definition}
     while waiting:
         file = waiting.pop()
@@ -60,7 +67,7 @@ def included_files(definition: Path) -> Iterator[Path]:
 
 
 def _data_files(value: str) -> list[Path]:
-    """The files or the folder that a path or pattern means to `datasets`; relative ones begin where the process is."""
+    """Return the files or the folder that `datasets` takes a path or pattern for, from the working directory."""
     if not _names_data(value):
         return []
     path = Path(value)
@@ -70,16 +77,8 @@ def _data_files(value: str) -> list[Path]:
     return [path] if path.exists() else []
 
 
-def _data_places(value: str) -> list[Path]:
-    """Where to look whether the data have changed: also what is not there now, and the folder of a pattern."""
-    if not _names_data(value):
-        return []
-    before, *_ = PATTERN.split(value)
-    return [Path(before.rpartition("/")[0] or ".") if before != value else Path(value)]
-
-
 def _names_data(value: str) -> bool:
-    """A bare word is a folder of that name, unless it is one of the kinds of data set that `datasets` knows."""
+    """Whether a text names files: a bare word does if there is such a folder and `datasets` has no such kind."""
     path = Path(value)
     return "://" not in value and ("/" in value or bool(path.suffix) or (value not in KINDS and path.is_dir()))
 
@@ -92,21 +91,13 @@ def _content(path: Path) -> Any:
 
 
 def _module_file(value: str) -> Path | None:
-    """The file of a function that lm-eval's index names as /folder/module.function."""
+    """Return the file of a function that lm-eval's index names as /folder/module.function."""
     module = Path(f"{value.rpartition('.')[0]}.py")
     return module if value.startswith("/") and module.is_file() else None
 
 
-def _code_digest(module: Path) -> str:
-    """Of a module, and of those in its folder that it imports."""
-    others = _imported_beside(module)
-    if not others:
-        return file_digest(module)
-    return digest_of({file.relative_to(module.parent).as_posix(): file_digest(file) for file in (module, *others)})
-
-
-def _imported_beside(module: Path) -> list[Path]:
-    """Files in the folder of `module` that it imports, or that these import, sorted."""
+def _imported_modules(module: Path) -> list[Path]:
+    """Return the files in the folder of `module` that it imports, or that these import, sorted."""
     found: set[Path] = set()
     waiting = [module]
     while waiting:
@@ -122,15 +113,11 @@ def _imported_beside(module: Path) -> list[Path]:
 
 
 def _imported_names(module: Path) -> set[str]:
-    """Names that a module imports, or that may be modules; none where it is no Python."""
+    """Return the names that a module imports, or that may be modules; none where it is no Python."""
     try:
-        tree = ast.parse(module.read_bytes())
+        nodes = list(ast.walk(ast.parse(module.read_bytes())))
     except (SyntaxError, ValueError):
         return set()
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" if node.module else alias.name for alias in node.names}
-    return names
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    members = [(node.module, alias.name) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    return names | {f"{parent}.{name}" if parent else name for parent, name in members}

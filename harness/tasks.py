@@ -14,11 +14,10 @@ from lm_eval.api.registry import DEFAULT_METRIC_REGISTRY
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
-from harness.answer_texts import choices_of, text_of_target
-from harness.checks import shortened
-from harness.digests import digest_of
-from harness.entries import BenchmarkEntry
-from harness.errors import (
+from .answer_texts import choices_of, text_of_target
+from .checks import shortened
+from .digests import digest_of
+from .errors import (
     UNEXPLAINED,
     DataUnreachable,
     HarnessError,
@@ -28,8 +27,9 @@ from harness.errors import (
     explained,
     first_sentence,
 )
-from harness.task_checks import check_columns, check_nothing_is_none, check_target, describe_fields
-from harness.task_files import included_files, portable, referred_paths
+from .registry import BenchmarkEntry
+from .task_checks import check_columns, check_nothing_is_none, check_target, describe_fields
+from .task_files import included_files, portable, referred_paths
 
 __all__ = ["QUESTIONS", "TaskIndex"]
 
@@ -45,10 +45,10 @@ QUESTIONS = pa.schema(
 
 
 class TaskIndex:
-    """The lm-eval tasks there are: those of `tasks_dir`, or else those that lm-eval brings.
+    """The lm-eval tasks that exist: those of `tasks_dir`, or else those that lm-eval brings.
 
-    Indexing lm-eval's own takes seconds (half a minute from a cold disk) and is put off until a name is
-    looked up; tasks, once loaded, are kept.
+    Indexing lm-eval's own takes seconds (half a minute from a cold disk), and is put off until a name is looked up.
+    Tasks that were loaded are kept.
     """
 
     def __init__(self, tasks_dir: Path | None) -> None:
@@ -69,11 +69,11 @@ class TaskIndex:
                     _check_offered("filter", benchmark.filter, name, _filters(config))
 
     def configs(self, benchmark: BenchmarkEntry) -> dict[str, Any]:
-        """Leaf task → digest of its definition, the code and the local files it refers to. Loads no data."""
+        """Return leaf task → digest of its definition, the code and the local files it refers to. Loads no data."""
         return {name: digest_of(portable(config)) for name, config in self._leaves(benchmark)}
 
     def local_files(self, benchmark: BenchmarkEntry) -> set[Path]:
-        """The files and folders on this machine that the definitions of the benchmark's tasks refer to."""
+        """Return the files and folders on this machine that the definitions of the benchmark's tasks refer to."""
         found: set[Path] = set()
         for name, config in self._leaves(benchmark):
             found |= set(referred_paths(config))
@@ -83,7 +83,7 @@ class TaskIndex:
         return found
 
     def load(self, benchmark: BenchmarkEntry) -> dict[str, Task]:
-        """Leaf tasks by name in the benchmark's order, with their data.
+        """Return the leaf tasks by name in the benchmark's order, with their data.
 
         Raises TaskUnknown, TaskFaulty, DataUnreachable, EvaluationFailed.
         """
@@ -91,19 +91,22 @@ class TaskIndex:
             self.check([benchmark])
             with explained(Stage.DATA, benchmark=benchmark.name):
                 # A few tasks (GPQA) shuffle choices as they load. What a question says must not depend on the
-                # evaluation's seed, so these are always lm-eval's own.
+                # evaluation's seed, so these seeds are always lm-eval's own.
                 random.seed(0)
                 np.random.seed(1234)
                 tasks = self._load(benchmark)
                 for task in tasks.values():
-                    _set_num_fewshot(task, benchmark.num_fewshot)
+                    # As in `lm_eval.simple_evaluate`: a task that says 0 itself keeps 0, whatever is asked for.
+                    own, asked = task.get_config("num_fewshot"), benchmark.num_fewshot
+                    if own is None or (asked is not None and own != 0):
+                        task.set_config(key="num_fewshot", value=asked or 0)
                     _settle_docs(task)
                     check_columns(task)
                 self._loaded[benchmark] = tasks
         return self._loaded[benchmark]
 
     def questions(self, benchmark: BenchmarkEntry) -> pa.Table:
-        """Every question of the benchmark, in dataset order (schema QUESTIONS).
+        """Return every question of the benchmark, in dataset order (schema QUESTIONS).
 
         Raises TaskFaulty where a document has no text, or a right answer that is none of its choices.
         """
@@ -115,7 +118,7 @@ class TaskIndex:
         return self._questions[benchmark]
 
     def _load(self, benchmark: BenchmarkEntry) -> dict[str, Task]:
-        """lm-eval loads the data, and tries the definition on the first document."""
+        """Have lm-eval load the data, and try the definition on the first document."""
         try:
             return self._index().load(list(benchmark.tasks))["tasks"]
         except UNEXPLAINED as error:
@@ -123,9 +126,8 @@ class TaskIndex:
             if isinstance(error, StopIteration) or "corresponds to no data" in str(error):
                 where = f" ({files})" if files else ""
                 names = ", ".join(benchmark.tasks)
-                raise DataUnreachable(
-                    f"the data of {names}{where} hold no document; see that no file is empty"
-                ) from error
+                problem = f"the data of {names}{where} hold no document; see that no file is empty"
+                raise DataUnreachable(problem) from error
             fields = "; ".join(describe_fields(name, config) for name, config in self._leaves(benchmark))
             raise TaskFaulty(
                 f"the task's definition and its data do not fit together ({type(error).__name__}: "
@@ -145,7 +147,7 @@ class TaskIndex:
         return self._manager
 
     def _leaves(self, benchmark: BenchmarkEntry) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The tasks a benchmark comes down to, with their definitions, functions named but not imported."""
+        """Yield the tasks that a benchmark consists of, with their definitions, functions named but not imported."""
         index = self._index()
         for name in benchmark.tasks:
             if name not in index.task_index:
@@ -156,7 +158,7 @@ class TaskIndex:
 
 
 def _expanded(name: str, overrides: dict[str, Any], index: TaskManager) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A task as itself, a group or tag as its members: lm-eval's TaskFactory without loading anything."""
+    """Yield a task, or the members of a group or tag, as lm-eval's TaskFactory does, without loading anything."""
     entry = index.task_index.get(name)
     if entry is None:
         raise TaskUnknown(f"lm-eval has no task '{name}', which a group refers to; correct the group's definition")
@@ -188,7 +190,7 @@ def _members(
 
 
 def _metrics(config: dict[str, Any]) -> list[str] | None:
-    """What the task can be graded by; None if only its code knows."""
+    """Return what the task can be graded by; None if only its code knows."""
     if "class" in config or config.get("process_results"):
         return None
     listed = config.get("metric_list")
@@ -209,35 +211,23 @@ def _check_offered(what: str, wanted: str, task: str, offered: list[str] | None)
         )
 
 
-def _set_num_fewshot(task: Task, num_fewshot: int | None) -> None:
-    """As `lm_eval.simple_evaluate`: a task that says 0 itself keeps 0, whatever is asked for."""
-    own = task.get_config("num_fewshot")
-    if own is None or (num_fewshot is not None and own != 0):
-        task.set_config(key="num_fewshot", value=num_fewshot or 0)
-
-
 def _settle_docs(task: Task) -> None:
     """Process the documents of a task once and for all.
 
-    lm-eval runs `process_docs` whenever it looks at the documents. Where that draws random numbers (GPQA
-    shuffles its choices with a generator of its module), a question asked is not the question graded, unless
-    a warm cache of `datasets` hides it; and the questions would differ from machine to machine.
+    lm-eval runs `process_docs` whenever it looks at the documents. Where that draws random numbers (GPQA shuffles its
+    choices with a generator of its module), the question asked is not the question graded, unless a warm cache of
+    `datasets` hides it; and the questions would differ from machine to machine.
     """
     process_docs: Callable[[Any], Any] | None = task.get_config("process_docs")
     if process_docs is None:
         return
-    split = task.get_config("test_split") or task.get_config("validation_split")
-    _rerun_module(process_docs)
-    docs = process_docs(task.dataset[split])
-    task.dataset[split] = docs
-    task.set_config(key="process_docs", value=None)
-
-
-def _rerun_module(function: Callable[..., Any]) -> None:
-    """Give the module of a task's function its initial state again; lm-eval's loader marks such modules."""
-    module = sys.modules.get(getattr(inspect.unwrap(function), "__module__", ""))
+    # The function's module gets its initial state back; lm-eval's loader marks modules of tasks with `__mtime__`.
+    module = sys.modules.get(getattr(inspect.unwrap(process_docs), "__module__", ""))
     if module is not None and hasattr(module, "__mtime__") and module.__spec__ and module.__spec__.loader:
         module.__spec__.loader.exec_module(module)
+    split = task.get_config("test_split") or task.get_config("validation_split")
+    task.dataset[split] = process_docs(task.dataset[split])
+    task.set_config(key="process_docs", value=None)
 
 
 def _rows(name: str, task: Task) -> Iterator[dict[str, Any]]:
@@ -265,7 +255,7 @@ def _rows(name: str, task: Task) -> Iterator[dict[str, Any]]:
 
 
 def _question_text(task: Task, doc: Any) -> str:
-    """What a model is asked: no few-shot examples, no answer, and the choices if the prompt lacks them."""
+    """Return what a model is asked, without few-shot examples and answer, with the choices if the prompt lacks them."""
     prompt = task.doc_to_text(doc)
     choices = [str(choice).strip() for choice in choices_of(task, doc)]
     if prompt is None or (isinstance(prompt, str) and not prompt.strip() and not choices):

@@ -15,17 +15,17 @@ UNKNOWN: Usage = (None, None, None)
 
 
 def request_key(args: Sequence[Any]) -> Any:
-    """What tells a request (its arguments in lm-eval) from others: prompt and choice, or the prompt alone.
+    """Return what tells a request (its arguments in lm-eval) from others: prompt and choice, or the prompt alone.
 
-    Of a request to generate, the options are left out: they are a dict, and backends hand on their own copy.
+    The options of a request to generate are left out: they are a dict, and backends pass on their own copy.
     """
     return args if len(args) > 1 and isinstance(args[1], str) else args[0]
 
 
 def total(requests: Sequence[Usage]) -> Usage:
-    """What a question took that was asked in `requests`, one or more.
+    """Return what a question took that was asked in `requests`, one or more.
 
-    The time is that of a single request only: of several, nobody knows how far they ran at the same time.
+    The time is known for a single request only: several may have run at the same time.
     """
     if len(requests) == 1:
         return requests[0]

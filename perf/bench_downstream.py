@@ -30,7 +30,7 @@ from assets.matrix.correctness_matrix import build_correctness_matrix  # noqa: E
 from assets.matrix.reading import encoder_in_use  # noqa: E402
 from assets.report.report import report  # noqa: E402
 from assets.report.warehouse import warehouse  # noqa: E402
-from harness.entries import Registry  # noqa: E402
+from harness.registry import Registry  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
 from perf.bench_scale import Planted, plant  # noqa: E402
 from pipelines.graph import build_resources  # noqa: E402

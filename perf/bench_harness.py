@@ -22,7 +22,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in the
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from harness.entries import Registry, load_registry  # noqa: E402
+from harness.registry import Registry, load_registry  # noqa: E402
 from harness.zoo import build_zoo  # noqa: E402
 
 Scores = dict[tuple[str, int], float]  # (task, doc_id) → metric

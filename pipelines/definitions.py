@@ -7,7 +7,7 @@ import dagster as dg
 from assets.inputs.external import external_assets
 from assets.inputs.workspace import Workspace
 from assets.matrix.checks import build_checks
-from harness.entries import Registry
+from harness.registry import Registry
 from pipelines.automation.schedules import build_schedules
 from pipelines.automation.sensors import build_sensors
 

@@ -15,7 +15,7 @@ from assets.matrix.correctness_matrix import build_correctness_matrix
 from assets.matrix.coverage import build_coverage
 from assets.report.report import report
 from assets.report.warehouse import warehouse
-from harness.entries import Registry
+from harness.registry import Registry
 
 
 def build_assets(registry: Registry) -> list[dg.AssetsDefinition]:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.inputs.workspace import Workspace
-from harness.entries import Registry
+from harness.registry import Registry
 
 REFRESH = "refresh"
 EVALUATE = "evaluate"

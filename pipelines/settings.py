@@ -17,7 +17,7 @@ from .errors import CommandError
 
 if TYPE_CHECKING:
     from assets.inputs.workspace import Workspace
-    from harness.entries import Registry
+    from harness.registry import Registry
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEMO_REGISTRY = PROJECT / "registry" / "demo"
@@ -103,7 +103,7 @@ def registry_in_force(settings: Settings) -> Registry:
     Raises:
         RegistryError: a registry file is missing or malformed.
     """
-    from harness.entries import Registry
+    from harness.registry import Registry
 
     folder = registry_folder(settings)
     files = (folder / "models.yaml", folder / "benchmarks.yaml")
@@ -117,7 +117,7 @@ def registry_in_force(settings: Settings) -> Registry:
 
 @lru_cache(maxsize=2)  # the sensors look every few seconds, and reading YAML takes longest of what they do
 def _registry(folder: Path, home: Path, _: tuple[tuple[int, int], ...]) -> Registry:
-    from harness.entries import load_registry
+    from harness.registry import load_registry
 
     return load_registry(folder, home)
 

@@ -13,7 +13,7 @@ import dagster as dg
 
 from assets.inputs.partitions import MODELS, responses_key
 from assets.inputs.workspace import Workspace
-from harness.entries import Registry
+from harness.registry import Registry
 
 __all__ = ["CHECK", "check_specs", "described_quality", "evaluate_checks", "find_doubts"]
 

@@ -15,8 +15,8 @@ from assets.inputs.partitions import MODELS, responses_key
 from assets.inputs.repair import mending
 from assets.inputs.table_metadata import column_schema
 from assets.inputs.workspace import Workspace
-from harness.entries import BenchmarkEntry, Registry
 from harness.errors import HarnessError, NotApplicable
+from harness.registry import BenchmarkEntry, Registry
 from warehouse.errors import CorruptFileError
 
 from .accelerators import own_accelerator

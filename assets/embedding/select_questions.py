@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from assets.inputs.entries import ENTRY, attempt_digest, entry_digest
 from assets.inputs.workspace import Workspace
 from harness.checks import FIRST, check_share_unanswered
-from harness.entries import BenchmarkEntry
 from harness.errors import HarnessError
+from harness.registry import BenchmarkEntry
 from warehouse.lake import question_ids
 
 from .onboarded import answers_that_hold, open_pool

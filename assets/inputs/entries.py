@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from harness.entries import BenchmarkEntry, ModelEntry, Registry
+from harness.registry import BenchmarkEntry, ModelEntry, Registry
 
 from .local_state import LocalState
 from .workspace import Workspace

@@ -67,9 +67,9 @@ def evaluated_in_full(workspace: Workspace) -> list[str]:
 
 
 def _zoo_recipe(workspace: Workspace) -> str:
-    from harness.zoo import recipe_in_force
+    from harness.zoo import recipe_digest
 
-    return recipe_in_force(workspace.seed)
+    return recipe_digest(workspace.seed)
 
 
 def _imports(workspace: Workspace) -> str:

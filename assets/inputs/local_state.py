@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from harness.definitions import LocalTasks
 from harness.digests import digest_of, remember_digests
-from harness.entries import BenchmarkEntry, ModelEntry
 from harness.errors import HarnessError
 from harness.fingerprints import find_change, fingerprint_of
 from harness.identity import local_versions
+from harness.registry import BenchmarkEntry, ModelEntry
 
 from .workspace import Workspace
 

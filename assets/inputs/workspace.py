@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.entries import Registry
+from harness.registry import Registry
 
 from .home import COMMAND_LOCK, Home
 

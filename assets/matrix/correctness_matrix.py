@@ -19,7 +19,7 @@ from assets.inputs.repair import mending
 from assets.inputs.table_metadata import table_metadata
 from assets.inputs.workspace import Workspace
 from embedder.matrix import CorrectnessMatrix
-from harness.entries import BenchmarkEntry, ModelEntry, Registry
+from harness.registry import BenchmarkEntry, ModelEntry, Registry
 
 from .reading import correctness
 

@@ -13,7 +13,7 @@ from assets.inputs.partitions import responses_key
 from assets.inputs.provenance import Made, asset
 from assets.inputs.table_metadata import table_metadata
 from assets.inputs.workspace import Workspace
-from harness.entries import Registry
+from harness.registry import Registry
 
 from .correctness_matrix import record_registry
 

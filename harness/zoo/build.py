@@ -1,7 +1,6 @@
 """Builds the zoo in a folder: families in parallel, each one whole or not there, nothing done twice."""
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import json
@@ -12,15 +11,18 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock
+
 from harness.files import move_folder, write_text
-from harness.zoo.families import RECIPE, Recipe
-from harness.zoo.tasks import tasks_are_current, write_tasks
+
+from .families import RECIPE, Recipe
+from .tasks import tasks_are_current, write_tasks
 
 MANIFEST: Final = "manifest.json"
 UNFINISHED: Final = ".unfinished-"
@@ -63,8 +65,7 @@ def build_zoo(
         raise ValueError(f"The zoo needs at least 1 worker process, {workers} asked for: leave `workers` out.")
     start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the process, however that ends
+    with FileLock(folder / ".lock"):  # the system releases it when the process ends, however that happens
         write_tasks(folder / "tasks", seed)
         manifest = _Manifest(folder, recipe, seed)
         missing = manifest.missing()
@@ -78,13 +79,8 @@ def is_built(folder: Path, *, seed: int = 0, recipe: Recipe = RECIPE) -> bool:
     return tasks_are_current(folder / "tasks", seed) and not _Manifest(folder, recipe, seed).missing()
 
 
-def recipe_in_force(seed: int) -> str:
-    """Digest of all that decides the weights that `build_zoo` makes."""
-    return recipe_digest(RECIPE, seed)
-
-
 def update_tasks(folder: Path, *, seed: int = 0, recipe: Recipe = RECIPE) -> None:
-    """Have the tasks of a whole zoo name the files where they lie now: it may have been moved or copied."""
+    """Write the present paths into the tasks of a whole zoo, which may have been moved or copied."""
     if not _Manifest(folder, recipe, seed).missing():
         write_tasks(folder / "tasks", seed)
 
@@ -101,7 +97,7 @@ class _Manifest:
 
     def __init__(self, folder: Path, recipe: Recipe, seed: int) -> None:
         self.folder, self.recipe, self.seed = folder, recipe, seed
-        self.digest = recipe_digest(recipe, seed)
+        self.digest = recipe_digest(seed, recipe)
         self._families: set[str] = set()
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
             stored = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -110,34 +106,33 @@ class _Manifest:
 
     def missing(self) -> list[str]:
         """Families to train, the one that takes longest first."""
-        families = self.recipe.families
-        missing = [name for name in families if name not in self._families or not self._has_files(name)]
+        files = ("config.json", "tokenizer.json", "model.safetensors")
+        families, missing = self.recipe.families, []
+        for name in families:
+            paths = (self.folder / model / file for model in self.recipe.model_names(name) for file in files)
+            if name not in self._families or not all(path.is_file() for path in paths):
+                missing.append(name)
         return sorted(missing, key=lambda name: (-families[name].width, name))
 
     def forget(self, families: list[str]) -> None:
-        """From here on, `families` count as missing: their folders are about to be replaced."""
+        """Count `families` as missing from now on: their folders are about to be replaced."""
         self._families.difference_update(families)
         self._write()
 
     def add(self, family: str, source: Path) -> None:
-        """Move the checkpoints of `family` from `source` into place, then call it whole."""
+        """Move the checkpoints of `family` from `source` into place, then count it as whole."""
         for model in self.recipe.model_names(family):
             move_folder(source / model, self.folder / model)
         self._families.add(family)
         self._write()
-
-    def _has_files(self, family: str) -> bool:
-        files = ("config.json", "tokenizer.json", "model.safetensors")
-        models = self.recipe.model_names(family)
-        return all((self.folder / model / file).is_file() for model in models for file in files)
 
     def _write(self) -> None:
         content = {"recipe": self.digest, "seed": self.seed, "families": sorted(self._families)}
         write_text(self.folder / MANIFEST, json.dumps(content, indent=2) + "\n")
 
 
-def recipe_digest(recipe: Recipe, seed: int) -> str:
-    """Hex digest of all that decides the weights: seed, recipe, and the code that trains."""
+def recipe_digest(seed: int, recipe: Recipe = RECIPE) -> str:
+    """Return a hex digest of all that decides the weights: seed, recipe, and the code that trains."""
     digest = hashlib.sha256(json.dumps([seed, asdict(recipe)], sort_keys=True).encode())
     for name in SOURCES:
         digest.update(Path(__file__).with_name(name).read_bytes())
@@ -145,46 +140,40 @@ def recipe_digest(recipe: Recipe, seed: int) -> str:
 
 
 def _train(manifest: _Manifest, families: list[str], workers: int, progress: Progress | None) -> float:
-    """Train `families` in worker processes and file each one as it comes; returns their CPU seconds."""
+    """Train `families` in worker processes, put each in its place as it comes, and return their CPU seconds."""
     total = len(manifest.recipe.families)
     done, cpu_seconds = total - len(families), 0.0
     manifest.forget(families)
     for leftover in manifest.folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(leftover)  # of a build that was killed
+    context = multiprocessing.get_context("spawn")  # the caller's threads and torch settings reach no fresh process
     with (
         tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=manifest.folder) as unfinished,
-        _worker_pool(min(workers, len(families))) as pool,
+        ProcessPoolExecutor(min(workers, len(families)), context, initializer=_start_worker) as pool,
     ):
         train = functools.partial(_train_one, Path(unfinished), manifest.seed, manifest.recipe)
         running: dict[Future[float], str] = {pool.submit(train, name): name for name in families}
-        for future in as_completed(running):
-            cpu_seconds += future.result()
-            manifest.add(running[future], Path(unfinished))
-            done += 1
-            logger.info("Trained zoo family %s (%d of %d).", running[future], done, total)
-            if progress:
-                progress(done, total, running[future])
+        try:
+            for future in as_completed(running):
+                cpu_seconds += future.result()
+                manifest.add(running[future], Path(unfinished))
+                done += 1
+                logger.info("Trained zoo family %s (%d of %d).", running[future], done, total)
+                if progress:
+                    progress(done, total, running[future])
+        finally:
+            pool.shutdown(cancel_futures=True)
     return cpu_seconds
 
 
-@contextlib.contextmanager
-def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes, so that the caller's threads and torch settings reach nothing; a failure stops what waits."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _start_worker() -> None:
-    """Runs first in every worker, before torch is imported: one thread, no network, and no life of its own."""
+    """Prepare a worker before it imports torch: one thread, no network, and an end when its parent ends."""
     os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _die_with_parent() -> None:
-    """A worker would otherwise wait for ever for work from a parent that was killed."""
+    """End this worker with its parent; it would otherwise wait forever for work from a parent that was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -193,7 +182,7 @@ def _die_with_parent() -> None:
 
 def _train_one(folder: Path, seed: int, recipe: Recipe, family: str) -> float:
     start = time.process_time()
-    from harness.zoo.train import train_family  # torch takes seconds to import, and a finished zoo does not need it
+    from .train import train_family  # torch takes seconds to import, and a finished zoo does not need it
 
     train_family(family, folder, seed=seed, recipe=recipe)
     return time.process_time() - start

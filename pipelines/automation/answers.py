@@ -11,7 +11,7 @@ from assets.inputs.entries import ENTRY, attempt_digest, entry_digest
 from assets.inputs.local_state import LocalState
 from assets.inputs.versions import serving
 from assets.inputs.workspace import Workspace
-from harness.entries import ModelEntry
+from harness.registry import ModelEntry
 from warehouse.errors import CorruptFileError
 from warehouse.lake import NOT_APPLICABLE, Failure
 

@@ -9,7 +9,7 @@ import dagster as dg
 from assets.inputs.external import find_changed
 from assets.inputs.partitions import MODELS
 from assets.inputs.workspace import Workspace
-from harness.entries import Registry, RegistryError
+from harness.registry import Registry, RegistryError
 from pipelines.jobs import evaluate, refresh
 from pipelines.local.instance import end_lost_runs, find_who_works
 from pipelines.local.ui import reload_definitions

@@ -68,8 +68,8 @@ def _errors_of_users() -> tuple[type[Exception], ...]:
     """Called once something has gone wrong: what defines them need not be loaded before."""
     from pydantic import ValidationError
 
-    from harness.entries import RegistryError
     from harness.errors import HarnessError
+    from harness.registry import RegistryError
     from warehouse.errors import WarehouseError
 
     return CommandError, RegistryError, HarnessError, WarehouseError, ValidationError, OSError
@@ -286,7 +286,7 @@ def import_(
     resplit: Annotated[bool, typer.Option("--resplit", help="The same split for questions of the same text.")] = False,
 ) -> None:
     """Bring in published results (the EmbedLLM layout), all or nothing; the same file again changes nothing."""
-    from harness.entries import benchmark_name_fault, model_name_fault
+    from harness.registry import benchmark_name_fault, model_name_fault
     from pipelines.local.instance import exclusive
     from warehouse.imports.ingest import import_results
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from harness.entries import Backend
+from harness.registry import Backend
 from pipelines.errors import CommandError
 
 from .terminal import command, open_home, out
@@ -79,7 +79,7 @@ def add(
     description: DESCRIPTION = None,
 ) -> None:
     """Add a model to models.yaml; the rest of the file stays as it is."""
-    from harness.registering import add_model, check_addition
+    from harness.registry.registering import add_model, check_addition
 
     home, folder = registry_in_use()
     entry = entry_of(
@@ -115,8 +115,8 @@ def add(
 
 def remove(name: NAME) -> None:
     """Remove a model from models.yaml; its answers stay in the lake, and are back when it is added again."""
-    from harness.entries import load_registry
-    from harness.registering import remove_model
+    from harness.registry import load_registry
+    from harness.registry.registering import remove_model
 
     home, folder = registry_in_use()
     load_registry(folder, home).model(name)  # refused before anything is copied

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from assets.embedding.select_questions import Asked
     from assets.inputs.workspace import Workspace
-    from harness.entries import ModelEntry
+    from harness.registry import ModelEntry
     from pipelines.settings import Settings
 
 DEFAULT_BUDGET = 128
@@ -89,7 +89,7 @@ def onboard(
     _check(name, wanted, workspace)
     new = None
     if entry is None:
-        from harness.registering import check_addition
+        from harness.registry.registering import check_addition
 
         home, folder = registry_in_use()
         new = entry_of(**said, name=name, home=home, backend=backend, budget=wanted)
@@ -140,7 +140,7 @@ def _onboard(
     from embedder.lazy_encoder import EncoderError
     from embedder.store import StoreError
     from harness.evaluate import LoadedModel, TaskIndex
-    from harness.registering import add_model
+    from harness.registry.registering import add_model
     from pipelines.automation.plan import REASON
     from pipelines.jobs import REFRESH
     from pipelines.local.chain import run_job

@@ -15,7 +15,7 @@ from assets.inputs.external import find_changed
 from assets.inputs.local_state import LocalState
 from assets.inputs.partitions import responses_key
 from assets.inputs.workspace import Workspace
-from harness.entries import RegistryError
+from harness.registry import RegistryError
 from pipelines.automation.plan import LATER, PLANNED, REASON, Request, plan
 from pipelines.cli.console import Console
 from pipelines.definitions import build_definitions

@@ -15,7 +15,7 @@ from assets.embedding.embedder import embedder
 from assets.embedding.question_embeddings import question_embeddings
 from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
-from harness.entries import BenchmarkEntry, ModelEntry, Registry
+from harness.registry import BenchmarkEntry, ModelEntry, Registry
 from pipelines.graph import build_resources
 from warehouse.database.publish import TABLES, publish
 from warehouse.lake.answers import SOURCES

@@ -13,7 +13,7 @@ import pytest
 from assets.inputs.external import EXTERNALS
 from assets.inputs.provenance import EXPENSIVE, Made, asset, read_provenance
 from assets.inputs.workspace import Workspace
-from harness.entries import BenchmarkEntry, ModelEntry, load_registry
+from harness.registry import BenchmarkEntry, ModelEntry, load_registry
 from pipelines.automation.plan import find_out_of_date
 
 KEYS = ["imports", "answers", "evaluations", "few_answers"]

@@ -12,8 +12,8 @@ import pytest
 from assets.inputs.entries import ENTRY, attempt_digest, entry_digest
 from assets.inputs.versions import record
 from assets.inputs.workspace import Workspace
-from harness.entries import ModelEntry, Registry, model_entry
 from harness.identity import weights_of
+from harness.registry import ModelEntry, Registry, model_entry
 from pipelines.automation.answers import Unanswered, can_ask, find_unanswered
 from warehouse.lake import Failure
 

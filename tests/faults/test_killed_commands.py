@@ -18,7 +18,7 @@ import yaml
 
 from assets.inputs.partitions import MODELS_PARTITION, responses_key
 from assets.inputs.workspace import Workspace
-from harness.entries import load_registry
+from harness.registry import load_registry
 from pipelines.automation.plan import Request
 from pipelines.local.instance import UNFINISHED, use_home
 from pipelines.local.workers import evaluate_models

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.entries import BenchmarkEntry, ModelEntry
 from harness.evaluate import LoadedModel, TaskIndex, evaluate, fingerprint
+from harness.registry import BenchmarkEntry, ModelEntry
 from tests.harness.conftest import CHOICE, SUM
 
 CAPITALS = BenchmarkEntry(name="capitals", tasks=("capitals",), metric="acc")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from lm_eval.api.model import LM
 
 from harness.checks import NO_ANSWER
-from harness.entries import BenchmarkEntry, ModelEntry
 from harness.errors import EvaluationFailed, HarnessError, ImplausibleAnswers, NotNumbers, TooFewAnswered
 from harness.evaluate import LoadedModel, TaskIndex, evaluate
+from harness.registry import BenchmarkEntry, ModelEntry
 
 LETTERS = {
     "output_type": "multiple_choice",

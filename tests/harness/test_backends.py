@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness.entries import BenchmarkEntry, ModelEntry
 from harness.errors import ModelIncomplete, NotNumbers, PromptTooLong, TaskFaulty
 from harness.evaluate import LoadedModel, TaskIndex, evaluate
+from harness.registry import BenchmarkEntry, ModelEntry
 
 CAPITALS = BenchmarkEntry(name="capitals", tasks=("capitals",), metric="acc")
 SUMS = BenchmarkEntry(name="sums", tasks=("sums",), metric="exact_match", filter="flexible")

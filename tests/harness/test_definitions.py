@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from harness.definitions import LocalTasks
-from harness.entries import BenchmarkEntry
 from harness.errors import TaskUnknown
+from harness.registry import BenchmarkEntry
 from harness.tasks import TaskIndex
 from tests.harness.conftest import CAPITALS, CHOICE
 

@@ -13,7 +13,6 @@ import pytest
 import torch
 import yaml
 
-from harness.entries import BenchmarkEntry, ModelEntry
 from harness.errors import (
     DataUnreachable,
     EvaluationFailed,
@@ -24,6 +23,7 @@ from harness.errors import (
     TaskUnknown,
 )
 from harness.evaluate import LoadedModel, TaskIndex, evaluate
+from harness.registry import BenchmarkEntry, ModelEntry
 
 CAPITALS = BenchmarkEntry(name="capitals", tasks=("capitals",), metric="acc")
 SUMS = BenchmarkEntry(name="sums", tasks=("sums",), metric="exact_match", filter="flexible")

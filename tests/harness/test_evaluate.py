@@ -13,9 +13,9 @@ import pytest
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
-from harness.entries import BenchmarkEntry, ModelEntry
 from harness.errors import EvaluationFailed, TaskUnknown
 from harness.evaluate import LoadedModel, TaskIndex, evaluate, fingerprint
+from harness.registry import BenchmarkEntry, ModelEntry
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -308,7 +308,7 @@ class TestResume:
             import sys, time
             from pathlib import Path
             from harness.evaluate import *
-            from harness.entries import *
+            from harness.registry import *
             home = Path(sys.argv[1])
             entry = ModelEntry(name="tiny", args={"pretrained": str(home / "m")}, batch_size=1)
             model = LoadedModel(entry, device="cpu", cache_dir=home / "cache")

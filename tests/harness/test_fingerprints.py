@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.entries import BenchmarkEntry, ModelEntry
 from harness.evaluate import LoadedModel, TaskIndex, evaluate, fingerprint
 from harness.fingerprints import find_change
 from harness.identity import determining_args, input_versions, local_versions, weights_of
+from harness.registry import BenchmarkEntry, ModelEntry
 
 CAPITALS = BenchmarkEntry(name="capitals", tasks=("capitals",), metric="acc")
 TASK = "its task definition, its code or its data"

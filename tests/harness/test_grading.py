@@ -3,9 +3,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from harness.entries import BenchmarkEntry
 from harness.errors import TaskUnknown
 from harness.grading import grade
+from harness.registry import BenchmarkEntry
 
 
 def graded(samples: list[dict[str, Any]], metric: str, higher_is_better: bool = True) -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ import pytest
 from huggingface_hub.errors import RevisionNotFoundError
 
 from harness import identity
-from harness.entries import ModelEntry, model_entry
 from harness.errors import ModelNotFound
 from harness.identity import check_hub, determining_args, pinned_args, weights_of
+from harness.registry import ModelEntry, model_entry
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from harness import models
-from harness.entries import ModelEntry
 from harness.models import LoadedModel
+from harness.registry import ModelEntry
 
 
 def loaded(folder: Path, cache: Path, **fields: Any) -> LoadedModel:

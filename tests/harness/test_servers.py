@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from harness.entries import BenchmarkEntry, ModelEntry, Price
 from harness.errors import (
     HarnessError,
     ImplausibleAnswers,
@@ -23,6 +22,7 @@ from harness.errors import (
     TooFewAnswered,
 )
 from harness.evaluate import LoadedModel, TaskIndex, evaluate
+from harness.registry import BenchmarkEntry, ModelEntry, Price
 from tests.harness.conftest import SUM
 
 CAPITALS = BenchmarkEntry(name="capitals", tasks=("capitals",), metric="acc")

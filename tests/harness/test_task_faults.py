@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.entries import BenchmarkEntry
 from harness.errors import DataUnreachable, TaskFaulty
+from harness.registry import BenchmarkEntry
 from harness.tasks import TaskIndex
 
 T = BenchmarkEntry(name="b", tasks=("t",), metric="acc")

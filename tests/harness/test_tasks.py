@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.entries import BenchmarkEntry
 from harness.errors import TaskUnknown
+from harness.registry import BenchmarkEntry
 from harness.tasks import TaskIndex
 
 PAPER = {  # task: metric, filter

@@ -33,8 +33,8 @@ from assets.inputs.partitions import MODELS_PARTITION
 from assets.inputs.provenance import Made, asset
 from assets.inputs.versions import record, serve, serving, versions
 from assets.inputs.workspace import Workspace
-from harness.entries import Registry
 from harness.errors import DataUnreachable, EvaluationFailed, ModelNotFound, NotApplicable
+from harness.registry import Registry
 from pipelines.automation.plan import find_out_of_date, plan
 from pipelines.automation.schedules import build_schedules
 from pipelines.automation.sensors import build_sensors

@@ -13,7 +13,7 @@ from assets.inputs.external import EXTERNALS
 from assets.inputs.partitions import MODELS_PARTITION, responses_key
 from assets.inputs.provenance import EXPENSIVE
 from assets.inputs.workspace import Workspace
-from harness.entries import load_registry
+from harness.registry import load_registry
 from pipelines.definitions import build_definitions
 from pipelines.local.instance import register_models
 from pipelines.resource import WorkspaceResource

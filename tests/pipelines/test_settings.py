@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.entries import RegistryError
+from harness.registry import RegistryError
 from pipelines.errors import CommandError
 from pipelines.settings import DEMO_REGISTRY, PROJECT, Settings, copy_registry, open_workspace, registry_in_force
 from warehouse.imports.ingest import import_results

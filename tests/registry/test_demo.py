@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.entries import Registry, load_registry
+from harness.registry import Registry, load_registry
 from harness.zoo.families import FAMILIES, MODEL_NAMES, RECIPE
 from harness.zoo.skills import SKILLS, make_material
 from harness.zoo.train import _new_model, make_tokenizer

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.entries import BenchmarkEntry, ModelEntry, Registry, load_registry
+from harness.registry import BenchmarkEntry, ModelEntry, Registry, load_registry
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "registry.md").read_text()
 

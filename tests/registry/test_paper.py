@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.entries import ModelEntry, Registry, load_registry
+from harness.registry import ModelEntry, Registry, load_registry
 
 REPOSITORY = Path(__file__).parents[2]
 PUBLISHED_MODELS = REPOSITORY.parent / "shared" / "facts" / "embedllm_models.csv"

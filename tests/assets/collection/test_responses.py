@@ -13,8 +13,8 @@ from assets.embedding.select_questions import Asked, CannotOnboard
 from assets.inputs.entries import ENTRY, entry_digest
 from assets.inputs.partitions import MODELS_PARTITION, responses_key
 from assets.inputs.workspace import Workspace
-from harness.entries import Registry
 from harness.errors import ModelNotFound
+from harness.registry import Registry
 from tests.pipelines.fake_home import FakeHarness
 
 BOTH = ("sums", "trees")

@@ -16,7 +16,7 @@ from assets.embedding.serving import open_router, serving_version
 from assets.figures.sections import read_sections
 from assets.inputs.entries import ENTRY, entry_digest
 from assets.inputs.workspace import Workspace
-from harness.entries import ModelEntry
+from harness.registry import ModelEntry
 from warehouse.database.publish import TABLES, publish
 from warehouse.database.read import query
 

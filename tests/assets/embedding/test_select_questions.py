@@ -18,9 +18,9 @@ from assets.embedding.serving import NoEmbedder
 from assets.inputs.entries import ENTRY
 from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
-from harness.entries import BenchmarkEntry, ModelEntry, Registry
 from harness.errors import ModelNotFound
 from harness.evaluate import LoadedModel, TaskIndex
+from harness.registry import BenchmarkEntry, ModelEntry, Registry
 
 BENCHMARKS = ("fruit", "sums", "towns")
 POOL = ("ash", "elm", "oak", "yew")

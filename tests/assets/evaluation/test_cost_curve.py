@@ -16,7 +16,7 @@ from assets.figures.sections import read_sections
 from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
 from assets.report.report import render
-from harness.entries import BenchmarkEntry, ModelEntry, Price, Registry
+from harness.registry import BenchmarkEntry, ModelEntry, Price, Registry
 from warehouse.database.read import query
 from warehouse.imports.ingest import import_results
 

@@ -169,7 +169,7 @@ import importlib.util, multiprocessing, os, signal, sys
 from pathlib import Path
 from assets.evaluation import left_out_embeddings as left_out
 from assets.inputs.workspace import Workspace
-from harness.entries import Registry
+from harness.registry import Registry
 
 spec = importlib.util.spec_from_file_location("served", sys.argv[1])
 served = importlib.util.module_from_spec(spec)

@@ -13,7 +13,7 @@ from assets.figures.sections import read_sections
 from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
 from assets.report.report import render
-from harness.entries import BenchmarkEntry, ModelEntry, Registry
+from harness.registry import BenchmarkEntry, ModelEntry, Registry
 from warehouse.database.read import query
 
 

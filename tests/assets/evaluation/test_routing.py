@@ -12,7 +12,7 @@ from assets.figures.sections import read_sections
 from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
 from assets.report.report import render
-from harness.entries import Price, Registry
+from harness.registry import Price, Registry
 from warehouse.database.read import query
 
 Materialize = Callable[..., dict[str, Any]]

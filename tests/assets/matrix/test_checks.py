@@ -11,7 +11,7 @@ import pytest
 from assets.inputs.workspace import Workspace
 from assets.matrix.checks import CHECKS, TABLES, build_checks, count_offending
 from assets.matrix.correctness_matrix import build_correctness_matrix
-from harness.entries import Registry
+from harness.registry import Registry
 from pipelines.graph import build_resources
 from warehouse.database.connect import script
 

@@ -8,7 +8,7 @@ import pytest
 
 from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
-from harness.entries import Price, Registry
+from harness.registry import Price, Registry
 from warehouse.database.read import query
 
 

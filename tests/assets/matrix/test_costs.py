@@ -15,7 +15,7 @@ from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
 from assets.matrix.costs import Costs, model_costs
 from embedder.questions import Questions
-from harness.entries import ModelEntry, Price, Registry
+from harness.registry import ModelEntry, Price, Registry
 from warehouse.imports.ingest import import_results
 
 Priced = Callable[..., Costs]

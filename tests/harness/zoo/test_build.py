@@ -69,10 +69,10 @@ def test_an_older_zoo_is_replaced_and_the_number_of_workers_changes_no_byte(buil
 
 
 def test_seed_and_recipe_decide_whether_a_zoo_is_an_older_one(built: Path) -> None:
-    digest = recipe_digest(MICRO, 0)
+    digest = recipe_digest(0, MICRO)
     assert json.loads((built / "manifest.json").read_text())["recipe"] == digest
-    assert recipe_digest(MICRO, 1) != digest
-    assert recipe_digest(dataclasses.replace(MICRO, steps=11), 0) != digest
+    assert recipe_digest(1, MICRO) != digest
+    assert recipe_digest(0, dataclasses.replace(MICRO, steps=11)) != digest
 
 
 def test_a_checkpoint_is_an_ordinary_hugging_face_folder(built: Path, caplog: pytest.LogCaptureFixture) -> None:

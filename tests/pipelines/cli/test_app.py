@@ -26,7 +26,7 @@ from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
 from embedder.question_costs import CostPredictor, save_question_costs
 from embedder.questions import Questions
-from harness.entries import load_registry
+from harness.registry import load_registry
 from pipelines.cli.app import app
 from pipelines.local.instance import exclusive
 from pipelines.settings import Settings, open_workspace

@@ -169,7 +169,7 @@ def test_slips_are_answered_with_a_sentence(embedllm: Any) -> None:
         "embedllm: model 'new': args lack 'pretrained', which backend hf needs; add the model's hub name or its folder."
     )
     assert refusal(embedllm, "models", "add", "Tiny/A", "--arg", "pretrained=x") == (
-        f"embedllm: {file}, line 2: the name 'tiny/a' is taken; choose another, or remove that model first."
+        f"embedllm: {file}: the name 'tiny/a' is taken; choose another, or remove that model first."
     )
     assert refusal(embedllm, *ADD, "--arg", "dtype") == (
         "embedllm: --arg 'dtype' has no value; write KEY=VALUE, e.g. --arg dtype=float32."

@@ -13,7 +13,7 @@ import pytest
 from assets.inputs.partitions import MODELS_PARTITION
 from assets.inputs.processes import PROCESS, describe_process, is_gone
 from assets.inputs.workspace import COMMAND_LOCK, Workspace
-from harness.entries import Registry
+from harness.registry import Registry
 from pipelines.local.instance import (
     UI_LOCK,
     HomeBusy,

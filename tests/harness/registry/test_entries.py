@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.entries import (
+from harness.registry import (
     BenchmarkEntry,
     ModelEntry,
     Price,
@@ -319,11 +319,11 @@ SECRET = (
         ),
         (
             "name: a, args: {pretrained: b, trust_remote_code: true}",
-            "args hold 'trust_remote_code'; write it beside args, as a field of the entry.",
+            "args hold 'trust_remote_code'; write it next to args, as a field of the entry.",
         ),
         (
             "name: a, args: {pretrained: b, device: cuda}",
-            "args hold 'device'; leave it out, the accelerator there is will be taken.",
+            "args hold 'device'; leave it out, the accelerator is found and used.",
         ),
         (
             "name: a, args: {pretrained: b, header: {c: d}}",
@@ -610,7 +610,7 @@ def test_reading_the_registry_imports_nothing_heavy() -> None:
         "dagster",
         "pandas",
     }
-    program = "import sys, harness.entries; print(' '.join({name.split('.')[0] for name in sys.modules}))"
+    program = "import sys, harness.registry; print(' '.join({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert "harness" in loaded.split()
     assert not heavy & set(loaded.split())

@@ -1,0 +1,17 @@
+"""The registry: which models are asked which benchmarks, as YAML files that people write."""
+
+from .entries import Backend, BenchmarkEntry, ModelEntry, Price, benchmark_name_fault, model_name_fault
+from .loading import Registry, RegistryError, load_registry, model_entry
+
+__all__ = [
+    "Backend",
+    "BenchmarkEntry",
+    "ModelEntry",
+    "Price",
+    "Registry",
+    "RegistryError",
+    "benchmark_name_fault",
+    "load_registry",
+    "model_entry",
+    "model_name_fault",
+]
