@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t as student
 
-from embedder.baselines.baselines import ModelBenchmarkMean, ModelMean
+from embedder.baselines.rates import ModelBenchmarkMean, ModelMean
 
 from .matrix import CorrectnessMatrix
 from .predictor import Predictor

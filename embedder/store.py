@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as tensor_bytes
 
-from embedder.baselines.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
+from embedder.baselines.knn import KNN
 from embedder.baselines.mf import MatrixFactorization
+from embedder.baselines.rates import Majority, ModelBenchmarkMean, ModelMean
 from embedder.spectral.spectral import SpectralEmbedder
 
 from .predictor import Predictor

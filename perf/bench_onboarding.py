@@ -47,7 +47,8 @@ from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.metrics import bootstrap_interval  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
-from embedder.spectral.fold_in import Answers, Gaussian, Pool, posteriors  # noqa: E402
+from embedder.spectral.evidence import Answers, Gaussian, posteriors  # noqa: E402
+from embedder.spectral.fold_in import Pool  # noqa: E402
 from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from perf._common import SETS, embed, is_there, parser, published  # noqa: E402
 from perf._common import table as new_table  # noqa: E402

@@ -18,8 +18,9 @@ from rich.console import Console
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from embedder.baselines.baselines import model_rates  # noqa: E402
-from embedder.downstream.cost import QuestionCosts, aiq, cost_quality  # noqa: E402
+from embedder.baselines.rates import model_rates  # noqa: E402
+from embedder.downstream.aiq import aiq  # noqa: E402
+from embedder.downstream.cost import QuestionCosts, cost_quality  # noqa: E402
 from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.question_costs import CATEGORY, FORM, MEAN, CostPredictor  # noqa: E402

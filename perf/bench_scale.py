@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from embedder import metrics  # noqa: E402
-from embedder.baselines.baselines import ModelMean  # noqa: E402
+from embedder.baselines.rates import ModelMean  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
 from embedder.spectral.fold_in import Pool  # noqa: E402

@@ -29,8 +29,9 @@ Row = dict[str, Any]
 def draw_learning_curves(serving: Serving, seed: int, progress: Progress = silent) -> Result:
     """A row is how well one method forecasts the answers to all test questions after one draw of so many training
     questions."""
-    from embedder.baselines.baselines import KNN, ModelBenchmarkMean, ModelMean
+    from embedder.baselines.knn import KNN
     from embedder.baselines.mf import MatrixFactorization
+    from embedder.baselines.rates import ModelBenchmarkMean, ModelMean
 
     table = measure(
         serving.matrix,

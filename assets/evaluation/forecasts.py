@@ -19,8 +19,8 @@ COMPARED = ("embedder", "mf", "knn")  # in the reliability diagram
 def compare_forecasts(serving: Serving, seed: int) -> Result:
     """A row is how well one method forecasts the answers to one benchmark's test questions; `predictions` has every
     single forecast, `reliability` how often those of about the same probability turned out right."""
-    from embedder.baselines.baselines import Majority, ModelBenchmarkMean, ModelMean
     from embedder.baselines.mf import MatrixFactorization
+    from embedder.baselines.rates import Majority, ModelBenchmarkMean, ModelMean
 
     by_method = {"embedder": serving.test_forecast, "knn": serving.knn_test_forecast}
     for baseline in (MatrixFactorization(), ModelBenchmarkMean(), ModelMean(), Majority()):

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from embedder.baselines.baselines import model_rates
+from embedder.baselines.rates import model_rates
 from embedder.matrix import CorrectnessMatrix
 
+from .aiq import aiq
 from .routing import first_choice, rates_by_question
 
-__all__ = ["COST_CURVE", "COST_SUMMARY", "QuestionCosts", "aiq", "cost_quality", "frontier"]
+__all__ = ["COST_CURVE", "COST_SUMMARY", "QuestionCosts", "cost_quality"]
 
 COST_CURVE = pa.schema(
     {
@@ -190,35 +191,6 @@ def cost_weights(cost: np.ndarray) -> np.ndarray:
     gap = np.quantile(least[np.isfinite(least)], 0.01, method="lower")
     low, high = 1e-3 / dearer.max(), 1.01 / gap
     return np.concatenate([[0], np.geomspace(low, high, 1 + int(np.ceil(WEIGHTS_A_DECADE * np.log10(high / low))))])
-
-
-def frontier(cost: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the non-decreasing convex hull of a method's points (W,), the cheapest first: what it reaches where
-    questions are divided between two weights at random (RouterBench, arXiv 2403.12031)."""
-    corners: list[tuple[float, float]] = []
-    for x, y in sorted(zip(cost.tolist(), accuracy.tolist(), strict=True), key=lambda point: (point[0], -point[1])):
-        if corners and y <= corners[-1][1]:
-            continue
-        while len(corners) > 1 and _rises_faster(corners[-2], corners[-1], (x, y)):
-            corners.pop()
-        corners.append((x, y))
-    x, y = np.array(corners).T
-    return x, y
-
-
-def _rises_faster(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
-    """Whether b lies on or below the line from a to c."""
-    return (b[1] - a[1]) * (c[0] - a[0]) <= (c[1] - a[1]) * (b[0] - a[0])
-
-
-def aiq(cost: np.ndarray, accuracy: np.ndarray, low: float, high: float) -> float:
-    """Mean over the costs from `low` to `high` of the hull of points (W,), flat beyond its ends; NaN where there is no
-    range (RouterBench's average improvement in quality)."""
-    if high <= low:
-        return np.nan
-    x, y = frontier(cost, accuracy)
-    at = np.concatenate([[low], x[(x > low) & (x < high)], [high]])
-    return float(np.trapezoid(np.interp(at, x, y), at) / (high - low))
 
 
 def _pool(matrix: CorrectnessMatrix, split: str, scores: np.ndarray, known: np.ndarray, each: QuestionCosts) -> _Pool:

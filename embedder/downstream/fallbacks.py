@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from embedder import metrics
-from embedder.baselines.baselines import model_rates
+from embedder.baselines.rates import model_rates
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 

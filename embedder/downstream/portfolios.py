@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from embedder.baselines.baselines import model_rates
+from embedder.baselines.rates import model_rates
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from embedder import metrics
-from embedder.baselines.baselines import ModelBenchmarkMean, model_rates
+from embedder.baselines.rates import ModelBenchmarkMean, model_rates
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast, Predictor
 from embedder.questions import Questions

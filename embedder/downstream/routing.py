@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from embedder import metrics
-from embedder.baselines.baselines import benchmark_rates, model_rates
+from embedder.baselines.rates import benchmark_rates, model_rates
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embedder.baselines.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
+from embedder.baselines.knn import KNN
 from embedder.baselines.mf import MatrixFactorization
+from embedder.baselines.rates import Majority, ModelBenchmarkMean, ModelMean
 from embedder.spectral.spectral import SpectralEmbedder
 from embedder.store import EmbedderInfo, StoreError, load_embedder, save_embedder
 

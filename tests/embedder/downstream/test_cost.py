@@ -7,16 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from embedder.downstream.aiq import aiq, frontier
 from embedder.downstream.cost import (
     COST_CURVE,
     COST_SUMMARY,
     NO_VAL,
     NOT_KEPT,
     QuestionCosts,
-    aiq,
     cost_quality,
     cost_weights,
-    frontier,
 )
 from embedder.matrix import CorrectnessMatrix
 from embedder.metrics import bootstrap_interval

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedder import metrics
-from embedder.baselines.baselines import ModelMean
+from embedder.baselines.rates import ModelMean
 from embedder.downstream.forecast import FORECASTS, NO_TEST_ANSWERS, PREDICTIONS, RELIABILITY, forecast
 from embedder.predictor import Forecast
 from embedder.spectral.spectral import SpectralEmbedder

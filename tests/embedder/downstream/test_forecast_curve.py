@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from embedder import questions as module
-from embedder.baselines.baselines import KNN, ModelMean
+from embedder.baselines.knn import KNN
+from embedder.baselines.rates import ModelMean
 from embedder.downstream.forecast import NO_TEST_ANSWERS, forecast
 from embedder.downstream.forecast_curve import FORECAST_CURVE, SIZES, forecast_curve
 from embedder.spectral.spectral import SpectralEmbedder

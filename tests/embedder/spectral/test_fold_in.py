@@ -9,7 +9,8 @@ from scipy.special import expit
 
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
-from embedder.spectral.fold_in import Answers, Evidence, Gaussian, Pool, posterior
+from embedder.spectral.evidence import Answers, Evidence, Gaussian, posterior
+from embedder.spectral.fold_in import Pool
 from embedder.spectral.spectral import SpectralEmbedder
 
 POOL = 40  # models of a world that are in the pool; the others are new

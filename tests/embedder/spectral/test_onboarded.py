@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.baselines.baselines import ModelMean
+from embedder.baselines.rates import ModelMean
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 from embedder.router import Router
