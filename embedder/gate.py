@@ -18,6 +18,7 @@ from scipy.stats import t as student
 
 from embedder.baselines.rates import ModelBenchmarkMean, ModelMean
 
+from . import metrics
 from .matrix import CorrectnessMatrix
 from .predictor import Predictor
 from .questions import Questions
@@ -143,7 +144,7 @@ def _digest_texts(texts: np.ndarray) -> np.ndarray:
 def _find_worse(labels: np.ndarray, rival: Rival) -> str | None:
     """A sentence where the rival's log-loss is less by more than `WORSE`."""
     compared = np.isfinite(labels)
-    ours, theirs = (_losses(labels, p) for p in (rival.ours, rival.theirs))
+    ours, theirs = (metrics.losses(labels, p) for p in (rival.ours, rival.theirs))
     counts = compared.sum(axis=1)
     worse, low, high = _interval(np.where(compared, ours - theirs, 0).sum(axis=1), counts)
     if low <= WORSE:
@@ -153,12 +154,6 @@ def _find_worse(labels: np.ndarray, rival: Rival) -> str | None:
         f"the log-loss on {counts.sum():,} validation answers is {loss:.4f}, that of {rival.name} {loss - worse:.4f} "
         f"(worse by {worse:.4f}, 95%: {low:.4f} to {high:.4f})"
     )
-
-
-def _losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(Q, M) nats, as `metrics.log_loss` has their mean."""
-    likelihood = np.where(labels == 1, probabilities, 1 - probabilities.astype(np.float64))
-    return -np.log(np.clip(likelihood, 1e-6, 1 - 1e-6))
 
 
 def _find_bias(labels: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:

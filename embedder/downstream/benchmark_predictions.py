@@ -12,7 +12,7 @@ import pyarrow as pa
 from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
 
-from .held_out_models import LEAST_MODELS, SPLITS, Target, accuracies, answered_enough, known_models, ridge
+from .held_out_models import LEAST_MODELS, SPLITS, Target, accuracies, answered_enough, known_models, predict_held_out
 from .left_out import LeftOut
 
 __all__ = ["BENCHMARK_PREDICTIONS", "PREDICTED_ACCURACIES", "predict_benchmarks"]
@@ -106,14 +106,14 @@ def _predictions(matrix: CorrectnessMatrix, benchmark: str, target: Target, trai
     mean = accuracies(elsewhere)[target.columns]
     rates = _rates(elsewhere)[target.columns]
     held_out = target.splits.held_out
-    both = ridge(embeddings, np.column_stack([target.accuracy, target.accuracy - text]), target.splits)
+    both = predict_held_out(embeddings, np.column_stack([target.accuracy, target.accuracy - text]), target.splits)
     return {
         "embedder": both[..., 0],
         "embedder_and_text": text[held_out] + both[..., 1],
         "text": text[held_out],
         "mean_elsewhere": mean[held_out],
-        "mean_elsewhere_fitted": ridge(mean[:, None], target.accuracy[:, None], target.splits)[..., 0],
-        "rates_elsewhere": ridge(rates, target.accuracy[:, None], target.splits)[..., 0],
+        "mean_elsewhere_fitted": predict_held_out(mean[:, None], target.accuracy[:, None], target.splits)[..., 0],
+        "rates_elsewhere": predict_held_out(rates, target.accuracy[:, None], target.splits)[..., 0],
     }
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
 
-from .held_out_models import LEAST_MODELS, Target, accuracies, answered_enough, known_models, ridge
+from .held_out_models import LEAST_MODELS, Target, accuracies, answered_enough, known_models, predict_held_out
 from .left_out import LeftOut
 
 __all__ = ["CONTRIBUTIONS", "contribute", "left_out_sets"]
@@ -85,7 +85,7 @@ class _Benchmark:
 
 
 def _errors(embeddings: np.ndarray, target: Target) -> np.ndarray:
-    predicted = ridge(embeddings[target.columns], target.accuracy[:, None], target.splits)[..., 0]
+    predicted = predict_held_out(embeddings[target.columns], target.accuracy[:, None], target.splits)[..., 0]
     return ((predicted - target.observed) ** 2).mean(axis=1)
 
 

@@ -12,7 +12,7 @@ from embedder.baselines.rates import model_rates
 from embedder.matrix import CorrectnessMatrix
 
 from .aiq import aiq
-from .routing import first_choice, rates_by_question
+from .routing import choose_models, rates_by_question
 
 __all__ = ["COST_CURVE", "COST_SUMMARY", "QuestionCosts", "cost_quality"]
 
@@ -90,7 +90,7 @@ class _Pool:
     measured: float | None  # share of the answers whose cost was
 
     def sweep(self, method: str, weights: np.ndarray) -> _Sweep:
-        picks = [first_choice(self.asked, self.scores[method] - w * self.cost, self.rates) for w in weights]
+        picks = [choose_models(self.asked, self.scores[method] - w * self.cost, self.rates) for w in weights]
         chosen = np.stack(picks, axis=1)
         return _Sweep(
             np.take_along_axis(self.asked.labels, chosen, axis=1).astype(np.float64),

@@ -17,7 +17,7 @@ from embedder.predictor import Forecast, Predictor
 from embedder.questions import Questions
 
 from .forecast import NO_TEST_ANSWERS
-from .routing import first_choice
+from .routing import choose_models
 from .text_forms import AS_ASKED, EXAMPLES, FORMS, NONSENSE, digest, rewrite, write_nonsense
 
 __all__ = ["MOST_QUESTIONS", "ROBUSTNESS", "measure_robustness"]
@@ -172,9 +172,7 @@ class _Outcome:
     @property
     def losses(self) -> np.ndarray:
         """(n,): log-loss of a question's answers, summed."""
-        probability = np.clip(self.probabilities.astype(np.float64), 1e-6, 1 - 1e-6)
-        likelihood = np.where(self.labels == 1, probability, 1 - probability)
-        return -np.log(likelihood).sum(axis=1, where=~np.isnan(self.labels))
+        return metrics.losses(self.labels, self.probabilities).sum(axis=1, where=~np.isnan(self.labels))
 
 
 @dataclass(frozen=True)
@@ -234,7 +232,7 @@ class _Trial:
         found = {}
         for method, predictor in self.predictors.items():
             said = _forecast(predictor, questions)
-            chosen = first_choice(test, said.routing_scores, self.rates)
+            chosen = choose_models(test, said.routing_scores, self.rates)
             found[method] = _Outcome(test.labels, said.probabilities, chosen, self.rates)
         return found
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from embedder.questions import Questions
+from embedder.ridge import fit_ridge
 
-from .kernel import NystromFeatures, fit_ridge, squared_distances
+from .kernel import NystromFeatures, squared_distances
 from .tensors import tensor
 
 __all__ = ["STRENGTHS", "Compared", "Comparison", "QuestionMap", "landmark_rows"]

@@ -21,10 +21,10 @@ import torch
 from embedder.baselines.rates import group_rates, model_rates
 from embedder.predictor import Forecast, Predictor, Sample
 from embedder.questions import Questions
+from embedder.ridge import fit_ridge
 
 from .basis import fill_missing, leading_directions
 from .categories import CategoryNames, category_offsets
-from .kernel import fit_ridge
 from .learnt import LEAST_SUPPORT, Learnt
 from .logistic import LogisticProblem
 from .moderation import moderate, scale_of_the_unknown
