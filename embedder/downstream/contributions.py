@@ -35,14 +35,14 @@ CONTRIBUTIONS = pa.schema(
 
 
 def left_out_sets(benchmarks: Sequence[str]) -> list[frozenset[str]]:
-    """The trainings that `contribute` needs: without each benchmark and without each pair; none where it refuses."""
+    """Return the trainings that `contribute` needs: without each benchmark, and without each pair of them."""
     if len(benchmarks) < LEAST_BENCHMARKS:
         return []
     return [frozenset(some) for count in (1, 2) for some in combinations(sorted(benchmarks), count)]
 
 
 def contribute(
-    matrix: CorrectnessMatrix, left_out: Mapping[frozenset[str], LeftOut], embedder: str, *, seed: int = 0
+    matrix: CorrectnessMatrix, left_out: Mapping[frozenset[str], LeftOut], version: str, *, seed: int = 0
 ) -> pa.Table:
     """Table `contributions`, from the trainings of `left_out_sets`: C[i, j] of the paper for each contributor i and
     target j.
@@ -58,7 +58,7 @@ def contribute(
         benchmarks = {name: _Benchmark(matrix, name, left_out[frozenset([name])].embeddings, seed) for name in names}
         pairs = sorted(permutations(names, 2))
         rows = [_row(i, benchmarks[j], left_out[frozenset([i, j])].embeddings, seed) for i, j in pairs]
-    return pa.Table.from_pylist([row | {"embedder": embedder} for row in rows], schema=CONTRIBUTIONS)
+    return pa.Table.from_pylist([row | {"embedder": version} for row in rows], schema=CONTRIBUTIONS)
 
 
 class _Benchmark:
