@@ -10,8 +10,18 @@ from collections.abc import Callable
 import numpy as np
 
 __all__ = [
-    *("accuracy", "auc", "bootstrap_interval", "brier", "ece", "interval", "log_loss", "losses", "observed_cells"),
-    *("resample", "resample_counts", "wilson"),
+    "accuracy",
+    "auc",
+    "bootstrap_interval",
+    "brier",
+    "ece",
+    "interval",
+    "log_loss",
+    "losses",
+    "observed_cells",
+    "resample",
+    "resample_counts",
+    "wilson",
 ]
 
 

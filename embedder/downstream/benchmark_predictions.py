@@ -12,6 +12,7 @@ import pyarrow as pa
 from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
 
+from .columns import NAME, counts, figures, texts
 from .held_out_models import LEAST_MODELS, SPLITS, Target, accuracies, answered_enough, known_models, predict_held_out
 from .left_out import LeftOut
 
@@ -19,38 +20,22 @@ __all__ = ["BENCHMARK_PREDICTIONS", "PREDICTED_ACCURACIES", "predict_benchmarks"
 
 SIGNIFICANT = 0.05
 BENCHMARK_PREDICTIONS = pa.schema(
-    {
-        "embedder": pa.string(),
-        "benchmark": pa.string(),
-        "method": pa.string(),
-        "models": pa.int64(),
-        "held_out": pa.int64(),
-        "splits": pa.int64(),
-        "tau": pa.float64(),
-        "tau_low": pa.float64(),
-        "tau_high": pa.float64(),
-        "p_value": pa.float64(),
-        "significant": pa.int64(),
-        "mse": pa.float64(),
-        "mse_low": pa.float64(),
-        "mse_high": pa.float64(),
-        "mae": pa.float64(),
-        "mae_low": pa.float64(),
-        "mae_high": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "benchmark", "method"),
+        *counts("models", "held_out", "splits"),
+        *figures("tau", "tau_low", "tau_high", "p_value"),
+        *counts("significant"),
+        *figures("mse", "mse_low", "mse_high", "mae", "mae_low", "mae_high"),
+        *texts("reason"),
+    ]
 )
-_NAME = pa.dictionary(pa.int32(), pa.string())
 PREDICTED_ACCURACIES = pa.schema(
-    {
-        "embedder": _NAME,
-        "benchmark": _NAME,
-        "method": _NAME,
-        "split": pa.int32(),
-        "model": _NAME,
-        "predicted": pa.float64(),
-        "observed": pa.float64(),
-    }
+    [
+        *(pa.field(name, NAME) for name in ("embedder", "benchmark", "method")),
+        pa.field("split", pa.int32()),
+        pa.field("model", NAME),
+        *figures("predicted", "observed"),
+    ]
 )
 
 Row = dict[str, Any]

@@ -11,22 +11,17 @@ import numpy as np
 import pyarrow as pa
 from scipy.spatial.distance import cdist
 
+from .columns import counts, figures, texts
+
 __all__ = ["COMMUNITIES", "SIZE_CLASSES", "Group", "Labelled", "compare_communities", "find_groups", "sort_placed"]
 
 COMMUNITIES = pa.schema(
-    {
-        "embedder": pa.string(),
-        "kind": pa.string(),
-        "label": pa.string(),
-        "models": pa.int64(),
-        "inside": pa.float64(),
-        "outside": pa.float64(),
-        "ratio": pa.float64(),
-        "chance_low": pa.float64(),
-        "chance_high": pa.float64(),
-        "p_value": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "kind", "label"),
+        *counts("models"),
+        *figures("inside", "outside", "ratio", "chance_low", "chance_high", "p_value"),
+        *texts("reason"),
+    ]
 )
 SIZE_CLASSES = {  # billions of parameters, from and below; what lies between two classes is of none
     "1B": (0.0, 2.0),

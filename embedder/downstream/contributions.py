@@ -12,6 +12,7 @@ import pyarrow as pa
 from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
 
+from .columns import counts, figures, texts
 from .held_out_models import LEAST_MODELS, Target, accuracies, answered_enough, known_models, predict_held_out
 from .left_out import LeftOut
 
@@ -19,18 +20,12 @@ __all__ = ["CONTRIBUTIONS", "contribute", "left_out_sets"]
 
 LEAST_BENCHMARKS = 3  # a contributor, a target, and something to train on without both
 CONTRIBUTIONS = pa.schema(
-    {
-        "embedder": pa.string(),
-        "contributor": pa.string(),
-        "target": pa.string(),
-        "models": pa.int64(),
-        "mse_with": pa.float64(),
-        "mse_without": pa.float64(),
-        "contribution": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "contributor", "target"),
+        *counts("models"),
+        *figures("mse_with", "mse_without", "contribution", "ci_low", "ci_high"),
+        *texts("reason"),
+    ]
 )
 
 

@@ -13,47 +13,32 @@ from embedder.baselines.rates import model_rates
 from embedder.matrix import CorrectnessMatrix
 
 from .aiq import aiq
+from .columns import counts, figures, texts
 from .routing import choose_models, rates_by_question
 
 __all__ = ["COST_CURVE", "COST_SUMMARY", "QuestionCosts", "weigh_costs"]
 
 COST_CURVE = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "model": pa.string(),
-        "cost_weight": pa.float64(),
-        "n": pa.int64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "mean_cost": pa.float64(),
-        "cost_unit": pa.string(),
-        "pareto": pa.bool_(),
-    }
+    [
+        *texts("embedder", "method", "model"),
+        *figures("cost_weight"),
+        *counts("n"),
+        *figures("accuracy", "ci_low", "ci_high", "mean_cost"),
+        *texts("cost_unit"),
+        pa.field("pareto", pa.bool_()),
+    ]
 )
 COST_SUMMARY = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "models": pa.int64(),
-        "n": pa.int64(),
-        "cost_unit": pa.string(),
-        "aiq": pa.float64(),
-        "aiq_low": pa.float64(),
-        "aiq_high": pa.float64(),
-        "cost_weight": pa.float64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "mean_cost": pa.float64(),
-        "cost_share": pa.float64(),
-        "cost_share_low": pa.float64(),
-        "cost_share_high": pa.float64(),
-        "predicted_by": pa.string(),
-        "measured": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "method"),
+        *counts("models", "n"),
+        *texts("cost_unit"),
+        *figures("aiq", "aiq_low", "aiq_high", "cost_weight", "accuracy", "ci_low", "ci_high", "mean_cost"),
+        *figures("cost_share", "cost_share_low", "cost_share_high"),
+        *texts("predicted_by"),
+        *figures("measured"),
+        *texts("reason"),
+    ]
 )
 RESAMPLES = 1000
 WEIGHTS_A_DECADE = 10

@@ -11,34 +11,22 @@ from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 
+from .columns import counts, figures, texts
 from .forecast import check_rows, group_questions
 from .routing import NO_ANSWERS
 
 __all__ = ["DIFFICULTY", "QUESTION_DIFFICULTY", "bin_predictions", "predict_difficulty"]
 
 DIFFICULTY = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "benchmark": pa.string(),
-        "n": pa.int64(),
-        "pearson": pa.float64(),
-        "pearson_low": pa.float64(),
-        "pearson_high": pa.float64(),
-        "spearman": pa.float64(),
-        "mae": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "method", "benchmark"),
+        *counts("n"),
+        *figures("pearson", "pearson_low", "pearson_high", "spearman", "mae"),
+        *texts("reason"),
+    ]
 )
 QUESTION_DIFFICULTY = pa.schema(
-    {
-        "embedder": pa.string(),
-        "question_id": pa.string(),
-        "benchmark": pa.string(),
-        "n": pa.int64(),
-        "observed": pa.float64(),
-        "predicted": pa.float64(),
-    }
+    [*texts("embedder", "question_id", "benchmark"), *counts("n"), *figures("observed", "predicted")]
 )
 _STILL = 1e-9  # what varies less does not vary
 

@@ -13,28 +13,20 @@ from embedder.baselines.rates import model_rates
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 
+from .columns import counts, figures, texts
 from .forecast import check_rows
 from .routing import NO_ANSWERS, choose_models
 
 __all__ = ["FALLBACKS", "METHODS", "find_fallbacks"]
 
 FALLBACKS = pa.schema(
-    {
-        "embedder": pa.string(),
-        "model": pa.string(),
-        "method": pa.string(),
-        "fallback": pa.string(),
-        "distance": pa.float64(),
-        "n": pa.int64(),
-        "accuracy_before": pa.float64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "loss": pa.float64(),
-        "loss_low": pa.float64(),
-        "loss_high": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "model", "method", "fallback"),
+        *figures("distance"),
+        *counts("n"),
+        *figures("accuracy_before", "accuracy", "ci_low", "ci_high", "loss", "loss_low", "loss_high"),
+        *texts("reason"),
+    ]
 )
 METHODS = ("reroute", "nearest", "best_single", "random")
 _NOBODY_ELSE = "nobody else answered the questions sent to the model"

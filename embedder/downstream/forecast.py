@@ -12,6 +12,8 @@ from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 
+from .columns import NAME, counts, figures, texts
+
 __all__ = [
     "BINS",
     "FORECASTS",
@@ -28,45 +30,26 @@ BINS = 15  # of probability, equally wide, as in metrics.ece
 NO_TEST_ANSWERS = "no test question has an answer"
 
 FORECASTS = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "benchmark": pa.string(),
-        "n": pa.int64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "auc": pa.float64(),
-        "log_loss": pa.float64(),
-        "brier": pa.float64(),
-        "ece": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "method", "benchmark"),
+        *counts("n"),
+        *figures("accuracy", "ci_low", "ci_high", "auc", "log_loss", "brier", "ece"),
+        *texts("reason"),
+    ]
 )
 RELIABILITY = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "bin": pa.int32(),
-        "n": pa.int64(),
-        "probability": pa.float64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-    }
+    [
+        *texts("embedder", "method"),
+        pa.field("bin", pa.int32()),
+        *counts("n"),
+        *figures("probability", "accuracy", "ci_low", "ci_high"),
+    ]
 )
-_NAME = pa.dictionary(pa.int32(), pa.string())
 PREDICTIONS = pa.schema(
-    {
-        "embedder": _NAME,
-        "method": _NAME,
-        "question_id": _NAME,
-        "model": _NAME,
-        "probability": pa.float32(),
-        "low": pa.float32(),
-        "high": pa.float32(),
-        "support": pa.float32(),
-    }
+    [
+        *(pa.field(name, NAME) for name in ("embedder", "method", "question_id", "model")),
+        *(pa.field(name, pa.float32()) for name in ("probability", "low", "high", "support")),
+    ]
 )
 
 

@@ -12,6 +12,7 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Predictor
 from embedder.questions import Questions
 
+from .columns import counts, figures, texts
 from .forecast import NO_TEST_ANSWERS, measure_forecast
 
 __all__ = ["FORECAST_CURVE", "SIZES", "measure_forecast_curve"]
@@ -20,18 +21,14 @@ SIZES = (100, 250, 500, 1000, 2500, 5000, 10_000, 15_000, 20_000, 25_000)
 _DRAWS, _DRAWS_OF_MANY, _SMALL = 5, 2, 5000
 
 FORECAST_CURVE = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "questions": pa.int64(),
-        "draw": pa.int32(),
-        "n": pa.int64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "log_loss": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "method"),
+        *counts("questions"),
+        pa.field("draw", pa.int32()),
+        *counts("n"),
+        *figures("accuracy", "ci_low", "ci_high", "log_loss"),
+        *texts("reason"),
+    ]
 )
 
 

@@ -92,6 +92,7 @@ def predict_held_out(features: np.ndarray, targets: np.ndarray, splits: Splits) 
     largest = np.maximum(singular[:, :1], 1e-6)
     relative = singular / largest
     axes = right.transpose(0, 2, 1) / largest[..., None]  # (S, d, r): features → uncorrelated ones of about size 1
-    inputs = (left * relative[:, None], relative**2, y - y_mean)
-    weights = axes @ fit_ridge(*map(torch.from_numpy, inputs), _STRENGTHS).coefficients.numpy()  # (S, d, t)
+    parts = (left * relative[:, None], relative**2, y - y_mean)
+    inputs, variances, centred = map(torch.from_numpy, parts)
+    weights = axes @ fit_ridge(inputs, variances, centred, _STRENGTHS).coefficients.numpy()  # (S, d, t)
     return (features[splits.held_out] - x_mean) @ weights + y_mean

@@ -13,24 +13,20 @@ from embedder.baselines.rates import model_rates
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 
+from .columns import counts, figures, texts
+
 __all__ = ["ENOUGH", "METHODS", "PORTFOLIOS", "RANDOM_PORTFOLIOS", "find_common_block", "grow_portfolios"]
 
 PORTFOLIOS = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "k": pa.int64(),
-        "model": pa.string(),
-        "n": pa.int64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "share": pa.float64(),
-        "share_low": pa.float64(),
-        "share_high": pa.float64(),
-        "enough": pa.bool_(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "method"),
+        *counts("k"),
+        *texts("model"),
+        *counts("n"),
+        *figures("accuracy", "ci_low", "ci_high", "share", "share_low", "share_high"),
+        pa.field("enough", pa.bool_()),
+        *texts("reason"),
+    ]
 )
 ENOUGH = 0.99
 """Share of all models' routing accuracy that a portfolio has to keep."""
@@ -71,9 +67,9 @@ def grow_portfolios(
     """
     val, test = (_split(matrix, forecasts, name) for name in ("val", "test"))
     models, val_rows, test_rows = find_common_block(val.observed, test.observed)
-    reason = None
-    if len(matrix.models) < 2:
-        reason = f"needs at least 2 models, found {len(matrix.models)}"
+    count, reason = len(matrix.models), None
+    if count < 2:
+        reason = f"needs at least 2 models, found {count}"
     elif not val.observed.any():
         reason = "no val question was answered"
     elif not test.observed.any():
@@ -81,7 +77,7 @@ def grow_portfolios(
     elif not len(models):
         reason = "no 2 models answered the same questions, of both the val and the test split"
     if reason:
-        rows: list[_Row] = [{"method": m, "k": len(matrix.models), "reason": reason} for m in METHODS]
+        rows: list[_Row] = [{"method": m, "k": count, "reason": reason} for m in METHODS]
     else:
         rates = model_rates(matrix.of_split("train"))
         models = models[np.lexsort((models, -rates[models]))]  # ties are to fall to the better on train, then by name

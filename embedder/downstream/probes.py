@@ -15,25 +15,19 @@ from threadpoolctl import threadpool_limits
 from embedder.metrics import resample
 from embedder.ridge import fit_ridge
 
+from .columns import counts, figures, texts
 from .communities import Group, Labelled, find_groups, sort_placed
 
 __all__ = ["PROBES", "probe_embeddings"]
 
 PROBES = pa.schema(
-    {
-        "embedder": pa.string(),
-        "target": pa.string(),
-        "method": pa.string(),
-        "models": pa.int64(),
-        "classes": pa.int64(),
-        "metric": pa.string(),
-        "score": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "chance": pa.float64(),
-        "p_value": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "target", "method"),
+        *counts("models", "classes"),
+        *texts("metric"),
+        *figures("score", "ci_low", "ci_high", "chance", "p_value"),
+        *texts("reason"),
+    ]
 )
 _MIN_INSIDE = 5  # models inside, and as many outside
 _MIN_FAMILY = 3  # models of a family that a linear probe is to tell

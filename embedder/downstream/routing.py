@@ -13,37 +13,25 @@ from embedder.baselines.rates import benchmark_rates, model_rates
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 
+from .columns import counts, figures, texts
 from .forecast import check_rows, group_questions
 
 __all__ = ["ROUTES", "ROUTING", "choose_models", "rates_by_question", "route"]
 
 ROUTING = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "benchmark": pa.string(),
-        "n": pa.int64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "gain_over_best": pa.float64(),
-        "gap_to_oracle": pa.float64(),
-        "candidates": pa.float64(),
-        "mean_cost": pa.float64(),
-        "cost_unit": pa.string(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "method", "benchmark"),
+        *counts("n"),
+        *figures("accuracy", "ci_low", "ci_high", "gain_over_best", "gap_to_oracle", "candidates", "mean_cost"),
+        *texts("cost_unit", "reason"),
+    ]
 )
 ROUTES = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "question_id": pa.string(),
-        "benchmark": pa.string(),
-        "model": pa.string(),
-        "probability": pa.float64(),
-        "correct": pa.bool_(),
-    }
+    [
+        *texts("embedder", "method", "question_id", "benchmark", "model"),
+        *figures("probability"),
+        pa.field("correct", pa.bool_()),
+    ]
 )
 NO_ANSWERS = "no test question was answered"
 

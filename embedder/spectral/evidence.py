@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from scipy.special import expit
 
-__all__ = ["Answers", "Evidence", "Gaussian", "Problem", "Shared", "maximise", "posterior", "posteriors"]
+__all__ = ["Answers", "Evidence", "Gaussian", "Problem", "Shared", "fit_posterior", "fit_posteriors", "maximise"]
 
 _UNCORRELATED_MODELS = 2
 _CONVERGED = 1e-7  # what the last of Newton's steps gains, as a share of the loss: its square is what is left then
@@ -23,26 +23,24 @@ class Gaussian:
 
     @classmethod
     def of(cls, coefficients: np.ndarray) -> Self:
-        """The distribution that the rows of `coefficients` (M, p) come from. Models are few: correlations are shrunk as
-        if two more had none, and variances are 1 where there are not even three."""
+        """Estimate the distribution that the rows of `coefficients` (M, p) come from. Models are few: correlations are
+        shrunk as if two more models had none, and variances are 1 where there are not even three."""
         mean = coefficients.mean(0)
         if len(coefficients) < 3:
             return cls(mean, np.eye(len(mean)))
-        covariance = (
-            np.atleast_2d(np.cov(coefficients.T)) * len(coefficients) / (len(coefficients) + _UNCORRELATED_MODELS)
-        )
-        variances = np.maximum(coefficients.var(0, ddof=1), 1e-3)
-        np.fill_diagonal(covariance, variances)
+        count = len(coefficients)
+        covariance = np.atleast_2d(np.cov(coefficients.T)) * count / (count + _UNCORRELATED_MODELS)
+        np.fill_diagonal(covariance, np.maximum(coefficients.var(0, ddof=1), 1e-3))
         return cls(mean, covariance)
 
     def turned(self, axes: np.ndarray) -> Self:
-        """Of the coefficients' products with `axes` (p, q)."""
+        """Return the distribution of the coefficients' products with `axes` (p, q)."""
         return type(self)(self.mean @ axes, axes.T @ self.covariance @ axes)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Of `count` models, numbered from 0, to a pool's questions: an answer a row, in any order.
+    """Answers of `count` models, numbered from 0, to a pool's questions: each row is an answer, in any order.
 
     `models` (n,) int are the models' numbers, `questions` (n,) int rows of the pool, `labels` (n,) 1 for right and 0
     for wrong. Raises ValueError where these are not of the same length, a number is not below `count`, a label is
@@ -128,7 +126,7 @@ class Problem:
 
 
 def maximise(problem: Problem, prior: Gaussian) -> tuple[np.ndarray, np.ndarray]:
-    """The most probable coefficients (b, p), and the curvature (b, p, p) there.
+    """Find the most probable coefficients (b, p), and the curvature (b, p, p) there.
 
     By Newton's method, steps halved until they descend: there is one optimum, and any prior leads there.
     """
@@ -159,18 +157,18 @@ def maximise(problem: Problem, prior: Gaussian) -> tuple[np.ndarray, np.ndarray]
     return theta, curvature
 
 
-def posteriors(design: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior: Gaussian) -> Gaussian:
-    """Of b models' coefficients, given answers `labels` (b, n) from 0 to 1 to questions `design` (b, n, p), each
-    counted `weights` (b, n) times: their most probable values, and Laplace's covariances."""
+def fit_posteriors(design: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior: Gaussian) -> Gaussian:
+    """Return the posterior of b models' coefficients, given answers `labels` (b, n) from 0 to 1 to questions `design`
+    (b, n, p), each counted `weights` (b, n) times: their most probable values, and Laplace's covariances."""
     none = np.empty((len(labels), 0))
     nothing_shared = Shared.of(np.empty((0, design.shape[2])))
     mean, curvature = maximise(Problem(design, labels, weights, nothing_shared, none, none), prior)
     return Gaussian(mean, np.linalg.inv(curvature))
 
 
-def posterior(design: np.ndarray, labels: np.ndarray, prior: Gaussian) -> Gaussian:
-    """Of one model, whose n answers count once each."""
-    found = posteriors(design[None], labels[None], np.ones((1, len(labels))), prior)
+def fit_posterior(design: np.ndarray, labels: np.ndarray, prior: Gaussian) -> Gaussian:
+    """Return the posterior of one model, whose n answers count once each."""
+    found = fit_posteriors(design[None], labels[None], np.ones((1, len(labels))), prior)
     return Gaussian(found.mean[0], found.covariance[0])
 
 
@@ -184,7 +182,7 @@ class Evidence:
     def given(self, answers: np.ndarray) -> Gaussian:
         """The posterior, given `answers` (Q,): 1, 0, or NaN where not asked."""
         asked = ~np.isnan(answers)
-        return posterior(self.design[asked], answers[asked], self.prior)
+        return fit_posterior(self.design[asked], answers[asked], self.prior)
 
     def expected(self, coefficients: Gaussian) -> np.ndarray:
         """(Q,) probability of a right answer."""

@@ -1,17 +1,17 @@
-"""A new model from a handful of its answers; nothing that was learnt before changes.
+"""Fold in a new model from a handful of its answers; nothing that was learnt before changes.
 
 Two logistic regressions, each convex, each with the Gaussian prior that the pool's models set:
 
-1. Of its answers on the pool's own answers to the same questions (their leading factors) and on the questions' first
-   text coordinates: who else knew a question says more of how hard it is than its text does. The fit predicts the new
-   model's answer to every question that the pool was asked, and so its accuracy on known benchmarks.
-2. Of its answers, and of what the first expects of a fixed sample of the train questions, on all text coordinates: the
-   coefficients are the model's *embedding*, and predict answers to questions that nobody was asked yet. Fitted to the
-   answers alone, they would be biased by how the questions were chosen; fitted to expectations of test questions, by
-   what the pool's models answered to these.
+1. Its answers are regressed on the pool's answers to the same questions (their leading factors) and on the questions'
+first text coordinates: who else knew a question says more about how hard it is than its text does. The fit predicts the
+new model's answer to every question that the pool was asked, and so its accuracy on known benchmarks. 2. Its answers,
+and what the first expects on a fixed sample of the train questions, are regressed on all text coordinates: the
+coefficients are the model's *embedding*, and predict answers to questions that nobody was asked yet. Fitted to the
+answers alone, they would be biased by how the questions were chosen; fitted to expectations of test questions, by what
+the pool's models answered to these.
 
-Every answer counts once. Expectations together count a few times as much as the answers they were made from, each one
-the less the less the answers say of it. One model is folded in as a batch of one.
+Every answer counts once. Expectations together count a few times as much as the answers they were made from; each one
+counts less where the answers say less about it. One model is folded in as a batch of one.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from embedder.predictor import Forecast
 from embedder.questions import Questions
 
 from .basis import fill_missing, leading_directions
-from .evidence import Answers, Evidence, Gaussian, Problem, Shared, maximise, posterior, posteriors
+from .evidence import Answers, Evidence, Gaussian, Problem, Shared, fit_posterior, fit_posteriors, maximise
 from .spectral import SpectralEmbedder
 
-__all__ = ["BenchmarkAccuracy", "FoldedModel", "FoldedModels", "Pool"]
+__all__ = ["BenchmarkAccuracy", "FoldedModel", "FoldedModels", "ModelPool"]
 
 _FACTORS = 10  # leading factors of the pool's answers
-_COORDINATES = 8  # of a question's text coordinates, those that count beside the factors
+_COORDINATES = 8  # of a question's text coordinates, those that count next to the factors
 _PRIOR_MODELS = 200  # enough to estimate a prior from, however large the pool
 _WEAK_VARIANCE = 4.0  # of coefficients, where no prior is known yet
 _EXPECTED = 500  # train questions whose expected answers the embedding is fitted to
@@ -59,7 +59,7 @@ class BenchmarkAccuracy:
 
 
 @dataclass(frozen=True)
-class Pool:
+class ModelPool:
     """What is known before a new model comes: the questions, and how models differ on them.
 
     `sample` (s,) are rows of train questions across the benchmarks: what is expected of these goes into an embedding.
@@ -67,7 +67,7 @@ class Pool:
     from what its coefficients say, as a standard deviation.
     """
 
-    embedder: SpectralEmbedder
+    predictor: SpectralEmbedder
     matrix: CorrectnessMatrix
     text: Evidence
     responses: Evidence
@@ -76,37 +76,40 @@ class Pool:
     misfit: np.ndarray
 
     @classmethod
-    def of(cls, embedder: SpectralEmbedder, matrix: CorrectnessMatrix, questions: Questions) -> Self:
-        """The pool of the models `embedder` was fitted on; `matrix` holds their answers to `questions`.
+    def of(cls, predictor: SpectralEmbedder, matrix: CorrectnessMatrix, questions: Questions) -> Self:
+        """The pool of the models `predictor` was fitted on; `matrix` holds their answers to `questions`.
 
         Raises ValueError where the matrix is of other models.
         """
-        if matrix.models != embedder.models:
+        if matrix.models != predictor.models:
             raise ValueError("the matrix must have the models the embedder was fitted on, in their order")
         questions = questions.by_text_alone()  # as those that the new model will be asked
-        coordinates = embedder.coordinates(questions).astype(np.float64)
-        embeddings = embedder.model_embeddings[embedder.has_answers]
-        labels = matrix.labels[:, embedder.has_answers]
-        rates = model_rates(matrix)[embedder.has_answers]
-        axes = _principal_axes(embeddings)
-        designs, design = _response_designs(labels, rates, (coordinates @ axes)[:, : min(_COORDINATES, len(axes) - 1)])
+        coordinates = predictor.coordinates(questions).astype(np.float64)
+        embeddings = predictor.model_embeddings[predictor.has_answers]
+        labels = matrix.labels[:, predictor.has_answers]
+        rates = model_rates(matrix)[predictor.has_answers]
+        # The axes on which models differ most, the greatest first, and the bias as it is: an embedder that was aligned
+        # to an earlier one has its coordinates in another order, which must not change anything.
+        theta = embeddings[:, :-1].astype(np.float64)
+        axes = np.eye(theta.shape[1] + 1)
+        axes[:-1, :-1] = np.linalg.eigh(theta.T @ theta)[1][:, ::-1]
+        designs, design = _design_responses(labels, rates, (coordinates @ axes)[:, : min(_COORDINATES, len(axes) - 1)])
+        size = design.shape[1]
         fitted = [
-            posterior(
-                own[asked], answers[asked], Gaussian(np.zeros(own.shape[1]), _WEAK_VARIANCE * np.eye(own.shape[1]))
-            )
+            fit_posterior(own[asked], answers[asked], Gaussian(np.zeros(size), _WEAK_VARIANCE * np.eye(size)))
             for own, answers, asked in designs
         ]
         responses = Evidence(design, Gaussian.of(np.stack([found.mean for found in fitted])))
-        moderated = coordinates * embedder.moderation(questions)[:, None]
+        moderated = coordinates * predictor.moderation(questions)[:, None]
         text = Evidence(moderated, Gaussian.of(embeddings @ axes).turned(axes.T))
         names, number = np.unique(matrix.benchmarks, return_inverse=True)
-        misfit = _misfit(designs, fitted, number, len(names))
+        misfit = _measure_misfit(designs, fitted, number, len(names))
         train = np.flatnonzero(matrix.splits == "train")
         sample = train[np.unique(np.linspace(0, len(train) - 1, _EXPECTED).astype(int))] if len(train) else train
-        return cls(embedder, matrix, text, responses, sample, tuple(names.tolist()), misfit)
+        return cls(predictor, matrix, text, responses, sample, tuple(names.tolist()), misfit)
 
     def fold_in(self, answers: np.ndarray) -> FoldedModel:
-        """A new model, from its `answers` (Q,) to the pool's questions: 1, 0, or NaN where not asked.
+        """Fold in a new model, from its `answers` (Q,) to the pool's questions: 1, 0, or NaN where not asked.
 
         Without any answer it is the pool's average model. Raises ValueError where answers are not of these questions.
         """
@@ -117,7 +120,7 @@ class Pool:
         return FoldedModel(self, answers, *(Gaussian(some.mean[0], some.covariance[0]) for some in (text, responses)))
 
     def fold_in_many(self, answers: Answers) -> FoldedModels:
-        """The same of many models at once, each as if alone. Models asked equally many questions go quickest.
+        """Fold in many models at once, each as if alone. Models that were asked equally many questions go quickest.
 
         Raises ValueError where answers are to questions that the pool does not have.
         """
@@ -157,13 +160,18 @@ class Pool:
     def _fold_in(self, questions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[Gaussian, Gaussian]:
         """Coefficients of b models on text coordinates and on responses, from the answers `labels` (b, n) to
         `questions` (b, n); `weights` (b, n) are 1, or 0 where a model has fewer than n."""
-        responses = posteriors(self.responses.design[questions], labels, weights, self.responses.prior)
-        expected, certainty = self._expectations(responses)
+        responses = fit_posteriors(self.responses.design[questions], labels, weights, self.responses.prior)
+        text, sampled = self._sampled
+        variance, before = (sampled.variance(c) for c in (responses.covariance, self.responses.prior.covariance[None]))
+        # (b, s) the probability of a right answer, given what is not known of the coefficients on responses.
+        expected = expit(responses.mean @ sampled.design.T / np.sqrt(1 + np.pi / 8 * variance))
+        # The share of the prior's variance that the answers have taken away: the prior's mere guess must not count.
+        certainty = (1 - variance / before).clip(0, 1)
         asked = weights.sum(1, keepdims=True)
-        # At most as much as answers to the other train questions would.
-        together = np.minimum(_EXPECTATIONS_WORTH * asked, np.maximum(self._train - asked, 0))
-        worth = together / max(len(self.sample), 1) * certainty
-        problem = Problem(self.text.design[questions], labels, weights, self._sampled[0], expected, worth)
+        # Together they count at most as much as answers to the other train questions would.
+        others = np.maximum(self._train_questions - asked, 0)
+        worth = np.minimum(_EXPECTATIONS_WORTH * asked, others) / max(len(self.sample), 1) * certainty
+        problem = Problem(self.text.design[questions], labels, weights, text, expected, worth)
         mean, _ = maximise(problem, self.text.prior)
         # How sure the embedding is follows from the answers alone: expectations are no evidence of their own.
         probability = expit(problem.logits(mean)[0])
@@ -171,8 +179,7 @@ class Pool:
         return Gaussian(mean, np.linalg.inv(information + np.linalg.inv(self.text.prior.covariance))), responses
 
     @cached_property
-    def _train(self) -> int:
-        """How many train questions there are."""
+    def _train_questions(self) -> int:
         return int((self.matrix.splits == "train").sum())
 
     @cached_property
@@ -180,17 +187,8 @@ class Pool:
         """Text coordinates and responses of the questions in the sample."""
         return Shared.of(self.text.design[self.sample]), Shared.of(self.responses.design[self.sample])
 
-    def _expectations(self, responses: Gaussian) -> tuple[np.ndarray, np.ndarray]:
-        """Of b models and the sample's questions, each (b, s): the probability of a right answer, over what is not
-        known of the coefficients on `responses`; and how certain it is, the share of the prior's variance that the
-        model's answers have taken away: what is only the prior's guess shall move nothing."""
-        _, sampled = self._sampled
-        variance, before = (sampled.variance(c) for c in (responses.covariance, self.responses.prior.covariance[None]))
-        expected = expit(responses.mean @ sampled.design.T / np.sqrt(1 + np.pi / 8 * variance))
-        return expected, (1 - variance / before).clip(0, 1)
-
     def most_informative(self, answers: np.ndarray, candidates: np.ndarray, n: int) -> np.ndarray:
-        """Rows of the `n` questions among `candidates` (Q,) bool to ask next, given `answers` (Q,) so far.
+        """Return the rows of the `n` questions among `candidates` (Q,) bool to ask next, given `answers` (Q,) so far.
 
         Greedy I-optimal design: each question, given those before it, takes most from the variance of what is expected
         on all the pool's questions. Ask in batches, so that later ones build on the answers to the earlier.
@@ -232,7 +230,7 @@ class FoldedModels:
 class FoldedModel:
     """A model that joined a pool: distributions of its coefficients on text coordinates and on responses."""
 
-    pool: Pool
+    pool: ModelPool
     answers: np.ndarray
     text: Gaussian
     responses: Gaussian
@@ -250,23 +248,19 @@ class FoldedModel:
     @cached_property
     def expected(self) -> np.ndarray:
         """(Q,) the known answers to the pool's questions, and the probability of a right one to the others."""
-        return np.where(np.isnan(self.answers), self._probability, self.answers)
-
-    @cached_property
-    def _probability(self) -> np.ndarray:
-        return self.pool.responses.expected(self.responses)
+        return np.where(np.isnan(self.answers), self.pool.responses.expected(self.responses), self.answers)
 
     def forecast(self, questions: Questions) -> Forecast:
-        """Of this one model, (n, 1), for any questions."""
-        coordinates = self.pool.embedder.coordinates(questions).astype(np.float64)
-        moderated = self.pool.embedder.moderation(questions) * (coordinates @ self.text.mean)
+        """Forecast this model's answers (n, 1) to any questions."""
+        coordinates = self.pool.predictor.coordinates(questions).astype(np.float64)
+        moderated = self.pool.predictor.moderation(questions) * (coordinates @ self.text.mean)
         probabilities = expit(moderated).astype(np.float32)[:, None]
-        variance = np.square(coordinates) @ self.embedding_variance + self.pool.embedder.question_variance(questions)
+        variance = np.square(coordinates) @ self.embedding_variance + self.pool.predictor.question_variance(questions)
         deviations = np.sqrt(variance).astype(np.float32)[:, None]
-        return Forecast(probabilities, deviations, probabilities, self.pool.embedder.support(questions))
+        return Forecast(probabilities, deviations, probabilities, self.pool.predictor.support(questions))
 
     def accuracies(self) -> list[BenchmarkAccuracy]:
-        """On every benchmark of the pool: known answers as they are, the others as expected.
+        """Return the accuracy on every benchmark of the pool: known answers as they are, the others as expected.
 
         The interval adds up what is not known of the coefficients, how well such coefficients describe a benchmark, and
         the chance in the answers that are still to come.
@@ -278,12 +272,12 @@ class FoldedModel:
         ]
 
     def overall_accuracy(self) -> BenchmarkAccuracy:
-        """The same on the questions of all benchmarks together, under the name `all`."""
+        """Return the same for the questions of all benchmarks together, under the name `all`."""
         return self._accuracy("all", np.ones(len(self.answers), bool), self.pool.misfit[-1])
 
     def _accuracy(self, name: str, rows: np.ndarray, misfit: float) -> BenchmarkAccuracy:
         unknown = rows & np.isnan(self.answers)
-        count, probability = rows.sum(), self._probability[unknown]
+        count, probability = rows.sum(), self.expected[unknown]
         spread = probability * (1 - probability)
         gradient = spread @ self.pool.responses.design[unknown] / count
         variance = gradient @ self.responses.covariance @ gradient
@@ -293,26 +287,18 @@ class FoldedModel:
         return BenchmarkAccuracy(name, int(count), accuracy, low, high)
 
     def nearest(self, count: int = 5) -> list[tuple[str, float]]:
-        """The pool's models most alike: names, and root mean squared differences of the log-odds, the least first."""
-        distances = np.linalg.norm(self.pool.embedder.model_embeddings - self.embedding, axis=1)
+        """Return the pool's most similar models: names, and root mean squared differences of the log-odds, least
+        first."""
+        distances = np.linalg.norm(self.pool.predictor.model_embeddings - self.embedding, axis=1)
         order = np.argsort(distances, kind="stable")[:count]  # a model without an embedding is NaN, and comes last
-        return [(self.pool.embedder.models[i], float(distances[i])) for i in order if np.isfinite(distances[i])]
+        return [(self.pool.predictor.models[i], float(distances[i])) for i in order if np.isfinite(distances[i])]
 
 
 _Own = tuple[np.ndarray, np.ndarray, np.ndarray]  # a model's design (Q, p), answers (Q,) and which were asked (Q,)
 
 
-def _principal_axes(embeddings: np.ndarray) -> np.ndarray:
-    """(d + 1, d + 1) orthonormal: the axes on which models differ most, the greatest first, and the bias as it is. An
-    embedder that was aligned to an earlier one has its coordinates in another order, which shall change nothing."""
-    theta = embeddings[:, :-1].astype(np.float64)
-    axes = np.eye(theta.shape[1] + 1)
-    axes[:-1, :-1] = np.linalg.eigh(theta.T @ theta)[1][:, ::-1]
-    return axes
-
-
-def _response_designs(labels: np.ndarray, rates: np.ndarray, coordinates: np.ndarray) -> tuple[list[_Own], np.ndarray]:
-    """For some of the pool's models the design its prior is estimated on, and the design of a new one.
+def _design_responses(labels: np.ndarray, rates: np.ndarray, coordinates: np.ndarray) -> tuple[list[_Own], np.ndarray]:
+    """Return for some of the pool's models the designs that the prior is estimated on, and the design of a new one.
 
     A new model's own answers are not among the factors. So that the pool's models are treated alike, each one's are
     taken out of the factors of its own design.
@@ -331,9 +317,9 @@ def _response_designs(labels: np.ndarray, rates: np.ndarray, coordinates: np.nda
     return own, np.concatenate([factors / scale, rest], 1)
 
 
-def _misfit(designs: list[_Own], fitted: list[Gaussian], number: np.ndarray, benchmarks: int) -> np.ndarray:
-    """(B + 1,) root mean square over models of predicted less true accuracy, on the questions of each benchmark (their
-    `number` is (Q,)) and on all."""
+def _measure_misfit(designs: list[_Own], fitted: list[Gaussian], number: np.ndarray, benchmarks: int) -> np.ndarray:
+    """Return the root mean square (B + 1,) over models of predicted less true accuracy, on the questions of each
+    benchmark (their `number` is (Q,)) and on all."""
     errors = np.full((len(designs), benchmarks + 1), np.nan)
     for model, ((design, answers, asked), found) in enumerate(zip(designs, fitted, strict=True)):
         off = expit(design[asked] @ found.mean) - answers[asked]

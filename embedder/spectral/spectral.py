@@ -29,7 +29,7 @@ from .learnt import LEAST_SUPPORT, Learnt
 from .logistic import LogisticProblem
 from .moderation import moderate, scale_of_the_unknown
 from .question_map import STRENGTHS, Compared, Comparison, QuestionMap, landmark_rows
-from .tensors import flattened, rebuilt, tensor
+from .tensors import flatten, rebuild, tensor
 
 __all__ = ["SpectralEmbedder"]
 
@@ -172,7 +172,7 @@ class SpectralEmbedder(Predictor):
             support = _held_out_support(train.questions, categories, comparison, compared)
             familiar = torch.quantile(support, _STRANGE_SHARE).clamp_min(LEAST_SUPPORT)
             usual = support.median().clamp_min(LEAST_SUPPORT)
-        learnt = rebuilt(Learnt, flattened(replace(learnt, usual=usual, familiar=familiar)))
+        learnt = rebuild(Learnt, flatten(replace(learnt, usual=usual, familiar=familiar)))
         self._learned = self._centred(learnt, compared)
         self._learned = self._with_trust(*self._chosen_trusts(val))
 
@@ -273,10 +273,10 @@ class SpectralEmbedder(Predictor):
         return spread
 
     def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        return flattened(self._learned), self._names.stored()
+        return flatten(self._learned), self._names.stored()
 
     def _restore(self, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
-        self._learned = rebuilt(Learnt, arrays)
+        self._learned = rebuild(Learnt, arrays)
         self._names = CategoryNames.restored(rest)
 
 
