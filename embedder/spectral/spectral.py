@@ -24,11 +24,11 @@ from embedder.questions import Questions
 from embedder.ridge import fit_ridge
 
 from .basis import fill_missing, leading_directions
-from .categories import CategoryNames, category_offsets
+from .categories import CategoryNames, fit_offsets
 from .learnt import LEAST_SUPPORT, Learnt
 from .logistic import LogisticProblem
-from .moderation import moderate, scale_of_the_unknown
-from .question_map import STRENGTHS, Compared, Comparison, QuestionMap, landmark_rows
+from .moderation import moderate, scale_unknown
+from .question_map import STRENGTHS, Compared, Comparison, QuestionMap, choose_landmarks
 from .tensors import flatten, rebuild, tensor
 
 __all__ = ["SpectralEmbedder"]
@@ -72,7 +72,8 @@ class SpectralEmbedder(Predictor):
         return embeddings
 
     def coordinates(self, questions: Questions) -> np.ndarray:
-        """(n, d + 1) float32: u of each question, and a 1: inner products with `model_embeddings` are log-odds."""
+        """Return u of each question, and a 1 (n, d + 1) float32, and a 1: inner products with `model_embeddings` are
+        log-odds."""
         return self._learned.coordinates_of(self._compared(questions)).numpy()
 
     def question_variance(self, questions: Questions) -> np.ndarray:
@@ -102,15 +103,23 @@ class SpectralEmbedder(Predictor):
         """Probabilities, their standard deviations on the scale of log-odds, routing scores and support.
 
         The probabilities allow for what is not known of the question, not for what is not known of the model, which is
-        hardly ever much, and depends on the axes that embeddings are written in. The deviations are of Laplace's
-        approximation, NaN for models without training answers. They grow with the distance from the training questions,
-        and with the want of answers of a model.
+        hardly ever much, and depends on the axes that embeddings are written in. The deviations come from Laplace's
+        approximation and are NaN for models without training answers. They grow with the distance from the training
+        questions, and are larger for models with few answers.
         """
-        blocks = [self._forecast(block) for block in _blocks(questions)]
+        blocks = [self._forecast(block) for block in self._split(questions)]
         if len(blocks) == 1:
             return blocks[0]
         parts = ([getattr(block, part.name) for block in blocks] for part in fields(Forecast))
         return Forecast(*map(np.concatenate, parts))
+
+    def _split(self, questions: Questions) -> list[Questions]:
+        """Kernel values of a thousand questions stay in a processor's cache; of a million they would not fit in
+        memory."""
+        if len(questions) <= _BLOCK:
+            return [questions]
+        starts = range(0, len(questions), _BLOCK)
+        return [questions.rows(np.arange(start, min(start + _BLOCK, len(questions)))) for start in starts]
 
     def _forecast(self, questions: Questions) -> Forecast:
         compared = self._compared(questions)
@@ -135,7 +144,7 @@ class SpectralEmbedder(Predictor):
         those of the best; the rates do not."""
         scores = [
             self._learned.scores(compared, self._learned.logits(compared, self._learned.coordinates_of(compared)))
-            for compared in map(self._compared, _blocks(questions))
+            for compared in map(self._compared, self._split(questions))
         ]
         return self._for_all(torch.cat(scores), self.overall_rate)
 
@@ -169,12 +178,12 @@ class SpectralEmbedder(Predictor):
         comparison = Comparison(self.landmarks, self.lexical_weight, self.category_weight, self.width)
         with torch.device(self._device):
             learnt, compared = self._solve(train, categories, comparison)
-            support = _held_out_support(train.questions, categories, comparison, compared)
+            support = _measure_support(train.questions, categories, comparison, compared)
             familiar = torch.quantile(support, _STRANGE_SHARE).clamp_min(LEAST_SUPPORT)
             usual = support.median().clamp_min(LEAST_SUPPORT)
         learnt = rebuild(Learnt, flatten(replace(learnt, usual=usual, familiar=familiar)))
-        self._learned = self._centred(learnt, compared)
-        self._learned = self._with_trust(*self._chosen_trusts(val))
+        self._learned = _centre(learnt, compared)
+        self._trust(*self._choose_trusts(val))
 
     def _solve(self, train: Sample, categories: np.ndarray, comparison: Comparison) -> tuple[Learnt, Compared]:
         """The optimum, and how the map sees the training questions."""
@@ -201,41 +210,21 @@ class SpectralEmbedder(Predictor):
         coefficients, bias = problem.solve(ridge.coefficients / slope, start)
         by_category = group_rates(labels, categories, rates, prior_answers=_CATEGORY_PRIOR_ANSWERS)
         category_rates = tensor(by_category.astype(np.float32))
-        offsets = category_offsets(
+        offsets = fit_offsets(
             problem.labels,
             lambda rows: ((ridge.held_out[rows] + targets.mean(0)) @ directions.T + start.sigmoid()).logit(eps=0.02),
             tensor(categories),
             len(category_rates),
         )
-        learnt = _learnt(question_map, problem, coefficients, bias, categories, category_rates)
+        learnt = _summarise(question_map, problem, coefficients, bias, categories, category_rates)
         return replace(learnt, category_offsets=offsets), compared
 
-    def _centred(self, learnt: Learnt, compared: Compared) -> Learnt:
-        """`learnt` with the biases, and the variance of what is unseen, at which moderated probabilities have the
-        models' means, over the training questions and far from them."""
-        self._learned = learnt
-        strongest = learnt.question_map.features.rotation.shape[1]
-        count = len(compared.kernel)
-        rows = torch.arange(0, count, max(1, count * len(learnt.embeddings) // _CENTRING_CELLS))
-        some = replace(compared, features=compared.features[:, :strongest]).some(rows, learnt.familiar.item())
-        theta, bias = learnt.embeddings[:, :-1], learnt.embeddings[:, -1]
-        coordinates = self._learned.coordinates_of(some)
-        signal = coordinates[:, :-1] @ theta.T
-        seen = self._learned.seen_variances(some) @ learnt.squares
-        unseen = torch.outer(self._learned.unseen(some), learnt.prior)
-        scale, centre = scale_of_the_unknown(signal, bias, seen, unseen, learnt.prior)
-        return replace(
-            learnt,
-            embeddings=torch.cat([theta, centre[:, None]], 1),
-            unseen_scale=torch.tensor(scale),
-        )
+    def _trust(self, category: float, offsets: float) -> None:
+        self._learned = replace(self._learned, trust=torch.tensor(category), offset_trust=torch.tensor(offsets))
 
-    def _with_trust(self, trust: float, in_offsets: float) -> Learnt:
-        return replace(self._learned, trust=torch.tensor(trust), offset_trust=torch.tensor(in_offsets))
-
-    def _chosen_trusts(self, val: Sample) -> tuple[float, float]:
-        """In known categories: those with which answers to val questions are forecast best, unless the usual ones do as
-        well within the standard error of the difference."""
+    def _choose_trusts(self, val: Sample) -> tuple[float, float]:
+        """Choose how far known categories are trusted: as forecasts answers to val questions best, unless the usual
+        trusts do as well within the standard error of the difference."""
         rows = np.flatnonzero(val.matrix.observed.any(axis=1))
         rows = rows[:: max(1, len(rows) * len(self.models) // _CENTRING_CELLS)]
         if val.questions.benchmarks is None or not len(rows):
@@ -247,9 +236,9 @@ class SpectralEmbedder(Predictor):
         error = gained.std() * np.sqrt(len(gained))
         return best if gained.sum() > error else _UNVALIDATED_TRUSTS
 
-    def _losses(self, val: Sample, trust: float, in_offsets: float) -> np.ndarray:
-        """(n,) log-loss of the answers to each question, summed."""
-        self._learned = self._with_trust(trust, in_offsets)
+    def _losses(self, val: Sample, *trusts: float) -> np.ndarray:
+        """Return the summed log-loss of the answers to each question (n,), with these trusts."""
+        self._trust(*trusts)
         probabilities = np.clip(self._probabilities(val.questions), 1e-6, 1 - 1e-6)
         right = np.where(val.matrix.labels == 1, probabilities, 1 - probabilities)
         return -np.nansum(np.where(val.matrix.observed, np.log(right), np.nan), axis=1)
@@ -280,27 +269,39 @@ class SpectralEmbedder(Predictor):
         self._names = CategoryNames.restored(rest)
 
 
-def _blocks(questions: Questions) -> list[Questions]:
-    """Kernel values of a thousand questions stay in a processor's cache; of a million they would not fit in memory."""
-    if len(questions) <= _BLOCK:
-        return [questions]
-    _ = questions.lexical  # once, for all who are given these questions
-    return [questions.rows(rows) for rows in np.split(np.arange(len(questions)), range(_BLOCK, len(questions), _BLOCK))]
+def _centre(learnt: Learnt, compared: Compared) -> Learnt:
+    """Return `learnt` with the biases, and the variance of what is unseen, at which moderated probabilities have the
+    models' means, over the training questions and far from them."""
+    strongest = learnt.question_map.features.rotation.shape[1]
+    count = len(compared.kernel)
+    rows = torch.arange(0, count, max(1, count * len(learnt.embeddings) // _CENTRING_CELLS))
+    some = replace(compared, features=compared.features[:, :strongest]).some(rows, learnt.familiar.item())
+    theta, bias = learnt.embeddings[:, :-1], learnt.embeddings[:, -1]
+    coordinates = learnt.coordinates_of(some)
+    signal = coordinates[:, :-1] @ theta.T
+    seen = learnt.seen_variances(some) @ learnt.squares
+    unseen = torch.outer(learnt.unseen(some), learnt.prior)
+    scale, centre = scale_unknown(signal, bias, seen, unseen, learnt.prior)
+    return replace(
+        learnt,
+        embeddings=torch.cat([theta, centre[:, None]], 1),
+        unseen_scale=torch.tensor(scale),
+    )
 
 
 def _caution(questions: int) -> float:
-    """By how much more to shrink: leave-one-out errors are too small with few questions, as the directions were found
-    with the question that is left out."""
+    """Return by how much more to shrink: leave-one-out errors are too small with few questions, as the directions were
+    found with the question that is left out."""
     return 1 + _DIRECTIONS_COST / questions
 
 
-def _held_out_support(
+def _measure_support(
     questions: Questions, categories: np.ndarray, comparison: Comparison, compared: Compared
 ) -> torch.Tensor:
-    """How much support training questions have that are no landmarks, as new ones are none. Where nearly all are, a
-    fifth is compared by a map that was fitted to the others."""
+    """Return the support of training questions that are no landmarks, as new ones are none. Where nearly all are, a
+    fifth of them is compared by a map that was fitted to the others."""
     others = np.ones(len(questions), bool)
-    others[landmark_rows(questions, comparison.landmarks)] = False
+    others[choose_landmarks(questions, comparison.landmarks)] = False
     if others.mean() >= _ENOUGH_OTHERS:
         features = compared.features[:, :_UNCERTAINTY_FEATURES]
         return replace(compared, features=features).some(torch.tensor(np.flatnonzero(others)), 1.0).support
@@ -313,7 +314,7 @@ def _held_out_support(
     return fitted.compare(questions.rows(held_out)).support
 
 
-def _learnt(
+def _summarise(
     question_map: QuestionMap,
     problem: LogisticProblem,
     coefficients: torch.Tensor,
@@ -321,7 +322,7 @@ def _learnt(
     categories: np.ndarray,
     category_rates: torch.Tensor,
 ) -> Learnt:
-    """The optimum, turned to the principal axes of the log-odds over the training questions."""
+    """Turn the optimum to the principal axes of the log-odds over the training questions."""
     strongest = question_map.features.strongest(_UNCERTAINTY_FEATURES)
     covariance = coefficients.T @ (problem.variances[:, None] * coefficients) / len(problem.features)
     variance, axes = torch.linalg.eigh(covariance)
