@@ -52,6 +52,7 @@ class LazyEncoder:
         self._asked = name
         self._device = device
         self._cache = cache
+        self._encoder: Encoder | None = None
 
     @property
     def name(self) -> str:
@@ -71,33 +72,36 @@ class LazyEncoder:
     def _reader(self) -> Encoder | StaticReader:
         teacher = teacher_of(self._asked)
         if teacher is None:
-            return self._loaded
+            return self._load()
         from .static_reader import StaticReader
 
-        _ = self._described  # by which it is distilled, if need be
-        return StaticReader(static_folder(teacher, self._cache))
+        return StaticReader(self._distil(teacher))
 
-    @cached_property
-    def _loaded(self) -> Encoder:
-        from .encoder import load_encoder
+    def _load(self) -> Encoder:
+        if self._encoder is None:
+            from .encoder import load_encoder
 
-        return load_encoder(self._asked, device=self._device, cache=self._cache)
+            self._encoder = load_encoder(self._asked, device=self._device, cache=self._cache)
+        return self._encoder
+
+    def _distil(self, teacher: str) -> Path:
+        """Return the folder of the static encoder, which is distilled from its teacher where there is none yet."""
+        folder = static_folder(teacher, self._cache)
+        if not folder.is_dir():
+            self._load()
+        return folder
 
     @cached_property
     def _described(self) -> _Described:
-        if teacher := teacher_of(self._asked):
-            folder = static_folder(teacher, self._cache)
-            if not folder.is_dir():
-                _ = self._loaded  # which distils it
-        else:
-            folder = _local_folder(self._asked)
+        teacher = teacher_of(self._asked)
+        folder = self._distil(teacher) if teacher else _local_folder(self._asked)
         if folder is None:  # of the hub: it knows which version is meant
-            return _Described(self._loaded.name, self._loaded.dimensions)
+            return _Described(self._load().name, self._load().dimensions)
         file = self._cache / f"encoder-{_stamp(folder)}.json"
         try:
             return _Described(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # not there yet, or damaged
-            described = _Described(self._loaded.name, self._loaded.dimensions)
+            described = _Described(self._load().name, self._load().dimensions)
             from .store import write_file  # which imports torch, loaded by now
 
             file.parent.mkdir(parents=True, exist_ok=True)

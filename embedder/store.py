@@ -97,38 +97,7 @@ def load_embedder(folder: Path, *, encoder: str | None = None) -> tuple[Predicto
 
     Raises StoreError.
     """
-    config = _read_config(folder / "embedder.json")
-    try:
-        info = EmbedderInfo(**config["info"])
-        if encoder is not None and info.encoder != encoder:
-            raise StoreError(
-                f"{folder}: fitted on vectors of the encoder {info.encoder}, but {encoder} is in use; "
-                "set that encoder, or fit a new embedder"
-            )
-        return _rebuild(folder, config), info
-    except KeyError as error:
-        raise StoreError(f"{folder}: embedder.json lacks {error}; fit the embedder again") from error
-    except (TypeError, RuntimeError) as error:
-        reason = str(error).split("\n")[0]
-        raise StoreError(
-            f"{folder}: embedder.json and its tensors do not fit together ({reason}); fit the embedder again"
-        ) from error
-
-
-def _rebuild(folder: Path, config: dict[str, Any]) -> Predictor:
-    method = METHODS.get(config["method"])
-    if method is None:
-        raise StoreError(f"{folder}: unknown method {config['method']!r}; known are {', '.join(sorted(METHODS))}")
-    arrays = _load_checked(folder / config["tensors"]["file"], config["tensors"])
-    named, described = len(config["learnt"]["models"]), len(arrays["has_answers"])
-    if named != described:
-        raise StoreError(
-            f"{folder}: {named} models are named, but the tensors describe {described}; fit the embedder again"
-        )
-    return method.restored(config["settings"], arrays, config["learnt"])
-
-
-def _read_config(file: Path) -> dict[str, Any]:
+    file = folder / "embedder.json"
     try:
         config = json.loads(file.read_text())
     except FileNotFoundError:
@@ -138,7 +107,30 @@ def _read_config(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else None
         raise StoreError(f"{file}: format {found!r}, this version reads {FORMAT}; fit the embedder again")
-    return config
+    try:
+        info = EmbedderInfo(**config["info"])
+        if encoder is not None and info.encoder != encoder:
+            raise StoreError(
+                f"{folder}: fitted on vectors of the encoder {info.encoder}, but {encoder} is in use; "
+                "set that encoder, or fit a new embedder"
+            )
+        method = METHODS.get(config["method"])
+        if method is None:
+            raise StoreError(f"{folder}: unknown method {config['method']!r}; known are {', '.join(sorted(METHODS))}")
+        arrays = _load_checked(folder / config["tensors"]["file"], config["tensors"])
+        named, described = len(config["learnt"]["models"]), len(arrays["has_answers"])
+        if named != described:
+            raise StoreError(
+                f"{folder}: {named} models are named, but the tensors describe {described}; fit the embedder again"
+            )
+        return method.restored(config["settings"], arrays, config["learnt"]), info
+    except KeyError as error:
+        raise StoreError(f"{folder}: embedder.json lacks {error}; fit the embedder again") from error
+    except (TypeError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise StoreError(
+            f"{folder}: embedder.json and its tensors do not fit together ({reason}); fit the embedder again"
+        ) from error
 
 
 def _load_checked(file: Path, expected: dict[str, Any]) -> dict[str, np.ndarray]:

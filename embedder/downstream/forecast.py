@@ -86,12 +86,12 @@ def compare_forecasts(
     )
 
 
-def check_rows(test: CorrectnessMatrix, forecast: Forecast) -> None:
-    """Raise ValueError where `forecast` is of other questions, or models, than `test`."""
-    if forecast.probabilities.shape != test.labels.shape:
+def check_rows(questions: CorrectnessMatrix, forecast: Forecast, split: str = "test") -> None:
+    """Raise ValueError where `forecast` is of other questions, or models, than the `questions` of a split."""
+    if forecast.probabilities.shape != questions.labels.shape:
         raise ValueError(
-            f"the forecast is of {forecast.probabilities.shape} questions and models, but tested are "
-            f"{test.labels.shape}; forecast the questions of the test split, and no others"
+            f"the forecast of the {split} split is of {forecast.probabilities.shape} questions and models, but the "
+            f"split is of {questions.labels.shape}; forecast its questions, and no others"
         )
 
 

@@ -14,6 +14,7 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 
 from .columns import counts, figures, texts
+from .forecast import check_rows
 
 __all__ = ["ENOUGH", "METHODS", "PORTFOLIOS", "RANDOM_PORTFOLIOS", "find_common_block", "grow_portfolios"]
 
@@ -65,7 +66,9 @@ def grow_portfolios(
     models and questions of the common block take part: `n` and the greatest k say how many they are. Raises
     ValueError where forecasts are not of the questions of these splits.
     """
-    val, test = (_split(matrix, forecasts, name) for name in ("val", "test"))
+    val, test = matrix.of_split("val"), matrix.of_split("test")
+    check_rows(val, forecasts["val"], "val")
+    check_rows(test, forecasts["test"])
     models, val_rows, test_rows = find_common_block(val.observed, test.observed)
     count, reason = len(matrix.models), None
     if count < 2:
@@ -109,16 +112,6 @@ def find_common_block(val: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np
         kept[candidates[np.lexsort((-candidates, answers[candidates], -alone[candidates]))[0]]] = False
     of_val, of_test = (np.flatnonzero(split[:, best].all(axis=1) & best.any()) for split in (val, test))
     return np.flatnonzero(best), of_val, of_test
-
-
-def _split(matrix: CorrectnessMatrix, forecasts: Mapping[str, Forecast], name: str) -> CorrectnessMatrix:
-    split = matrix.of_split(name)
-    if forecasts[name].probabilities.shape != split.labels.shape:
-        raise ValueError(
-            f"the forecast of the {name} split is of {forecasts[name].probabilities.shape} questions and models, but "
-            f"the split is of {split.labels.shape}; forecast its questions, and no others"
-        )
-    return split
 
 
 def _rank(labels: np.ndarray, forecast: Forecast, rows: np.ndarray, models: np.ndarray) -> _Ranked:
