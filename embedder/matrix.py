@@ -14,10 +14,11 @@ __all__ = ["CorrectnessMatrix"]
 
 @dataclass(frozen=True)
 class CorrectnessMatrix:
-    """Who answered what correctly. Rows are sorted by benchmark and question id, columns by model name.
+    """Which models answered which questions correctly. Rows are sorted by benchmark and question id, columns by model
+    name.
 
-    `labels` is (Q, M) float32: 1 right, 0 wrong, NaN not asked. `models` has M names; the other arrays say of
-    each of the Q rows which question it is, its benchmark, category, split (train, val, test) and text.
+    `labels` is (Q, M) float32: 1 right, 0 wrong, NaN not asked. `models` has M names; the other arrays give for each of
+    the Q rows the id of the question, its benchmark, category, split (train, val, test) and text.
     """
 
     labels: np.ndarray
@@ -40,7 +41,7 @@ class CorrectnessMatrix:
 
     @classmethod
     def from_tables(cls, questions: pa.Table, responses: pa.Table) -> Self:
-        """The matrix of `questions` (question_id, benchmark, category, text, split) and `responses`
+        """Return the matrix of `questions` (question_id, benchmark, category, text, split) and `responses`
         (question_id, model, correct), whatever the order of their rows.
 
         A question nobody answered is a row of NaN. Raises ValueError where a question or an answer comes
@@ -53,9 +54,18 @@ class CorrectnessMatrix:
         models = np.array(sorted(responses["model"].unique().to_pylist()), object)
         row = _positions(responses["question_id"], ids)
         column = _positions(responses["model"], models)
-        labels = _scatter(row, column, responses["correct"], ids, models)
+        cell = row * len(models) + column
+        answers = np.bincount(cell, minlength=len(ids) * len(models))
+        if answers.size and answers.max() > 1:
+            question, model = divmod(int(answers.argmax()), len(models))
+            raise ValueError(
+                f"{models[model]} answered question {ids[question]!r} {answers.max()} times; keep one answer each"
+            )
+        labels = np.full(len(ids) * len(models), np.nan, np.float32)
+        correct = responses["correct"].cast(pa.float32())
+        labels[cell] = correct.to_numpy(zero_copy_only=False)  # a null stays NaN: not asked
         return cls(
-            labels=labels,
+            labels=labels.reshape(len(ids), len(models)),
             models=tuple(models.tolist()),
             question_ids=ids,
             benchmarks=_strings(questions["benchmark"]),
@@ -70,16 +80,16 @@ class CorrectnessMatrix:
         return ~np.isnan(self.labels)
 
     def rows(self, which: np.ndarray) -> Self:
-        """The matrix of some of the questions: a boolean mask or row numbers."""
+        """Return the matrix of some of the questions: a boolean mask or row numbers."""
         per_question = {f.name: getattr(self, f.name)[which] for f in fields(self) if f.name != "models"}
         return replace(self, **per_question)
 
     def of_split(self, split: str) -> Self:
-        """The questions of "train", "val" or "test"."""
+        """Return the questions of "train", "val" or "test"."""
         return self.rows(self.splits == split)
 
     def of_models(self, models: tuple[str, ...]) -> Self:
-        """The matrix of these models, in this order; one that is not among its models was asked nothing."""
+        """Return the matrix of these models, in this order; one that is not among its models was asked nothing."""
         column = {name: at for at, name in enumerate(self.models)}
         there = [name in column for name in models]
         labels = np.full((len(self.labels), len(models)), np.nan, np.float32)
@@ -92,7 +102,7 @@ def _strings(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _positions(column: pa.ChunkedArray, names: np.ndarray) -> np.ndarray:
-    """Where each string of `column` stands in `names`; hashes each distinct string once, not each row."""
+    """Return where each string of `column` stands in `names`; this hashes each distinct string once, not each row."""
     encoded = pa.array(column.cast(pa.string()).combine_chunks()).dictionary_encode()
     position = {name: i for i, name in enumerate(names)}
     distinct = encoded.dictionary.to_pylist()
@@ -100,19 +110,3 @@ def _positions(column: pa.ChunkedArray, names: np.ndarray) -> np.ndarray:
     if stray:
         raise ValueError(f"{len(stray)} answered questions are not among the questions, such as {stray[0]!r}")
     return np.array([position[name] for name in distinct], np.int64)[encoded.indices.to_numpy()]
-
-
-def _scatter(
-    row: np.ndarray, column: np.ndarray, correct: pa.ChunkedArray, ids: np.ndarray, models: np.ndarray
-) -> np.ndarray:
-    """(Q, M) labels, NaN where `row` and `column` do not point."""
-    cell = row * len(models) + column
-    answers = np.bincount(cell, minlength=len(ids) * len(models))
-    if answers.size and answers.max() > 1:
-        question, model = divmod(int(answers.argmax()), len(models))
-        raise ValueError(
-            f"{models[model]} answered question {ids[question]!r} {answers.max()} times; keep one answer each"
-        )
-    labels = np.full(len(ids) * len(models), np.nan, np.float32)
-    labels[cell] = correct.cast(pa.float32()).to_numpy(zero_copy_only=False)  # a null stays NaN: not asked
-    return labels.reshape(len(ids), len(models))

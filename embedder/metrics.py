@@ -5,9 +5,24 @@ Every measure takes `labels` (Q, M), NaN where not asked, and `probabilities` (Q
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-__all__ = ["accuracy", "auc", "bootstrap_interval", "brier", "ece", "log_loss", "observed_cells", "wilson"]
+__all__ = [
+    "accuracy",
+    "auc",
+    "bootstrap_interval",
+    "brier",
+    "ece",
+    "interval",
+    "log_loss",
+    "losses",
+    "observed_cells",
+    "resample",
+    "resample_counts",
+    "wilson",
+]
 
 
 def observed_cells(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -48,10 +63,17 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(sklearn_log_loss(right, np.clip(probability, 1e-6, 1 - 1e-6), labels=[False, True]))
 
 
+def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """(Q, M) the terms that `log_loss` is the mean of; of a cell that was not asked, it is that of a wrong answer."""
+    probability = np.clip(probabilities.astype(np.float64), 1e-6, 1 - 1e-6)
+    return -np.log(np.where(labels == 1, probability, 1 - probability))
+
+
 def brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean squared distance between probability and label."""
-    right, probability = observed_cells(labels, probabilities)
-    return float(((probability - right) ** 2).mean())
+    from sklearn.metrics import brier_score_loss
+
+    return float(brier_score_loss(*observed_cells(labels, probabilities), labels=[False, True]))
 
 
 def ece(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> float:
@@ -71,29 +93,38 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float
     return float(interval.low), float(interval.high)
 
 
-def bootstrap_interval(
-    sums: np.ndarray, counts: np.ndarray, *, seed: int, resamples: int = 2000, level: float = 0.95
-) -> tuple[float, float] | None:
-    """Percentile interval of sum(sums) / sum(counts), questions drawn with replacement; None below two
-    questions.
+def resample(
+    statistic: Callable[[np.ndarray], np.ndarray], n: int, *, seed: int | np.random.Generator, resamples: int = 2000
+) -> np.ndarray:
+    """(resamples, …) values of a `statistic` of n rows that are drawn with replacement.
+
+    It is given the numbers of the rows drawn, (r, n) of r resamples at a time, and returns (r, …).
+    """
+    rng, block = np.random.default_rng(seed), max(1, 5_000_000 // n)
+    sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
+    return np.concatenate([statistic(rng.integers(n, size=(size, n))) for size in sizes])
+
+
+def resample_counts(n: int, *, seed: int, resamples: int = 2000) -> np.ndarray:
+    """(resamples, n) how often each of n rows is drawn: resampled sums of many columns are then one matrix product."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+
+
+def interval(resampled: np.ndarray) -> tuple[float, float]:
+    """The ends of the 95% percentile interval of a statistic from its resamples (R,); NaN where one of them is."""
+    from scipy.stats import quantile
+
+    low, high = quantile(resampled, np.array([(1 - 0.95) / 2, (1 + 0.95) / 2])).tolist()
+    return low, high
+
+
+def bootstrap_interval(sums: np.ndarray, counts: np.ndarray, *, seed: int) -> tuple[float, float] | None:
+    """Return the 95% interval of sum(sums) / sum(counts) over resampled questions; None below two questions.
 
     `sums` and `counts` are per question (Q,): how many of its cells are right, and how many there are. For a
     paired comparison of two predictors pass the difference of their sums. Questions, not cells, are drawn,
     because the answers of a hundred models to one question are not a hundred independent observations.
     """
-    from scipy.stats import bootstrap
-
     if len(sums) < 2:
         return None
-    result = bootstrap(
-        (sums, counts),
-        lambda s, c, axis: s.sum(axis) / c.sum(axis),
-        paired=True,
-        vectorized=True,
-        n_resamples=resamples,
-        batch=max(1, 5_000_000 // len(sums)),
-        method="percentile",
-        confidence_level=level,
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    return interval(resample(lambda rows: sums[rows].sum(axis=1) / counts[rows].sum(axis=1), len(sums), seed=seed))

@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save as tensor_bytes
 
 from .questions import Questions
-from .store import StoreError, write_file
+from .store import StoreError, digest_arrays, read_tensors, write_file
 
 __all__ = ["FORM", "MEAN", "CostPredictor", "load_question_costs", "save_question_costs"]
 
@@ -52,9 +51,9 @@ class CostPredictor:
 
     @classmethod
     def fit(cls, amounts: np.ndarray, questions: Questions, splits: np.ndarray, models: tuple[str, ...]) -> Self | None:
-        """From `amounts` (Q, M), NaN where not known, of the Q `questions`; None where the train split has none.
+        """Learn from `amounts` (Q, M), NaN where not known, of the Q `questions`; None where the train split has none.
 
-        Raises ValueError where there are other numbers of questions or models.
+        Raises ValueError where the amounts are of other questions or models.
         """
         if amounts.shape != (len(questions), len(models)):
             described = f"{len(questions)} questions and {len(models)} models"
@@ -84,17 +83,17 @@ class CostPredictor:
             highest=np.where(known, seen, 0).max(0),
         )
         by_form = np.where(known, fitted.predict_by(FORM, asked), 0).sum(0)
-        return replace(fitted, correction=_ratio(total, by_form, 1))._chosen(amounts[val], questions.rows(val))
+        return replace(fitted, correction=_ratio(total, by_form, 1))._choose_ways(amounts[val], questions.rows(val))
 
     def predict(self, questions: Questions) -> np.ndarray:
-        """(n, M) amounts; NaN of a model of which nothing is known."""
+        """Return the amounts (n, M); NaN for a model of which nothing is known."""
         if questions.benchmarks is None or self.told == self.untold:
             return self.predict_by(self.untold, questions)
         known = np.isin(questions.benchmarks.astype(str), self.categories)
         return np.where(known[:, None], self.predict_by(self.told, questions), self.predict_by(self.untold, questions))
 
     def predict_by(self, way: str, questions: Questions) -> np.ndarray:
-        """(n, M) amounts by one of the three ways; a category that is not known has the model's mean."""
+        """Return the amounts (n, M) by one of the three ways; a category that is not known has the model's mean."""
         if way == FORM:
             features = (questions.form - self.centre) / self.scale
             relative = np.expm1(np.clip(features @ self.weights[:-1] + self.weights[-1], 0, 50))
@@ -104,9 +103,10 @@ class CostPredictor:
         row = {name: at for at, name in enumerate(self.categories)}
         return np.vstack([self.by_category, self.means])[[row.get(name, len(row)) for name in questions.benchmarks]]
 
-    def _chosen(self, amounts: np.ndarray, questions: Questions) -> Self:
-        """Told and untold the way of the least squared error on val questions, each model's as a share of what its mean
-        has: what is spent adds up, so it is the mean that must be right. The model's mean where none is better."""
+    def _choose_ways(self, amounts: np.ndarray, questions: Questions) -> Self:
+        """Choose, for questions whose benchmark is known and for others, the way of the least squared error on val
+        questions, each model's as a share of the error of its mean: what is spent adds up, so the mean must be right.
+        The model's mean is chosen where no way is better."""
         errors = {way: np.nansum((self.predict_by(way, questions) - amounts) ** 2, 0) for way in (MEAN, CATEGORY, FORM)}
         differs = errors[MEAN] > 0
         if not differs.any():
@@ -158,8 +158,8 @@ def _ratio(above: np.ndarray, below: np.ndarray, otherwise: float) -> np.ndarray
 
 
 def save_question_costs(folder: Path, predictors: Mapping[str, CostPredictor]) -> Path | None:
-    """Into the folder of an embedder, by the name of the amount; replaces what was there, with none removes it. Returns
-    the file that there is."""
+    """Write the predictors, by the name of the amount, into the folder of an embedder in place of what was there;
+    without any, remove it. Return the file, if there is one."""
     if not predictors:
         (folder / FILE).unlink(missing_ok=True)
         return None
@@ -168,14 +168,14 @@ def save_question_costs(folder: Path, predictors: Mapping[str, CostPredictor]) -
         values = {field.name: getattr(predictor, field.name) for field in fields(predictor)}
         words[amount] = {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
         arrays |= {f"{amount}.{n}": np.ascontiguousarray(v) for n, v in values.items() if isinstance(v, np.ndarray)}
-    described = {"predictors": words, "sha256": _digest(arrays)}
+    described = {"predictors": words, "sha256": digest_arrays(arrays)}
     # Under one key: the order of several differs from write to write.
     write_file(folder / FILE, tensor_bytes(arrays, {"described": json.dumps(described)}))
     return folder / FILE
 
 
 def load_question_costs(folder: Path) -> dict[str, CostPredictor]:
-    """By the name of the amount; none where nothing was known when the embedder was made.
+    """Return the predictors by the name of the amount; none where nothing was known when the embedder was made.
 
     Raises StoreError where the file is damaged.
     """
@@ -183,21 +183,15 @@ def load_question_costs(folder: Path) -> dict[str, CostPredictor]:
     if not path.exists():
         return {}
     try:
-        with safe_open(path, framework="numpy") as file:
-            described = json.loads((file.metadata() or {})["described"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it has no __iter__
-        if _digest(arrays) != described["sha256"]:
+        arrays, metadata = read_tensors(path)
+        described = json.loads(metadata["described"])
+        if digest_arrays(arrays) != described["sha256"]:
             raise ValueError("its SHA-256 is not the one in its metadata")
-        return {amount: _restored(words, arrays, amount) for amount, words in described["predictors"].items()}
+        found = {}
+        for amount, words in described["predictors"].items():
+            its = {name.removeprefix(f"{amount}."): a for name, a in arrays.items() if name.startswith(f"{amount}.")}
+            names = {name: tuple(words[name]) for name in ("models", "categories")}
+            found[amount] = CostPredictor(**{**words, **names, **its})
+        return found
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path}: damaged ({error}); delete it, and `embedllm run` makes it anew") from error
-
-
-def _restored(words: dict, arrays: Mapping[str, np.ndarray], amount: str) -> CostPredictor:
-    its = {name.removeprefix(f"{amount}."): array for name, array in arrays.items() if name.startswith(f"{amount}.")}
-    names = {name: tuple(words[name]) for name in ("models", "categories")}
-    return CostPredictor(**{**words, **names, **its})
-
-
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    return sha256(b"".join(arrays[name].tobytes() for name in sorted(arrays))).hexdigest()
+        raise StoreError(f"{path}: damaged ({error}); delete it, and `embedllm run` makes it again") from error

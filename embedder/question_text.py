@@ -82,7 +82,10 @@ def read_question(text: str) -> QuestionText:
         asked = _FOREIGN_MARK.sub(lambda mark: _PUNCTUATION[mark[0]], asked)
     asked = _after_examples(asked.replace("\r\n", "\n").replace("\r", "\n"))
     stem, options = _split_options(asked)
-    stem = " ".join(_without_greeting(_without_cues(stem)).split())
+    stem = _without_cues(stem)
+    while (found := _GREETING.match(stem)) and len(stem) - found.end() >= _LEAST_LEFT:
+        stem = stem[found.end() :]
+    stem = " ".join(stem.split())
     return QuestionText(stem, options) if stem else QuestionText(" ".join(asked.split()), ())
 
 
@@ -167,20 +170,9 @@ def _last_run(labels: list[re.Match[str]]) -> list[re.Match[str]]:
 
 
 def _without_cues(text: str) -> str:
-    """Less what only says which part follows, at the start of a line or at the very end."""
+    """Remove what only says which part follows, at the start of a line or at the very end."""
     if ":" not in text:
         return text
-    lines = [line[_cue_length(line) :] if ":" in line[:_LONGEST_CUE] else line for line in text.split("\n")]
+    lines = [_CUE.sub("", line, count=1) if ":" in line[:_LONGEST_CUE] else line for line in text.split("\n")]
     text = "\n".join(lines).rstrip()
     return _LAST_CUE.sub("", text) if text.endswith(":") else text
-
-
-def _cue_length(line: str) -> int:
-    found = _CUE.match(line)
-    return found.end() if found else 0
-
-
-def _without_greeting(text: str) -> str:
-    while (found := _GREETING.match(text)) and len(text) - found.end() >= _LEAST_LEFT:
-        text = text[found.end() :]
-    return text

@@ -15,7 +15,8 @@ __all__ = ["Questions"]
 @dataclass(frozen=True)
 class Questions:
     """`texts` (n,), the encoder's `vectors` of them (n, D) float32 and, where anything is known of them, their
-    `benchmarks` (n,): names of benchmarks or of categories, None for a question of which neither is known.
+    `benchmarks` (n,): names of benchmarks or of categories, None for a question of which neither is known. `features`
+    are the texts' `lexical` ones where these are known already.
 
     Raises ValueError where these are not of the same length.
     """
@@ -23,6 +24,7 @@ class Questions:
     texts: np.ndarray
     vectors: np.ndarray
     benchmarks: np.ndarray | None = None
+    features: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.texts):
@@ -35,8 +37,9 @@ class Questions:
 
     @cached_property
     def lexical(self) -> np.ndarray:
-        """(n, L) float32 features of the texts' form, NaN for what one does not show; computed when first asked for."""
-        return lexical_features(self.texts)
+        """(n, L) float32 features of the texts' form, NaN for what one does not show. They are computed when they are
+        first needed, of which parts of these questions are made too."""
+        return lexical_features(self.texts) if self.features is None else self.features
 
     @property
     def form(self) -> np.ndarray:
@@ -45,16 +48,9 @@ class Questions:
 
     def by_text_alone(self) -> Questions:
         """The same questions, of whose benchmarks nothing is known."""
-        alone = Questions(self.texts, self.vectors)
-        if "lexical" in vars(self):
-            vars(alone)["lexical"] = self.lexical
-        return alone
+        return Questions(self.texts, self.vectors, features=self.lexical)
 
     def rows(self, which: np.ndarray) -> Questions:
         """Some of the questions: a boolean mask or row numbers."""
-        some = Questions(
-            self.texts[which], self.vectors[which], None if self.benchmarks is None else self.benchmarks[which]
-        )
-        if "lexical" in vars(self):  # known already: not computed again
-            vars(some)["lexical"] = self.lexical[which]
-        return some
+        benchmarks = None if self.benchmarks is None else self.benchmarks[which]
+        return Questions(self.texts[which], self.vectors[which], benchmarks, self.lexical[which])

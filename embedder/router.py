@@ -40,30 +40,30 @@ class UnknownBenchmark(ValueError):
 
 
 class UnknownModel(ValueError):
-    """A model was named that the embedder was not fitted on, whose cost is not known, or none is left."""
+    """A model was named that the embedder was not fitted on or whose cost is not known, or no model is left."""
 
 
 class Router:
     """Ranks models for questions.
 
-    `encoder` must be the one whose vectors `embedder` was fitted on (`load_embedder(folder, encoder=...)` checks it).
+    `encoder` must be the one whose vectors `predictor` was fitted on (`load_embedder(folder, encoder=...)` checks it).
     `costs` are what a question costs by model, in any one unit; `question_costs`, where given, tells instead what each
     of n questions will cost each model, (n, M) in that unit, NaN where it is not known.
     """
 
     def __init__(
         self,
-        embedder: Predictor,
+        predictor: Predictor,
         encoder: TextEncoder,
         costs: Mapping[str, float] | None = None,
         question_costs: Callable[[Questions], np.ndarray] | None = None,
     ) -> None:
-        self.embedder = embedder
+        self.predictor = predictor
         self.encoder = encoder
         self.costs = costs or {}
         self.question_costs = question_costs
-        self._column = {name: column for column, name in enumerate(embedder.models)}
-        self._all = self._columns(None, ())
+        self._column = {name: column for column, name in enumerate(predictor.models)}
+        self._all = self._find_columns(None, ())
 
     def rank(
         self,
@@ -75,8 +75,8 @@ class Router:
         top: int = 5,
         benchmark: str | None = None,
     ) -> list[list[Choice]]:
-        """For every question the `top` models, the best first, out of `models` (default: all) less those `without`,
-        which are down.
+        """Return for every question the `top` models, the best first, out of `models` (default: all) except those
+        `without`, which are down.
 
         Models are ranked by the embedder's routing score (see `Predictor.forecast`) less `cost_weight` times their
         cost: with costs in US$, a weight of 10 gives up one point in a hundred of the score for 0.1 cents; in billions
@@ -86,25 +86,25 @@ class Router:
         count and one is not known."""
         if isinstance(questions, str):
             raise TypeError("rank takes a list of questions; put the one question into a list")
-        columns = self._all if models is None and not without else self._columns(models, without)
-        asked = self._described(questions, benchmark)
-        forecast = self.embedder.forecast(asked)
+        columns = self._all if models is None and not without else self._find_columns(models, without)
+        asked = self._describe(questions, benchmark)
+        forecast = self.predictor.forecast(asked)
         scores = forecast.routing_scores[:, columns]
         costs = None if self.question_costs is None else self.question_costs(asked)
         if cost_weight:
-            scores = scores - cost_weight * self._costs(columns, costs)
+            scores = scores - cost_weight * self._find_costs(columns, costs)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        return self._choices(forecast, columns[best], scores[np.arange(len(best))[:, None], best], costs)
+        return self._choose(forecast, columns[best], scores[np.arange(len(best))[:, None], best], costs)
 
     @property
     def least_support(self) -> float | None:
         """The support below which a choice is little more than that of the best model on average; None where the
         embedder knows of none."""
-        return self.embedder.least_support
+        return self.predictor.least_support
 
-    def _described(self, questions: Sequence[str], benchmark: str | None) -> Questions:
-        if benchmark is not None and benchmark not in self.embedder.known_categories():
-            known = ", ".join(self.embedder.known_categories()) or "none"
+    def _describe(self, questions: Sequence[str], benchmark: str | None) -> Questions:
+        if benchmark is not None and benchmark not in self.predictor.known_categories():
+            known = ", ".join(self.predictor.known_categories()) or "none"
             raise UnknownBenchmark(
                 f"unknown benchmark or category {benchmark!r}: the embedder knows {known}; correct it, or leave it out"
             )
@@ -112,8 +112,8 @@ class Router:
         texts = np.array(questions, object)
         return Questions(texts, self.encoder.encode(questions, progress=False), known)
 
-    def _columns(self, models: Collection[str] | None, without: Collection[str]) -> np.ndarray:
-        """Columns of the embedder's models to choose from, by name."""
+    def _find_columns(self, models: Collection[str] | None, without: Collection[str]) -> np.ndarray:
+        """Return the columns of the models to choose from, sorted by name."""
         named = set(without) | set(models or ())
         if unknown := sorted(named - self._column.keys()):
             raise UnknownModel(
@@ -125,9 +125,10 @@ class Router:
             raise UnknownModel("no models to choose from: name at least one, or leave models out for all")
         return np.array([self._column[name] for name in wanted])
 
-    def _costs(self, columns: np.ndarray, predicted: np.ndarray | None) -> np.ndarray:
-        """(n or 1, models) of the models in these columns; `predicted` (n, M) are those of the questions."""
-        names = [self.embedder.models[column] for column in columns]
+    def _find_costs(self, columns: np.ndarray, predicted: np.ndarray | None) -> np.ndarray:
+        """Return the costs (n or 1, models) of the models in these columns; `predicted` (n, M) are those of the
+        questions."""
+        names = [self.predictor.models[column] for column in columns]
         by_model = np.array([[self.costs.get(name, np.nan) for name in names]])
         costs = by_model if predicted is None else predicted[:, columns]
         if (missing := np.isnan(costs).any(axis=0)).any():
@@ -137,10 +138,10 @@ class Router:
             )
         return costs
 
-    def _choices(
+    def _choose(
         self, forecast: Forecast, best: np.ndarray, scores: np.ndarray, costs: np.ndarray | None
     ) -> list[list[Choice]]:
-        """`best` (n, top) are columns, `scores` theirs; `costs` (n, M)."""
+        """Return the choices in the columns `best` (n, top), with their `scores` (n, top); `costs` are (n, M)."""
         rows = np.arange(len(best))[:, None]
         low, high = forecast.interval(rows, best) or (None, None)
         chosen = (
@@ -153,7 +154,7 @@ class Router:
         )
         told = [[None] * best.size if part is None else part.ravel().tolist() for part in chosen]
         flat = [
-            Choice(self.embedder.models[column], p, score, _known(low), _known(high), _known(cost), support)
+            Choice(self.predictor.models[column], p, score, _known(low), _known(high), _known(cost), support)
             for column, p, score, low, high, cost, support in zip(best.ravel().tolist(), *told, strict=True)
         ]
         width = best.shape[1]

@@ -1,10 +1,10 @@
-"""A static encoder: one vector a token, taken from a sentence-transformers model, the teacher.
+"""A static encoder has one vector for each token, taken from a sentence-transformers model, the teacher.
 
 A text's vector is the mean of its distinct tokens' vectors, so that encoding costs hardly more than cutting a text into
-tokens. A token's vector is the one with which the teacher's first layer begins, less the mean over the vocabulary:
-trained with all the rest, it says how a token is used. What the teacher makes of each token alone, which takes a
-thousand times as long to find out, told less of who answers right, and weights by how rare a token is told no more:
-docs/embedder.md has the figures.
+tokens. A token's vector is the one that the teacher's first layer starts with, minus the mean over the vocabulary:
+trained with the other layers, it says how a token is used. The teacher's vectors of single tokens, which take a
+thousand times as long to compute, predicted less well who answers right, and weights by the rarity of tokens did not
+help: docs/embedder.md has the figures.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class NotDistillable(ValueError):
 
 
 class DistinctTokens(StaticEmbedding):
-    """A StaticEmbedding that counts a token once, however often a text has it: what is said once keeps its weight next
-    to what every line repeats, as letters of options, brackets and signs."""
+    """A StaticEmbedding that counts a token once, however often a text has it: what occurs once keeps its weight next
+    to what every line repeats, such as letters of options, brackets and signs."""
 
     def preprocess(self, inputs: list[str], prompt: str | None = None, **_: object) -> dict[str, torch.Tensor]:
         """`input_ids`, the distinct tokens of one text after the other, and the `offsets` (n,) at which texts begin."""
@@ -52,12 +52,12 @@ class DistinctTokens(StaticEmbedding):
 
 @torch.inference_mode()
 def distil(teacher: SentenceTransformer) -> DistinctTokens:
-    """The static encoder of `teacher`; the same teacher gives the same bytes. Raises NotDistillable."""
+    """Return the static encoder of `teacher`; the same teacher gives the same bytes. Raises NotDistillable."""
     tokenizer, transformer = teacher.tokenizer, teacher.transformers_model
     if not isinstance(tokenizer, PreTrainedTokenizerFast) or transformer is None:
         raise NotDistillable("it is no transformer with a fast tokenizer")
     words = cast(torch.nn.Embedding, transformer.get_input_embeddings()).weight.double().cpu()
-    tokens = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy, that cuts and fills nothing
+    tokens = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy that neither cuts nor pads
     tokens.no_truncation()
     tokens.no_padding()
     # Half the digits are enough, and take half the space.
@@ -65,9 +65,10 @@ def distil(teacher: SentenceTransformer) -> DistinctTokens:
 
 
 def keep_static(folder: Path, teach: Callable[[], SentenceTransformer]) -> DistinctTokens:
-    """The static encoder kept in `folder`, distilled from what `teach` returns where there is none yet.
+    """Return the static encoder kept in `folder`, distilled from what `teach` returns where there is none yet.
 
-    Whoever is killed leaves no half of one, and of two processes the second waits for the first. Raises NotDistillable.
+    A killed process leaves no incomplete one, and of two processes the second waits for the first. Raises
+    NotDistillable.
     """
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ __all__ = ["StaticReader"]
 
 
 class StaticReader:
-    """Gives the vectors that `encoder.Encoder`, which see, gives with the `DistinctTokens` in this folder, but for
+    """Returns the vectors that `encoder.Encoder` returns with the `DistinctTokens` in this folder, except for
     rounding."""
 
     def __init__(self, folder: Path) -> None:
@@ -31,11 +31,11 @@ class StaticReader:
         return np.array(vectors, np.float32).reshape(len(texts), self._words.shape[1])
 
     def count_long(self, texts: Sequence[str]) -> int:
-        """Of every text all is read."""
+        """Return 0: every text is read completely."""
         return 0
 
     def _vector(self, tokens: list[int]) -> np.ndarray:
-        """Of a text with these distinct tokens; 0 where there are none."""
+        """Return the vector of a text with these distinct tokens; 0 where there are none."""
         if not tokens:
             return np.zeros(self._words.shape[1], np.float32)
         return _of_length_1(self._words[tokens].astype(np.float32).mean(0))

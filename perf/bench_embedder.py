@@ -31,8 +31,9 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from embedder import metrics  # noqa: E402
-from embedder.baselines.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean, model_rates  # noqa: E402
+from embedder.baselines.knn import KNN  # noqa: E402
 from embedder.baselines.mf import MatrixFactorization  # noqa: E402
+from embedder.baselines.rates import Majority, ModelBenchmarkMean, ModelMean, model_rates  # noqa: E402
 from embedder.downstream.routing import route  # noqa: E402
 from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402

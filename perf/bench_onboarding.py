@@ -47,7 +47,8 @@ from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.metrics import bootstrap_interval  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
-from embedder.spectral.fold_in import Answers, Gaussian, Pool, posteriors  # noqa: E402
+from embedder.spectral.evidence import Answers, Gaussian, fit_posteriors  # noqa: E402
+from embedder.spectral.fold_in import ModelPool  # noqa: E402
 from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from perf._common import SETS, embed, is_there, parser, published  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
@@ -67,7 +68,7 @@ SCALE_SECONDS, SCALE_GB = 60.0, 8.0
 class HeldOut:
     """A pool, and the answers (Q, H) of the models it lacks; NaN where not asked."""
 
-    pool: Pool
+    pool: ModelPool
     questions: Questions
     answers: np.ndarray
     others: np.ndarray  # (M,) bool: which models of the whole matrix are the pool's
@@ -83,7 +84,7 @@ class HeldOut:
     @cached_property
     def average(self) -> np.ndarray:
         """(Q,) the pool's average log-odds, as its embedder forecasts them."""
-        return self.coordinates @ np.nanmean(self.pool.embedder.model_embeddings, axis=0)
+        return self.coordinates @ np.nanmean(self.pool.predictor.model_embeddings, axis=0)
 
     @cached_property
     def clusters(self) -> np.ndarray:
@@ -96,7 +97,7 @@ def hold_out(matrix: CorrectnessMatrix, questions: Questions, third: int) -> Hel
     others = np.arange(len(matrix.models)) % THIRDS != third
     names = tuple(name for name, kept in zip(matrix.models, others, strict=True) if kept)
     rest = replace(matrix, labels=matrix.labels[:, others], models=names)
-    pool = Pool.of(SpectralEmbedder().fit(rest, questions), rest, questions)
+    pool = ModelPool.of(SpectralEmbedder().fit(rest, questions), rest, questions)
     return HeldOut(pool, questions, matrix.labels[:, ~others], others)
 
 
@@ -129,9 +130,9 @@ def rates_of_clusters(case: HeldOut, rows: np.ndarray, labels: np.ndarray) -> np
 
 def level(case: HeldOut, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     design = np.column_stack([case.average, np.ones(len(case.average))])
-    variance = np.nanvar(case.pool.embedder.model_embeddings[:, -1])
+    variance = np.nanvar(case.pool.predictor.model_embeddings[:, -1])
     only_level = Gaussian(np.array([1.0, 0.0]), np.diag([1e-9, variance]))
-    return expit(design @ posteriors(design[rows], labels, np.ones_like(labels), only_level).mean.T)
+    return expit(design @ fit_posteriors(design[rows], labels, np.ones_like(labels), only_level).mean.T)
 
 
 def logistic(case: HeldOut, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -144,7 +145,7 @@ def logistic(case: HeldOut, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     losses, fitted = [], []
     for strength in STRENGTHS:
         prior = Gaussian(np.zeros(design.shape[1]), np.diag([*[strength] * (design.shape[1] - 1), 4.0]))
-        found = posteriors(asked, known, weights, prior).mean
+        found = fit_posteriors(asked, known, weights, prior).mean
         logits = (asked @ found[:, :, None])[:, :, 0]
         loss = (1 - weights) * (np.logaddexp(0, logits) - known * logits)
         losses.append(loss.sum(1).reshape(len(seen), models).sum(0))
@@ -154,12 +155,12 @@ def logistic(case: HeldOut, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def logistic_with_prior(case: HeldOut, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    found = posteriors(case.coordinates[rows], labels, np.ones_like(labels), case.pool.text.prior)
+    found = fit_posteriors(case.coordinates[rows], labels, np.ones_like(labels), case.pool.text.prior)
     return expit(case.coordinates @ found.mean.T)
 
 
 def _rates(case: HeldOut, labels: np.ndarray) -> np.ndarray:
-    overall = case.pool.embedder.overall_rate
+    overall = case.pool.predictor.overall_rate
     return (labels.sum(1) + MEAN_PRIOR_ANSWERS * overall) / (labels.shape[1] + MEAN_PRIOR_ANSWERS)
 
 
@@ -339,7 +340,7 @@ def scale(models: int, count: int) -> None:
         labels, tuple(f"m{number}" for number in range(SCALE_POOL)), names, benchmark, benchmark, split, names
     )
     questions = Questions(names, vectors, benchmark)
-    pool = Pool.of(SpectralEmbedder().fit(matrix, questions), matrix, questions)
+    pool = ModelPool.of(SpectralEmbedder().fit(matrix, questions), matrix, questions)
     train = np.flatnonzero(split == "train")
     # Each model is asked train questions of its own: a stretch of a random order, from a random start.
     order, starts = draw.permutation(train), draw.integers(0, len(train), models)

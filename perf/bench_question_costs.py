@@ -18,8 +18,9 @@ from rich.console import Console
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from embedder.baselines.baselines import model_rates  # noqa: E402
-from embedder.downstream.cost import QuestionCosts, aiq, cost_quality  # noqa: E402
+from embedder.baselines.rates import model_rates  # noqa: E402
+from embedder.downstream.aiq import aiq  # noqa: E402
+from embedder.downstream.cost import QuestionCosts, weigh_costs  # noqa: E402
 from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.question_costs import CATEGORY, FORM, MEAN, CostPredictor  # noqa: E402
@@ -67,7 +68,7 @@ def main() -> None:
             if way != "true":
                 predicted = predictor.predict_by(way, questions)
             each = QuestionCosts(predicted, costs, way)
-            curve, _ = cost_quality(matrix, val, test, "", costs=means, cost_unit="US$", question_costs=each)
+            curve, _ = weigh_costs(matrix, val, test, "", costs=means, cost_unit="US$", question_costs=each)
             rows = [row for row in curve.to_pylist() if row["method"] == "router"]
             curves.append(np.array([[row["mean_cost"], row["accuracy"]] for row in rows]).T)
         low, high = max(cost.min() for cost, _ in curves), min(cost.max() for cost, _ in curves)

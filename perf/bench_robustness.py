@@ -22,8 +22,9 @@ from rich.console import Console
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from embedder.baselines.baselines import KNN, ModelBenchmarkMean, ModelMean  # noqa: E402
+from embedder.baselines.knn import KNN  # noqa: E402
 from embedder.baselines.mf import MatrixFactorization  # noqa: E402
+from embedder.baselines.rates import ModelBenchmarkMean, ModelMean  # noqa: E402
 from embedder.downstream.robustness import measure_robustness  # noqa: E402
 from embedder.encoder import load_encoder  # noqa: E402
 from embedder.questions import Questions  # noqa: E402

@@ -29,10 +29,10 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from embedder import metrics  # noqa: E402
-from embedder.baselines.baselines import ModelMean  # noqa: E402
+from embedder.baselines.rates import ModelMean  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
-from embedder.spectral.fold_in import Pool  # noqa: E402
+from embedder.spectral.fold_in import ModelPool  # noqa: E402
 from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from embedder.store import EmbedderInfo, load_embedder, save_embedder  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
@@ -184,7 +184,7 @@ def serve(planted: Planted, embedder: SpectralEmbedder) -> dict[str, Spent]:
     with tempfile.TemporaryDirectory() as folder:
         _, spent["save"] = timed(lambda: save_embedder(Path(folder), embedder, info))
         _, spent["load"] = timed(lambda: load_embedder(Path(folder)))
-    pool, spent["pool"] = timed(lambda: Pool.of(embedder, matrix, questions))
+    pool, spent["pool"] = timed(lambda: ModelPool.of(embedder, matrix, questions))
     answers, draw = np.full(len(questions), np.nan), np.random.default_rng(1)
     asked = draw.choice(len(questions), min(ANSWERS, len(questions)), replace=False)
     answers[asked] = draw.random(len(asked)) < planted.probabilities[asked, 0]  # a twin of the first model

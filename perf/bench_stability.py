@@ -20,7 +20,7 @@ sys.path.insert(0, str(REPOSITORY))
 from embedder.encoder import load_encoder  # noqa: E402
 from embedder.matrix import CorrectnessMatrix  # noqa: E402
 from embedder.questions import Questions  # noqa: E402
-from embedder.spectral.alignment import align, drift  # noqa: E402
+from embedder.spectral.alignment import align, measure_drift  # noqa: E402
 from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from perf._common import SETS, embed, is_there, parser, published  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
@@ -35,7 +35,7 @@ def compared(new: SpectralEmbedder, old: SpectralEmbedder, tested: Questions) ->
     change of the forecasts' deviations by alignment, as a share of them."""
     aligned = align(new, old)
     spread = pdist(new.model_embeddings).mean()
-    bare, found = drift(new, old, tested), drift(aligned, old, tested)
+    bare, found = measure_drift(new, old, tested), measure_drift(aligned, old, tested)
     assert bare.distance is not None
     assert found.distance is not None
     assert found.predictions is not None

@@ -190,13 +190,13 @@ def _aligned(
     fitted: SpectralEmbedder, before: tuple[str, SpectralEmbedder] | None, test_questions: Questions
 ) -> tuple[SpectralEmbedder, dict[str, Any]]:
     """On the axes of the version `before`, and how far it is from it."""
-    from embedder.spectral.alignment import align, common_models, drift
+    from embedder.spectral.alignment import align, common_models, measure_drift
 
     if before is None or not common_models(fitted, before[1]):
         return fitted, {}
     name, old = before
     aligned = align(fitted, old)
-    found = drift(aligned, old, test_questions)
+    found = measure_drift(aligned, old, test_questions)
     return aligned, {
         "aligned_to": name,
         "drift_distance": found.distance,

@@ -25,7 +25,7 @@ from embedder.questions import Questions
 from .serving import ServingState, serving_state, serving_version
 
 if TYPE_CHECKING:
-    from embedder.spectral.fold_in import FoldedModel, Pool
+    from embedder.spectral.fold_in import FoldedModel, ModelPool
 
 __all__ = ["OpenPool", "answers_that_hold", "describe", "onboarded", "open_pool"]
 
@@ -125,7 +125,7 @@ def _nearest(name: str, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> st
 
 def _embeddings(workspace: Workspace, folded: Mapping[str, FoldedModel]) -> dict[str, npt.NDArray[np.float32]]:
     """By model, the embedding (d,) of those that serve and those that join them."""
-    fitted = open_pool(workspace).pool.embedder
+    fitted = open_pool(workspace).pool.predictor
     known = dict(zip(fitted.models, fitted.model_embeddings, strict=True))
     return {name: embedding for name, embedding in known.items() if np.isfinite(embedding).all()} | {
         name: model.embedding for name, model in folded.items()
@@ -135,7 +135,7 @@ def _embeddings(workspace: Workspace, folded: Mapping[str, FoldedModel]) -> dict
 class OpenPool(NamedTuple):
     """What new models join: the embedder that serves, with the answers and Q questions it is known by."""
 
-    pool: Pool
+    pool: ModelPool
     questions: Questions
 
 
@@ -151,7 +151,7 @@ def open_pool(workspace: Workspace) -> OpenPool:
 
 @lru_cache(maxsize=1)
 def _open_pool(state: ServingState) -> OpenPool:
-    from embedder.spectral.fold_in import Pool
+    from embedder.spectral.fold_in import ModelPool
     from embedder.spectral.spectral import SpectralEmbedder
     from embedder.store import load_embedder
 
@@ -162,7 +162,7 @@ def _open_pool(state: ServingState) -> OpenPool:
     embedded = set(embeddings_of(workspace, state.encoder)["question_id"].to_pylist())
     matrix = matrix.rows(np.array([question in embedded for question in matrix.question_ids], bool))
     questions = described_questions(workspace, matrix, state.encoder)
-    return OpenPool(Pool.of(fitted, matrix, questions), questions)
+    return OpenPool(ModelPool.of(fitted, matrix, questions), questions)
 
 
 def answers_that_hold(workspace: Workspace) -> dict[str, dict[str, bool]]:
@@ -194,7 +194,7 @@ def _fold_in(workspace: Workspace) -> dict[str, FoldedModel]:
     return {
         name: pool.fold_in(np.array([known.get(question, np.nan) for question in ids], float))
         for name, known in sorted(answers.items())
-        if name not in pool.embedder.models
+        if name not in pool.predictor.models
     }
 
 

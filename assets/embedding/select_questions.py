@@ -20,7 +20,7 @@ from .onboarded import answers_that_hold, open_pool
 from .serving import serving_version
 
 if TYPE_CHECKING:
-    from embedder.spectral.fold_in import Pool
+    from embedder.spectral.fold_in import ModelPool
     from harness.evaluate import LoadedModel
     from harness.tasks import TaskIndex
 
@@ -121,7 +121,7 @@ class _Interview:
     workspace: Workspace
     model: LoadedModel
     tasks: TaskIndex
-    pool: Pool
+    pool: ModelPool
     answers: np.ndarray  # (Q,): 1, 0, or NaN where not asked
     is_open: np.ndarray  # (Q,) bool: may be asked
     places: dict[int, _Place] = field(default_factory=dict)  # by row of the pool: training questions

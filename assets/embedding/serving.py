@@ -71,7 +71,7 @@ class Serving:
     @cached_property
     def knn_test_forecast(self) -> Forecast:
         """Of the test questions, by the baseline."""
-        from embedder.baselines.baselines import KNN
+        from embedder.baselines.knn import KNN
 
         return KNN().fit(self.matrix, self.questions).forecast(self.test_questions)
 

@@ -24,13 +24,13 @@ DISTANCE = (
 MOST_ROWS = 25  # of the picture and the table; the rest by SQL
 
 
-def compare_communities(
+def tabulate_communities(
     serving: Serving, labels: Sequence[ModelLabels], placed: Sequence[PlacedModel], seed: int
 ) -> Result:
     """A row is a community of models, a size class or a family: are its models nearer to each other than to others?"""
-    from embedder.downstream.communities import communities as compare
+    from embedder.downstream.communities import compare_communities
 
-    table = compare(serving.embeddings, serving.embedder.models, labels, serving.version, seed=seed)
+    table = compare_communities(serving.embeddings, serving.embedder.models, labels, serving.version, seed=seed)
     tested = [row for row in table.to_pylist() if row["reason"] is None]
     return Result(
         {"communities": table},
@@ -40,7 +40,7 @@ def compare_communities(
 
 
 communities = experiment(
-    compare_communities,
+    tabulate_communities,
     name="communities",
     kinds={"scipy"},
     code_version="2",

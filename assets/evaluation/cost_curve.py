@@ -11,7 +11,7 @@ from assets.figures.costs import cost_quality_curves
 from assets.figures.sections import Picture, Section, refused, rows
 from assets.figures.style import PARAMETERS
 from assets.matrix.costs import Costs
-from embedder.downstream.cost import QuestionCosts, cost_quality
+from embedder.downstream.cost import QuestionCosts, weigh_costs
 
 from .experiment import Result, experiment
 
@@ -30,9 +30,9 @@ _OF_METHODS = (
 _OF_MODELS = ("model", "mean_cost", "cost_unit", "accuracy", "ci_low", "ci_high", "n")
 
 
-def weigh_costs(serving: Serving, costs: Costs, question_costs: QuestionCosts | None, seed: int) -> Result:
+def tabulate_cost_curve(serving: Serving, costs: Costs, question_costs: QuestionCosts | None, seed: int) -> Result:
     """A row is a method at a cost weight, or a single model; `cost_summary` has what each method saves."""
-    curve, summary = cost_quality(
+    curve, summary = weigh_costs(
         serving.matrix,
         serving.val_forecast.routing_scores,
         serving.test_forecast.routing_scores,
@@ -49,7 +49,7 @@ def weigh_costs(serving: Serving, costs: Costs, question_costs: QuestionCosts | 
     )
 
 
-cost_curve = experiment(weigh_costs, name="cost_curve", kinds={"python"}, code_version="2")
+cost_curve = experiment(tabulate_cost_curve, name="cost_curve", kinds={"python"}, code_version="2")
 
 
 def describe(cost_curve: pa.Table, cost_summary: pa.Table) -> Section:

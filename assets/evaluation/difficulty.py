@@ -15,13 +15,13 @@ from .experiment import Result, experiment
 TITLE = "How hard is a new question?"
 
 
-def predict_difficulty(serving: Serving, seed: int) -> Result:
+def tabulate_difficulty(serving: Serving, seed: int) -> Result:
     """A row is how well a method foretells the share of models that answer a test question right;
     `question_difficulty` has every question."""
-    from embedder.downstream.difficulty import difficulty as predict
+    from embedder.downstream.difficulty import predict_difficulty
 
     by_method = {"embedder": serving.test_forecast, "knn": serving.knn_test_forecast}
-    table, questions = predict(serving.matrix, by_method, serving.version, seed=seed)
+    table, questions = predict_difficulty(serving.matrix, by_method, serving.version, seed=seed)
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["pearson"] is not None]
     return Result(
         {"difficulty": table, "question_difficulty": questions},
@@ -31,7 +31,7 @@ def predict_difficulty(serving: Serving, seed: int) -> Result:
 
 
 difficulty = experiment(
-    predict_difficulty, name="difficulty", kinds={"scipy"}, code_version="2", latest_only=["question_difficulty"]
+    tabulate_difficulty, name="difficulty", kinds={"scipy"}, code_version="2", latest_only=["question_difficulty"]
 )
 
 

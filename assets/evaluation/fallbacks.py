@@ -17,18 +17,18 @@ TITLE = "Who stands in for a model that is down?"
 MOST_USED = 10  # models in the report's table
 
 
-def find_fallbacks(serving: Serving, seed: int) -> Result:
+def tabulate_fallbacks(serving: Serving, seed: int) -> Result:
     """A row is a model that the router uses and a way to replace it: how many right answers remain?"""
-    from embedder.downstream.fallbacks import fallbacks as replace
+    from embedder.downstream.fallbacks import find_fallbacks
 
-    table = replace(serving.matrix, serving.test_forecast, serving.embeddings, serving.version, seed=seed)
+    table = find_fallbacks(serving.matrix, serving.test_forecast, serving.embeddings, serving.version, seed=seed)
     overall = [row for row in table.to_pylist() if row["model"] == "all" and row["reason"] is None]
     return Result(
         {"fallbacks": table}, describe(table), {f"loss_{row['method']}": round(row["loss"], 4) for row in overall}
     )
 
 
-fallbacks = experiment(find_fallbacks, name="fallbacks", kinds={"scipy"}, code_version="2")
+fallbacks = experiment(tabulate_fallbacks, name="fallbacks", kinds={"scipy"}, code_version="2")
 
 
 def describe(table: pa.Table) -> Section:

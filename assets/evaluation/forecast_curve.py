@@ -11,7 +11,7 @@ from assets.embedding.serving import Serving
 from assets.figures.curves import Curve, curves
 from assets.figures.sections import Picture, Section, refused, rows
 from assets.inputs.workspace import Progress, silent
-from embedder.downstream.forecast_curve import forecast_curve as measure
+from embedder.downstream.forecast_curve import measure_forecast_curve
 
 from .experiment import Result, experiment
 
@@ -29,10 +29,11 @@ Row = dict[str, Any]
 def draw_learning_curves(serving: Serving, seed: int, progress: Progress = silent) -> Result:
     """A row is how well one method forecasts the answers to all test questions after one draw of so many training
     questions."""
-    from embedder.baselines.baselines import KNN, ModelBenchmarkMean, ModelMean
+    from embedder.baselines.knn import KNN
     from embedder.baselines.mf import MatrixFactorization
+    from embedder.baselines.rates import ModelBenchmarkMean, ModelMean
 
-    table = measure(
+    table = measure_forecast_curve(
         serving.matrix,
         serving.questions,
         serving.embedder,

@@ -8,7 +8,7 @@ from assets.embedding.serving import Serving
 from assets.figures.bars import interval_bars
 from assets.figures.reliability import reliability_diagram
 from assets.figures.sections import Picture, Section, refused, rows
-from embedder.downstream.forecast import BINS, forecast
+from embedder.downstream.forecast import BINS, compare_forecasts
 
 from .experiment import Result, experiment
 
@@ -16,17 +16,17 @@ TITLE = "Will a model answer a new question correctly?"
 COMPARED = ("embedder", "mf", "knn")  # in the reliability diagram
 
 
-def compare_forecasts(serving: Serving, seed: int) -> Result:
+def tabulate_forecasts(serving: Serving, seed: int) -> Result:
     """A row is how well one method forecasts the answers to one benchmark's test questions; `predictions` has every
     single forecast, `reliability` how often those of about the same probability turned out right."""
-    from embedder.baselines.baselines import Majority, ModelBenchmarkMean, ModelMean
     from embedder.baselines.mf import MatrixFactorization
+    from embedder.baselines.rates import Majority, ModelBenchmarkMean, ModelMean
 
     by_method = {"embedder": serving.test_forecast, "knn": serving.knn_test_forecast}
     for baseline in (MatrixFactorization(), ModelBenchmarkMean(), ModelMean(), Majority()):
         baseline.fit(serving.matrix, serving.questions, seed=seed)
         by_method[baseline.method] = baseline.forecast(serving.test_questions)
-    table, predictions, reliability = forecast(serving.matrix, by_method, serving.version, seed=seed)
+    table, predictions, reliability = compare_forecasts(serving.matrix, by_method, serving.version, seed=seed)
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["reason"] is None]
     return Result(
         {"forecasts": table, "predictions": predictions, "reliability": reliability},
@@ -36,7 +36,7 @@ def compare_forecasts(serving: Serving, seed: int) -> Result:
 
 
 forecasts = experiment(
-    compare_forecasts, name="forecasts", kinds={"scikitlearn"}, code_version="5", latest_only=["predictions"]
+    tabulate_forecasts, name="forecasts", kinds={"scikitlearn"}, code_version="5", latest_only=["predictions"]
 )
 
 

@@ -16,11 +16,11 @@ TITLE = "How few models are enough?"
 FIRST = 10  # portfolios in the report's table, or as many as are enough
 
 
-def grow_portfolios(serving: Serving, seed: int) -> Result:
+def tabulate_portfolios(serving: Serving, seed: int) -> Result:
     """A row is a portfolio of k models and what routing among them keeps of the accuracy of all."""
-    from embedder.downstream.portfolios import portfolios as grow
+    from embedder.downstream.portfolios import grow_portfolios
 
-    table = grow(
+    table = grow_portfolios(
         serving.matrix, {"val": serving.val_forecast, "test": serving.test_forecast}, serving.version, seed=seed
     )
     enough = {row["method"]: row["k"] for row in table.to_pylist() if row["enough"]}
@@ -29,7 +29,7 @@ def grow_portfolios(serving: Serving, seed: int) -> Result:
     return Result({"portfolios": table}, section, {f"enough_{method}": k for method, k in enough.items()})
 
 
-portfolios = experiment(grow_portfolios, name="portfolios", kinds={"numpy"}, code_version="2")
+portfolios = experiment(tabulate_portfolios, name="portfolios", kinds={"numpy"}, code_version="2")
 
 
 def describe(table: pa.Table, *, models: int, questions: int) -> Section:

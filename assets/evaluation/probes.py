@@ -18,18 +18,18 @@ from .experiment import Result, experiment
 TITLE = "What does an embedding tell of a model?"
 
 
-def probe_embeddings(serving: Serving, labels: Sequence[ModelLabels], seed: int) -> Result:
+def tabulate_probes(serving: Serving, labels: Sequence[ModelLabels], seed: int) -> Result:
     """A row is something told of models from their embeddings alone: a community, the family, the size."""
-    from embedder.downstream.probes import probes as probe
+    from embedder.downstream.probes import probe_embeddings
 
-    table = probe(serving.embeddings, serving.embedder.models, labels, serving.version, seed=seed)
+    table = probe_embeddings(serving.embeddings, serving.embedder.models, labels, serving.version, seed=seed)
     tested = [row for row in table.to_pylist() if row["reason"] is None]
     return Result(
         {"probes": table}, describe(table), {"tested": len(tested), "better_than_chance": len(significant(tested))}
     )
 
 
-probes = experiment(probe_embeddings, name="probes", kinds={"numpy"}, code_version="3")
+probes = experiment(tabulate_probes, name="probes", kinds={"numpy"}, code_version="3")
 
 
 def describe(table: pa.Table) -> Section:

@@ -47,8 +47,9 @@ Row = dict[str, Any]
 def reword_questions(serving: Serving, encoder: LazyEncoder, seed: int, progress: Progress = silent) -> Result:
     """A row is how one method routes and forecasts test questions in another form: without options, on one line, in a
     chat message, as people type them."""
-    from embedder.baselines.baselines import KNN, ModelBenchmarkMean, ModelMean
+    from embedder.baselines.knn import KNN
     from embedder.baselines.mf import MatrixFactorization
+    from embedder.baselines.rates import ModelBenchmarkMean, ModelMean
     from embedder.downstream.robustness import measure_robustness
 
     table = measure_robustness(

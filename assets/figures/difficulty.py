@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embedder.downstream.difficulty import calibration
+from embedder.downstream.difficulty import bin_predictions
 
 from .style import PALETTE, data_uri, figure
 
@@ -19,7 +19,7 @@ def difficulty_map(predicted: np.ndarray, observed: np.ndarray, *, seed: int) ->
     cells.set(edgecolor="#BBBBBB", linewidth=0.4)  # or one question is hardly seen
     drawn.colorbar(cells, label="test questions", shrink=0.8)
     axes.plot([0, 100], [0, 100], color="black", linewidth=1, linestyle="--", label="as predicted")
-    tenths = calibration(predicted, observed, seed=seed)
+    tenths = bin_predictions(predicted, observed, seed=seed)
     color = PALETTE[5]
     for mean, _, interval in tenths:
         if interval is not None:

@@ -11,22 +11,17 @@ import numpy as np
 import pyarrow as pa
 from scipy.spatial.distance import cdist
 
-__all__ = ["COMMUNITIES", "SIZE_CLASSES", "Group", "Labelled", "communities", "groups_of", "placed"]
+from .columns import counts, figures, texts
+
+__all__ = ["COMMUNITIES", "SIZE_CLASSES", "Group", "Labelled", "compare_communities", "find_groups", "sort_placed"]
 
 COMMUNITIES = pa.schema(
-    {
-        "embedder": pa.string(),
-        "kind": pa.string(),
-        "label": pa.string(),
-        "models": pa.int64(),
-        "inside": pa.float64(),
-        "outside": pa.float64(),
-        "ratio": pa.float64(),
-        "chance_low": pa.float64(),
-        "chance_high": pa.float64(),
-        "p_value": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "kind", "label"),
+        *counts("models"),
+        *figures("inside", "outside", "ratio", "chance_low", "chance_high", "p_value"),
+        *texts("reason"),
+    ]
 )
 SIZE_CLASSES = {  # billions of parameters, from and below; what lies between two classes is of none
     "1B": (0.0, 2.0),
@@ -43,7 +38,7 @@ _SAME = 1 + 1e-9  # a random group that is the community itself has its ratio bu
 
 
 class Labelled(Protocol):
-    """What is known of a model beside its answers; None is not known."""
+    """What is known of a model besides its answers; None is not known."""
 
     @property
     def model(self) -> str: ...
@@ -65,8 +60,8 @@ class Group:
     known: np.ndarray
 
 
-def communities(
-    embeddings: np.ndarray, models: Sequence[str], labels: Iterable[Labelled], embedder: str, *, seed: int = 0
+def compare_communities(
+    embeddings: np.ndarray, models: Sequence[str], labels: Iterable[Labelled], version: str, *, seed: int = 0
 ) -> pa.Table:
     """Table `communities` (paper: probing of model embeddings), of the models' `embeddings` (M, d).
 
@@ -77,27 +72,28 @@ def communities(
     that models are also near for being about as able, whatever they are good at. The order of `models` does not
     matter. A group without two models inside and one outside has a reason in place of figures.
     """
-    names, points = placed(embeddings, models)
+    names, points = sort_placed(embeddings, models)
     distances = cdist(points, points)
     rows: list[dict[str, Any]] = []
-    for _, groups in groupby(groups_of(names, labels), key=lambda group: group.kind):
-        rows += _compared(distances, list(groups), seed)
+    for _, groups in groupby(find_groups(names, labels), key=lambda group: group.kind):
+        rows += _compare(distances, list(groups), seed)
     if not rows:
         rows = [{"kind": "all", "label": "all", "reason": "no model has a community, a size or a family"}]
-    return pa.Table.from_pylist([{"embedder": embedder, **row} for row in rows], schema=COMMUNITIES)
+    return pa.Table.from_pylist([{"embedder": version, **row} for row in rows], schema=COMMUNITIES)
 
 
-def placed(embeddings: np.ndarray, models: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """The models that have an embedding, by name, and their embeddings (N, d) float64."""
+def sort_placed(embeddings: np.ndarray, models: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Return the models that have an embedding, sorted by name, and their embeddings (N, d) float64."""
     known = np.isfinite(embeddings).all(axis=1)
     order = sorted(np.flatnonzero(known).tolist(), key=lambda row: models[row])
     return [models[row] for row in order], embeddings[order].astype(np.float64)
 
 
-def groups_of(models: Sequence[str], labels: Iterable[Labelled]) -> Iterator[Group]:
-    """Every community, size class and family that one of `models` is of, kind by kind; by name, classes by size.
+def find_groups(models: Sequence[str], labels: Iterable[Labelled]) -> Iterator[Group]:
+    """Find every community, size class and family that one of `models` belongs to, kind by kind; groups of a kind are
+    sorted by name, size classes by size.
 
-    A size class is left out where a community is called the same ("7b"): that one was chosen with care.
+    A size class is left out where a community has the same name ("7b"), because that one was chosen with care.
     """
     by_name = {label.model: label for label in labels}
     known = [by_name.get(model) for model in models]
@@ -117,13 +113,13 @@ def groups_of(models: Sequence[str], labels: Iterable[Labelled]) -> Iterator[Gro
         yield Group("family", name, np.array([family == name for family in families], bool), has_family)
 
 
-def _compared(distances: np.ndarray, groups: list[Group], seed: int) -> Iterator[dict[str, Any]]:
-    """A row a group; all are of one kind, so that the same models are known."""
+def _compare(distances: np.ndarray, groups: list[Group], seed: int) -> Iterator[dict[str, Any]]:
+    """Yield a row for each group. All groups are of one kind, so that the same models are known."""
     known = groups[0].known
     distances = distances[np.ix_(known, known)]
     total = len(distances)
-    testable = {int(group.inside.sum()) for group in groups}
-    chance = _chance(distances, [size for size in sorted(testable) if 2 <= size < total], seed)
+    sizes = {int(group.inside.sum()) for group in groups}
+    chance = _draw_ratios(distances, [size for size in sorted(sizes) if 2 <= size < total], seed)
     for group in groups:
         size = int(group.inside.sum())
         row = {"kind": group.kind, "label": group.label, "models": size}
@@ -133,32 +129,29 @@ def _compared(distances: np.ndarray, groups: list[Group], seed: int) -> Iterator
         elif not distances.any():
             yield row | {"inside": 0.0, "outside": 0.0, "reason": "the embeddings of all models are the same"}
         else:
-            yield row | _row(distances, group.inside[known], chance[size])
+            member, by_chance = group.inside[known], chance[size]
+            inside, outside = (float(mean[0]) for mean in _mean_distances(distances, member[:, None].astype(float)))
+            low, high = np.quantile(by_chance, [0.025, 0.975])
+            below = (by_chance <= inside / outside * _SAME).sum()
+            yield row | {
+                "inside": inside,
+                "outside": outside,
+                "ratio": inside / outside,
+                "chance_low": float(low),
+                "chance_high": float(high),
+                "p_value": float((1 + below) / (1 + len(by_chance))),
+            }
 
 
-def _row(distances: np.ndarray, member: np.ndarray, chance: np.ndarray) -> dict[str, float]:
-    inside, outside = (float(mean[0]) for mean in _mean_distances(distances, member[:, None].astype(float)))
-    ratio = inside / outside
-    low, high = np.quantile(chance, [0.025, 0.975])
-    return {
-        "inside": inside,
-        "outside": outside,
-        "ratio": ratio,
-        "chance_low": float(low),
-        "chance_high": float(high),
-        "p_value": float((1 + (chance <= ratio * _SAME).sum()) / (1 + len(chance))),
-    }
-
-
-def _chance(distances: np.ndarray, sizes: list[int], seed: int) -> dict[int, np.ndarray]:
-    """Ratios (9999,) of random groups of each of the sizes; all zero where all distances are."""
+def _draw_ratios(distances: np.ndarray, sizes: list[int], seed: int) -> dict[int, np.ndarray]:
+    """Return the ratios (9999,) of random groups of each size; they are zero where all distances are."""
     rng = np.random.default_rng(seed)
     total = len(distances)
     ratios: dict[int, list[np.ndarray]] = {size: [] for size in sizes}
     block = max(1, _BLOCK_CELLS // max(total, 1))
     for start in range(0, _PERMUTATIONS, block):
         width = min(block, _PERMUTATIONS - start)
-        # Each column is a random order of the models: whose place is below k are a random group of k.
+        # Each column is a random order of the models: those whose place is below k are a random group of k.
         places = rng.permuted(np.tile(np.arange(total), (width, 1)), axis=1).T
         for size, found in ratios.items():
             inside, outside = _mean_distances(distances, (places < size).astype(float))
@@ -167,7 +160,7 @@ def _chance(distances: np.ndarray, sizes: list[int], seed: int) -> dict[int, np.
 
 
 def _mean_distances(distances: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inside and outside (P,) of groups given by a column of `members` (N, P) each, 1 for a member."""
+    """Return the means inside and outside (P,) of groups, each a column of `members` (N, P) that is 1 for a member."""
     size = members.sum(axis=0)
     within = np.einsum("np,np->p", members, distances @ members)
     outward = distances.sum(axis=0) @ members - within

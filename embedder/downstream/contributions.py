@@ -12,37 +12,32 @@ import pyarrow as pa
 from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
 
-from .held_out_models import LEAST_MODELS, Target, accuracies, answered_enough, known_models, ridge
+from .columns import counts, figures, texts
+from .held_out_models import LEAST_MODELS, Target, accuracies, answered_enough, known_models, predict_held_out
 from .left_out import LeftOut
 
 __all__ = ["CONTRIBUTIONS", "contribute", "left_out_sets"]
 
 LEAST_BENCHMARKS = 3  # a contributor, a target, and something to train on without both
 CONTRIBUTIONS = pa.schema(
-    {
-        "embedder": pa.string(),
-        "contributor": pa.string(),
-        "target": pa.string(),
-        "models": pa.int64(),
-        "mse_with": pa.float64(),
-        "mse_without": pa.float64(),
-        "contribution": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "contributor", "target"),
+        *counts("models"),
+        *figures("mse_with", "mse_without", "contribution", "ci_low", "ci_high"),
+        *texts("reason"),
+    ]
 )
 
 
 def left_out_sets(benchmarks: Sequence[str]) -> list[frozenset[str]]:
-    """The trainings that `contribute` needs: without each benchmark and without each pair; none where it refuses."""
+    """Return the trainings that `contribute` needs: without each benchmark, and without each pair of them."""
     if len(benchmarks) < LEAST_BENCHMARKS:
         return []
     return [frozenset(some) for count in (1, 2) for some in combinations(sorted(benchmarks), count)]
 
 
 def contribute(
-    matrix: CorrectnessMatrix, left_out: Mapping[frozenset[str], LeftOut], embedder: str, *, seed: int = 0
+    matrix: CorrectnessMatrix, left_out: Mapping[frozenset[str], LeftOut], version: str, *, seed: int = 0
 ) -> pa.Table:
     """Table `contributions`, from the trainings of `left_out_sets`: C[i, j] of the paper for each contributor i and
     target j.
@@ -58,7 +53,7 @@ def contribute(
         benchmarks = {name: _Benchmark(matrix, name, left_out[frozenset([name])].embeddings, seed) for name in names}
         pairs = sorted(permutations(names, 2))
         rows = [_row(i, benchmarks[j], left_out[frozenset([i, j])].embeddings, seed) for i, j in pairs]
-    return pa.Table.from_pylist([row | {"embedder": embedder} for row in rows], schema=CONTRIBUTIONS)
+    return pa.Table.from_pylist([row | {"embedder": version} for row in rows], schema=CONTRIBUTIONS)
 
 
 class _Benchmark:
@@ -85,7 +80,7 @@ class _Benchmark:
 
 
 def _errors(embeddings: np.ndarray, target: Target) -> np.ndarray:
-    predicted = ridge(embeddings[target.columns], target.accuracy[:, None], target.splits)[..., 0]
+    predicted = predict_held_out(embeddings[target.columns], target.accuracy[:, None], target.splits)[..., 0]
     return ((predicted - target.observed) ** 2).mean(axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Experiment: what does quality cost, where a router weighs a better answer against a dearer model?"""
+"""Experiment: what does quality cost, where a router weighs a better answer against a more expensive model?"""
 
 from __future__ import annotations
 
@@ -8,50 +8,37 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from embedder.baselines.baselines import model_rates
+from embedder import metrics
+from embedder.baselines.rates import model_rates
 from embedder.matrix import CorrectnessMatrix
 
-from .routing import first_choice, rates_by_question
+from .aiq import aiq
+from .columns import counts, figures, texts
+from .routing import choose_models, rates_by_question
 
-__all__ = ["COST_CURVE", "COST_SUMMARY", "QuestionCosts", "aiq", "cost_quality", "frontier"]
+__all__ = ["COST_CURVE", "COST_SUMMARY", "QuestionCosts", "weigh_costs"]
 
 COST_CURVE = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "model": pa.string(),
-        "cost_weight": pa.float64(),
-        "n": pa.int64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "mean_cost": pa.float64(),
-        "cost_unit": pa.string(),
-        "pareto": pa.bool_(),
-    }
+    [
+        *texts("embedder", "method", "model"),
+        *figures("cost_weight"),
+        *counts("n"),
+        *figures("accuracy", "ci_low", "ci_high", "mean_cost"),
+        *texts("cost_unit"),
+        pa.field("pareto", pa.bool_()),
+    ]
 )
 COST_SUMMARY = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "models": pa.int64(),
-        "n": pa.int64(),
-        "cost_unit": pa.string(),
-        "aiq": pa.float64(),
-        "aiq_low": pa.float64(),
-        "aiq_high": pa.float64(),
-        "cost_weight": pa.float64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "mean_cost": pa.float64(),
-        "cost_share": pa.float64(),
-        "cost_share_low": pa.float64(),
-        "cost_share_high": pa.float64(),
-        "predicted_by": pa.string(),
-        "measured": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "method"),
+        *counts("models", "n"),
+        *texts("cost_unit"),
+        *figures("aiq", "aiq_low", "aiq_high", "cost_weight", "accuracy", "ci_low", "ci_high", "mean_cost"),
+        *figures("cost_share", "cost_share_low", "cost_share_high"),
+        *texts("predicted_by"),
+        *figures("measured"),
+        *texts("reason"),
+    ]
 )
 RESAMPLES = 1000
 WEIGHTS_A_DECADE = 10
@@ -77,9 +64,9 @@ class QuestionCosts:
 
 
 @dataclass(frozen=True)
-class _Pool:
-    """The models (M) whose cost is known, and what their answers to a split's questions (n) and their rates on the
-    train split tell."""
+class _Candidates:
+    """The models (M) whose cost is known, with their answers to the questions (n) of a split and their rates on the
+    train split."""
 
     asked: CorrectnessMatrix
     scores: Mapping[str, np.ndarray]  # by method (n, M) or (M,): what it ranks models by, between 0 and 1
@@ -89,7 +76,7 @@ class _Pool:
     measured: float | None  # share of the answers whose cost was
 
     def sweep(self, method: str, weights: np.ndarray) -> _Sweep:
-        picks = [first_choice(self.asked, self.scores[method] - w * self.cost, self.rates) for w in weights]
+        picks = [choose_models(self.asked, self.scores[method] - w * self.cost, self.rates) for w in weights]
         chosen = np.stack(picks, axis=1)
         return _Sweep(
             np.take_along_axis(self.asked.labels, chosen, axis=1).astype(np.float64),
@@ -99,14 +86,14 @@ class _Pool:
 
 @dataclass(frozen=True)
 class _Sweep:
-    """Of each question (n) and cost weight (W): whether the model it is sent to is right, and what that costs."""
+    """Whether the model that a question is sent to at a cost weight is right, and what that costs."""
 
     right: np.ndarray  # (n, W)
     cost: np.ndarray  # (n, W)
 
     @property
     def changes(self) -> np.ndarray:
-        """Positions of the weights that make a difference to the one before, the first included."""
+        """Positions of the weights that change something against the weight before, the first included."""
         differs = (np.diff(self.right, axis=1) != 0) | (np.diff(self.cost, axis=1) != 0)
         return np.append(0, 1 + np.flatnonzero(differs.any(axis=0)))
 
@@ -127,26 +114,27 @@ class _Means:
         return cls(sweep.right.mean(axis=0), sweep.cost.mean(axis=0), draws @ sweep.right / n, draws @ sweep.cost / n)
 
 
-def cost_quality(
+def weigh_costs(
     matrix: CorrectnessMatrix,
     val_scores: np.ndarray,
     test_scores: np.ndarray,
-    embedder: str,
+    version: str,
     *,
     costs: Mapping[str, float],
     cost_unit: str,
     question_costs: QuestionCosts | None = None,
     seed: int = 0,
 ) -> tuple[pa.Table, pa.Table]:
-    """Tables `cost_curve` and `cost_summary`, from the routing scores of `embedder` (between 0 and 1) for the val and
-    test questions of `matrix`, and the `costs` of a question by model; models without one take no part. With
+    """Tables `cost_curve` and `cost_summary`, from the routing scores (between 0 and 1) of an embedder of this
+    `version` for the val and test questions of `matrix`, and the `costs` of a question by model; models without one
+    take no part. With
     `question_costs` (of all questions and models of `matrix`) each question is sent by what it is predicted to cost,
     and what is spent is what was measured.
 
     At a cost weight w each question goes to the model of the greatest score - w * cost among those that answered it:
     the score is the routing score (`router`), or the model's rate on the train split, on all of it (`best_single`,
     where w is 0 the single best model) or on the question's benchmark (`best_per_benchmark`). Weights go from 0 to
-    where always the cheapest model is asked. A row of `cost_curve` is a weight, those that change nothing left out,
+    where the cheapest model is always asked. A row of `cost_curve` is a weight, except for those that change nothing,
     or a model that is always asked, on the test questions that it answered.
 
     A row of `cost_summary` is a method: the area under its curve (`aiq`) over the costs of all methods' curves, and
@@ -162,66 +150,48 @@ def cost_quality(
         each = QuestionCosts(cost, np.full_like(cost, np.nan), "")
     else:
         each = question_costs
-    row: _Row = {"embedder": embedder, "models": int(known.sum())}
-    test = _pool(matrix, "test", test_scores, known, each)
+    row: _Row = {"embedder": version, "models": int(known.sum())}
+    test = _select(matrix, "test", test_scores, known, each)
     if question_costs is not None:
         row |= {"predicted_by": each.predicted_by, "measured": test.measured}
-    if reason := _impossible(test):
-        return COST_CURVE.empty_table(), _table([row | {"method": "router", "reason": reason}], COST_SUMMARY)
-    weights = cost_weights(test.cost)
-    n = len(test.asked.labels)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+    n, reason = len(test.asked.labels), None
+    if not len(test.rates):
+        reason = "no model has a known cost, be it a price or a size"
+    elif len(test.rates) == 1:
+        reason = "needs at least 2 models whose cost is known, found 1"
+    elif not n:
+        reason = "no test question was answered by a model whose cost is known"
+    elif not np.ptp(test.cost, axis=1).any():
+        reason = "all models whose cost is known cost the same"
+    if reason:
+        row |= {"method": "router", "reason": reason}
+        return COST_CURVE.empty_table(), pa.Table.from_pylist([row], schema=COST_SUMMARY)
+    weights = choose_weights(test.cost)
+    draws = metrics.resample_counts(n, seed=seed, resamples=RESAMPLES).astype(np.float64)
     sweeps = {method: test.sweep(method, weights) for method in test.scores}
     means = {method: _Means.of(sweep, draws) for method, sweep in sweeps.items()}
-    points = [*_curve_rows(sweeps, means, weights), *_model_rows(test, draws)]
-    kept = _kept(_pool(matrix, "val", val_scores, known, each), weights)
-    row |= {"n": n, "cost_unit": cost_unit}
-    summary = [row | found for found in _summary_rows(means, n, weights, kept)]
-    return _table([point | {"embedder": embedder, "cost_unit": cost_unit} for point in points], COST_CURVE), _table(
-        summary, COST_SUMMARY
-    )
+    common: _Row = {"embedder": version, "cost_unit": cost_unit}
+    points = [point | common for point in (*_curve_rows(sweeps, means, weights), *_model_rows(test, draws))]
+    kept = _find_kept(_select(matrix, "val", val_scores, known, each), weights)
+    summary = [row | common | {"n": n} | found for found in _summary_rows(means, n, weights, kept)]
+    return pa.Table.from_pylist(points, schema=COST_CURVE), pa.Table.from_pylist(summary, schema=COST_SUMMARY)
 
 
-def cost_weights(cost: np.ndarray) -> np.ndarray:
-    """0, and as many a decade from where all differences in `cost` (n, M) together hardly count to where always the
-    cheapest model is asked, for scores between 0 and 1; where costs differ by question, for 99 in a hundred."""
-    dearer = cost - cost.min(axis=1, keepdims=True)
-    least = np.where(dearer > 0, dearer, np.inf).min(axis=1)
+def choose_weights(cost: np.ndarray) -> np.ndarray:
+    """Return 0, and as many weights a decade from where all differences in `cost` (n, M) together hardly count to where
+    the cheapest model is always asked, for scores between 0 and 1; for 99 in a hundred questions, where costs differ by
+    question."""
+    extra = cost - cost.min(axis=1, keepdims=True)
+    least = np.where(extra > 0, extra, np.inf).min(axis=1)
     gap = np.quantile(least[np.isfinite(least)], 0.01, method="lower")
-    low, high = 1e-3 / dearer.max(), 1.01 / gap
+    low, high = 1e-3 / extra.max(), 1.01 / gap
     return np.concatenate([[0], np.geomspace(low, high, 1 + int(np.ceil(WEIGHTS_A_DECADE * np.log10(high / low))))])
 
 
-def frontier(cost: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the non-decreasing convex hull of a method's points (W,), the cheapest first: what it reaches where
-    questions are divided between two weights at random (RouterBench, arXiv 2403.12031)."""
-    corners: list[tuple[float, float]] = []
-    for x, y in sorted(zip(cost.tolist(), accuracy.tolist(), strict=True), key=lambda point: (point[0], -point[1])):
-        if corners and y <= corners[-1][1]:
-            continue
-        while len(corners) > 1 and _rises_faster(corners[-2], corners[-1], (x, y)):
-            corners.pop()
-        corners.append((x, y))
-    x, y = np.array(corners).T
-    return x, y
-
-
-def _rises_faster(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
-    """Whether b lies on or below the line from a to c."""
-    return (b[1] - a[1]) * (c[0] - a[0]) <= (c[1] - a[1]) * (b[0] - a[0])
-
-
-def aiq(cost: np.ndarray, accuracy: np.ndarray, low: float, high: float) -> float:
-    """Mean over the costs from `low` to `high` of the hull of points (W,), flat beyond its ends; NaN where there is no
-    range (RouterBench's average improvement in quality)."""
-    if high <= low:
-        return np.nan
-    x, y = frontier(cost, accuracy)
-    at = np.concatenate([[low], x[(x > low) & (x < high)], [high]])
-    return float(np.trapezoid(np.interp(at, x, y), at) / (high - low))
-
-
-def _pool(matrix: CorrectnessMatrix, split: str, scores: np.ndarray, known: np.ndarray, each: QuestionCosts) -> _Pool:
+def _select(
+    matrix: CorrectnessMatrix, split: str, scores: np.ndarray, known: np.ndarray, each: QuestionCosts
+) -> _Candidates:
+    """Select the `known` models (M,) and the questions of a split that one of them answered."""
     asked, train = matrix.of_split(split), matrix.of_split("train")
     if scores.shape != asked.labels.shape:
         raise ValueError(
@@ -242,21 +212,11 @@ def _pool(matrix: CorrectnessMatrix, split: str, scores: np.ndarray, known: np.n
         "best_single": rates,
         "best_per_benchmark": rates_by_question(train, asked.benchmarks)[:, known],
     }
-    return _Pool(asked, by_method, rates, cost, spent, share)
-
-
-def _impossible(test: _Pool) -> str | None:
-    if not len(test.rates):
-        return "no model has a known cost, be it a price or a size"
-    if len(test.rates) == 1:
-        return "needs at least 2 models whose cost is known, found 1"
-    if not len(test.asked.labels):
-        return "no test question was answered by a model whose cost is known"
-    return None if np.ptp(test.cost, axis=1).any() else "all models whose cost is known cost the same"
+    return _Candidates(asked, by_method, rates, cost, spent, share)
 
 
 def _curve_rows(sweeps: Mapping[str, _Sweep], means: Mapping[str, _Means], weights: np.ndarray) -> Iterator[_Row]:
-    """A row a method and weight at which questions go elsewhere than at the weight before."""
+    """Yield a row for each method and each weight at which questions go elsewhere than at the weight before."""
     for method, of_method in means.items():
         n = len(sweeps[method].right)
         for at in sweeps[method].changes:
@@ -272,8 +232,8 @@ def _curve_rows(sweeps: Mapping[str, _Sweep], means: Mapping[str, _Means], weigh
             }
 
 
-def _model_rows(test: _Pool, draws: np.ndarray) -> Iterator[_Row]:
-    """A row a model that answered a test question."""
+def _model_rows(test: _Candidates, draws: np.ndarray) -> Iterator[_Row]:
+    """Yield a row for each model that answered a test question."""
     asked, right = test.asked.observed.astype(np.float64), np.nan_to_num(test.asked.labels).astype(np.float64)
     n = asked.sum(axis=0)
     used = np.flatnonzero(n)
@@ -295,9 +255,9 @@ def _model_rows(test: _Pool, draws: np.ndarray) -> Iterator[_Row]:
         }
 
 
-def _kept(val: _Pool, weights: np.ndarray) -> dict[str, int] | None:
-    """By method the position of the greatest weight that answers as many val questions right as the single best model
-    does; methods that never do are left out. None without val questions."""
+def _find_kept(val: _Candidates, weights: np.ndarray) -> dict[str, int] | None:
+    """Return by method the position of the greatest weight that answers as many val questions right as the single best
+    model does; methods that never do are left out. None without val questions."""
     if not len(val.asked.labels):
         return None
     right = {method: val.sweep(method, weights).right.sum(axis=0) for method in val.scores}
@@ -308,38 +268,33 @@ def _kept(val: _Pool, weights: np.ndarray) -> dict[str, int] | None:
 def _summary_rows(
     means: Mapping[str, _Means], n: int, weights: np.ndarray, kept: Mapping[str, int] | None
 ) -> Iterator[_Row]:
-    areas = _areas(means)
+    areas, single = _areas(means), means["best_single"]
     for method, of_method in means.items():
         area, *resampled = areas[method]
         low, high = _interval(np.array(resampled), n)
-        row: _Row = {"method": method, "aiq": _finite(area), "aiq_low": low, "aiq_high": high}
+        row: _Row = {"method": method, "aiq": area if np.isfinite(area) else None, "aiq_low": low, "aiq_high": high}
         if kept is None:
             yield row | {"reason": NO_VAL}
         elif method not in kept:
             yield row | {"reason": NOT_KEPT}
         else:
-            yield row | _saving(of_method, means["best_single"], n, weights, kept[method])
-
-
-def _saving(of_method: _Means, single: _Means, n: int, weights: np.ndarray, at: int) -> _Row:
-    """Accuracy and cost at a weight, beside the cost of the single best model."""
-    low, high = _interval(of_method.accuracies[:, at], n)
-    share = _ratio(of_method.cost[[at]], single.cost[[0]])[0]
-    share_low, share_high = _interval(_ratio(of_method.costs[:, at], single.costs[:, 0]), n)
-    return {
-        "cost_weight": float(weights[at]),
-        "accuracy": float(of_method.accuracy[at]),
-        "ci_low": low,
-        "ci_high": high,
-        "mean_cost": float(of_method.cost[at]),
-        "cost_share": _finite(share),
-        "cost_share_low": share_low,
-        "cost_share_high": share_high,
-    }
+            at = kept[method]
+            low, high = _interval(of_method.accuracies[:, at], n)
+            share_low, share_high = _interval(_ratio(of_method.costs[:, at], single.costs[:, 0]), n)
+            yield row | {
+                "cost_weight": float(weights[at]),
+                "accuracy": float(of_method.accuracy[at]),
+                "ci_low": low,
+                "ci_high": high,
+                "mean_cost": float(of_method.cost[at]),
+                "cost_share": float(of_method.cost[at] / single.cost[0]) if single.cost[0] > 0 else None,
+                "cost_share_low": share_low,
+                "cost_share_high": share_high,
+            }
 
 
 def _areas(means: Mapping[str, _Means]) -> dict[str, list[float]]:
-    """By method its AIQ, as observed and in each resample, over the costs of all methods' curves."""
+    """Return by method its AIQ, as observed and in each resample, over the costs of all methods' curves."""
     costs = {method: np.vstack([m.cost, m.costs]) for method, m in means.items()}
     low = np.min([cost.min(axis=1) for cost in costs.values()], axis=0)
     high = np.max([cost.max(axis=1) for cost in costs.values()], axis=0)
@@ -363,11 +318,3 @@ def _interval(resampled: np.ndarray, n: int) -> tuple[float, float] | tuple[None
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """NaN where it is undefined."""
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _table(rows: list[_Row], schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=schema)

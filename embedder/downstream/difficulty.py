@@ -1,8 +1,7 @@
-"""Experiment: how well can one foretell how many models will answer an unseen question correctly?"""
+"""Experiment: how well can the share of models that answer an unseen question correctly be predicted?"""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,46 +11,33 @@ from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 
-from .forecast import check_rows, groups
+from .columns import counts, figures, texts
+from .forecast import check_rows, group_questions
 from .routing import NO_ANSWERS
 
-__all__ = ["DIFFICULTY", "QUESTION_DIFFICULTY", "calibration", "difficulty"]
+__all__ = ["DIFFICULTY", "QUESTION_DIFFICULTY", "bin_predictions", "predict_difficulty"]
 
 DIFFICULTY = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "benchmark": pa.string(),
-        "n": pa.int64(),
-        "pearson": pa.float64(),
-        "pearson_low": pa.float64(),
-        "pearson_high": pa.float64(),
-        "spearman": pa.float64(),
-        "mae": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "method", "benchmark"),
+        *counts("n"),
+        *figures("pearson", "pearson_low", "pearson_high", "spearman", "mae"),
+        *texts("reason"),
+    ]
 )
 QUESTION_DIFFICULTY = pa.schema(
-    {
-        "embedder": pa.string(),
-        "question_id": pa.string(),
-        "benchmark": pa.string(),
-        "n": pa.int64(),
-        "observed": pa.float64(),
-        "predicted": pa.float64(),
-    }
+    [*texts("embedder", "question_id", "benchmark"), *counts("n"), *figures("observed", "predicted")]
 )
-_RESAMPLES = 2000
 _STILL = 1e-9  # what varies less does not vary
 
 
-def difficulty(
-    matrix: CorrectnessMatrix, forecasts: Mapping[str, Forecast], embedder: str, *, seed: int = 0
+def predict_difficulty(
+    matrix: CorrectnessMatrix, forecasts: Mapping[str, Forecast], version: str, *, seed: int = 0
 ) -> tuple[pa.Table, pa.Table]:
     """Tables `difficulty` (a row is a method on a benchmark or "all") and `question_difficulty` (a row is a test
-    question, as method `embedder` foretells it), from each method's forecast of the test questions of `matrix`.
+    question, as method `embedder` predicts it), from each method's forecast of the test questions of `matrix`.
 
-    The difficulty of a question is the share of the models that answered it which are right; it is foretold by their
+    The difficulty of a question is the share of the models that answered it which are right; it is predicted by their
     mean probability, and by `benchmark_mean`, the share of right answers to its benchmark in training. Questions that
     nobody answered do not count. Raises ValueError where a forecast is not of the test questions, or an answer to one
     has no probability, and KeyError where there is none of `embedder`.
@@ -61,23 +47,32 @@ def difficulty(
         check_rows(test, forecast)
     answered = np.asarray(test.observed.any(axis=1))
     observed = _mean_of_answered(test, np.nan_to_num(test.labels))[answered]
-    predicted = {name: _mean_of_answered(test, said.probabilities)[answered] for name, said in forecasts.items()}
+    predicted = {name: _mean_of_answered(test, of.probabilities)[answered] for name, of in forecasts.items()}
     test = test.rows(answered)
     predicted["benchmark_mean"] = _benchmark_means(matrix.of_split("train"), test)
     rows = [
-        _row(predicted[method][which], observed[which], seed) | {"method": method, "benchmark": benchmark}
-        for benchmark, which in groups(test.benchmarks, np.ones(len(observed), bool))
+        _score(predicted[method][which], observed[which], seed) | {"method": method, "benchmark": benchmark}
+        for benchmark, which in group_questions(test.benchmarks, np.ones(len(observed), bool))
         for method in predicted
     ] or [{"method": name, "benchmark": "all", "reason": NO_ANSWERS} for name in predicted]
-    table = pa.Table.from_pylist([row | {"embedder": embedder} for row in rows], schema=DIFFICULTY)
-    return table, _questions(test, observed, predicted["embedder"], embedder)
+    questions = {
+        "embedder": [version] * len(observed),
+        "question_id": test.question_ids,
+        "benchmark": test.benchmarks,
+        "n": test.observed.sum(axis=1),
+        "observed": observed,
+        "predicted": predicted["embedder"],
+    }
+    table = pa.Table.from_pylist([row | {"embedder": version} for row in rows], schema=DIFFICULTY)
+    return table, pa.table(questions, schema=QUESTION_DIFFICULTY)
 
 
-def calibration(
+def bin_predictions(
     predicted: np.ndarray, observed: np.ndarray, *, bins: int = 10, seed: int = 0
 ) -> list[tuple[float, float, tuple[float, float] | None]]:
-    """Mean of `predicted` (n,), mean of `observed` (n,) and its 95% interval (None of one question) in equally many
-    questions a bin, from the hardest foretold to the easiest; fewer bins where there are fewer questions."""
+    """Return by bin the mean of `predicted` (n,), the mean of `observed` (n,), and its 95% interval (None for a single
+    question). Bins have equally many questions, those predicted to be hardest first; there are fewer where there are
+    fewer questions."""
     return [
         (
             float(predicted[which].mean()),
@@ -111,11 +106,17 @@ def _benchmark_means(train: CorrectnessMatrix, test: CorrectnessMatrix) -> np.nd
     return np.array([rate[benchmark] for benchmark in test.benchmarks])
 
 
-def _row(predicted: np.ndarray, observed: np.ndarray, seed: int) -> dict[str, str | int | float | None]:
+def _score(predicted: np.ndarray, observed: np.ndarray, seed: int) -> dict[str, str | int | float | None]:
     from scipy.stats import rankdata
 
     varies = np.ptp(predicted) > _STILL and np.ptp(observed) > _STILL
-    low, high = _pearson_interval(predicted, observed, seed) if varies else (None, None)
+    low = high = None
+    if varies:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            n = len(observed)
+            drawn = metrics.resample(lambda rows: _pearson(predicted[rows], observed[rows], 1), n, seed=seed)
+        if np.isfinite(drawn).all():  # no interval where some draw of the questions does not vary
+            low, high = metrics.interval(drawn)
     return {
         "n": len(observed),
         "pearson": float(_pearson(predicted, observed, 0)) if varies else None,
@@ -126,40 +127,6 @@ def _row(predicted: np.ndarray, observed: np.ndarray, seed: int) -> dict[str, st
     }
 
 
-def _pearson_interval(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[float, float] | tuple[None, None]:
-    """Percentile interval, questions drawn with replacement; none where a draw of them does not vary."""
-    from scipy.stats import DegenerateDataWarning, bootstrap
-
-    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
-        warnings.simplefilter("ignore", DegenerateDataWarning)
-        interval = bootstrap(
-            (x, y),
-            _pearson,
-            paired=True,
-            vectorized=True,
-            n_resamples=_RESAMPLES,
-            batch=max(1, 5_000_000 // len(x)),
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    found = float(interval.low), float(interval.high)
-    return found if np.isfinite(found).all() else (None, None)
-
-
 def _pearson(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
     x, y = x - x.mean(axis, keepdims=True), y - y.mean(axis, keepdims=True)
     return (x * y).sum(axis) / np.sqrt((x * x).sum(axis) * (y * y).sum(axis))
-
-
-def _questions(test: CorrectnessMatrix, observed: np.ndarray, predicted: np.ndarray, embedder: str) -> pa.Table:
-    return pa.table(
-        {
-            "embedder": [embedder] * len(observed),
-            "question_id": test.question_ids,
-            "benchmark": test.benchmarks,
-            "n": test.observed.sum(axis=1),
-            "observed": observed,
-            "predicted": predicted,
-        },
-        schema=QUESTION_DIFFICULTY,
-    )

@@ -9,32 +9,24 @@ import numpy as np
 import pyarrow as pa
 
 from embedder import metrics
-from embedder.baselines.baselines import model_rates
+from embedder.baselines.rates import model_rates
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 
+from .columns import counts, figures, texts
 from .forecast import check_rows
-from .routing import NO_ANSWERS, first_choice
+from .routing import NO_ANSWERS, choose_models
 
-__all__ = ["FALLBACKS", "METHODS", "fallbacks"]
+__all__ = ["FALLBACKS", "METHODS", "find_fallbacks"]
 
 FALLBACKS = pa.schema(
-    {
-        "embedder": pa.string(),
-        "model": pa.string(),
-        "method": pa.string(),
-        "fallback": pa.string(),
-        "distance": pa.float64(),
-        "n": pa.int64(),
-        "accuracy_before": pa.float64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "loss": pa.float64(),
-        "loss_low": pa.float64(),
-        "loss_high": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "model", "method", "fallback"),
+        *figures("distance"),
+        *counts("n"),
+        *figures("accuracy_before", "accuracy", "ci_low", "ci_high", "loss", "loss_low", "loss_high"),
+        *texts("reason"),
+    ]
 )
 METHODS = ("reroute", "nearest", "best_single", "random")
 _NOBODY_ELSE = "nobody else answered the questions sent to the model"
@@ -53,12 +45,12 @@ class _Outages:
     fallback: dict[str, np.ndarray]  # by method that picks one model (n,): that model
 
 
-def fallbacks(
-    matrix: CorrectnessMatrix, forecast: Forecast, embeddings: np.ndarray, embedder: str, *, seed: int = 0
+def find_fallbacks(
+    matrix: CorrectnessMatrix, forecast: Forecast, embeddings: np.ndarray, version: str, *, seed: int = 0
 ) -> pa.Table:
     """Table `fallbacks`: a row is a model that the router sends test questions to and a way to replace it, from
-    the `forecast` by `embedder` of the test questions of `matrix` and its `embeddings` (M, d), NaN where a model has
-    none.
+    the `forecast` by an embedder of this `version` of the test questions of `matrix` and its `embeddings` (M, d), NaN
+    where a model has none.
 
     Only models that answered a question may replace the one that is down, and questions that nobody else answered do
     not count, so that all methods are compared on the same questions: `reroute` takes the highest routing score,
@@ -69,54 +61,41 @@ def fallbacks(
     test = matrix.of_split("test")
     check_rows(test, forecast)
     answered = np.asarray(test.observed.any(axis=1))
-    if reason := _impossible(matrix, answered):
+    reason = None if answered.any() else NO_ANSWERS
+    if len(matrix.models) < 2:
+        reason = f"needs at least 2 models, found {len(matrix.models)}"
+    if reason:
         rows: list[_Row] = [{"model": "all", "method": method, "reason": reason} for method in METHODS]
     else:
-        rates = model_rates(matrix.of_split("train"))
-        test, scores, distances = test.rows(answered), forecast.routing_scores[answered], _distances(embeddings)
-        down = first_choice(test, scores, rates)
-        outages = _outages(test, scores, rates, distances, down)
+        from scipy.spatial.distance import cdist
+
+        rates, wide = model_rates(matrix.of_split("train")), embeddings.astype(np.float64)
+        test, scores, distances = test.rows(answered), forecast.routing_scores[answered], cdist(wide, wide)
+        down = choose_models(test, scores, rates)
+        outages = _replace_models(test, scores, rates, distances, down)
         rows = list(_rows(matrix.models, outages, distances, np.unique(down), seed))
-    return pa.Table.from_pylist([row | {"embedder": embedder} for row in rows], schema=FALLBACKS)
+    return pa.Table.from_pylist([row | {"embedder": version} for row in rows], schema=FALLBACKS)
 
 
-def _impossible(matrix: CorrectnessMatrix, answered: np.ndarray) -> str | None:
-    if len(matrix.models) < 2:
-        return f"needs at least 2 models, found {len(matrix.models)}"
-    return None if answered.any() else NO_ANSWERS
-
-
-def _outages(
+def _replace_models(
     test: CorrectnessMatrix, scores: np.ndarray, rates: np.ndarray, distances: np.ndarray, down: np.ndarray
 ) -> _Outages:
-    """Of the questions (of n) that another model answered, sent to a model that has an embedding."""
+    """Replace the models that are `down` (n,) on those of n questions that another model answered, and that were sent
+    to a model with an embedding; `distances` (M, M) are NaN where a model has none."""
     rows = np.arange(len(down))
     before, labels = test.labels[rows, down], test.labels.copy()
     labels[rows, down] = np.nan
-    kept = ~np.isnan(labels).all(axis=1) & _placed(distances)[down]
+    kept = ~np.isnan(labels).all(axis=1) & ~np.isnan(distances.diagonal())[down]
     others, down, before = replace(test, labels=labels).rows(kept), down[kept], before[kept]
-    nearness = {
+    ranked_by = {
         "reroute": scores[kept],
         "nearest": -np.nan_to_num(distances, nan=np.finfo(np.float64).max)[down],
         "best_single": rates,
     }
-    fallback = {method: first_choice(others, score, rates) for method, score in nearness.items()}
+    fallback = {method: choose_models(others, score, rates) for method, score in ranked_by.items()}
     right = {method: others.labels[np.arange(len(down)), model] for method, model in fallback.items()}
     right["random"] = np.nansum(others.labels, axis=1) / others.observed.sum(axis=1)
     return _Outages(down, before.astype(np.float64), {m: r.astype(np.float64) for m, r in right.items()}, fallback)
-
-
-def _distances(embeddings: np.ndarray) -> np.ndarray:
-    """(M, M) float64: Euclidean, NaN where a model has no embedding."""
-    from scipy.spatial.distance import cdist
-
-    wide = embeddings.astype(np.float64)
-    return cdist(wide, wide)
-
-
-def _placed(distances: np.ndarray) -> np.ndarray:
-    """(M,): whether the model has an embedding."""
-    return ~np.isnan(distances.diagonal())
 
 
 def _rows(
@@ -128,21 +107,15 @@ def _rows(
         for method in METHODS:
             row: _Row = {"model": name, "method": method, "n": len(which)}
             if not len(which):
-                placed = model is None or _placed(distances)[model]
-                row |= {"reason": _NOBODY_ELSE if placed else _NO_EMBEDDING}
-            else:
-                row |= _figures(outages.before[which], outages.right[method][which], seed)
-                if model is not None and method in outages.fallback:
-                    row |= _replacement(models, distances[model], outages.fallback[method][which])
+                placed = model is None or not np.isnan(distances[model, model])
+                yield row | {"reason": _NOBODY_ELSE if placed else _NO_EMBEDDING}
+                continue
+            row |= _figures(outages.before[which], outages.right[method][which], seed)
+            fallback = outages.fallback.get(method, outages.down)[which]
+            if model is not None and method in outages.fallback and (fallback == fallback[0]).all():
+                distance = float(distances[model, fallback[0]])
+                row |= {"fallback": models[fallback[0]], "distance": None if np.isnan(distance) else distance}
             yield row
-
-
-def _replacement(models: tuple[str, ...], distances: np.ndarray, fallback: np.ndarray) -> _Row:
-    """Which model it is and how far from the one down (M,), where it is the same for all questions."""
-    if (fallback != fallback[0]).any():
-        return {}
-    distance = float(distances[fallback[0]])
-    return {"fallback": models[fallback[0]], "distance": None if np.isnan(distance) else distance}
 
 
 def _figures(before: np.ndarray, right: np.ndarray, seed: int) -> _Row:

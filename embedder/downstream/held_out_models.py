@@ -1,4 +1,4 @@
-"""Models whose accuracy on a benchmark is predicted from what is known of them, held out by turns."""
+"""Predict the accuracy on a benchmark of models that are held out in turn, from what is known of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ import numpy as np
 
 from embedder.matrix import CorrectnessMatrix
 
-__all__ = ["LEAST_MODELS", "SPLITS", "Splits", "Target", "accuracies", "answered_enough", "known_models", "ridge"]
+__all__ = [
+    "LEAST_MODELS",
+    "SPLITS",
+    "Splits",
+    "Target",
+    "accuracies",
+    "answered_enough",
+    "known_models",
+    "predict_held_out",
+]
 
 SPLITS = 100  # as in the paper
 LEAST_MODELS = 8  # held out are 3 of them, and a line through the other 5 is hardly more than a guess
@@ -16,7 +25,7 @@ _HELD_OUT_SHARE = 0.3
 _LEAST_HELD_OUT = 3  # of two models, a rank correlation is a coin
 _ENOUGH_ANSWERS = 20  # an accuracy over fewer is mostly chance
 # Ridge strengths, as multiples of the features' largest squared singular value: from hardly any to nothing but a mean.
-_STRENGTHS = 10.0 ** np.arange(-6, 2.5, 0.5)
+_STRENGTHS = (10.0 ** np.arange(-6, 2.5, 0.5)).tolist()
 
 
 @dataclass(frozen=True)
@@ -70,23 +79,20 @@ def known_models(embeddings: np.ndarray) -> np.ndarray:
     return np.asarray(np.isfinite(embeddings).all(axis=1))
 
 
-def ridge(features: np.ndarray, targets: np.ndarray, splits: Splits) -> np.ndarray:
-    """(S, k, t) targets of the models held out, by ridge regression on the `features` (n, d) of the others, each split
-    and each of the t columns of `targets` (n, t) on its own.
+def predict_held_out(features: np.ndarray, targets: np.ndarray, splits: Splits) -> np.ndarray:
+    """(S, k, t) targets of the models held out, predicted by ridge regression on the `features` (n, d) of the others,
+    for each split and each of the t columns of `targets` (n, t)."""
+    import torch
 
-    With an intercept; of the strength whose squared error is least with each model left out in turn, which has a closed
-    form (Golub, Heath and Wahba 1979). scikit-learn's RidgeCV finds the same, a split at a time.
-    """
+    from embedder.ridge import fit_ridge  # torch takes seconds to load
+
     x, y = features[splits.trained].astype(np.float64), targets[splits.trained].astype(np.float64)
     x_mean, y_mean = x.mean(axis=1, keepdims=True), y.mean(axis=1, keepdims=True)
     left, singular, right = np.linalg.svd(x - x_mean, full_matrices=False)  # (S, n, r), (S, r), (S, r, d)
-    aligned = left.transpose(0, 2, 1) @ (y - y_mean)  # (S, r, t)
-    strength = _STRENGTHS[:, None, None] * np.maximum(singular[:, :1] ** 2, 1e-12)  # (A, S, 1)
-    kept = singular**2 / (singular**2 + strength)  # (A, S, r)
-    leverage = (left**2 @ kept[..., None]) + 1 / x.shape[1]  # (A, S, n, 1)
-    left_out = (y - y_mean - left @ (kept[..., None] * aligned)) / np.maximum(1 - leverage, 1e-9)
-    best = (left_out**2).mean(axis=2).argmin(axis=0)  # (S, t)
-    chosen = np.take_along_axis(kept, best.T[..., None], axis=0).transpose(1, 2, 0)  # (S, r, t)
-    inverse = np.divide(1, singular, out=np.zeros_like(singular), where=singular > 1e-9 * singular[:, :1])
-    weights = right.transpose(0, 2, 1) @ (chosen * inverse[..., None] * aligned)  # (S, d, t)
+    largest = np.maximum(singular[:, :1], 1e-6)
+    relative = singular / largest
+    axes = right.transpose(0, 2, 1) / largest[..., None]  # (S, d, r): features → uncorrelated ones of about size 1
+    parts = (left * relative[:, None], relative**2, y - y_mean)
+    inputs, variances, centred = map(torch.from_numpy, parts)
+    weights = axes @ fit_ridge(inputs, variances, centred, _STRENGTHS).coefficients.numpy()  # (S, d, t)
     return (features[splits.held_out] - x_mean) @ weights + y_mean

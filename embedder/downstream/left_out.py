@@ -23,7 +23,7 @@ class LeftOut:
 
     `embeddings` is (M, d) float32, NaN for a model without training answers to the other benchmarks. `text` has of
     each benchmark left out (M,) float64 mean forecast probabilities of the questions of it that a model answered: an
-    accuracy foretold from the texts alone. NaN where the model answered none.
+    accuracy predicted from the texts alone. NaN where the model answered none.
     """
 
     embeddings: np.ndarray
@@ -37,9 +37,7 @@ def fit_without(
 
     Where these are all answers there are, all is NaN.
     """
-    from embedder.spectral.spectral import (
-        SpectralEmbedder,  # torch takes seconds to load, and what is in a file needs none
-    )
+    from embedder.spectral.spectral import SpectralEmbedder  # torch takes seconds to load; what is kept needs none
 
     outside = ~np.isin(matrix.benchmarks, list(left_out))
     kept = replace(matrix, splits=np.where(outside, matrix.splits, "left out"))
@@ -51,11 +49,7 @@ def fit_without(
     for name in sorted(left_out):
         of_benchmark = matrix.benchmarks == name
         probabilities = embedder.predict_proba(questions.rows(of_benchmark)).astype(np.float64)
-        text[name] = _mean(probabilities, matrix.observed[of_benchmark])
+        asked = matrix.observed[of_benchmark]
+        count, total = asked.sum(axis=0), np.where(asked, probabilities, 0).sum(axis=0)
+        text[name] = np.where(count, total / np.maximum(count, 1), np.nan)
     return LeftOut(embedder.model_embeddings, text)
-
-
-def _mean(probabilities: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """(M,) mean of the cells (Q, M) that were asked."""
-    count = asked.sum(axis=0)
-    return np.where(count, np.where(asked, probabilities, 0).sum(axis=0) / np.maximum(count, 1), np.nan)

@@ -1,4 +1,4 @@
-"""Experiment: what can be read off a model's embedding?"""
+"""Experiment: what does a model's embedding tell of the model?"""
 
 from __future__ import annotations
 
@@ -7,70 +7,68 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
-from .communities import Group, Labelled, groups_of, placed
+from embedder.metrics import resample
+from embedder.ridge import fit_ridge
 
-__all__ = ["PROBES", "probes"]
+from .columns import counts, figures, texts
+from .communities import Group, Labelled, find_groups, sort_placed
+
+__all__ = ["PROBES", "probe_embeddings"]
 
 PROBES = pa.schema(
-    {
-        "embedder": pa.string(),
-        "target": pa.string(),
-        "method": pa.string(),
-        "models": pa.int64(),
-        "classes": pa.int64(),
-        "metric": pa.string(),
-        "score": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "chance": pa.float64(),
-        "p_value": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "target", "method"),
+        *counts("models", "classes"),
+        *texts("metric"),
+        *figures("score", "ci_low", "ci_high", "chance", "p_value"),
+        *texts("reason"),
+    ]
 )
 _MIN_INSIDE = 5  # models inside, and as many outside
 _MIN_FAMILY = 3  # models of a family that a linear probe is to tell
 _MIN_SIZES = 10  # models of known size
 _NEIGHBOURS = 5
-_STRENGTHS = np.logspace(-2, 4, 13)
+_STRENGTHS = np.logspace(-2, 4, 13).tolist()
 _PERMUTATIONS = 9999
 _RESAMPLES = 2000
 _BLOCK_CELLS = 5_000_000
 _ALIKE = {"reason": "the embeddings of all models are the same"}
 
 
-def probes(
-    embeddings: np.ndarray, models: Sequence[str], labels: Iterable[Labelled], embedder: str, *, seed: int = 0
+def probe_embeddings(
+    embeddings: np.ndarray, models: Sequence[str], labels: Iterable[Labelled], version: str, *, seed: int = 0
 ) -> pa.Table:
     """Table `probes`: how well labels follow from the models' `embeddings` (M, d); NaN rows are left out.
 
     `linear` is a ridge classifier or, for log10(size_b), a ridge regression on the standardised coordinates. Each
     model is predicted from all others, which also choose the strength (nested leave-one-out). A community or a size
-    class is told from the rest of the models that have a size, a family from the other families; both are scored by
+    class is told apart from the rest of the models that have a size, a family from the other ones; both are scored by
     balanced accuracy, sizes by Spearman's correlation. `knn` is the share of a model's 5 nearest that are of its
     family (fewer where the family has fewer others); chance is exact. Intervals are from a bootstrap over models,
     within each class; p from permutations: of the labels against the predictions (linear), or over the models (knn).
     Other models of the one left out's family, which resemble it, are not left out. Where there is nothing
-    to tell of few models, leaving one out errs on the low side of chance.
+    to learn about few models, leaving one out errs on the low side of chance.
     The order of `models` does not matter. What has too few models has a reason in place of figures.
     """
-    names, points = placed(embeddings, models)
+    names, points = sort_placed(embeddings, models)
     labels = list(labels)
-    groups = list(groups_of(names, labels))
+    groups = list(find_groups(names, labels))
     families = [group for group in groups if group.kind == "family"]
     rows = [
-        *(_told_apart(points, group, seed) for group in groups if group.kind != "family"),
-        _families(points, families, seed),
-        _nearest_family(points, families, seed),
-        _size(points, names, labels, seed),
+        *(_probe_group(points, group, seed) for group in groups if group.kind != "family"),
+        _probe_families(points, families, seed),
+        _probe_neighbours(points, families, seed),
+        _probe_sizes(points, names, labels, seed),
     ]
-    return pa.Table.from_pylist([{"embedder": embedder, **row} for row in rows], schema=PROBES)
+    return pa.Table.from_pylist([{"embedder": version, **row} for row in rows], schema=PROBES)
 
 
-def _told_apart(points: np.ndarray, group: Group, seed: int) -> dict[str, Any]:
+def _probe_group(points: np.ndarray, group: Group, seed: int) -> dict[str, Any]:
     """Is a model of the group or not?"""
     classes = group.inside[group.known].astype(int)
     inside, outside = int(classes.sum()), int((1 - classes).sum())
@@ -80,10 +78,10 @@ def _told_apart(points: np.ndarray, group: Group, seed: int) -> dict[str, Any]:
     if min(inside, outside) < _MIN_INSIDE:
         found = f"{inside} and {outside}"
         return row | {"reason": f"needs at least {_MIN_INSIDE} models inside and as many outside, found {found}"}
-    return row | _classified(points[group.known], classes, seed)
+    return row | _classify(points[group.known], classes, seed)
 
 
-def _families(points: np.ndarray, families: list[Group], seed: int) -> dict[str, Any]:
+def _probe_families(points: np.ndarray, families: list[Group], seed: int) -> dict[str, Any]:
     """Which of the families of some size is a model of?"""
     large = [family.inside for family in families if family.inside.sum() >= _MIN_FAMILY]
     classes = np.array(large, int).T @ np.arange(len(large)) if large else np.empty(0, int)
@@ -92,61 +90,46 @@ def _families(points: np.ndarray, families: list[Group], seed: int) -> dict[str,
     row["metric"] = "balanced accuracy"
     if len(large) < 2:
         return row | {"reason": f"needs at least 2 families of {_MIN_FAMILY} models or more, found {len(large)}"}
-    return row | _classified(points[kept], classes[kept], seed)
+    return row | _classify(points[kept], classes[kept], seed)
 
 
-def _classified(points: np.ndarray, classes: np.ndarray, seed: int) -> dict[str, Any]:
+def _classify(points: np.ndarray, classes: np.ndarray, seed: int) -> dict[str, Any]:
     """Score of the linear probe of `classes` (n,), numbered from 0."""
     if not np.ptp(points, axis=0).any():
         return _ALIKE  # the class would be decided by rounding, which depends on the model left out
     count = np.bincount(classes)
-    told = _predicted_by_others(points, 2.0 * np.eye(len(count))[classes] - 1, classes)
-    predicted = told.argmax(axis=1)
+    predicted = _predict_by_others(points, 2.0 * np.eye(len(count))[classes] - 1, classes).argmax(axis=1)
     share = 1 / (len(count) * count)  # of the score, for a hit on a model of each class
     contributions = (predicted == classes) * share[classes]
     rng = np.random.default_rng(seed)
     permuted = rng.permuted(np.tile(classes, (_PERMUTATIONS, 1)), axis=1)
     by_chance = ((permuted == predicted) * share[permuted]).sum(axis=1)
-    scored = _scored(contributions, classes, rng)
+    scored = _score(contributions, classes, rng)
     return scored | {"chance": 1 / len(count), "p_value": _p_value(by_chance, scored["score"])}
 
 
-def _predicted_by_others(points: np.ndarray, targets: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """(n, T) `targets` of each model as predicted from its coordinates `points` (n, d) by the ridge regression of all
-    others, among which each of the `classes` (n,) counts as much."""
+def _predict_by_others(points: np.ndarray, targets: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the `targets` (n, T) of each model as predicted from its coordinates `points` (n, d) by the ridge
+    regression of all others on standardised coordinates; among these each of the `classes` (n,) counts as much."""
     predicted = np.empty(targets.shape)
     with threadpool_limits(1):  # for so little, threads wait for one another longer than they compute
         for out in range(len(points)):
             others = np.arange(len(points)) != out
             weights = 1 / np.bincount(classes[others])[classes[others]]
-            weights *= len(weights) / weights.sum()
-            predicted[out] = _ridge(points[others], targets[others], weights, points[out])
+            share, root = weights / weights.sum(), np.sqrt(weights * len(weights) / weights.sum())[:, None]
+            deviation = points[others].std(axis=0)
+            scaled = points / np.where(deviation > 1e-9, deviation, 1)
+            centre, level = share @ scaled[others], share @ targets[others]
+            turned = root * (scaled[others] - centre)
+            variances, axes = np.linalg.eigh(turned.T @ turned)
+            parts = (turned @ axes, variances.clip(0), root * (targets[others] - level), share)
+            features, variances, centred, share = map(torch.from_numpy, parts)
+            ridge = fit_ridge(features, variances, centred, _STRENGTHS, mean_leverage=share, same_strength=True)
+            predicted[out] = level + (scaled[out] - centre) @ axes @ ridge.coefficients.numpy()
     return predicted
 
 
-def _ridge(points: np.ndarray, targets: np.ndarray, weights: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """(T,) at the point `asked` (d,): what scikit-learn's RidgeCV of `targets` (n, T) on standardised `points` (n, d)
-    predicts with sample `weights` (n,), its strength chosen by leave-one-out. Done here because checking its arguments
-    takes RidgeCV ten times as long as this."""
-    deviation = points.std(axis=0)
-    scale = np.where(deviation > 1e-9, deviation, 1)
-    share, root = weights / weights.sum(), np.sqrt(weights)[:, None]
-    x, at = points / scale, asked / scale
-    centre, level = share @ x, share @ targets
-    y = root * (targets - level)
-    turned = root * (x - centre)
-    strength, axes = np.linalg.eigh(turned.T @ turned)
-    turned = turned @ axes  # (n, d) on the principal axes
-    shrunk = 1 / (strength.clip(0)[:, None] + _STRENGTHS)  # (d, S)
-    along = turned.T @ y  # (d, T)
-    fitted = (turned * shrunk.T[:, None]) @ along  # (S, n, T)
-    leverage = (turned**2 @ shrunk).T + share  # (S, n), of the mean too
-    errors = (y - fitted) / (1 - leverage)[..., None]
-    best = int((errors**2).sum(axis=(1, 2)).argmin())
-    return level + (at - centre) @ axes @ (shrunk[:, best, None] * along)
-
-
-def _nearest_family(points: np.ndarray, families: list[Group], seed: int) -> dict[str, Any]:
+def _probe_neighbours(points: np.ndarray, families: list[Group], seed: int) -> dict[str, Any]:
     """Are the models nearest to a model of its family?"""
     known = np.any([family.inside for family in families], axis=0) if families else np.zeros(len(points), bool)
     members = np.reshape([family.inside[known] for family in families], (len(families), known.sum())).astype(int)
@@ -159,30 +142,17 @@ def _nearest_family(points: np.ndarray, families: list[Group], seed: int) -> dic
         return row | {"reason": f"needs at least 2 families, one of them of 2 models or more, found {found}"}
     if not np.ptp(points[known], axis=0).any():
         return row | _ALIKE
-    nearest = _nearest(points[known])
+    distances = cdist(points[known], points[known])
+    np.fill_diagonal(distances, np.inf)
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, : min(_NEIGHBOURS, len(classes) - 1)]  # ties by name
     asked = count[count > 1].sum()
-    rng = np.random.default_rng(seed)
-    by_chance = _permuted_precisions(nearest, classes, wanted, rng) / asked
-    scored = _scored(_precisions(nearest, classes[None], wanted)[0] / asked, classes, rng)
+    rng, block = np.random.default_rng(seed), max(1, _BLOCK_CELLS // nearest.size)
+    widths = [min(block, _PERMUTATIONS - start) for start in range(0, _PERMUTATIONS, block)]
+    dealt = (rng.permuted(np.tile(classes, (width, 1)), axis=1) for width in widths)
+    by_chance = np.concatenate([_precisions(nearest, some, wanted).sum(axis=1) for some in dealt]) / asked
+    scored = _score(_precisions(nearest, classes[None], wanted)[0] / asked, classes, rng)
     chance = (count * (count - 1)).sum() / (len(classes) - 1) / asked
     return row | scored | {"chance": float(chance), "p_value": _p_value(by_chance, scored["score"])}
-
-
-def _nearest(points: np.ndarray) -> np.ndarray:
-    """(n, 5) the models nearest to each, from the nearest on; ties by name."""
-    distances = cdist(points, points)
-    np.fill_diagonal(distances, np.inf)
-    return np.argsort(distances, axis=1, kind="stable")[:, : min(_NEIGHBOURS, len(points) - 1)]
-
-
-def _permuted_precisions(
-    nearest: np.ndarray, classes: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """(9999,) sums of the models' precisions, where the classes (n,) are dealt out to the models anew."""
-    block = max(1, _BLOCK_CELLS // nearest.size)
-    widths = (min(block, _PERMUTATIONS - start) for start in range(0, _PERMUTATIONS, block))
-    dealt = (rng.permuted(np.tile(classes, (width, 1)), axis=1) for width in widths)
-    return np.concatenate([_precisions(nearest, some, wanted).sum(axis=1) for some in dealt])
 
 
 def _precisions(nearest: np.ndarray, classes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -196,8 +166,8 @@ def _precisions(nearest: np.ndarray, classes: np.ndarray, wanted: np.ndarray) ->
     return counted.sum(axis=-1) / np.maximum(width, 1)
 
 
-def _scored(contributions: np.ndarray, classes: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
-    """A score that is the sum of the models' `contributions` (n,), with its interval by drawing models anew."""
+def _score(contributions: np.ndarray, classes: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+    """Return a score, the sum of the models' `contributions` (n,), and its interval by drawing models of each class."""
     scores = np.zeros(_RESAMPLES)
     for name in np.unique(classes):
         members = contributions[classes == name]
@@ -211,7 +181,7 @@ def _p_value(by_chance: np.ndarray, score: float) -> float:
     return float((1 + (by_chance >= score - 1e-9).sum()) / (1 + len(by_chance)))
 
 
-def _size(points: np.ndarray, names: list[str], labels: list[Labelled], seed: int) -> dict[str, Any]:
+def _probe_sizes(points: np.ndarray, names: list[str], labels: list[Labelled], seed: int) -> dict[str, Any]:
     """How large is a model?"""
     size_of = {label.model: label.size_b for label in labels if label.size_b}
     known = np.array([name in size_of for name in names], bool)
@@ -221,26 +191,23 @@ def _size(points: np.ndarray, names: list[str], labels: list[Labelled], seed: in
         return row | {"reason": f"needs at least {_MIN_SIZES} models whose size is known, found {len(sizes)}"}
     if len(set(sizes)) < 2:
         return row | {"reason": "all models are of the same size"}
-    predicted = _predicted_by_others(points[known], sizes[:, None], np.zeros(len(sizes), int))[:, 0]
+    predicted = _predict_by_others(points[known], sizes[:, None], np.zeros(len(sizes), int))[:, 0]
     # Without a small model the mean of the others is higher. Left in, this alone would make predictions correlate
     # negatively with what was left out, even where embeddings say nothing.
     predicted -= (sizes.sum() - sizes) / (len(sizes) - 1)
     if np.ptp(predicted) < 1e-9:
         return row | _ALIKE
-    return row | _correlated(predicted, sizes, np.random.default_rng(seed))
-
-
-def _correlated(predicted: np.ndarray, observed: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
-    drawn = rng.integers(len(observed), size=(_RESAMPLES, len(observed)))
-    low, high = np.nanquantile(_spearman(predicted[drawn], observed[drawn]), [0.025, 0.975])
-    permuted = rng.permuted(np.tile(observed, (_PERMUTATIONS, 1)), axis=1)
-    score = float(_spearman(predicted[None], observed[None])[0])
+    rng = np.random.default_rng(seed)
+    drawn = resample(lambda rows: _spearman(predicted[rows], sizes[rows]), len(sizes), seed=rng, resamples=_RESAMPLES)
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    permuted = rng.permuted(np.tile(sizes, (_PERMUTATIONS, 1)), axis=1)
+    score = float(_spearman(predicted[None], sizes[None])[0])
     p_value = _p_value(_spearman(predicted[None], permuted), score)
-    return {"score": score, "ci_low": float(low), "ci_high": float(high), "chance": 0.0, "p_value": p_value}
+    return row | {"score": score, "ci_low": float(low), "ci_high": float(high), "chance": 0.0, "p_value": p_value}
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of each row of `a` and `b`; NaN where all of a row are the same."""
+    """Return Spearman's correlation of each row of `a` with that of `b`; NaN where all of a row are the same."""
     a, b = (rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (a, b))
     norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     return np.divide((a * b).sum(axis=1), norm, out=np.full(len(b), np.nan), where=norm > 0)

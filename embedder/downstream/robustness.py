@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from embedder import metrics
-from embedder.baselines.baselines import ModelBenchmarkMean, model_rates
+from embedder.baselines.rates import ModelBenchmarkMean, model_rates
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast, Predictor
 from embedder.questions import Questions
 
+from .columns import counts, figures, texts
 from .forecast import NO_TEST_ANSWERS
-from .routing import first_choice
+from .routing import choose_models
 from .text_forms import AS_ASKED, EXAMPLES, FORMS, NONSENSE, digest, rewrite, write_nonsense
 
 __all__ = ["MOST_QUESTIONS", "ROBUSTNESS", "measure_robustness"]
@@ -27,36 +28,17 @@ _NONSENSE_TEXTS = 18  # of each kind
 _NOTHING_TO_CHANGE = "no test question has what this form changes"
 
 ROBUSTNESS = pa.schema(
-    {
-        "embedder": pa.string(),
-        "form": pa.string(),
-        "method": pa.string(),
-        "changed": pa.float64(),
-        "n": pa.int64(),
-        "routing_accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "routing_forecast": pa.float64(),
-        "overconfidence": pa.float64(),
-        "routing_rate": pa.float64(),
-        "mean_forecast": pa.float64(),
-        "mean_rate": pa.float64(),
-        "accuracy": pa.float64(),
-        "log_loss": pa.float64(),
-        "ece": pa.float64(),
-        "asked_routing_accuracy": pa.float64(),
-        "asked_routing_forecast": pa.float64(),
-        "asked_accuracy": pa.float64(),
-        "asked_log_loss": pa.float64(),
-        "asked_ece": pa.float64(),
-        "routing_loss": pa.float64(),
-        "routing_loss_low": pa.float64(),
-        "routing_loss_high": pa.float64(),
-        "log_loss_rise": pa.float64(),
-        "log_loss_rise_low": pa.float64(),
-        "log_loss_rise_high": pa.float64(),
-        "reason": pa.string(),
-    }
+    [
+        *texts("embedder", "form", "method"),
+        *figures("changed"),
+        *counts("n"),
+        *figures("routing_accuracy", "ci_low", "ci_high", "routing_forecast", "overconfidence", "routing_rate"),
+        *figures("mean_forecast", "mean_rate", "accuracy", "log_loss", "ece", "asked_routing_accuracy"),
+        *figures("asked_routing_forecast", "asked_accuracy", "asked_log_loss", "asked_ece", "routing_loss"),
+        *figures("routing_loss_low", "routing_loss_high", "log_loss_rise", "log_loss_rise_low"),
+        *figures("log_loss_rise_high"),
+        *texts("reason"),
+    ]
 )
 Encode = Callable[[Sequence[str]], np.ndarray]
 Row = dict[str, Any]
@@ -65,7 +47,7 @@ Row = dict[str, Any]
 def measure_robustness(
     matrix: CorrectnessMatrix,
     questions: Questions,
-    embedder: Predictor,
+    predictor: Predictor,
     baselines: Sequence[Predictor],
     encode: Encode,
     version: str,
@@ -78,10 +60,10 @@ def measure_robustness(
     `FORMS`, or where it is asked one of the kinds of `NONSENSE`.
 
     The answers are those to the questions as they were asked: this says whether a question is recognised in another
-    form, not what models would answer to it in that form. Up to `MOST_QUESTIONS` answered ones are taken, of each
-    benchmark its share, by the digests of their ids; `split` names where they are from. `encode` gives texts their
-    vectors (n, D). `embedder` is of the `version` that is evaluated, fitted on all of `matrix`; the `baselines` are
-    fitted. Nobody is told the benchmark of a question but model_benchmark_mean, which knows nothing else.
+    form, not what models would answer to it in that form. Up to `MOST_QUESTIONS` answered ones of the `split` are
+    taken, from each benchmark its share, by the digests of their ids. `encode` returns the vectors (n, D) of texts.
+    `predictor` is the embedder of the `version` that is evaluated, fitted on all of `matrix`; the `baselines` are
+    fitted here. No method is told the benchmark of a question but model_benchmark_mean, which knows nothing else.
 
     `changed` is the share of the questions that a form changes; all the rest is of these n questions only, and the
     columns that begin with `asked_` are of the same ones as they were asked. Each goes to the model that ranks first
@@ -104,7 +86,7 @@ def measure_robustness(
         test=matrix.rows(chosen),
         asked=questions.rows(chosen),
         examples=_draw_examples(matrix, chosen),
-        predictors={"embedder": embedder} | {predictor.method: predictor for predictor in fitted},
+        predictors={"embedder": predictor} | {base.method: base for base in fitted},
         rates=model_rates(matrix.of_split("train")),
         encode=encode,
         seed=seed,
@@ -135,15 +117,16 @@ def _draw_examples(matrix: CorrectnessMatrix, chosen: np.ndarray) -> list[list[s
     drawn = []
     for row in chosen:
         alike = train[matrix.benchmarks[train] == matrix.benchmarks[row]]
-        pool = alike if len(alike) else train
+        candidates = alike if len(alike) else train
         rng = np.random.default_rng(digest(str(matrix.texts[row])))
-        drawn.append(matrix.texts[rng.choice(pool, min(EXAMPLES, len(pool)), replace=False)].tolist())
+        some = rng.choice(candidates, min(EXAMPLES, len(candidates)), replace=False)
+        drawn.append(matrix.texts[some].tolist())
     return drawn
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What a method says of n questions to M models, and how their answers turned out.
+    """What a method predicts for n questions and M models, and how the models answered.
 
     `labels` and `probabilities` are (n, M), `chosen` (n,) the column of the model that the question goes to, and
     `rates` (M,) the models' shares of right training answers.
@@ -165,21 +148,20 @@ class _Outcome:
         return self.labels[np.arange(len(self.chosen)), self.chosen].astype(np.float64)
 
     @property
-    def told(self) -> np.ndarray:
-        """(n,): the probability of that."""
+    def probability(self) -> np.ndarray:
+        """(n,): the forecast probability of that."""
         return self.probabilities[np.arange(len(self.chosen)), self.chosen].astype(np.float64)
 
     @property
     def losses(self) -> np.ndarray:
         """(n,): log-loss of a question's answers, summed."""
-        probability = np.clip(self.probabilities.astype(np.float64), 1e-6, 1 - 1e-6)
-        likelihood = np.where(self.labels == 1, probability, 1 - probability)
-        return -np.log(likelihood).sum(axis=1, where=~np.isnan(self.labels))
+        return metrics.losses(self.labels, self.probabilities).sum(axis=1, where=~np.isnan(self.labels))
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """Test questions with their answers and with the examples that may precede them, and who forecasts the answers."""
+    """Test questions, their answers, the examples that may precede them, and the predictors that forecast the
+    answers."""
 
     test: CorrectnessMatrix
     asked: Questions
@@ -194,7 +176,7 @@ class _Trial:
         return self._outcomes(self.test, self.asked)
 
     def in_form(self, form: str) -> dict[str, Row]:
-        """By method."""
+        """Return by method the row on the questions in this form."""
         pairs = zip(self.test.texts, self.examples, strict=True)
         texts = np.array([rewrite(form, text, examples) for text, examples in pairs], object)
         which = np.flatnonzero((texts != self.test.texts) | (form == AS_ASKED))
@@ -214,18 +196,18 @@ class _Trial:
         }
 
     def in_nonsense(self, kind: str) -> dict[str, Row]:
-        """By method."""
+        """Return by method the row on nonsense of this kind."""
         texts = write_nonsense(kind, _NONSENSE_TEXTS)
         questions = Questions(np.array(texts, object), self.encode(texts), np.full(len(texts), ""))
         rows = {}
         for method, predictor in self.predictors.items():
-            said = _forecast(predictor, questions)
-            chosen = said.routing_scores.argmax(axis=1)
+            forecast = _forecast(predictor, questions)
+            chosen = forecast.routing_scores.argmax(axis=1)
             rows[method] = {
                 "n": len(texts),
-                "routing_forecast": float(said.probabilities[np.arange(len(texts)), chosen].mean()),
+                "routing_forecast": float(forecast.probabilities[np.arange(len(texts)), chosen].mean()),
                 "routing_rate": float(self.rates[chosen].mean()),
-                "mean_forecast": float(said.probabilities.mean()),
+                "mean_forecast": float(forecast.probabilities.mean()),
                 "mean_rate": float(self.rates.mean()),
             }
         return rows
@@ -233,20 +215,20 @@ class _Trial:
     def _outcomes(self, test: CorrectnessMatrix, questions: Questions) -> dict[str, _Outcome]:
         found = {}
         for method, predictor in self.predictors.items():
-            said = _forecast(predictor, questions)
-            chosen = first_choice(test, said.routing_scores, self.rates)
-            found[method] = _Outcome(test.labels, said.probabilities, chosen, self.rates)
+            forecast = _forecast(predictor, questions)
+            chosen = choose_models(test, forecast.routing_scores, self.rates)
+            found[method] = _Outcome(test.labels, forecast.probabilities, chosen, self.rates)
         return found
 
 
 def _forecast(predictor: Predictor, questions: Questions) -> Forecast:
-    """Without the benchmarks, which those who type a question do not say; of one method they are all it knows."""
-    told = isinstance(predictor, ModelBenchmarkMean)
-    return predictor.forecast(questions if told else replace(questions, benchmarks=None))
+    """Forecast without the benchmarks, which people who type a question do not name; one method knows nothing else."""
+    needs_benchmark = isinstance(predictor, ModelBenchmarkMean)
+    return predictor.forecast(questions if needs_benchmark else replace(questions, benchmarks=None))
 
 
 def _compare(found: _Outcome, asked: _Outcome, seed: int) -> Row:
-    """What a row says of questions in another form, and of the same ones as they were asked."""
+    """Return a row on questions in another form, compared with the same ones as they were asked."""
     each, answers = np.ones(len(found.chosen)), (~np.isnan(found.labels)).sum(axis=1)
     low, high = metrics.bootstrap_interval(found.right, each, seed=seed) or (None, None)
     fall = asked.right - found.right
@@ -258,7 +240,7 @@ def _compare(found: _Outcome, asked: _Outcome, seed: int) -> Row:
         **_scores(found),
         "ci_low": low,
         "ci_high": high,
-        "overconfidence": found.told.mean() - found.right.mean(),
+        "overconfidence": found.probability.mean() - found.right.mean(),
         "routing_rate": found.rates[found.chosen].mean(),
         "mean_forecast": found.probabilities[cells].mean(dtype=np.float64),
         "mean_rate": found.rates[cells[1]].mean(),
@@ -275,7 +257,7 @@ def _compare(found: _Outcome, asked: _Outcome, seed: int) -> Row:
 def _scores(outcome: _Outcome) -> Row:
     return {
         "routing_accuracy": outcome.right.mean(),
-        "routing_forecast": outcome.told.mean(),
+        "routing_forecast": outcome.probability.mean(),
         "accuracy": metrics.accuracy(outcome.labels, outcome.probabilities),
         "log_loss": metrics.log_loss(outcome.labels, outcome.probabilities),
         "ece": metrics.ece(outcome.labels, outcome.probabilities),

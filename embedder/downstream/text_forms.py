@@ -1,8 +1,9 @@
 """The same question in other forms: without its options, on one line, in a chat message, as people type it.
 
 Every form is a function of the text alone: where it has a choice, the text's digest decides, so that a text always
-comes out the same. A text that has not what a form changes (options, a cue, capitals) comes back as it was. Options are
-found by rules of their own: by those of `question_text.py`, which is on trial, only what it reads would be rewritten.
+comes out the same. A text without what a form changes (options, a cue, capitals) comes back as it was. Options are
+found by separate rules: with those of `question_text.py`, which is tested here, only what it can read would be
+rewritten.
 """
 
 from __future__ import annotations
@@ -111,10 +112,6 @@ def _join_lines(text: str) -> str:
     return " ".join(text.split())
 
 
-def _greet(text: str) -> str:
-    return f"{_pick(_GREETINGS, text)}\n\n{text}"
-
-
 def _wrap_in_messages(text: str) -> str:
     messages = [{"role": "system", "content": _pick(_SYSTEM, text)}, {"role": "user", "content": text}]
     return json.dumps(messages, ensure_ascii=False)
@@ -131,21 +128,19 @@ def _type_it(text: str) -> str:
     return _join_lines(_drop_cues(_drop_options(text))).lower().rstrip(" ?.:") or text
 
 
-def _roman(number: int) -> str:
-    return f"({_ROMAN[number] if number < len(_ROMAN) else number + 1})"
-
-
 _REWRITES: Mapping[str, Callable[[str], str]] = {
     AS_ASKED: lambda text: text,
     "no_options": _drop_options,
-    "roman_labels": lambda text: _relabel_options(text, _roman),
+    "roman_labels": lambda text: _relabel_options(
+        text, lambda number: f"({_ROMAN[number] if number < len(_ROMAN) else number + 1})"
+    ),
     "digit_labels": lambda text: _relabel_options(text, lambda number: f"{number + 1})"),
     "no_cues": _drop_cues,
     "one_line": _join_lines,
     "lower_case": str.lower,
     "typed": _type_it,
     "full_width": _translate_punctuation,
-    "greeting": _greet,
+    "greeting": lambda text: f"{_pick(_GREETINGS, text)}\n\n{text}",
     "chat_messages": _wrap_in_messages,
 }
 FORMS = (*_REWRITES, "few_shot")
@@ -157,15 +152,11 @@ def rewrite(form: str, text: str, examples: Sequence[str] = ()) -> str:
 
     Raises KeyError where there is no such form.
     """
-    return _precede_by_examples(text, examples) if form == "few_shot" else _REWRITES[form](text)
+    return "\n\n".join([*map(_answer, examples), text]) if form == "few_shot" else _REWRITES[form](text)
 
 
-def _precede_by_examples(text: str, examples: Sequence[str]) -> str:
-    return "\n\n".join([*map(_answered, examples), text])
-
-
-def _answered(example: str) -> str:
-    """A question with some answer to it, right or wrong: nobody reads it but the encoder."""
+def _answer(example: str) -> str:
+    """Return a question with some answer to it, right or wrong: only the encoder reads it."""
     options = _find_options(example)
     if options is None:
         answer = str(digest(example) % 100)

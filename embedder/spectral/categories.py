@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-__all__ = ["CategoryNames", "category_offsets"]
+__all__ = ["CategoryNames", "fit_offsets"]
 
 _NEWTON_STEPS = 8
 _MOST_INFORMATION = 20.0  # of a model and category, in telling how far offsets spread: beyond it all count alike
@@ -55,7 +55,7 @@ class CategoryNames:
         return rows[[distinct[name] for name in known.tolist()]]
 
 
-def category_offsets(
+def fit_offsets(
     labels: torch.Tensor, held_out: Callable[[torch.Tensor], torch.Tensor], numbers: torch.Tensor, count: int
 ) -> torch.Tensor:
     """(C, M): what to add to a model's log-odds on questions that are known to be of a category, given `labels` (n, M),

@@ -1,17 +1,17 @@
-"""A new model from a handful of its answers; nothing that was learnt before changes.
+"""Fold in a new model from a handful of its answers; nothing that was learnt before changes.
 
 Two logistic regressions, each convex, each with the Gaussian prior that the pool's models set:
 
-1. Of its answers on the pool's own answers to the same questions (their leading factors) and on the questions' first
-   text coordinates: who else knew a question says more of how hard it is than its text does. The fit predicts the new
-   model's answer to every question that the pool was asked, and so its accuracy on known benchmarks.
-2. Of its answers, and of what the first expects of a fixed sample of the train questions, on all text coordinates: the
-   coefficients are the model's *embedding*, and predict answers to questions that nobody was asked yet. Fitted to the
-   answers alone, they would be biased by how the questions were chosen; fitted to expectations of test questions, by
-   what the pool's models answered to these.
+1. Its answers are regressed on the pool's answers to the same questions (their leading factors) and on the questions'
+first text coordinates: who else knew a question says more about how hard it is than its text does. The fit predicts the
+new model's answer to every question that the pool was asked, and so its accuracy on known benchmarks. 2. Its answers,
+and what the first expects on a fixed sample of the train questions, are regressed on all text coordinates: the
+coefficients are the model's *embedding*, and predict answers to questions that nobody was asked yet. Fitted to the
+answers alone, they would be biased by how the questions were chosen; fitted to expectations of test questions, by what
+the pool's models answered to these.
 
-Every answer counts once. Expectations together count a few times as much as the answers they were made from, each one
-the less the less the answers say of it. One model is folded in as a batch of one.
+Every answer counts once. Expectations together count a few times as much as the answers they were made from; each one
+counts less where the answers say less about it. One model is folded in as a batch of one.
 """
 
 from __future__ import annotations
@@ -26,213 +26,25 @@ import numpy as np
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from embedder.baselines.baselines import model_rates
+from embedder.baselines.rates import model_rates
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
 from embedder.questions import Questions
 
 from .basis import fill_missing, leading_directions
+from .evidence import Answers, Evidence, Gaussian, Problem, Shared, fit_posterior, fit_posteriors, maximise
 from .spectral import SpectralEmbedder
 
-__all__ = [
-    "Answers",
-    "BenchmarkAccuracy",
-    "Evidence",
-    "FoldedModel",
-    "FoldedModels",
-    "Gaussian",
-    "Pool",
-    "posterior",
-    "posteriors",
-]
+__all__ = ["BenchmarkAccuracy", "FoldedModel", "FoldedModels", "ModelPool"]
 
 _FACTORS = 10  # leading factors of the pool's answers
-_COORDINATES = 8  # of a question's text coordinates, those that count beside the factors
+_COORDINATES = 8  # of a question's text coordinates, those that count next to the factors
 _PRIOR_MODELS = 200  # enough to estimate a prior from, however large the pool
-_UNCORRELATED_MODELS = 2
 _WEAK_VARIANCE = 4.0  # of coefficients, where no prior is known yet
 _EXPECTED = 500  # train questions whose expected answers the embedding is fitted to
 _EXPECTATIONS_WORTH = 4.0  # times the answers, at most; 2 to 8 do equally well
-_CONVERGED = 1e-7  # what the last of Newton's steps gains, as a share of the loss: its square is what is left then
 _BATCH_MODELS = 256  # fitted at once
 _BATCH_CELLS = 500_000  # of the design of their answers
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """Mean (p,) and covariance (p, p) of a model's coefficients; of b models, (b, p) and (b, p, p)."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-    @classmethod
-    def of(cls, coefficients: np.ndarray) -> Self:
-        """The distribution that the rows of `coefficients` (M, p) come from. Models are few: correlations are shrunk as
-        if two more had none, and variances are 1 where there are not even three."""
-        mean = coefficients.mean(0)
-        if len(coefficients) < 3:
-            return cls(mean, np.eye(len(mean)))
-        covariance = (
-            np.atleast_2d(np.cov(coefficients.T)) * len(coefficients) / (len(coefficients) + _UNCORRELATED_MODELS)
-        )
-        variances = np.maximum(coefficients.var(0, ddof=1), 1e-3)
-        np.fill_diagonal(covariance, variances)
-        return cls(mean, covariance)
-
-    def turned(self, axes: np.ndarray) -> Self:
-        """Of the coefficients' products with `axes` (p, q)."""
-        return type(self)(self.mean @ axes, axes.T @ self.covariance @ axes)
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Of `count` models, numbered from 0, to a pool's questions: an answer a row, in any order.
-
-    `models` (n,) int are the models' numbers, `questions` (n,) int rows of the pool, `labels` (n,) 1 for right and 0
-    for wrong. Raises ValueError where these are not of the same length, a number is not below `count`, a label is
-    neither 1 nor 0, or a model answered a question twice.
-    """
-
-    count: int
-    models: np.ndarray
-    questions: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self) -> None:
-        if not len(self.models) == len(self.questions) == len(self.labels):
-            raise ValueError(
-                f"{len(self.models)} numbers of models, {len(self.questions)} of questions, {len(self.labels)} labels: "
-                "there must be as many of each"
-            )
-        if strange := self.models[(self.models < 0) | (self.models >= self.count)].tolist():
-            raise ValueError(f"models are numbered from 0 to {self.count - 1}, found {strange[0]}")
-        if not np.isin(self.labels, (0, 1)).all():
-            raise ValueError("a label must be 1 for right or 0 for wrong; leave out what was not asked")
-        order = np.lexsort((self.questions, self.models))
-        model, question = self.models[order], self.questions[order]
-        if (twice := (np.diff(model) == 0) & (np.diff(question) == 0)).any():
-            at = int(twice.argmax())
-            raise ValueError(f"model {model[at]} answered question {question[at]} twice; keep one answer each")
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """Questions that all models have in common: their `design` (s, p), and the outer products of its rows with
-    themselves, (s, p²) float32, which make all models' curvatures one product of matrices."""
-
-    design: np.ndarray
-    outer: np.ndarray
-
-    @classmethod
-    def of(cls, design: np.ndarray) -> Self:
-        count, size = design.shape
-        return cls(design, (design[:, :, None] * design[:, None, :]).reshape(count, size**2).astype(np.float32))
-
-    def curvature(self, weights: np.ndarray) -> np.ndarray:
-        """(b, p, p) the sum of the outer products, weighted (b, s)."""
-        size = self.design.shape[1]
-        return (weights.astype(np.float32) @ self.outer).reshape(-1, size, size)
-
-    def variance(self, covariance: np.ndarray) -> np.ndarray:
-        """(b, s) of the log-odds, given the coefficients' covariance (b, p, p)."""
-        return covariance.reshape(len(covariance), self.outer.shape[1]).astype(np.float32) @ self.outer.T
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Answers of b models, to n questions each, and expectations of s questions that they have in common. What is to be
-    maximised over their coefficients (b, p) is the sum of the weighted log-likelihoods and of the log prior."""
-
-    design: np.ndarray  # (b, n, p) of the questions asked
-    labels: np.ndarray  # (b, n) from 0 to 1
-    weights: np.ndarray  # (b, n); 0 where a model was asked less than n
-    shared: _Shared
-    expected: np.ndarray  # (b, s)
-    worth: np.ndarray  # (b, s): their weights
-
-    def logits(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return (self.design @ theta[:, :, None])[:, :, 0], theta @ self.shared.design.T
-
-    def loss(self, theta: np.ndarray) -> np.ndarray:
-        """(b,) the negative log-likelihood."""
-        answered, shared = self.logits(theta)
-        lost = (self.weights * (np.logaddexp(0, answered) - self.labels * answered)).sum(1)
-        return lost + (self.worth * (np.logaddexp(0, shared) - self.expected * shared)).sum(1)
-
-    def gradient_and_hessian(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        answered, shared = (expit(logits) for logits in self.logits(theta))
-        gradient = ((self.weights * (answered - self.labels))[:, None, :] @ self.design)[:, 0]
-        gradient += (self.worth * (shared - self.expected)) @ self.shared.design
-        hessian = self.information(self.weights * answered * (1 - answered))
-        return gradient, hessian + self.shared.curvature(self.worth * shared * (1 - shared))
-
-    def information(self, weights: np.ndarray) -> np.ndarray:
-        """(b, p, p): of the answers alone, weighted (b, n)."""
-        return (self.design * weights[:, :, None]).swapaxes(1, 2) @ self.design
-
-
-def _maximise(problem: _Problem, prior: Gaussian) -> tuple[np.ndarray, np.ndarray]:
-    """The most probable coefficients (b, p), and the curvature (b, p, p) there.
-
-    By Newton's method, steps halved until they descend: there is one optimum, and any prior leads there.
-    """
-    precision = np.linalg.inv(prior.covariance)
-
-    def loss(theta: np.ndarray) -> np.ndarray:
-        off = theta - prior.mean
-        return problem.loss(theta) + 0.5 * ((off @ precision) * off).sum(1)
-
-    theta = np.repeat(prior.mean[None].astype(np.float64), len(problem.labels), axis=0)
-    curvature = np.empty((*theta.shape, theta.shape[1]))
-    going, now = np.ones(len(theta), bool), loss(theta)
-    while going.any():
-        gradient, hessian = problem.gradient_and_hessian(theta)
-        gradient, hessian = gradient + (theta - prior.mean) @ precision, hessian + precision
-        curvature[going] = hessian[going]
-        step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
-        descent = (gradient * step).sum(1)
-        last = descent < _CONVERGED * (1 + now)
-        size = going.astype(np.float64)
-        while True:
-            after = loss(theta - size[:, None] * step)
-            too_far = going & ~last & (after > now - 1e-4 * size * descent)
-            if not too_far.any():
-                break
-            size[too_far] /= 2
-        theta, now, going = theta - size[:, None] * step, after, going & ~last
-    return theta, curvature
-
-
-def posteriors(design: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior: Gaussian) -> Gaussian:
-    """Of b models' coefficients, given answers `labels` (b, n) from 0 to 1 to questions `design` (b, n, p), each
-    counted `weights` (b, n) times: their most probable values, and Laplace's covariances."""
-    none = np.empty((len(labels), 0))
-    nothing_shared = _Shared.of(np.empty((0, design.shape[2])))
-    mean, curvature = _maximise(_Problem(design, labels, weights, nothing_shared, none, none), prior)
-    return Gaussian(mean, np.linalg.inv(curvature))
-
-
-def posterior(design: np.ndarray, labels: np.ndarray, prior: Gaussian) -> Gaussian:
-    """Of one model, whose n answers count once each."""
-    found = posteriors(design[None], labels[None], np.ones((1, len(labels))), prior)
-    return Gaussian(found.mean[0], found.covariance[0])
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What answers are explained by: a `design` (Q, p) of the pool's questions, and the `prior` of the coefficients."""
-
-    design: np.ndarray
-    prior: Gaussian
-
-    def given(self, answers: np.ndarray) -> Gaussian:
-        """The posterior, given `answers` (Q,): 1, 0, or NaN where not asked."""
-        asked = ~np.isnan(answers)
-        return posterior(self.design[asked], answers[asked], self.prior)
-
-    def expected(self, coefficients: Gaussian) -> np.ndarray:
-        """(Q,) probability of a right answer."""
-        return expit(self.design @ coefficients.mean)
 
 
 @dataclass(frozen=True)
@@ -247,7 +59,7 @@ class BenchmarkAccuracy:
 
 
 @dataclass(frozen=True)
-class Pool:
+class ModelPool:
     """What is known before a new model comes: the questions, and how models differ on them.
 
     `sample` (s,) are rows of train questions across the benchmarks: what is expected of these goes into an embedding.
@@ -255,7 +67,7 @@ class Pool:
     from what its coefficients say, as a standard deviation.
     """
 
-    embedder: SpectralEmbedder
+    predictor: SpectralEmbedder
     matrix: CorrectnessMatrix
     text: Evidence
     responses: Evidence
@@ -264,37 +76,40 @@ class Pool:
     misfit: np.ndarray
 
     @classmethod
-    def of(cls, embedder: SpectralEmbedder, matrix: CorrectnessMatrix, questions: Questions) -> Self:
-        """The pool of the models `embedder` was fitted on; `matrix` holds their answers to `questions`.
+    def of(cls, predictor: SpectralEmbedder, matrix: CorrectnessMatrix, questions: Questions) -> Self:
+        """The pool of the models `predictor` was fitted on; `matrix` holds their answers to `questions`.
 
         Raises ValueError where the matrix is of other models.
         """
-        if matrix.models != embedder.models:
+        if matrix.models != predictor.models:
             raise ValueError("the matrix must have the models the embedder was fitted on, in their order")
         questions = questions.by_text_alone()  # as those that the new model will be asked
-        coordinates = embedder.coordinates(questions).astype(np.float64)
-        embeddings = embedder.model_embeddings[embedder.has_answers]
-        labels = matrix.labels[:, embedder.has_answers]
-        rates = model_rates(matrix)[embedder.has_answers]
-        axes = _principal_axes(embeddings)
-        designs, design = _response_designs(labels, rates, (coordinates @ axes)[:, : min(_COORDINATES, len(axes) - 1)])
+        coordinates = predictor.coordinates(questions).astype(np.float64)
+        embeddings = predictor.model_embeddings[predictor.has_answers]
+        labels = matrix.labels[:, predictor.has_answers]
+        rates = model_rates(matrix)[predictor.has_answers]
+        # The axes on which models differ most, the greatest first, and the bias as it is: an embedder that was aligned
+        # to an earlier one has its coordinates in another order, which must not change anything.
+        theta = embeddings[:, :-1].astype(np.float64)
+        axes = np.eye(theta.shape[1] + 1)
+        axes[:-1, :-1] = np.linalg.eigh(theta.T @ theta)[1][:, ::-1]
+        designs, design = _design_responses(labels, rates, (coordinates @ axes)[:, : min(_COORDINATES, len(axes) - 1)])
+        size = design.shape[1]
         fitted = [
-            posterior(
-                own[asked], answers[asked], Gaussian(np.zeros(own.shape[1]), _WEAK_VARIANCE * np.eye(own.shape[1]))
-            )
+            fit_posterior(own[asked], answers[asked], Gaussian(np.zeros(size), _WEAK_VARIANCE * np.eye(size)))
             for own, answers, asked in designs
         ]
         responses = Evidence(design, Gaussian.of(np.stack([found.mean for found in fitted])))
-        moderated = coordinates * embedder.moderation(questions)[:, None]
+        moderated = coordinates * predictor.moderation(questions)[:, None]
         text = Evidence(moderated, Gaussian.of(embeddings @ axes).turned(axes.T))
         names, number = np.unique(matrix.benchmarks, return_inverse=True)
-        misfit = _misfit(designs, fitted, number, len(names))
+        misfit = _measure_misfit(designs, fitted, number, len(names))
         train = np.flatnonzero(matrix.splits == "train")
         sample = train[np.unique(np.linspace(0, len(train) - 1, _EXPECTED).astype(int))] if len(train) else train
-        return cls(embedder, matrix, text, responses, sample, tuple(names.tolist()), misfit)
+        return cls(predictor, matrix, text, responses, sample, tuple(names.tolist()), misfit)
 
     def fold_in(self, answers: np.ndarray) -> FoldedModel:
-        """A new model, from its `answers` (Q,) to the pool's questions: 1, 0, or NaN where not asked.
+        """Fold in a new model, from its `answers` (Q,) to the pool's questions: 1, 0, or NaN where not asked.
 
         Without any answer it is the pool's average model. Raises ValueError where answers are not of these questions.
         """
@@ -305,7 +120,7 @@ class Pool:
         return FoldedModel(self, answers, *(Gaussian(some.mean[0], some.covariance[0]) for some in (text, responses)))
 
     def fold_in_many(self, answers: Answers) -> FoldedModels:
-        """The same of many models at once, each as if alone. Models asked equally many questions go quickest.
+        """Fold in many models at once, each as if alone. Models that were asked equally many questions go quickest.
 
         Raises ValueError where answers are to questions that the pool does not have.
         """
@@ -345,40 +160,35 @@ class Pool:
     def _fold_in(self, questions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[Gaussian, Gaussian]:
         """Coefficients of b models on text coordinates and on responses, from the answers `labels` (b, n) to
         `questions` (b, n); `weights` (b, n) are 1, or 0 where a model has fewer than n."""
-        responses = posteriors(self.responses.design[questions], labels, weights, self.responses.prior)
-        expected, certainty = self._expectations(responses)
+        responses = fit_posteriors(self.responses.design[questions], labels, weights, self.responses.prior)
+        text, sampled = self._sampled
+        variance, before = (sampled.variance(c) for c in (responses.covariance, self.responses.prior.covariance[None]))
+        # (b, s) the probability of a right answer, given what is not known of the coefficients on responses.
+        expected = expit(responses.mean @ sampled.design.T / np.sqrt(1 + np.pi / 8 * variance))
+        # The share of the prior's variance that the answers have taken away: the prior's mere guess must not count.
+        certainty = (1 - variance / before).clip(0, 1)
         asked = weights.sum(1, keepdims=True)
-        # At most as much as answers to the other train questions would.
-        together = np.minimum(_EXPECTATIONS_WORTH * asked, np.maximum(self._train - asked, 0))
-        worth = together / max(len(self.sample), 1) * certainty
-        problem = _Problem(self.text.design[questions], labels, weights, self._sampled[0], expected, worth)
-        mean, _ = _maximise(problem, self.text.prior)
+        # Together they count at most as much as answers to the other train questions would.
+        others = np.maximum(self._train_questions - asked, 0)
+        worth = np.minimum(_EXPECTATIONS_WORTH * asked, others) / max(len(self.sample), 1) * certainty
+        problem = Problem(self.text.design[questions], labels, weights, text, expected, worth)
+        mean, _ = maximise(problem, self.text.prior)
         # How sure the embedding is follows from the answers alone: expectations are no evidence of their own.
         probability = expit(problem.logits(mean)[0])
         information = problem.information(weights * probability * (1 - probability))
         return Gaussian(mean, np.linalg.inv(information + np.linalg.inv(self.text.prior.covariance))), responses
 
     @cached_property
-    def _train(self) -> int:
-        """How many train questions there are."""
+    def _train_questions(self) -> int:
         return int((self.matrix.splits == "train").sum())
 
     @cached_property
-    def _sampled(self) -> tuple[_Shared, _Shared]:
+    def _sampled(self) -> tuple[Shared, Shared]:
         """Text coordinates and responses of the questions in the sample."""
-        return _Shared.of(self.text.design[self.sample]), _Shared.of(self.responses.design[self.sample])
-
-    def _expectations(self, responses: Gaussian) -> tuple[np.ndarray, np.ndarray]:
-        """Of b models and the sample's questions, each (b, s): the probability of a right answer, over what is not
-        known of the coefficients on `responses`; and how certain it is, the share of the prior's variance that the
-        model's answers have taken away: what is only the prior's guess shall move nothing."""
-        _, sampled = self._sampled
-        variance, before = (sampled.variance(c) for c in (responses.covariance, self.responses.prior.covariance[None]))
-        expected = expit(responses.mean @ sampled.design.T / np.sqrt(1 + np.pi / 8 * variance))
-        return expected, (1 - variance / before).clip(0, 1)
+        return Shared.of(self.text.design[self.sample]), Shared.of(self.responses.design[self.sample])
 
     def most_informative(self, answers: np.ndarray, candidates: np.ndarray, n: int) -> np.ndarray:
-        """Rows of the `n` questions among `candidates` (Q,) bool to ask next, given `answers` (Q,) so far.
+        """Return the rows of the `n` questions among `candidates` (Q,) bool to ask next, given `answers` (Q,) so far.
 
         Greedy I-optimal design: each question, given those before it, takes most from the variance of what is expected
         on all the pool's questions. Ask in batches, so that later ones build on the answers to the earlier.
@@ -420,7 +230,7 @@ class FoldedModels:
 class FoldedModel:
     """A model that joined a pool: distributions of its coefficients on text coordinates and on responses."""
 
-    pool: Pool
+    pool: ModelPool
     answers: np.ndarray
     text: Gaussian
     responses: Gaussian
@@ -438,23 +248,19 @@ class FoldedModel:
     @cached_property
     def expected(self) -> np.ndarray:
         """(Q,) the known answers to the pool's questions, and the probability of a right one to the others."""
-        return np.where(np.isnan(self.answers), self._probability, self.answers)
-
-    @cached_property
-    def _probability(self) -> np.ndarray:
-        return self.pool.responses.expected(self.responses)
+        return np.where(np.isnan(self.answers), self.pool.responses.expected(self.responses), self.answers)
 
     def forecast(self, questions: Questions) -> Forecast:
-        """Of this one model, (n, 1), for any questions."""
-        coordinates = self.pool.embedder.coordinates(questions).astype(np.float64)
-        moderated = self.pool.embedder.moderation(questions) * (coordinates @ self.text.mean)
+        """Forecast this model's answers (n, 1) to any questions."""
+        coordinates = self.pool.predictor.coordinates(questions).astype(np.float64)
+        moderated = self.pool.predictor.moderation(questions) * (coordinates @ self.text.mean)
         probabilities = expit(moderated).astype(np.float32)[:, None]
-        variance = np.square(coordinates) @ self.embedding_variance + self.pool.embedder.question_variance(questions)
+        variance = np.square(coordinates) @ self.embedding_variance + self.pool.predictor.question_variance(questions)
         deviations = np.sqrt(variance).astype(np.float32)[:, None]
-        return Forecast(probabilities, deviations, probabilities, self.pool.embedder.support(questions))
+        return Forecast(probabilities, deviations, probabilities, self.pool.predictor.support(questions))
 
     def accuracies(self) -> list[BenchmarkAccuracy]:
-        """On every benchmark of the pool: known answers as they are, the others as expected.
+        """Return the accuracy on every benchmark of the pool: known answers as they are, the others as expected.
 
         The interval adds up what is not known of the coefficients, how well such coefficients describe a benchmark, and
         the chance in the answers that are still to come.
@@ -466,12 +272,12 @@ class FoldedModel:
         ]
 
     def overall_accuracy(self) -> BenchmarkAccuracy:
-        """The same on the questions of all benchmarks together, under the name `all`."""
+        """Return the same for the questions of all benchmarks together, under the name `all`."""
         return self._accuracy("all", np.ones(len(self.answers), bool), self.pool.misfit[-1])
 
     def _accuracy(self, name: str, rows: np.ndarray, misfit: float) -> BenchmarkAccuracy:
         unknown = rows & np.isnan(self.answers)
-        count, probability = rows.sum(), self._probability[unknown]
+        count, probability = rows.sum(), self.expected[unknown]
         spread = probability * (1 - probability)
         gradient = spread @ self.pool.responses.design[unknown] / count
         variance = gradient @ self.responses.covariance @ gradient
@@ -481,26 +287,18 @@ class FoldedModel:
         return BenchmarkAccuracy(name, int(count), accuracy, low, high)
 
     def nearest(self, count: int = 5) -> list[tuple[str, float]]:
-        """The pool's models most alike: names, and root mean squared differences of the log-odds, the least first."""
-        distances = np.linalg.norm(self.pool.embedder.model_embeddings - self.embedding, axis=1)
+        """Return the pool's most similar models: names, and root mean squared differences of the log-odds, least
+        first."""
+        distances = np.linalg.norm(self.pool.predictor.model_embeddings - self.embedding, axis=1)
         order = np.argsort(distances, kind="stable")[:count]  # a model without an embedding is NaN, and comes last
-        return [(self.pool.embedder.models[i], float(distances[i])) for i in order if np.isfinite(distances[i])]
+        return [(self.pool.predictor.models[i], float(distances[i])) for i in order if np.isfinite(distances[i])]
 
 
 _Own = tuple[np.ndarray, np.ndarray, np.ndarray]  # a model's design (Q, p), answers (Q,) and which were asked (Q,)
 
 
-def _principal_axes(embeddings: np.ndarray) -> np.ndarray:
-    """(d + 1, d + 1) orthonormal: the axes on which models differ most, the greatest first, and the bias as it is. An
-    embedder that was aligned to an earlier one has its coordinates in another order, which shall change nothing."""
-    theta = embeddings[:, :-1].astype(np.float64)
-    axes = np.eye(theta.shape[1] + 1)
-    axes[:-1, :-1] = np.linalg.eigh(theta.T @ theta)[1][:, ::-1]
-    return axes
-
-
-def _response_designs(labels: np.ndarray, rates: np.ndarray, coordinates: np.ndarray) -> tuple[list[_Own], np.ndarray]:
-    """For some of the pool's models the design its prior is estimated on, and the design of a new one.
+def _design_responses(labels: np.ndarray, rates: np.ndarray, coordinates: np.ndarray) -> tuple[list[_Own], np.ndarray]:
+    """Return for some of the pool's models the designs that the prior is estimated on, and the design of a new one.
 
     A new model's own answers are not among the factors. So that the pool's models are treated alike, each one's are
     taken out of the factors of its own design.
@@ -519,9 +317,9 @@ def _response_designs(labels: np.ndarray, rates: np.ndarray, coordinates: np.nda
     return own, np.concatenate([factors / scale, rest], 1)
 
 
-def _misfit(designs: list[_Own], fitted: list[Gaussian], number: np.ndarray, benchmarks: int) -> np.ndarray:
-    """(B + 1,) root mean square over models of predicted less true accuracy, on the questions of each benchmark (their
-    `number` is (Q,)) and on all."""
+def _measure_misfit(designs: list[_Own], fitted: list[Gaussian], number: np.ndarray, benchmarks: int) -> np.ndarray:
+    """Return the root mean square (B + 1,) over models of predicted less true accuracy, on the questions of each
+    benchmark (their `number` is (Q,)) and on all."""
     errors = np.full((len(designs), benchmarks + 1), np.nan)
     for model, ((design, answers, asked), found) in enumerate(zip(designs, fitted, strict=True)):
         off = expit(design[asked] @ found.mean) - answers[asked]

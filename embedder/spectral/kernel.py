@@ -14,7 +14,7 @@ from typing import Self
 
 import torch
 
-__all__ = ["NystromFeatures", "Ridge", "fit_ridge", "squared_distances"]
+__all__ = ["NystromFeatures", "squared_distances"]
 
 _JITTER = 1e-4  # float32 cannot factorise the kernel matrix of landmarks that lie closer together
 _FLOOR = 1e-5  # directions that vary less than this share of the strongest are rounding noise
@@ -68,41 +68,6 @@ class NystromFeatures:
         """(n,) the projected-out part of kernel values (n, m): its square is the share of a question's kernel that the
         mean of the training questions sees."""
         return kernel @ self.level
-
-
-@dataclass(frozen=True)
-class Ridge:
-    """A ridge regression of t targets on r features: `coefficients` (r, t), `strengths` (t,), and what it predicts for
-    each of its n training questions when that one is left out, `held_out` (n, t)."""
-
-    coefficients: torch.Tensor
-    strengths: torch.Tensor
-    held_out: torch.Tensor
-
-
-def fit_ridge(
-    features: torch.Tensor, variances: torch.Tensor, targets: torch.Tensor, strengths: tuple[float, ...]
-) -> Ridge:
-    """Regress centred `targets` (n, t) on `features` (n, r), uncorrelated with sums of squares `variances`.
-
-    Each target gets the strength with the least leave-one-out error, in closed form: a prediction without question i
-    is off by (y_i - ŷ_i) / (1 - h_i), h the diagonal of the hat matrix (Golub, Heath and Wahba 1979).
-    """
-    n, products, squares = len(targets), features.T @ targets, features.square()
-    least = torch.full((targets.shape[1],), torch.inf)
-    best = Ridge(torch.zeros_like(products), torch.full_like(least, strengths[-1]), torch.zeros_like(targets))
-    for strength in strengths:
-        shrinkage = 1 / (variances + strength)
-        coefficients = shrinkage[:, None] * products
-        left = 1 - (squares @ shrinkage)[:, None] - 1 / n  # 1 / n: the mean is estimated too
-        off = (targets - features @ coefficients) / left.clamp_min(1e-3)
-        error = off.square().mean(0)
-        better = error < least
-        least[better] = error[better]
-        best.coefficients[:, better] = coefficients[:, better]
-        best.strengths[better] = strength
-        best.held_out[:, better] = (targets - off)[:, better]
-    return best
 
 
 def squared_distances(a: torch.Tensor, b: torch.Tensor, b_squared: torch.Tensor | None = None) -> torch.Tensor:

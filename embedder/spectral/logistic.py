@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +10,7 @@ from torch.nn.functional import softplus
 
 __all__ = ["LogisticProblem"]
 
-_BLOCK_CELLS = (
-    1_000_000  # of the answers at a time: what fits the cache is twice as fast, whatever the number of models
-)
+_BLOCK_CELLS = 1_000_000  # answers at a time: what fits the cache is twice as fast, whatever the number of models
 
 
 @dataclass(frozen=True)
@@ -62,17 +59,14 @@ class LogisticProblem:
         value += self.prior_answers * (softplus(bias) - self.overall_rate * bias).sum(dtype=torch.float64).item()
         by_coefficients = self.strengths * coefficients
         by_bias = self.prior_answers * (torch.sigmoid(bias) - self.overall_rate)
-        for features, labels in self._blocks():
+        rows = max(1, _BLOCK_CELLS // self.labels.shape[1])
+        for features, labels in zip(self.features.split(rows), self.labels.split(rows), strict=True):
             logits = (features @ coefficients) @ self.directions.T + bias
             value += (softplus(logits) - labels * logits).nansum(dtype=torch.float64).item()
             error = (logits.sigmoid_() - labels).nan_to_num_(0.0)  # 0 where not asked
             by_coefficients = by_coefficients + features.T @ (error @ self.directions)
             by_bias = by_bias + error.sum(0)
         return value, by_coefficients, by_bias
-
-    def _blocks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        rows = max(1, _BLOCK_CELLS // self.labels.shape[1])
-        return zip(self.features.split(rows), self.labels.split(rows), strict=True)
 
     def _scales(self, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The diagonal preconditioner: by how much to stretch B and b for curvatures near 1."""

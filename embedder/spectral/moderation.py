@@ -2,7 +2,7 @@
 
 With log-odds normal around z with variance v, the probability is about sigmoid(z / sqrt(1 + pi v / 8)) (MacKay 1992).
 A fit's most probable log-odds, so moderated, would be too near to one half on average: its biases are those at which
-unmoderated probabilities have the right mean. `recentred_bias` finds those at which the moderated ones have.
+unmoderated probabilities have the right mean. `recentre_bias` finds those at which the moderated ones have.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 
 import torch
 
-__all__ = ["moderate", "recentred_bias", "scale_of_the_unknown"]
+__all__ = ["moderate", "recentre_bias", "scale_unknown"]
 
 _NEWTON_STEPS = 6
 _SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -22,7 +22,7 @@ def moderate(logits: torch.Tensor, variances: torch.Tensor) -> torch.Tensor:
     return logits * (1 + math.pi / 8 * variances).rsqrt()
 
 
-def recentred_bias(signal: torch.Tensor, bias: torch.Tensor, variances: torch.Tensor) -> torch.Tensor:
+def recentre_bias(signal: torch.Tensor, bias: torch.Tensor, variances: torch.Tensor) -> torch.Tensor:
     """(M,) biases at which moderated probabilities of the log-odds `signal` (n, M) plus bias have the mean that those
     of `signal` plus `bias` (M,) have unmoderated, model by model; by Newton's method."""
     shrinkage = (1 + math.pi / 8 * variances).rsqrt()
@@ -34,7 +34,7 @@ def recentred_bias(signal: torch.Tensor, bias: torch.Tensor, variances: torch.Te
     return bias
 
 
-def scale_of_the_unknown(
+def scale_unknown(
     signal: torch.Tensor, bias: torch.Tensor, seen: torch.Tensor, unseen: torch.Tensor, prior: torch.Tensor
 ) -> tuple[float, torch.Tensor]:
     """The factor to `prior` (M,), the variance of log-odds where nothing is known, at which the moderated probability
@@ -46,7 +46,7 @@ def scale_of_the_unknown(
     means = (signal + bias).sigmoid().mean(0)
     found = []
     for scale in _SCALES:
-        centre = recentred_bias(signal, bias, seen + scale * unseen)
+        centre = recentre_bias(signal, bias, seen + scale * unseen)
         off = (moderate(centre, scale * prior).sigmoid() - means).abs().mean().item()
         found.append((off, scale, centre))
     _, scale, centre = min(found, key=lambda candidate: candidate[0])

@@ -11,26 +11,27 @@ import numpy as np
 import torch
 
 from embedder.questions import Questions
+from embedder.ridge import fit_ridge
 
-from .kernel import NystromFeatures, fit_ridge, squared_distances
+from .kernel import NystromFeatures, squared_distances
 from .tensors import tensor
 
-__all__ = ["STRENGTHS", "Compared", "Comparison", "QuestionMap", "landmark_rows"]
+__all__ = ["STRENGTHS", "Compared", "Comparison", "QuestionMap", "choose_landmarks"]
 
 # Ridge strengths tried. Small ones must be among them, for what the features explain well.
 STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(-4, 11))
-_LEXICAL_LIMIT = 4.0  # standard deviations: one odd text shall not be far from all others
+_LEXICAL_LIMIT = 4.0  # standard deviations, so that one odd text is not far from all others
 _LEAST_SHOWN = 0.1  # share of the training questions that must show a feature for it to count
 _SHARPENINGS = (1.0, 1.5, 2.0, 3.0, 4.0)
 _LEAST_PROBABILITY = 1e-3
 _ENOUGH_SKILL = 0.1  # in telling categories, for predicted ones to count in full; without any, they are mere noise
-_LEAST_DIVERSITY = 0.1  # of categories (Simpson's index), lest a rare category dominates all comparisons
+_LEAST_DIVERSITY = 0.1  # of categories (Simpson's index), so that a rare category does not dominate all comparisons
 
 
 @dataclass(frozen=True)
 class Comparison:
     """How questions are compared: with how many landmarks, and how much their form and their predicted category
-    count beside the sentence embedding, as mean squared distances. `width`: see NystromFeatures.fit."""
+    count next to the sentence embedding, as mean squared distances. `width`: see NystromFeatures.fit."""
 
     landmarks: int
     lexical_weight: float
@@ -110,8 +111,8 @@ class CategoryModel:
 
 @dataclass(frozen=True)
 class Compared:
-    """n questions beside m landmarks. A question with less support than `familiar`, which nearly all training questions
-    have, is strange: less is made of its text, and more of what holds of its category."""
+    """n questions compared with m landmarks. A question with less support than `familiar`, which nearly all training
+    questions have, is strange: its text counts less, and what holds for its category counts more."""
 
     kernel: torch.Tensor  # (n, m)
     features: torch.Tensor  # (n, r), made of the kernel values
@@ -147,7 +148,7 @@ class Compared:
         return torch.lerp(self.guessed, self.otherwise, self.strangeness)
 
     def some(self, rows: torch.Tensor, familiar: float) -> Self:
-        """The questions in these rows, on the CPU, with another support at which they count as familiar."""
+        """Return the questions in these rows, on the CPU, with another support at which they count as familiar."""
 
         def of_rows(part: torch.Tensor) -> torch.Tensor:
             return part[rows.to(part.device)].cpu()
@@ -184,7 +185,7 @@ class QuestionMap:
         takes no part in its probabilities, as it will not in use."""
         scales = InputScales.fit(questions, comparison.lexical_weight)
         inputs = scales(questions)
-        chosen = tensor(landmark_rows(questions, comparison.landmarks))
+        chosen = tensor(choose_landmarks(questions, comparison.landmarks))
         squared = squared_distances(inputs, inputs[chosen])
         model, probabilities, skill = CategoryModel.fit(squared, squared[chosen], comparison.width, tensor(categories))
         # By how far categories are apart, not their predictions: where these say little, they shall count little.
@@ -211,8 +212,8 @@ class QuestionMap:
     def compare(
         self, questions: Questions, possible: torch.Tensor | None = None, trust: float = 0.0, familiar: float = 1.0
     ) -> Compared:
-        """`questions` beside the landmarks. Where `possible` (n, C) says which categories a question may be of, the
-        probabilities of those are given that `trust` (0 to 1), and what the text alone says the rest."""
+        """Compare `questions` with the landmarks. Where `possible` (n, C) says which categories a question may be of,
+        the probabilities of those count by `trust` (0 to 1), and what the text alone says counts by the rest."""
         squared = squared_distances(self.scales(questions), self.landmarks, self._landmark_norms)
         categories, otherwise = self.categories(squared), self.categories.frequency
         told = None
@@ -228,34 +229,32 @@ class QuestionMap:
 
 
 def _among(probabilities: torch.Tensor, possible: torch.Tensor) -> torch.Tensor:
-    """Of the categories that are `possible` (n, C) alone."""
+    """Return the probabilities among the categories that are `possible` (n, C)."""
     among = probabilities * possible
     return among / among.sum(1, keepdim=True)
 
 
 def _standardised(lexical: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
-    """What is not known (NaN), such as the options of a question typed without them, is as in the average question."""
+    """Standardise; what is not known (NaN), such as the options of a question typed without them, is that of the
+    average question."""
     return ((lexical - mean) / deviation).clamp_(-_LEXICAL_LIMIT, _LEXICAL_LIMIT).nan_to_num_(0.0)
 
 
 def _scale(inputs: torch.Tensor, weight: float) -> torch.Tensor:
-    """By how much to stretch `inputs` (n, D) for a mean squared distance of `weight`; 0 where they do not differ."""
-    mean_squared_distance = 2 * _variances(inputs).sum()
+    """Return by how much to stretch `inputs` (n, D) for a mean squared distance of `weight`; 0 where they do not
+    differ."""
+    mean_squared_distance = 2 * (inputs - inputs.mean(0)).square().mean(0).sum()
     return torch.where(mean_squared_distance > 1e-9, weight / mean_squared_distance.clamp_min(1e-9), 0.0).sqrt()
 
 
-def _variances(inputs: torch.Tensor) -> torch.Tensor:
-    return (inputs - inputs.mean(0)).square().mean(0)
-
-
 def _sharpened(scores: torch.Tensor, frequency: torch.Tensor, power: float) -> torch.Tensor:
-    """Probabilities from `scores` (n, C), further from the `frequency` of each category for a higher `power`."""
+    """Return probabilities from `scores` (n, C), further from the `frequency` of each category for a higher `power`."""
     powered = frequency * (scores.clamp_min(_LEAST_PROBABILITY) / frequency) ** power
     return powered / powered.sum(1, keepdim=True)
 
 
-def landmark_rows(questions: Questions, count: int) -> np.ndarray:
-    """Row numbers of `count` questions, those whose text has the smallest hash.
+def choose_landmarks(questions: Questions, count: int) -> np.ndarray:
+    """Return the row numbers of `count` questions, those whose text has the smallest hash.
 
     A random draw would change some of the forecasts from fit to fit. This one depends neither on a seed nor on the
     order of the rows, and a new question displaces at most one landmark, so that embedders of growing data stay alike.

@@ -12,77 +12,38 @@ docs/embedder.md derives it and shows what each part is worth.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
 from itertools import product
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 
-from embedder.baselines.baselines import group_rates, model_rates
+from embedder.baselines.rates import group_rates, model_rates
 from embedder.predictor import Forecast, Predictor, Sample
 from embedder.questions import Questions
+from embedder.ridge import fit_ridge
 
 from .basis import fill_missing, leading_directions
-from .categories import CategoryNames, category_offsets
-from .kernel import fit_ridge
+from .categories import CategoryNames, fit_offsets
+from .learnt import LEAST_SUPPORT, Learnt
 from .logistic import LogisticProblem
-from .moderation import moderate, scale_of_the_unknown
-from .question_map import STRENGTHS, Compared, Comparison, QuestionMap, landmark_rows
-from .tensors import flattened, rebuilt, tensor
+from .moderation import moderate, scale_unknown
+from .question_map import STRENGTHS, Compared, Comparison, QuestionMap, choose_landmarks
+from .tensors import flatten, rebuild, tensor
 
 __all__ = ["SpectralEmbedder"]
 
 _NEGLIGIBLE = 1e-6  # share of the log-odds' variance below which a coordinate is dropped
-_FORECAST_SHARE = 0.7  # of the routing score; the rest is that of the category's rates
 _CATEGORY_PRIOR_ANSWERS = 20.0  # a category's rate starts as that many answers at the model's overall rate
 _UNCERTAINTY_FEATURES = 96  # of the kernel: the others' coefficients are hardly surer after the fit than before
 _DIRECTIONS_COST = 100.0  # questions; see _caution
 _BLOCK = 1024  # questions
-_LEAST_APART = 0.1  # so that models do not become equal
-_LEAST_SUPPORT = 1e-3
 _HALF_FAMILIAR = 0.5  # of the support at which a question counts as familiar
 _STRANGE_SHARE = 0.005  # of the training questions: texts with less support than all others are strange
 _ENOUGH_OTHERS = 0.2  # of the training questions that are no landmarks, to tell how much support new ones have
 _CENTRING_CELLS = 2_000_000  # answers enough to centre the biases, and to choose how far a known category is trusted
 _TRUSTS = tuple(product((0.0, 0.25, 0.5, 0.75, 1.0), (0.0, 0.5, 1.0)))  # in a known category, and in its offsets
 _UNVALIDATED_TRUSTS = (0.25, 1.0)
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """What fitting found: m landmarks, f features, k directions, d coordinates, C categories, M models with answers."""
-
-    question_map: QuestionMap
-    coordinates: torch.Tensor  # (m, d): kernel values → question coordinates u
-    category_coordinates: torch.Tensor  # (C, d): mean u of a category's training questions
-    unseen_scale: torch.Tensor  # (): of the prior variance, where probabilities allow for it
-    usual: torch.Tensor  # (): median support of questions that are no landmarks
-    familiar: torch.Tensor  # (): support that all but a few training questions have
-    trust: torch.Tensor  # (): in a category that is known, against what the text says of it
-    embeddings: torch.Tensor  # (M, d + 1): theta, then b
-    directions: torch.Tensor  # (M, k)
-    coefficient_variance: torch.Tensor  # (f, k): of the features' coefficients along each direction, a posteriori
-    prior_variance: torch.Tensor  # (k,): the same a priori
-    embedding_variance: torch.Tensor  # (M, d + 1): what is not known of theta and b for want of answers
-    category_rates: torch.Tensor  # (C, M): share of right training answers
-    category_offsets: torch.Tensor  # (C, M): of the log-odds, where the category is known
-    offset_trust: torch.Tensor  # (): in them
-
-    @cached_property
-    def squares(self) -> torch.Tensor:
-        """(k, M) of the directions: variances along these times them are variances of the models' log-odds."""
-        return self.directions.square().T.contiguous()
-
-    @cached_property
-    def prior(self) -> torch.Tensor:
-        """(M,) variance of the log-odds where nothing is known of a question."""
-        return self.prior_variance @ self.squares
-
-    @cached_property
-    def offsets(self) -> torch.Tensor:
-        """(C, M): what knowing the category adds to the log-odds."""
-        return self.offset_trust * self.category_offsets
 
 
 @dataclass(eq=False)
@@ -111,14 +72,17 @@ class SpectralEmbedder(Predictor):
         return embeddings
 
     def coordinates(self, questions: Questions) -> np.ndarray:
-        """(n, d + 1) float32: u of each question, and a 1: inner products with `model_embeddings` are log-odds."""
-        return self._coordinates(self._compared(questions)).numpy()
+        """Return u of each question, and a 1 (n, d + 1) float32, and a 1: inner products with `model_embeddings` are
+        log-odds."""
+        return self._learned.coordinates_of(self._compared(questions)).numpy()
 
     def question_variance(self, questions: Questions) -> np.ndarray:
         """(n,) float32: what is not known of each question, as the mean variance of the models' log-odds."""
         compared = self._compared(questions)
         along = torch.addr(
-            self._seen_variances(compared), self._unseen_by_features(compared), self._learned.prior_variance
+            self._learned.seen_variances(compared),
+            self._learned.unseen_by_features(compared),
+            self._learned.prior_variance,
         )
         return (along @ self._learned.directions.square().mean(0)).numpy()
 
@@ -126,8 +90,8 @@ class SpectralEmbedder(Predictor):
         """(n,) float32 from 0 to 1: by how much each question's log-odds are shrunk in probabilities, for the average
         of the models, as not all is known of the question."""
         compared = self._compared(questions)
-        unseen = self._learned.unseen_scale * self._unseen(compared)
-        allowed = torch.addr(self._seen_variances(compared), unseen, self._learned.prior_variance)
+        unseen = self._learned.unseen_scale * self._learned.unseen(compared)
+        allowed = torch.addr(self._learned.seen_variances(compared), unseen, self._learned.prior_variance)
         return moderate(torch.ones(len(questions)), allowed @ self._learned.directions.square().mean(0)).numpy()
 
     def support(self, questions: Questions) -> np.ndarray:
@@ -139,29 +103,37 @@ class SpectralEmbedder(Predictor):
         """Probabilities, their standard deviations on the scale of log-odds, routing scores and support.
 
         The probabilities allow for what is not known of the question, not for what is not known of the model, which is
-        hardly ever much, and depends on the axes that embeddings are written in. The deviations are of Laplace's
-        approximation, NaN for models without training answers. They grow with the distance from the training questions,
-        and with the want of answers of a model.
+        hardly ever much, and depends on the axes that embeddings are written in. The deviations come from Laplace's
+        approximation and are NaN for models without training answers. They grow with the distance from the training
+        questions, and are larger for models with few answers.
         """
-        blocks = [self._forecast(block) for block in _blocks(questions)]
+        blocks = [self._forecast(block) for block in self._split(questions)]
         if len(blocks) == 1:
             return blocks[0]
         parts = ([getattr(block, part.name) for block in blocks] for part in fields(Forecast))
         return Forecast(*map(np.concatenate, parts))
 
+    def _split(self, questions: Questions) -> list[Questions]:
+        """Kernel values of a thousand questions stay in a processor's cache; of a million they would not fit in
+        memory."""
+        if len(questions) <= _BLOCK:
+            return [questions]
+        starts = range(0, len(questions), _BLOCK)
+        return [questions.rows(np.arange(start, min(start + _BLOCK, len(questions)))) for start in starts]
+
     def _forecast(self, questions: Questions) -> Forecast:
         compared = self._compared(questions)
-        coordinates = self._coordinates(compared)
-        logits = self._logits(compared, coordinates)
-        seen = self._seen_variances(compared) @ self._learned.squares
-        allowed = torch.addr(seen, self._learned.unseen_scale * self._unseen(compared), self._learned.prior)
+        coordinates = self._learned.coordinates_of(compared)
+        logits = self._learned.logits(compared, coordinates)
+        seen = self._learned.seen_variances(compared) @ self._learned.squares
+        allowed = torch.addr(seen, self._learned.unseen_scale * self._learned.unseen(compared), self._learned.prior)
         probabilities = moderate(logits, allowed).sigmoid_()
-        variances = seen.addr_(self._unseen_by_features(compared), self._learned.prior)
+        variances = seen.addr_(self._learned.unseen_by_features(compared), self._learned.prior)
         variances.addmm_(coordinates.square(), self._learned.embedding_variance.T)
         return Forecast(
             self._for_all(probabilities, self.overall_rate),
             self._for_all(variances.sqrt_(), np.nan),
-            self._for_all(self._scores(compared, logits), self.overall_rate),
+            self._for_all(self._learned.scores(compared, logits), self.overall_rate),
             compared.support.numpy(),
         )
 
@@ -171,8 +143,8 @@ class SpectralEmbedder(Predictor):
         category the question seems to be of. The forecast shrinks small differences between models, among which are
         those of the best; the rates do not."""
         scores = [
-            self._scores(compared, self._logits(compared, self._coordinates(compared)))
-            for compared in map(self._compared, _blocks(questions))
+            self._learned.scores(compared, self._learned.logits(compared, self._learned.coordinates_of(compared)))
+            for compared in map(self._compared, self._split(questions))
         ]
         return self._for_all(torch.cat(scores), self.overall_rate)
 
@@ -206,12 +178,12 @@ class SpectralEmbedder(Predictor):
         comparison = Comparison(self.landmarks, self.lexical_weight, self.category_weight, self.width)
         with torch.device(self._device):
             learnt, compared = self._solve(train, categories, comparison)
-            support = _held_out_support(train.questions, categories, comparison, compared)
-            familiar = torch.quantile(support, _STRANGE_SHARE).clamp_min(_LEAST_SUPPORT)
-            usual = support.median().clamp_min(_LEAST_SUPPORT)
-        learnt = rebuilt(Learnt, flattened(replace(learnt, usual=usual, familiar=familiar)))
-        self._learned = self._centred(learnt, compared)
-        self._learned = self._with_trust(*self._chosen_trusts(val))
+            support = _measure_support(train.questions, categories, comparison, compared)
+            familiar = torch.quantile(support, _STRANGE_SHARE).clamp_min(LEAST_SUPPORT)
+            usual = support.median().clamp_min(LEAST_SUPPORT)
+        learnt = rebuild(Learnt, flatten(replace(learnt, usual=usual, familiar=familiar)))
+        self._learned = _centre(learnt, compared)
+        self._trust(*self._choose_trusts(val))
 
     def _solve(self, train: Sample, categories: np.ndarray, comparison: Comparison) -> tuple[Learnt, Compared]:
         """The optimum, and how the map sees the training questions."""
@@ -238,41 +210,21 @@ class SpectralEmbedder(Predictor):
         coefficients, bias = problem.solve(ridge.coefficients / slope, start)
         by_category = group_rates(labels, categories, rates, prior_answers=_CATEGORY_PRIOR_ANSWERS)
         category_rates = tensor(by_category.astype(np.float32))
-        offsets = category_offsets(
+        offsets = fit_offsets(
             problem.labels,
             lambda rows: ((ridge.held_out[rows] + targets.mean(0)) @ directions.T + start.sigmoid()).logit(eps=0.02),
             tensor(categories),
             len(category_rates),
         )
-        learnt = _learnt(question_map, problem, coefficients, bias, categories, category_rates)
+        learnt = _summarise(question_map, problem, coefficients, bias, categories, category_rates)
         return replace(learnt, category_offsets=offsets), compared
 
-    def _centred(self, learnt: Learnt, compared: Compared) -> Learnt:
-        """`learnt` with the biases, and the variance of what is unseen, at which moderated probabilities have the
-        models' means, over the training questions and far from them."""
-        self._learned = learnt
-        strongest = learnt.question_map.features.rotation.shape[1]
-        count = len(compared.kernel)
-        rows = torch.arange(0, count, max(1, count * len(learnt.embeddings) // _CENTRING_CELLS))
-        some = replace(compared, features=compared.features[:, :strongest]).some(rows, learnt.familiar.item())
-        theta, bias = learnt.embeddings[:, :-1], learnt.embeddings[:, -1]
-        coordinates = self._coordinates(some)
-        signal = coordinates[:, :-1] @ theta.T
-        seen = self._seen_variances(some) @ learnt.squares
-        unseen = torch.outer(self._unseen(some), learnt.prior)
-        scale, centre = scale_of_the_unknown(signal, bias, seen, unseen, learnt.prior)
-        return replace(
-            learnt,
-            embeddings=torch.cat([theta, centre[:, None]], 1),
-            unseen_scale=torch.tensor(scale),
-        )
+    def _trust(self, category: float, offsets: float) -> None:
+        self._learned = replace(self._learned, trust=torch.tensor(category), offset_trust=torch.tensor(offsets))
 
-    def _with_trust(self, trust: float, in_offsets: float) -> Learnt:
-        return replace(self._learned, trust=torch.tensor(trust), offset_trust=torch.tensor(in_offsets))
-
-    def _chosen_trusts(self, val: Sample) -> tuple[float, float]:
-        """In known categories: those with which answers to val questions are forecast best, unless the usual ones do as
-        well within the standard error of the difference."""
+    def _choose_trusts(self, val: Sample) -> tuple[float, float]:
+        """Choose how far known categories are trusted: as forecasts answers to val questions best, unless the usual
+        trusts do as well within the standard error of the difference."""
         rows = np.flatnonzero(val.matrix.observed.any(axis=1))
         rows = rows[:: max(1, len(rows) * len(self.models) // _CENTRING_CELLS)]
         if val.questions.benchmarks is None or not len(rows):
@@ -284,9 +236,9 @@ class SpectralEmbedder(Predictor):
         error = gained.std() * np.sqrt(len(gained))
         return best if gained.sum() > error else _UNVALIDATED_TRUSTS
 
-    def _losses(self, val: Sample, trust: float, in_offsets: float) -> np.ndarray:
-        """(n,) log-loss of the answers to each question, summed."""
-        self._learned = self._with_trust(trust, in_offsets)
+    def _losses(self, val: Sample, *trusts: float) -> np.ndarray:
+        """Return the summed log-loss of the answers to each question (n,), with these trusts."""
+        self._trust(*trusts)
         probabilities = np.clip(self._probabilities(val.questions), 1e-6, 1 - 1e-6)
         right = np.where(val.matrix.labels == 1, probabilities, 1 - probabilities)
         return -np.nansum(np.where(val.matrix.observed, np.log(right), np.nan), axis=1)
@@ -301,49 +253,6 @@ class SpectralEmbedder(Predictor):
         learnt = self._learned
         return learnt.question_map.compare(questions, possible, learnt.trust.item(), learnt.familiar.item())
 
-    def _logits(self, compared: Compared, coordinates: torch.Tensor) -> torch.Tensor:
-        """(n, M)."""
-        logits = coordinates @ self._learned.embeddings.T
-        return logits if compared.told is None else logits.addmm_(compared.told, self._learned.offsets)
-
-    def _scores(self, compared: Compared, logits: torch.Tensor) -> torch.Tensor:
-        """(n, M): the log-odds averaged with those of the rates on the categories. A strange question too is ranked by
-        what its text says, which is the best guess there is; but as far as it is strange, scores are near one half."""
-        scores = self._averaged(compared, logits)
-        strange = (compared.familiarity < 1).nonzero()[:, 0]
-        if len(strange):
-            as_read = compared.some(strange, familiar=_LEAST_SUPPORT)
-            guessed = self._averaged(as_read, self._logits(as_read, self._coordinates(as_read)))
-            scores[strange] = compared.familiarity[strange].clamp_min(_LEAST_APART)[:, None] * guessed
-        return scores.sigmoid_()
-
-    def _averaged(self, compared: Compared, logits: torch.Tensor) -> torch.Tensor:
-        rates = (compared.categories @ self._learned.category_rates).clamp(1e-6, 1 - 1e-6)
-        by_category = (rates / (1 - rates)).log()  # torch.logit wakes all threads, even for a hundred numbers
-        return torch.lerp(by_category, logits, _FORECAST_SHARE)
-
-    def _seen_variances(self, compared: Compared) -> torch.Tensor:
-        """(n, k): what the answers leave open along each direction of the part of the questions that is seen."""
-        seen = compared.features.square() @ self._learned.coefficient_variance
-        return seen.mul_(compared.amplitude[:, None])
-
-    def _unseen(self, compared: Compared) -> torch.Tensor:
-        """(n,) share of the support of a usual question that these lack. What even those do not see of a question, the
-        fit has allowed for: its probabilities have the right means over them."""
-        return 1 - (compared.amplitude * compared.support / self._learned.usual).clamp_max(1)
-
-    def _unseen_by_features(self, compared: Compared) -> torch.Tensor:
-        """(n,) share of a question's kernel that the features do not see. How near it is to the mean of the others
-        counts half as seen: what they have in common is in the biases, and so is less well known."""
-        return 1 - compared.amplitude * (compared.support - compared.nearness.square() / 2)
-
-    def _coordinates(self, compared: Compared) -> torch.Tensor:
-        """(n, d + 1). As far as a question is strange, it counts as an average one of its category."""
-        typical = compared.categories @ self._learned.category_coordinates
-        own = compared.kernel @ self._learned.coordinates
-        own = compared.familiarity[:, None] * own + compared.strangeness * typical
-        return torch.cat([own, torch.ones(len(own), 1)], 1)
-
     def _for_all(self, values: torch.Tensor, otherwise: float) -> np.ndarray:
         """(n, models with answers) → (n, M), `otherwise` for the models without."""
         if values.shape[1] == len(self.models):
@@ -353,34 +262,46 @@ class SpectralEmbedder(Predictor):
         return spread
 
     def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        return flattened(self._learned), self._names.stored()
+        return flatten(self._learned), self._names.stored()
 
     def _restore(self, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
-        self._learned = rebuilt(Learnt, arrays)
+        self._learned = rebuild(Learnt, arrays)
         self._names = CategoryNames.restored(rest)
 
 
-def _blocks(questions: Questions) -> list[Questions]:
-    """Kernel values of a thousand questions stay in a processor's cache; of a million they would not fit in memory."""
-    if len(questions) <= _BLOCK:
-        return [questions]
-    _ = questions.lexical  # once, for all who are given these questions
-    return [questions.rows(rows) for rows in np.split(np.arange(len(questions)), range(_BLOCK, len(questions), _BLOCK))]
+def _centre(learnt: Learnt, compared: Compared) -> Learnt:
+    """Return `learnt` with the biases, and the variance of what is unseen, at which moderated probabilities have the
+    models' means, over the training questions and far from them."""
+    strongest = learnt.question_map.features.rotation.shape[1]
+    count = len(compared.kernel)
+    rows = torch.arange(0, count, max(1, count * len(learnt.embeddings) // _CENTRING_CELLS))
+    some = replace(compared, features=compared.features[:, :strongest]).some(rows, learnt.familiar.item())
+    theta, bias = learnt.embeddings[:, :-1], learnt.embeddings[:, -1]
+    coordinates = learnt.coordinates_of(some)
+    signal = coordinates[:, :-1] @ theta.T
+    seen = learnt.seen_variances(some) @ learnt.squares
+    unseen = torch.outer(learnt.unseen(some), learnt.prior)
+    scale, centre = scale_unknown(signal, bias, seen, unseen, learnt.prior)
+    return replace(
+        learnt,
+        embeddings=torch.cat([theta, centre[:, None]], 1),
+        unseen_scale=torch.tensor(scale),
+    )
 
 
 def _caution(questions: int) -> float:
-    """By how much more to shrink: leave-one-out errors are too small with few questions, as the directions were found
-    with the question that is left out."""
+    """Return by how much more to shrink: leave-one-out errors are too small with few questions, as the directions were
+    found with the question that is left out."""
     return 1 + _DIRECTIONS_COST / questions
 
 
-def _held_out_support(
+def _measure_support(
     questions: Questions, categories: np.ndarray, comparison: Comparison, compared: Compared
 ) -> torch.Tensor:
-    """How much support training questions have that are no landmarks, as new ones are none. Where nearly all are, a
-    fifth is compared by a map that was fitted to the others."""
+    """Return the support of training questions that are no landmarks, as new ones are none. Where nearly all are, a
+    fifth of them is compared by a map that was fitted to the others."""
     others = np.ones(len(questions), bool)
-    others[landmark_rows(questions, comparison.landmarks)] = False
+    others[choose_landmarks(questions, comparison.landmarks)] = False
     if others.mean() >= _ENOUGH_OTHERS:
         features = compared.features[:, :_UNCERTAINTY_FEATURES]
         return replace(compared, features=features).some(torch.tensor(np.flatnonzero(others)), 1.0).support
@@ -393,7 +314,7 @@ def _held_out_support(
     return fitted.compare(questions.rows(held_out)).support
 
 
-def _learnt(
+def _summarise(
     question_map: QuestionMap,
     problem: LogisticProblem,
     coefficients: torch.Tensor,
@@ -401,7 +322,7 @@ def _learnt(
     categories: np.ndarray,
     category_rates: torch.Tensor,
 ) -> Learnt:
-    """The optimum, turned to the principal axes of the log-odds over the training questions."""
+    """Turn the optimum to the principal axes of the log-odds over the training questions."""
     strongest = question_map.features.strongest(_UNCERTAINTY_FEATURES)
     covariance = coefficients.T @ (problem.variances[:, None] * coefficients) / len(problem.features)
     variance, axes = torch.linalg.eigh(covariance)

@@ -185,7 +185,7 @@ def _check_usable(workspace: Home, chosen: str, serving: str) -> None:
 def _print_drift(workspace: Home, new: Predictor, old: Predictor, *, top: int, encoders: tuple[str, str]) -> None:
     import pyarrow as pa
 
-    from embedder.spectral.alignment import align, common_models, drift, moved
+    from embedder.spectral.alignment import align, common_models, measure_drift, measure_moves
     from embedder.spectral.spectral import SpectralEmbedder
 
     if not (isinstance(new, SpectralEmbedder) and isinstance(old, SpectralEmbedder)) or len(set(encoders)) > 1:
@@ -194,11 +194,11 @@ def _print_drift(workspace: Home, new: Predictor, old: Predictor, *, top: int, e
         out.print("They have no models in common that could have moved.")
     else:
         turned = align(new, old)
-        found = drift(turned, old, _test_questions(workspace, encoders[0]))
+        found = measure_drift(turned, old, _test_questions(workspace, encoders[0]))
         changed = "not known, for want of test questions" if found.predictions is None else f"{found.predictions:.2%}"
         out.print(f"Mean distance the common models moved: {found.distance:.4f}")
         out.print(f"Test forecasts of theirs that changed sides of one half: {changed}")
-        most = sorted(moved(turned, old).items(), key=lambda item: -item[1])[:top]
+        most = sorted(measure_moves(turned, old).items(), key=lambda item: -item[1])[:top]
         out.print(table_of(pa.Table.from_pylist([{"most moved": name, "distance": far} for name, far in most])))
 
 

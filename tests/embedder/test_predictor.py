@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from embedder import metrics
-from embedder.baselines.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
+from embedder.baselines.knn import KNN
 from embedder.baselines.mf import MatrixFactorization
+from embedder.baselines.rates import Majority, ModelBenchmarkMean, ModelMean
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast, Predictor
 from embedder.questions import Questions

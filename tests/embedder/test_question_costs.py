@@ -114,7 +114,7 @@ def test_kept_with_an_embedder_bit_for_bit_and_damage_is_noticed(questions, tmp_
     with pytest.raises(StoreError, match="its SHA-256 is not the one in its metadata"):
         load_question_costs(tmp_path)
     file.write_bytes(content[:50])
-    with pytest.raises(StoreError, match="delete it, and `embedllm run` makes it anew"):
+    with pytest.raises(StoreError, match="delete it, and `embedllm run` makes it again"):
         load_question_costs(tmp_path)
     save_question_costs(tmp_path, {})
     assert load_question_costs(tmp_path) == {}

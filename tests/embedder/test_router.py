@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedder.baselines.baselines import KNN
+from embedder.baselines.knn import KNN
 from embedder.predictor import Forecast
 from embedder.router import Choice, Router, UnknownBenchmark, UnknownModel
 from embedder.spectral.spectral import SpectralEmbedder

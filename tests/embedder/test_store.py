@@ -4,8 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embedder.baselines.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean
+from embedder.baselines.knn import KNN
 from embedder.baselines.mf import MatrixFactorization
+from embedder.baselines.rates import Majority, ModelBenchmarkMean, ModelMean
 from embedder.spectral.spectral import SpectralEmbedder
 from embedder.store import EmbedderInfo, StoreError, load_embedder, save_embedder
 
@@ -144,7 +145,7 @@ def test_settings_that_do_not_fit_the_tensors(saved):
 
 def test_a_setting_of_another_version(saved):
     edit(saved, lambda config: config["settings"].update(odd=5))
-    with pytest.raises(StoreError, match=r"do not fit together \(.*'odd'\); fit the embedder anew"):
+    with pytest.raises(StoreError, match=r"do not fit together \(.*'odd'\); fit the embedder again"):
         load_embedder(saved)
 
 
@@ -157,7 +158,7 @@ def test_an_entry_missing(saved):
 @pytest.mark.parametrize("content", ["{", "[]", ""])
 def test_not_a_config(saved, content):
     (saved / "embedder.json").write_text(content)
-    with pytest.raises(StoreError, match="fit the embedder anew"):
+    with pytest.raises(StoreError, match="fit the embedder again"):
         load_embedder(saved)
 
 

@@ -148,7 +148,7 @@ def test_the_router_knows_it_as_the_fold_in_does(asked: Workspace, fold_in: Call
 
 def fitted(workspace: Workspace) -> tuple[str, ...]:
     """The models that the embedder which serves was fitted on."""
-    return open_pool(workspace).pool.embedder.models
+    return open_pool(workspace).pool.predictor.models
 
 
 def folded(workspace: Workspace) -> Any:

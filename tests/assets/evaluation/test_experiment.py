@@ -12,7 +12,7 @@ import pytest
 
 from assets.embedding.embedder import embedder
 from assets.embedding.serving import PlacedModel, Serving
-from assets.evaluation.communities import compare_communities
+from assets.evaluation.communities import tabulate_communities
 from assets.evaluation.experiment import Result, experiment
 from assets.evaluation.experiment_checks import PROMISES, find_faults
 from assets.evaluation.experiments import EXPERIMENTS
@@ -88,7 +88,7 @@ def test_communities_of_literals(serving: Serving) -> None:
         ModelLabels(name, "leafy" if name in ("ash", "elm") else "evergreen", None, [], None, None) for name in names
     ]
     placed = [PlacedModel(name, place, 0.5) for name, place in zip(names, places, strict=True)]
-    found = compare_communities(replace(serving, embedder=predictor), labels, placed, seed=0)
+    found = tabulate_communities(replace(serving, embedder=predictor), labels, placed, seed=0)
     rows = {row["label"]: row for row in found.tables["communities"].to_pylist()}
     assert {label: (row["models"], row["inside"], row["outside"]) for label, row in rows.items()} == {
         "evergreen": (2, 1.0, 10.0),

@@ -17,7 +17,7 @@ from assets.embedding.serving import Serving
 from assets.evaluation import left_out_embeddings as left_out
 from assets.evaluation.left_out_embeddings import left_out_embeddings
 from assets.inputs.workspace import Workspace
-from embedder.baselines.baselines import ModelMean
+from embedder.baselines.rates import ModelMean
 from embedder.downstream.left_out import LeftOut, fit_without
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions

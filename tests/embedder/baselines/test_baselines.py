@@ -1,6 +1,7 @@
 import numpy as np
 
-from embedder.baselines.baselines import KNN, Majority, ModelBenchmarkMean, ModelMean, benchmark_rates, model_rates
+from embedder.baselines.knn import KNN
+from embedder.baselines.rates import Majority, ModelBenchmarkMean, ModelMean, benchmark_rates, model_rates
 
 ONE_HOT = np.eye(4)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.downstream.communities import COMMUNITIES, communities
+from embedder.downstream.communities import COMMUNITIES, compare_communities
 
 
 class Labels(NamedTuple):
@@ -20,7 +20,7 @@ def compared(points: Iterable[float] | np.ndarray, labels: list[Labels], seed: i
     """Rows by kind and label, of models at `points`, on a line or in space."""
     at = np.asarray(points, np.float32)
     embeddings = at[:, None] if at.ndim == 1 else at
-    table = communities(embeddings, [label.model for label in labels], labels, "v1", seed=seed)
+    table = compare_communities(embeddings, [label.model for label in labels], labels, "v1", seed=seed)
     assert table.schema == COMMUNITIES
     return {(row["kind"], row["label"]): row for row in table.to_pylist()}
 
@@ -153,7 +153,7 @@ def test_models_without_an_embedding_or_a_label_do_not_count():
     labels = tagged("x", "x", "x", "")
     embeddings = np.array([[0.0], [1], [np.nan], [5]], np.float32)
     models = [*(label.model for label in labels), "new"]
-    table = communities(np.vstack([embeddings, [[6]]]), models, labels, "v").to_pylist()
+    table = compare_communities(np.vstack([embeddings, [[6]]]), models, labels, "v").to_pylist()
     assert [(row["label"], row["models"], row["inside"], row["outside"]) for row in table] == [
         ("x", 2, pytest.approx(1), pytest.approx((5 + 4 + 6 + 5) / 4))
     ]
@@ -164,8 +164,10 @@ def test_models_without_an_embedding_or_a_label_do_not_count():
 def test_neither_the_order_of_models_nor_a_move_of_all_matters(order: list[int], seed: int):
     points = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
     labels = tagged("a", "a", "a", "b", "b", "b", "b", "", "")
-    shuffled = communities(points[order], [labels[at].model for at in order], [labels[at] for at in order], "v1")
-    assert shuffled == communities(points, [label.model for label in labels], labels, "v1")
+    shuffled = compare_communities(
+        points[order], [labels[at].model for at in order], [labels[at] for at in order], "v1"
+    )
+    assert shuffled == compare_communities(points, [label.model for label in labels], labels, "v1")
     moved = compared(points + np.float32(seed), labels)
     for key, row in compared(points, labels).items():
         assert moved[key]["ratio"] == pytest.approx(row["ratio"], rel=1e-4)

@@ -7,16 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from embedder.downstream.aiq import aiq, frontier
 from embedder.downstream.cost import (
     COST_CURVE,
     COST_SUMMARY,
     NO_VAL,
     NOT_KEPT,
     QuestionCosts,
-    aiq,
-    cost_quality,
-    cost_weights,
-    frontier,
+    choose_weights,
+    weigh_costs,
 )
 from embedder.matrix import CorrectnessMatrix
 from embedder.metrics import bootstrap_interval
@@ -38,7 +37,7 @@ def two(make_matrix):
 
 
 def weighed(matrix, val=SCORES, test=SCORES, costs=COSTS, **options):
-    curve, summary = cost_quality(matrix, val, test, "v", costs=costs, cost_unit="US$", **options)
+    curve, summary = weigh_costs(matrix, val, test, "v", costs=costs, cost_unit="US$", **options)
     assert (curve.schema, summary.schema) == (COST_CURVE, COST_SUMMARY)
     return curve.to_pylist(), {row["method"]: row for row in summary.to_pylist()}
 
@@ -225,7 +224,7 @@ def test_no_point_lies_above_the_hull_and_its_corners_are_points(found):
 @given(st.lists(st.floats(1e-6, 1e3), min_size=2, max_size=6, unique=True))
 def test_the_greatest_weight_always_asks_the_cheapest(costs):
     cost = np.array(costs)
-    weights = cost_weights(cost[None])
+    weights = choose_weights(cost[None])
     assert weights[0] == 0
     assert (np.diff(weights) > 0).all()
     worst = (cost > cost.min()).astype(float)  # all dearer ones are sure, the cheapest is hopeless

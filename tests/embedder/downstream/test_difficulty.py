@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import pearsonr, spearmanr
 
-from embedder.downstream.difficulty import DIFFICULTY, QUESTION_DIFFICULTY, calibration, difficulty
+from embedder.downstream.difficulty import DIFFICULTY, QUESTION_DIFFICULTY, bin_predictions, predict_difficulty
 from embedder.metrics import bootstrap_interval
 from embedder.predictor import Forecast
 
@@ -31,7 +31,9 @@ def matrix(make_matrix):
 
 
 def test_by_hand(matrix):
-    table, questions = difficulty(matrix, {"embedder": said([[0.9, 0.7], [0.3, 0.1], [0.0, 0.6], [0.5, 0.5]])}, "v1")
+    table, questions = predict_difficulty(
+        matrix, {"embedder": said([[0.9, 0.7], [0.3, 0.1], [0.0, 0.6], [0.5, 0.5]])}, "v1"
+    )
     assert questions.schema == QUESTION_DIFFICULTY
     assert [tuple(row.values()) for row in questions.to_pylist()] == [
         ("v1", "q03", "a", 2, 1.0, pytest.approx(0.8)),
@@ -50,7 +52,9 @@ def test_by_hand(matrix):
 
 
 def test_what_does_not_vary_has_no_correlation(matrix):
-    found = rows(difficulty(matrix, {"embedder": said([[0.9, 0.7], [0.3, 0.1], [0.0, 0.6], [0.5, 0.5]])}, "v")[0])
+    found = rows(
+        predict_difficulty(matrix, {"embedder": said([[0.9, 0.7], [0.3, 0.1], [0.0, 0.6], [0.5, 0.5]])}, "v")[0]
+    )
     for key in (("benchmark_mean", "a"), ("embedder", "b")):
         row = found[key]
         assert (row["pearson"], row["pearson_low"], row["pearson_high"], row["spearman"]) == (None,) * 4
@@ -62,7 +66,7 @@ def test_what_does_not_vary_has_no_correlation(matrix):
 
 def test_a_benchmark_without_training_answers_is_expected_to_be_like_all(make_matrix):
     matrix = make_matrix([[1, 1], [0, 1], [1, 0]], splits=["train", "train", "test"], benchmarks=["a", "a", "new"])
-    found = rows(difficulty(matrix, {"embedder": said([[0.5, 0.5]])}, "v")[0])
+    found = rows(predict_difficulty(matrix, {"embedder": said([[0.5, 0.5]])}, "v")[0])
     assert found["benchmark_mean", "new"]["mae"] == pytest.approx(0.25)
 
 
@@ -70,7 +74,7 @@ def test_planted_difficulty_is_foretold(make_world):
     world = make_world(n=1200, models=40)
     of_test = world.probabilities[world.matrix.splits == "test"]
     forecasts = {"embedder": said(of_test), "knn": said(1 - of_test)}
-    table, questions = difficulty(world.matrix, forecasts, "v")
+    table, questions = predict_difficulty(world.matrix, forecasts, "v")
     found = rows(table)
     ours = found["embedder", "all"]
     answers = np.array(questions["observed"])
@@ -81,13 +85,17 @@ def test_planted_difficulty_is_foretold(make_world):
     # With the true probabilities, only the chance of 40 answers remains: a mean absolute normal deviate.
     noise = np.sqrt((of_test * (1 - of_test)).sum(axis=1)) / 40
     assert ours["mae"] == pytest.approx(np.sqrt(2 / np.pi) * noise.mean(), rel=0.15)
-    assert difficulty(world.matrix, forecasts, "v", seed=1) == difficulty(world.matrix, forecasts, "v", seed=1)
+    assert predict_difficulty(world.matrix, forecasts, "v", seed=1) == predict_difficulty(
+        world.matrix, forecasts, "v", seed=1
+    )
 
 
 def test_the_interval_covers_the_correlation_it_is_of(make_world):
     """Fisher's interval, exact for normal deviates, is near."""
     world = make_world(n=2000, models=60)
-    row = rows(difficulty(world.matrix, {"embedder": said(world.probabilities[world.matrix.splits == "test"])}, "v")[0])
+    row = rows(
+        predict_difficulty(world.matrix, {"embedder": said(world.probabilities[world.matrix.splits == "test"])}, "v")[0]
+    )
     ours = row["embedder", "all"]
     fisher = np.tanh(np.arctanh(ours["pearson"]) + np.array([-1.96, 1.96]) / np.sqrt(ours["n"] - 3))
     assert (ours["pearson_low"], ours["pearson_high"]) == pytest.approx(fisher, abs=0.02)
@@ -95,7 +103,7 @@ def test_the_interval_covers_the_correlation_it_is_of(make_world):
 
 def test_no_test_answers(make_matrix):
     matrix = make_matrix([[1, 0], [None, None]], splits=["train", "test"])
-    table, questions = difficulty(matrix, {"embedder": said([[0.5, 0.5]]), "knn": said([[0.5, 0.5]])}, "v")
+    table, questions = predict_difficulty(matrix, {"embedder": said([[0.5, 0.5]]), "knn": said([[0.5, 0.5]])}, "v")
     found = rows(table)
     assert {key: row["reason"] for key, row in found.items()} == {
         (method, "all"): "no test question was answered" for method in ("embedder", "knn", "benchmark_mean")
@@ -105,33 +113,33 @@ def test_no_test_answers(make_matrix):
 
 def test_all_models_fail(make_matrix):
     matrix = make_matrix([[1, 0], [0, 0], [0, 0]], splits=["train", "test", "test"])
-    row = rows(difficulty(matrix, {"embedder": said([[0.5, 0.4], [0.1, 0.2]])}, "v")[0])["embedder", "all"]
+    row = rows(predict_difficulty(matrix, {"embedder": said([[0.5, 0.4], [0.1, 0.2]])}, "v")[0])["embedder", "all"]
     assert (row["pearson"], row["mae"]) == (None, pytest.approx(0.3))
 
 
 def test_an_answer_without_prediction_is_refused(matrix):
     with pytest.raises(ValueError, match="has no probability"):
-        difficulty(matrix, {"embedder": said([[np.nan, 0.7]] * 4)}, "v")
+        predict_difficulty(matrix, {"embedder": said([[np.nan, 0.7]] * 4)}, "v")
 
 
 def test_forecasts_of_all_questions_are_not_taken_for_those_of_the_test_split(matrix):
     with pytest.raises(ValueError, match=r"of \(7, 2\) questions and models, but tested are \(4, 2\)"):
-        difficulty(matrix, {"embedder": said(np.full((7, 2), 0.5))}, "v")
+        predict_difficulty(matrix, {"embedder": said(np.full((7, 2), 0.5))}, "v")
 
 
 def test_calibration_by_hand():
     predicted, observed = np.array([0.9, 0.1, 0.2, 0.6, 0.4]), np.array([1.0, 0.0, 0.5, 0.5, 0.25])
-    assert calibration(predicted, observed, bins=2, seed=4) == [
+    assert bin_predictions(predicted, observed, bins=2, seed=4) == [
         (pytest.approx(0.7 / 3), 0.25, bootstrap_interval(np.array([0.0, 0.5, 0.25]), np.ones(3), seed=4)),
         (pytest.approx(0.75), 0.75, bootstrap_interval(np.array([0.5, 1.0]), np.ones(2), seed=4)),
     ]
-    assert calibration(predicted[:1], observed[:1]) == [(0.9, 1.0, None)]
+    assert bin_predictions(predicted[:1], observed[:1]) == [(0.9, 1.0, None)]
 
 
 @given(st.integers(1, 40).flatmap(lambda n: arrays(np.float64, (2, n), elements=st.floats(0, 1))))
 def test_calibration_loses_no_question(values):
     predicted, observed = values
-    bins = calibration(predicted, observed)
+    bins = bin_predictions(predicted, observed)
     assert len(bins) == min(10, len(predicted))
     assert [mean for mean, _, _ in bins] == pytest.approx(sorted(mean for mean, _, _ in bins))
     if len(predicted) % len(bins) == 0:

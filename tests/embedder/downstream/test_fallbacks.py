@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from embedder.downstream.fallbacks import FALLBACKS, METHODS, fallbacks
+from embedder.downstream.fallbacks import FALLBACKS, METHODS, find_fallbacks
 from embedder.matrix import CorrectnessMatrix
 from embedder.metrics import bootstrap_interval
 from embedder.predictor import Forecast
@@ -41,7 +41,7 @@ def world(make_matrix):
 
 
 def test_by_hand(world):
-    found = rows(fallbacks(*world, "v1"))
+    found = rows(find_fallbacks(*world, "v1"))
     assert {model for model, _ in found} == {"all", "m00", "m01"}
     assert {row["embedder"] for row in found.values()} == {"v1"}
     accuracy = {key: row["accuracy"] for key, row in found.items()}
@@ -68,7 +68,7 @@ def test_by_hand(world):
 
 
 def test_what_stands_in_and_how_far_it_is(world):
-    found = rows(fallbacks(*world, "v1"))
+    found = rows(find_fallbacks(*world, "v1"))
     stand_in = {key: (row["fallback"], row["distance"]) for key, row in found.items()}
     assert stand_in["m00", "best_single"] == ("m02", pytest.approx(5))
     assert stand_in["m00", "nearest"] == (None, None)  # it differs by question
@@ -78,13 +78,13 @@ def test_what_stands_in_and_how_far_it_is(world):
 
 
 def test_intervals_are_of_the_same_questions_before_and_after(world):
-    found = rows(fallbacks(*world, "v1", seed=3))
+    found = rows(find_fallbacks(*world, "v1", seed=3))
     row, ones = found["all", "reroute"], np.ones(4)
     assert (row["ci_low"], row["ci_high"]) == bootstrap_interval(np.array([1.0, 0, 1, 0]), ones, seed=3)
     # Before: 1, 1, 0, 1.
     assert (row["loss_low"], row["loss_high"]) == bootstrap_interval(np.array([0.0, 1, -1, 1]), ones, seed=3)
     assert found["m01", "reroute"]["ci_low"] is None  # one question
-    assert fallbacks(*world, "v1", seed=3) == fallbacks(*world, "v1", seed=3)
+    assert find_fallbacks(*world, "v1", seed=3) == find_fallbacks(*world, "v1", seed=3)
 
 
 def test_questions_that_nobody_else_answered_do_not_count(make_matrix):
@@ -92,7 +92,7 @@ def test_questions_that_nobody_else_answered_do_not_count(make_matrix):
         [[1, 1, 0]] * 5 + [[1, None, None], [None, None, 1], [1, 0, None]],
         splits=["train"] * 5 + ["test"] * 3,
     )
-    found = rows(fallbacks(matrix, said([[0.9, 0.5, 0.1]] * 3), np.eye(3), "v"))
+    found = rows(find_fallbacks(matrix, said([[0.9, 0.5, 0.1]] * 3), np.eye(3), "v"))
     assert found["m00", "nearest"]["n"] == 1
     assert found["m00", "nearest"]["accuracy_before"] == 1
     assert found["m02", "nearest"]["n"] == 0
@@ -106,7 +106,7 @@ def test_a_model_without_embedding_is_the_last_to_stand_in_and_has_no_nearest(ma
         splits=["train"] * 5 + ["test"] * 3,
     )
     embeddings = np.array([[0.0], [9.0], [np.nan]])
-    found = rows(fallbacks(matrix, said([[0.9, 0.1, 0.2], [0.9, 0.1, 0.2], [0.9, 0.1, 0.2]]), embeddings, "v"))
+    found = rows(find_fallbacks(matrix, said([[0.9, 0.1, 0.2], [0.9, 0.1, 0.2], [0.9, 0.1, 0.2]]), embeddings, "v"))
     assert found["m00", "nearest"]["accuracy"] == pytest.approx(1 / 2)  # m01, and m02 where m01 was not asked
     assert {found["m02", method]["reason"] for method in METHODS} == {
         "the model has no embedding, for want of training answers"
@@ -125,21 +125,21 @@ def test_a_model_without_embedding_is_the_last_to_stand_in_and_has_no_nearest(ma
 def test_why_there_is_no_result(make_matrix, labels, reason):
     matrix = make_matrix(labels, splits=["train", "test"])
     width = len(labels[0])
-    found = rows(fallbacks(matrix, said([[0.5] * width]), np.zeros((width, 2)), "v"))
+    found = rows(find_fallbacks(matrix, said([[0.5] * width]), np.zeros((width, 2)), "v"))
     assert [found["all", method]["reason"] for method in METHODS] == [reason] * 4
     assert {row["accuracy"] for row in found.values()} == {None}
 
 
 def test_all_models_fail(make_matrix):
     matrix = make_matrix([[1, 0], [0, 0], [0, 0]], splits=["train", "test", "test"])
-    row = rows(fallbacks(matrix, said([[0.5, 0.4]] * 2), np.eye(2), "v"))["all", "nearest"]
+    row = rows(find_fallbacks(matrix, said([[0.5, 0.4]] * 2), np.eye(2), "v"))["all", "nearest"]
     assert (row["accuracy_before"], row["accuracy"], row["loss"]) == (0, 0, 0)
 
 
 def test_forecasts_of_all_questions_are_not_taken_for_those_of_the_test_split(world):
     matrix, _, embeddings = world
     with pytest.raises(ValueError, match=r"of \(34, 3\) questions and models, but tested are \(4, 3\)"):
-        fallbacks(matrix, said(np.full((34, 3), 0.5)), embeddings, "v")
+        find_fallbacks(matrix, said(np.full((34, 3), 0.5)), embeddings, "v")
 
 
 def test_planted_twins_stand_in_for_one_another(make_matrix):
@@ -160,7 +160,7 @@ def test_planted_twins_stand_in_for_one_another(make_matrix):
     questions = Questions(matrix.texts, vectors.astype(np.float32), matrix.benchmarks)
     embedder = SpectralEmbedder().fit(matrix, questions)
     forecast = embedder.forecast(questions.rows(matrix.splits == "test"))
-    found = rows(fallbacks(matrix, forecast, embedder.model_embeddings, "v"))
+    found = rows(find_fallbacks(matrix, forecast, embedder.model_embeddings, "v"))
     used = {model for model, _ in found} - {"all"}
     assert {model[:3] for model in used} == {"art", "bio", "cod"}
     for model in used:
@@ -182,7 +182,7 @@ def test_all_methods_are_compared_on_the_same_questions(labels, scores):
     names = np.array([f"q{i:02d}" for i in range(10)], object)
     splits = np.array(["train"] * 2 + ["test"] * 8, object)
     matrix = CorrectnessMatrix(labels, ("x", "y", "z"), names, names, names, splits, names)
-    found = rows(fallbacks(matrix, said(scores), np.eye(3), "v"))
+    found = rows(find_fallbacks(matrix, said(scores), np.eye(3), "v"))
     for model in {model for model, _ in found}:
         assert len({(found[model, m]["n"], found[model, m]["accuracy_before"]) for m in METHODS}) == 1
     total = found["all", "nearest"]["n"] or 0

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedder import metrics
-from embedder.baselines.baselines import ModelMean
-from embedder.downstream.forecast import FORECASTS, NO_TEST_ANSWERS, PREDICTIONS, RELIABILITY, forecast
+from embedder.baselines.rates import ModelMean
+from embedder.downstream.forecast import FORECASTS, NO_TEST_ANSWERS, PREDICTIONS, RELIABILITY, compare_forecasts
 from embedder.predictor import Forecast
 from embedder.spectral.spectral import SpectralEmbedder
 
@@ -33,7 +33,7 @@ def rows(table):
 
 def test_test_cells_only_by_benchmark_and_all(matrix):
     high = np.full((4, 2), 0.75)
-    table, *_ = forecast(matrix, {"embedder": said(high), "majority": said(1 - high)}, "v1")
+    table, *_ = compare_forecasts(matrix, {"embedder": said(high), "majority": said(1 - high)}, "v1")
     assert table.schema == FORECASTS
     found = rows(table)
     assert list(found) == [(m, b) for m in ("embedder", "majority") for b in ("all", "a", "b")]
@@ -49,7 +49,7 @@ def test_test_cells_only_by_benchmark_and_all(matrix):
 
 
 def test_no_interval_below_two_questions_no_auc_of_one_class(matrix):
-    found = rows(forecast(matrix, {"embedder": said(np.full((4, 2), 0.75))}, "v1")[0])
+    found = rows(compare_forecasts(matrix, {"embedder": said(np.full((4, 2), 0.75))}, "v1")[0])
     assert found["embedder", "b"]["ci_low"] is None
     assert found["embedder", "b"]["auc"] is None
     assert found["embedder", "a"]["auc"] == 0.5
@@ -59,12 +59,12 @@ def test_no_interval_below_two_questions_no_auc_of_one_class(matrix):
 def test_seeded(planted):
     matrix, _ = planted
     predictions = {"embedder": said(np.random.default_rng(0).random(matrix.of_split("test").labels.shape))}
-    assert forecast(matrix, predictions, "v", seed=1) == forecast(matrix, predictions, "v", seed=1)
+    assert compare_forecasts(matrix, predictions, "v", seed=1) == compare_forecasts(matrix, predictions, "v", seed=1)
 
 
 def test_no_test_answers_is_the_reason(make_matrix):
     matrix = make_matrix([[1], [None]], splits=["train", "test"])
-    table, predictions, reliability = forecast(matrix, {"embedder": said([[0.5]]), "knn": said([[0.5]])}, "v")
+    table, predictions, reliability = compare_forecasts(matrix, {"embedder": said([[0.5]]), "knn": said([[0.5]])}, "v")
     assert (table.schema, predictions.schema, reliability.schema) == (FORECASTS, PREDICTIONS, RELIABILITY)
     (row,) = table.to_pylist()
     assert {name: value for name, value in row.items() if value is not None} == {
@@ -79,19 +79,19 @@ def test_no_test_answers_is_the_reason(make_matrix):
 
 def test_an_answer_without_prediction_is_refused(matrix):
     with pytest.raises(ValueError, match="not between 0 and 1"):
-        forecast(matrix, {"embedder": said([[np.nan, 0.75]] * 4)}, "v1")
+        compare_forecasts(matrix, {"embedder": said([[np.nan, 0.75]] * 4)}, "v1")
 
 
 def test_forecasts_of_all_questions_are_not_taken_for_those_of_the_test_split(matrix):
     with pytest.raises(ValueError, match=r"of \(5, 2\) questions and models, but tested are \(4, 2\)"):
-        forecast(matrix, {"embedder": said(np.full((5, 2), 0.75))}, "v1")
+        compare_forecasts(matrix, {"embedder": said(np.full((5, 2), 0.75))}, "v1")
 
 
 def test_a_prediction_for_every_answer_with_its_interval_where_the_method_has_one(matrix):
     probabilities = [[0.5, 0.9], [0.5, 0.5], [0.2, 0.5], [0.5, 0.5]]
     deviations = np.array([[1, 0], [0.5, 1], [np.nan, 1], [1, 1]], np.float32)
     methods = {"embedder": said(probabilities, deviations), "knn": said(probabilities)}
-    _, table, _ = forecast(matrix, methods, "v1")
+    _, table, _ = compare_forecasts(matrix, methods, "v1")
     assert table.schema == PREDICTIONS
     assert [tuple(row.values())[1:5] for row in table.to_pylist()] == [
         (method, question, model, pytest.approx(probability))
@@ -117,7 +117,7 @@ def test_a_prediction_for_every_answer_with_its_interval_where_the_method_has_on
 def test_reliability_bins_by_hand(matrix):
     """Right answers are m00 on q00 and q01; two bins hold answers of two questions, one of one, the others none."""
     probabilities = [[0.02, 0.98], [0.98, nan], [0.04, 1.0], [0.5, 0.5]]
-    *_, table = forecast(matrix, {"knn": said(np.nan_to_num(probabilities, nan=0.3))}, "v1")
+    *_, table = compare_forecasts(matrix, {"knn": said(np.nan_to_num(probabilities, nan=0.3))}, "v1")
     assert table.schema == RELIABILITY
     low, high = table.to_pylist()
     assert (low["embedder"], low["method"], low["bin"], low["n"]) == ("v1", "knn", 0, 2)
@@ -131,7 +131,7 @@ def test_reliability_bins_by_hand(matrix):
 
 def test_no_interval_where_a_bin_is_of_one_question(matrix):
     probabilities = [[0.9, 0.9], [0.1, 0.1], [0.5, 0.5], [0.5, 0.5]]
-    *_, table = forecast(matrix, {"embedder": said(probabilities)}, "v1")
+    *_, table = compare_forecasts(matrix, {"embedder": said(probabilities)}, "v1")
     rows = {row["bin"]: row for row in table.to_pylist()}
     assert {number: row["n"] for number, row in rows.items()} == {1: 1, 7: 2, 13: 2}
     assert {row["ci_low"] for row in rows.values()} == {row["ci_high"] for row in rows.values()} == {None}
@@ -145,7 +145,7 @@ def test_the_bins_are_those_of_the_calibration_error(make_matrix, seed, question
     labels[0, 0] = 1
     matrix = make_matrix(labels, splits=["test"] * questions)
     probabilities = rng.integers(0, 16, labels.shape) / 15  # on the bins' edges
-    table, _, reliability = forecast(matrix, {"embedder": said(probabilities)}, "v")
+    table, _, reliability = compare_forecasts(matrix, {"embedder": said(probabilities)}, "v")
     rows = reliability.to_pylist()
     n = sum(row["n"] for row in rows)
     assert n == table["n"][0].as_py()
@@ -160,7 +160,7 @@ def test_intervals_of_bins_are_of_questions_not_of_answers(make_matrix):
     """A hundred models that answer alike say no more than one: 40 questions, half of them right."""
     labels = np.repeat([[1.0], [0.0]] * 20, 100, axis=1)
     matrix = make_matrix(labels, splits=["test"] * 40)
-    *_, reliability = forecast(matrix, {"embedder": said(np.full(labels.shape, 0.5))}, "v")
+    *_, reliability = compare_forecasts(matrix, {"embedder": said(np.full(labels.shape, 0.5))}, "v")
     (row,) = reliability.to_pylist()
     low, high = metrics.bootstrap_interval(labels.sum(axis=1), np.full(40, 100), seed=0)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=0.03)
@@ -171,8 +171,8 @@ def test_bins_are_the_same_whatever_methods_stand_beside(planted):
     matrix, _ = planted
     shape = matrix.of_split("test").labels.shape
     one, other = (said(np.random.default_rng(seed).random(shape)) for seed in (1, 2))
-    together = forecast(matrix, {"embedder": one, "mf": other}, "v", seed=1)[2].to_pylist()
-    alone = forecast(matrix, {"mf": other}, "v", seed=1)[2].to_pylist()
+    together = compare_forecasts(matrix, {"embedder": one, "mf": other}, "v", seed=1)[2].to_pylist()
+    alone = compare_forecasts(matrix, {"mf": other}, "v", seed=1)[2].to_pylist()
     assert [row for row in together if row["method"] == "mf"] == alone
 
 
@@ -184,7 +184,7 @@ def test_planted_probabilities_are_forecast(make_world):
         "embedder": SpectralEmbedder().fit(world.matrix, world.questions).forecast(world.questions.rows(test)),
         "model_mean": ModelMean().fit(world.matrix, world.questions).forecast(world.questions.rows(test)),
     }
-    table, _, _ = forecast(world.matrix, by_method, "v")
+    table, _, _ = compare_forecasts(world.matrix, by_method, "v")
     found = {row["method"]: row["log_loss"] for row in table.to_pylist() if row["benchmark"] == "all"}
     bayes = metrics.log_loss(world.matrix.labels[test], world.probabilities[test])
     assert found["embedder"] - bayes < 0.2 * (found["model_mean"] - bayes)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from embedder import questions as module
-from embedder.baselines.baselines import KNN, ModelMean
-from embedder.downstream.forecast import NO_TEST_ANSWERS, forecast
-from embedder.downstream.forecast_curve import FORECAST_CURVE, SIZES, forecast_curve
+from embedder.baselines.knn import KNN
+from embedder.baselines.rates import ModelMean
+from embedder.downstream.forecast import NO_TEST_ANSWERS, compare_forecasts
+from embedder.downstream.forecast_curve import FORECAST_CURVE, SIZES, measure_forecast_curve
 from embedder.spectral.spectral import SpectralEmbedder
 
 
@@ -32,7 +33,7 @@ def embedder(planted):
 def recorded(planted, embedder):
     """The curve over 480 training questions, and what its baseline was fitted on."""
     baseline = Remembers()
-    return forecast_curve(*planted, embedder, [baseline], "v1", seed=3), baseline.fits
+    return measure_forecast_curve(*planted, embedder, [baseline], "v1", seed=3), baseline.fits
 
 
 def ids(matrix, split):
@@ -67,7 +68,7 @@ def test_large_sizes_have_two_draws(make_matrix, make_questions):
     matrix = make_matrix([[i % 2] for i in range(count)], splits=["test", *["train"] * (count - 1)])
     baseline = Remembers()
     questions = make_questions(np.random.default_rng(0).random((count, 2)))
-    table = forecast_curve(matrix, questions, ModelMean().fit(matrix, questions), [baseline], "v1")
+    table = measure_forecast_curve(matrix, questions, ModelMean().fit(matrix, questions), [baseline], "v1")
     sizes = Counter(row["questions"] for row in table.to_pylist() if row["method"] == "embedder")
     assert sizes == {**dict.fromkeys(SIZES[:6], 5), 10_000: 2, count - 1: 1}
     assert {row["ci_low"] for row in table.to_pylist()} == {None}  # a single test question
@@ -88,9 +89,9 @@ def test_the_last_point_is_what_forecasts_says(planted, embedder):
     knn = KNN().fit(matrix, questions)
     asked = questions.rows(matrix.splits == "test")
     ours = embedder.forecast(asked.by_text_alone())
-    table, *_ = forecast(matrix, {"embedder": ours, "knn": knn.forecast(asked)}, "v1", seed=5)
+    table, *_ = compare_forecasts(matrix, {"embedder": ours, "knn": knn.forecast(asked)}, "v1", seed=5)
     whole = {row["method"]: row for row in table.to_pylist() if row["benchmark"] == "all"}
-    curve = forecast_curve(matrix, questions, embedder, [KNN()], "v1", seed=5).to_pylist()
+    curve = measure_forecast_curve(matrix, questions, embedder, [KNN()], "v1", seed=5).to_pylist()
     for row in curve[-2:]:
         for name in ("n", "accuracy", "ci_low", "ci_high", "log_loss"):
             assert row[name] == pytest.approx(whole[row["method"]][name], abs=1e-6)
@@ -98,16 +99,16 @@ def test_the_last_point_is_what_forecasts_says(planted, embedder):
 
 def test_same_seed_same_table_and_the_embedder_stays_as_it_is(planted, embedder, recorded):
     before = embedder.model_embeddings.copy()
-    assert forecast_curve(*planted, embedder, [ModelMean()], "v1", seed=3) == recorded[0]
+    assert measure_forecast_curve(*planted, embedder, [ModelMean()], "v1", seed=3) == recorded[0]
     np.testing.assert_array_equal(embedder.model_embeddings, before)
-    assert forecast_curve(*planted, embedder, [ModelMean()], "v1", seed=4) != recorded[0]
+    assert measure_forecast_curve(*planted, embedder, [ModelMean()], "v1", seed=4) != recorded[0]
 
 
 def test_unanswered_questions_do_not_count(make_matrix, make_questions):
     labels = [[1, None], [None, None], [0, 1], [1, 1], [None, None]]
     matrix = make_matrix(labels, splits=["train", "train", "train", "test", "test"])
     questions = make_questions(np.eye(5))
-    table = forecast_curve(matrix, questions, ModelMean().fit(matrix, questions), [], "v1")
+    table = measure_forecast_curve(matrix, questions, ModelMean().fit(matrix, questions), [], "v1")
     (row,) = table.to_pylist()
     assert (row["questions"], row["draw"], row["n"]) == (2, 0, 2)
 
@@ -115,7 +116,7 @@ def test_unanswered_questions_do_not_count(make_matrix, make_questions):
 def test_no_test_answer_is_the_reason(make_matrix, make_questions):
     matrix = make_matrix([[1], [None]], splits=["train", "test"])
     questions = make_questions(np.eye(2))
-    (row,) = forecast_curve(matrix, questions, ModelMean().fit(matrix, questions), [], "v1").to_pylist()
+    (row,) = measure_forecast_curve(matrix, questions, ModelMean().fit(matrix, questions), [], "v1").to_pylist()
     assert {name: value for name, value in row.items() if value is not None} == {
         "embedder": "v1",
         "method": "embedder",
@@ -127,7 +128,7 @@ def test_no_test_answer_is_the_reason(make_matrix, make_questions):
 
 def test_progress_ends_at_its_total(planted, embedder):
     told = []
-    forecast_curve(*planted, embedder, [], "v1", progress=lambda done, total, label: told.append((done, total)))
+    measure_forecast_curve(*planted, embedder, [], "v1", progress=lambda done, total, label: told.append((done, total)))
     assert told == [(n, 11) for n in range(1, 12)]
 
 
@@ -137,5 +138,5 @@ def test_form_of_texts_is_looked_at_once(planted, monkeypatch):
     monkeypatch.setattr(module, "lexical_features", lambda texts: seen.append(len(texts)) or compute(texts))
     matrix, known = planted
     questions = module.Questions(known.texts, known.vectors, known.benchmarks)
-    forecast_curve(matrix, questions, SpectralEmbedder().fit(*planted), [], "v1")
+    measure_forecast_curve(matrix, questions, SpectralEmbedder().fit(*planted), [], "v1")
     assert seen == [600]

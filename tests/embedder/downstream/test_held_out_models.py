@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import RidgeCV
 
-from embedder.downstream.held_out_models import SPLITS, Splits, Target, accuracies, answered_enough, ridge
+from embedder.downstream.held_out_models import SPLITS, Splits, Target, accuracies, answered_enough, predict_held_out
 
 
 @given(st.integers(8, 120), st.integers(0, 3))
@@ -24,7 +24,7 @@ def test_ridge_predicts_as_scikit_learn_does(models, features):
     x = rng.standard_normal((models, features)) * rng.uniform(0.1, 3, features)
     y = np.column_stack([x[:, 0] + 0.3 * rng.standard_normal(models), rng.standard_normal(models)])
     splits = Splits.draw(models, seed=0)
-    predicted = ridge(x, y, splits)
+    predicted = predict_held_out(x, y, splits)
     for split in range(10):
         trained, held_out = splits.trained[split], splits.held_out[split]
         scale = np.linalg.svd(x[trained] - x[trained].mean(axis=0), compute_uv=False)[0] ** 2
@@ -37,13 +37,13 @@ def test_features_that_tell_nothing_leave_the_mean():
     y = np.arange(10.0)[:, None]
     splits = Splits.draw(10, seed=0)
     expected = np.broadcast_to(y[splits.trained].mean(axis=1)[:, None], (SPLITS, 3, 1))
-    np.testing.assert_allclose(ridge(np.ones((10, 2)), y, splits), expected)
+    np.testing.assert_allclose(predict_held_out(np.ones((10, 2)), y, splits), expected)
 
 
 def test_what_a_line_tells_is_told():
     x = np.linspace(0, 1, 12)[:, None]
     splits = Splits.draw(12, seed=1)
-    predicted = ridge(x, 0.2 + 0.5 * x, splits)
+    predicted = predict_held_out(x, 0.2 + 0.5 * x, splits)
     np.testing.assert_allclose(predicted, (0.2 + 0.5 * x)[splits.held_out], atol=1e-5)
 
 

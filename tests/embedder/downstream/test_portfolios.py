@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from embedder.downstream.portfolios import METHODS, PORTFOLIOS, common_block, portfolios
+from embedder.downstream.portfolios import METHODS, PORTFOLIOS, find_common_block, grow_portfolios
 from embedder.downstream.routing import route
 from embedder.matrix import CorrectnessMatrix
 from embedder.predictor import Forecast
@@ -37,7 +37,7 @@ def world(make_matrix):
 
 
 def test_by_hand(world):
-    found = rows(portfolios(*world, "v1"))
+    found = rows(grow_portfolios(*world, "v1"))
     assert list(found) == [(method, k) for method in METHODS for k in (1, 2, 3)]
     # On val m01 alone is right twice; with m02 three times (of the tie the better on train answers the last), with
     # m00 too; of the two, m02 is surer: .9 .9 .9 .2 beside .9 .9 .5 .5.
@@ -57,9 +57,9 @@ def test_by_hand(world):
 def test_ties_go_to_the_surer_then_to_the_better_on_train_then_by_name(make_matrix):
     matrix = make_matrix([[0, 1, 1]] * 9 + [[1, 1, 1], [1, 1, 1]], splits=["train"] * 9 + ["val", "test"])
     same = {"test": said([[0.5] * 3])}
-    surer = portfolios(matrix, {"val": said([[0.5] * 3], [[0.9, 0.8, 0.8]])} | same, "v")
+    surer = grow_portfolios(matrix, {"val": said([[0.5] * 3], [[0.9, 0.8, 0.8]])} | same, "v")
     assert added(rows(surer), "greedy")[0] == "m00"
-    equal = portfolios(matrix, {"val": said([[0.5] * 3])} | same, "v")
+    equal = grow_portfolios(matrix, {"val": said([[0.5] * 3])} | same, "v")
     assert added(rows(equal), "greedy") == ["m01", "m02", "m00"]
 
 
@@ -80,7 +80,7 @@ def test_planted_specialists_are_the_portfolio(make_matrix):
     splits = [("val", "test", "train")[i % 3] for i in range(3000)]
     matrix = make_matrix((rng.random(chance.shape) < chance).astype(np.float32), splits=splits)
     forecasts = {split: said(chance[matrix.splits == split]) for split in ("val", "test")}
-    found = rows(portfolios(matrix, forecasts, "v"))
+    found = rows(grow_portfolios(matrix, forecasts, "v"))
     enough = {row["method"]: row["k"] for row in found.values() if row["enough"]}
     assert added(found, "greedy")[:3] == ["m05", "m07", "m09"]
     assert enough["greedy"] == 3
@@ -94,32 +94,32 @@ def test_planted_specialists_are_the_portfolio(make_matrix):
 
 def test_intervals(world):
     matrix, forecasts = world
-    found = rows(portfolios(matrix, forecasts, "v"))
+    found = rows(grow_portfolios(matrix, forecasts, "v"))
     for (_, k), row in found.items():
         assert row["ci_low"] <= row["accuracy"] <= row["ci_high"]
         if k == 3:
             assert (row["share"], row["share_low"], row["share_high"]) == (1, 1, 1)  # resampled with its divisor
-    assert portfolios(matrix, forecasts, "v", seed=1) == portfolios(matrix, forecasts, "v", seed=1)
+    assert grow_portfolios(matrix, forecasts, "v", seed=1) == grow_portfolios(matrix, forecasts, "v", seed=1)
 
 
 def test_random_portfolios_of_one_model_are_right_as_often_as_models_are(make_matrix):
     rng = np.random.default_rng(1)
     matrix = make_matrix(rng.integers(0, 2, (90, 40)), splits=["train", "val", "test"] * 30)
     forecasts = {split: said(rng.random((30, 40))) for split in ("val", "test")}
-    found = rows(portfolios(matrix, forecasts, "v"))
+    found = rows(grow_portfolios(matrix, forecasts, "v"))
     assert found["random", 1]["accuracy"] == pytest.approx(matrix.of_split("test").labels.mean(), abs=0.05)
     assert found["random", 40]["accuracy"] == found["greedy", 40]["accuracy"]
 
 
 def test_all_models_fail_on_test(make_matrix):
     matrix = make_matrix([[1, 0], [1, 0], [0, 0], [0, 0]], splits=["train", "val", "test", "test"])
-    found = rows(portfolios(matrix, {"val": said([[0.5, 0.4]]), "test": said([[0.5, 0.4]] * 2)}, "v"))
+    found = rows(grow_portfolios(matrix, {"val": said([[0.5, 0.4]]), "test": said([[0.5, 0.4]] * 2)}, "v"))
     assert {(row["accuracy"], row["share"], row["share_low"]) for row in found.values()} == {(0, None, None)}
 
 
 def test_one_question_has_no_interval(make_matrix):
     matrix = make_matrix([[1, 0], [1, 0], [1, 0]], splits=["train", "val", "test"])
-    found = rows(portfolios(matrix, {"val": said([[0.5, 0.4]]), "test": said([[0.5, 0.4]])}, "v"))
+    found = rows(grow_portfolios(matrix, {"val": said([[0.5, 0.4]]), "test": said([[0.5, 0.4]])}, "v"))
     row = found["greedy", 1]
     assert (row["accuracy"], row["ci_low"], row["share_high"]) == (1, None, None)
 
@@ -136,28 +136,28 @@ def test_one_question_has_no_interval(make_matrix):
 def test_why_there_is_no_result(make_matrix, labels, reason):
     matrix = make_matrix(labels, splits=["train", "val", "test"])
     forecasts = {split: said([[0.5] * len(labels[0])]) for split in ("val", "test")}
-    found = rows(portfolios(matrix, forecasts, "v"))
+    found = rows(grow_portfolios(matrix, forecasts, "v"))
     assert [row["reason"] for row in found.values()] == [reason] * 3
     assert {(row["accuracy"], row["enough"]) for row in found.values()} == {(None, None)}
 
 
 def test_splits_without_questions(make_matrix):
     matrix = make_matrix([[1, 0]], splits=["train"])
-    found = rows(portfolios(matrix, dict.fromkeys(("val", "test"), said(np.empty((0, 2)))), "v"))
+    found = rows(grow_portfolios(matrix, dict.fromkeys(("val", "test"), said(np.empty((0, 2)))), "v"))
     assert {row["reason"] for row in found.values()} == {"no val question was answered"}
 
 
 def test_a_forecast_of_other_questions_is_refused(world):
     matrix, forecasts = world
     with pytest.raises(ValueError, match=r"of the val split is of \(38, 3\) .* but the split is of \(4, 3\)"):
-        portfolios(matrix, forecasts | {"val": said(np.full((38, 3), 0.5))}, "v")
+        grow_portfolios(matrix, forecasts | {"val": said(np.full((38, 3), 0.5))}, "v")
 
 
 def test_the_common_block_of_two_imports_with_a_few_models_in_both():
     """Four models answered 30 questions, six others 10 of their own; one model both."""
     answered = np.zeros((40, 10), bool)
     answered[:30, :4] = answered[30:, 3:] = True
-    models, val, test = common_block(answered[::2], answered[1::2])
+    models, val, test = find_common_block(answered[::2], answered[1::2])
     assert models.tolist() == [0, 1, 2, 3]  # 4 × 15 cells each way, more than 7 × 5
     assert (len(val), len(test)) == (15, 15)
 
@@ -166,10 +166,10 @@ def test_a_few_gaps_cost_a_few_questions_or_a_model():
     full = np.ones((20, 5), bool)
     gap = full.copy()
     gap[0, 2] = False
-    models, val, test = common_block(gap, full)
+    models, val, test = find_common_block(gap, full)
     assert (len(models), val[0], len(val), len(test)) == (5, 1, 19, 20)  # 5 × 19 cells
     gap[:15, 2] = False
-    models, val, test = common_block(gap, full)
+    models, val, test = find_common_block(gap, full)
     assert (models.tolist(), len(val), len(test)) == ([0, 1, 3, 4], 20, 20)  # 4 × 20 cells
 
 
@@ -178,9 +178,9 @@ def test_missing_answers_are_neither_right_nor_wrong(make_matrix):
     cells = [[1, 0, 1], [0, 1, None], [1, 0, None], [1, 0, 1], [0, 1, 0]]
     splits = ["train", "val", "val", "test", "test"]
     scores = np.array([[0.9, 0.1, 0.99], [0.2, 0.8, 0.99]])
-    with_gaps = portfolios(make_matrix(cells, splits=splits), {"val": said(scores), "test": said(scores)}, "v")
+    with_gaps = grow_portfolios(make_matrix(cells, splits=splits), {"val": said(scores), "test": said(scores)}, "v")
     without = make_matrix([row[:2] for row in cells], splits=splits)
-    assert with_gaps == portfolios(without, {"val": said(scores[:, :2]), "test": said(scores[:, :2])}, "v")
+    assert with_gaps == grow_portfolios(without, {"val": said(scores[:, :2]), "test": said(scores[:, :2])}, "v")
 
 
 @given(
@@ -193,7 +193,7 @@ def test_the_portfolio_of_all_models_is_the_router(labels, on_val, on_test):
     names = np.array([f"q{i:02d}" for i in range(21)], object)
     splits = np.array(["train"] * 7 + ["val"] * 7 + ["test"] * 7, object)
     matrix = CorrectnessMatrix(labels, ("w", "x", "y", "z"), names, names, names, splits, names)
-    found = rows(portfolios(matrix, {"val": said(on_val), "test": said(on_test)}, "v"))
+    found = rows(grow_portfolios(matrix, {"val": said(on_val), "test": said(on_test)}, "v"))
     routed = {(row["method"], row["benchmark"]): row for row in route(matrix, said(on_test), "v")[0].to_pylist()}
     for method in METHODS:
         assert found[method, 4]["accuracy"] == pytest.approx(routed["router", "all"]["accuracy"])

@@ -8,7 +8,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from embedder.downstream.probes import PROBES, probes
+from embedder.downstream.probes import PROBES, probe_embeddings
 
 
 class Labels(NamedTuple):
@@ -20,7 +20,7 @@ class Labels(NamedTuple):
 
 def probed(points: np.ndarray, labels: list[Labels], seed: int = 0):
     """Rows by target and method."""
-    table = probes(np.asarray(points, np.float32), [label.model for label in labels], labels, "v1", seed=seed)
+    table = probe_embeddings(np.asarray(points, np.float32), [label.model for label in labels], labels, "v1", seed=seed)
     assert table.schema == PROBES
     rows = {(row["target"], row["method"]): row for row in table.to_pylist()}
     assert len(rows) == len(table)
@@ -192,11 +192,11 @@ def test_neither_the_order_of_models_nor_those_without_embedding_matter():
     rng = np.random.default_rng(7)
     points = rng.standard_normal((24, 4)).astype(np.float32)
     labels = [Labels(name, f"f{at % 3}", 1.0 + at, ("x",) * (at % 2)) for at, name in enumerate(names(24))]
-    table = probes(points, [label.model for label in labels], labels, "v1")
+    table = probe_embeddings(points, [label.model for label in labels], labels, "v1")
     order = rng.permutation(24).tolist()
     gone = [*(labels[at] for at in order), Labels("zz", "f0", 7.0, ("x",))]
     more = np.vstack([points[order], np.full((1, 4), np.nan, np.float32)])
-    assert probes(more, [label.model for label in gone], gone, "v1") == table
+    assert probe_embeddings(more, [label.model for label in gone], gone, "v1") == table
 
 
 def test_the_correlation_is_spearmans():

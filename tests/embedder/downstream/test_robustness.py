@@ -4,7 +4,8 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from embedder.baselines.baselines import KNN, ModelBenchmarkMean, ModelMean
+from embedder.baselines.knn import KNN
+from embedder.baselines.rates import ModelBenchmarkMean, ModelMean
 from embedder.downstream.forecast import NO_TEST_ANSWERS
 from embedder.downstream.robustness import MOST_QUESTIONS, ROBUSTNESS, measure_robustness
 from embedder.downstream.text_forms import FORMS, NONSENSE

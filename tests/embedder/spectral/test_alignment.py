@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 from scipy.stats import ortho_group
 
-from embedder.spectral.alignment import Drift, align, common_models, drift, moved
+from embedder.spectral.alignment import Drift, align, common_models, measure_drift, measure_moves
 from embedder.spectral.spectral import SpectralEmbedder
 
 LANDMARKS = 200
@@ -70,7 +70,7 @@ def test_any_other_axes_are_turned_back(new, test, rotation):
     back = align(turned(new, rotation), new)
     np.testing.assert_allclose(back.model_embeddings, new.model_embeddings, atol=1e-5)
     np.testing.assert_allclose(back.coordinates(test), new.coordinates(test), atol=4 * ROUNDING)
-    assert drift(back, new, test).distance < 1e-5
+    assert measure_drift(back, new, test).distance < 1e-5
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -95,7 +95,7 @@ def test_what_it_says_stays(new, old, test, rotation):
 
 def test_one_model_more_hardly_moves_the_others(new, old, test):
     spread = pdist(old.model_embeddings).mean()
-    unaligned, aligned = drift(new, old, test), drift(align(new, old), old, test)
+    unaligned, aligned = measure_drift(new, old, test), measure_drift(align(new, old), old, test)
     assert unaligned.distance > 0.3 * spread
     assert aligned.distance < 0.1 * spread
     assert aligned.predictions == pytest.approx(unaligned.predictions, abs=1e-3)
@@ -105,7 +105,7 @@ def test_of_a_chain_of_versions_the_last_is_still_near_the_first(world, test):
     first = last = fit(world, range(8))
     for count in range(9, 17):
         last = align(fit(world, range(count)), last)
-    assert drift(last, first, test).distance < 0.2 * pdist(first.model_embeddings).mean()
+    assert measure_drift(last, first, test).distance < 0.2 * pdist(first.model_embeddings).mean()
 
 
 def test_axes_that_only_change_places_and_signs_take_what_is_uncertain_with_them(new, test):
@@ -133,8 +133,8 @@ def test_models_removed(world, old, test):
     """Two are gone, one is new: the others stay."""
     aligned = align(fit(world, range(2, 16)), old)
     assert common_models(aligned, old) == tuple(f"m{i:02d}" for i in range(2, 15))
-    assert list(moved(aligned, old)) == list(common_models(aligned, old))
-    assert drift(aligned, old, test).distance < 0.15 * pdist(old.model_embeddings).mean()
+    assert list(measure_moves(aligned, old)) == list(common_models(aligned, old))
+    assert measure_drift(aligned, old, test).distance < 0.15 * pdist(old.model_embeddings).mean()
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 2)])
@@ -145,7 +145,7 @@ def test_dimensions_more_or_fewer(world, test, before, after):
     aligned = align(later, earlier)
     assert aligned.model_embeddings.shape == later.model_embeddings.shape
     np.testing.assert_allclose(aligned.predict_proba(test), later.predict_proba(test), atol=ROUNDING)
-    assert drift(aligned, earlier, test).distance < 0.5 * drift(flipped(later), earlier, test).distance
+    assert measure_drift(aligned, earlier, test).distance < 0.5 * measure_drift(flipped(later), earlier, test).distance
     theta = aligned.model_embeddings[:15, : min(before, after)], earlier.model_embeddings[:, : min(before, after)]
     assert np.corrcoef(theta[0][:, 0], theta[1][:, 0])[0, 1] > 0.95
 
@@ -174,7 +174,7 @@ def test_without_common_models_nothing_is_turned(world, test):
     assert common_models(later, earlier) == ()
     aligned = align(later, earlier)
     np.testing.assert_allclose(aligned.model_embeddings, later.model_embeddings, atol=1e-6)
-    assert drift(aligned, earlier, test) == Drift(None, None)
+    assert measure_drift(aligned, earlier, test) == Drift(None, None)
 
 
 def test_a_model_without_answers_counts_for_nothing(world, old, test):
@@ -184,7 +184,7 @@ def test_a_model_without_answers_counts_for_nothing(world, old, test):
     unanswered = align(fit(world, range(16), labels=labels), old)
     assert "m03" not in common_models(unanswered, old)
     assert np.isnan(unanswered.model_embeddings[3]).all()
-    assert 0 < drift(unanswered, old, test).distance < 0.15 * pdist(old.model_embeddings).mean()
+    assert 0 < measure_drift(unanswered, old, test).distance < 0.15 * pdist(old.model_embeddings).mean()
 
 
 def test_drift_counts_forecasts_that_changed_sides(new, test):
@@ -193,16 +193,16 @@ def test_drift_counts_forecasts_that_changed_sides(new, test):
     embeddings = arrays["embeddings"].copy()
     embeddings[5] = -embeddings[5]
     opposite = SpectralEmbedder.restored(new.settings(), {**arrays, "embeddings": embeddings}, rest)
-    found = drift(opposite, new, test)
+    found = measure_drift(opposite, new, test)
     assert found.predictions == pytest.approx(1 / 16)
     far = 2 * np.linalg.norm(new.model_embeddings[5])
     assert found.distance == pytest.approx(far / 16, rel=1e-5)
-    assert moved(opposite, new)["m05"] == pytest.approx(far, rel=1e-5)
+    assert measure_moves(opposite, new)["m05"] == pytest.approx(far, rel=1e-5)
 
 
 def test_without_test_questions_only_the_distance_is_known(new, old, world):
     none = world.questions.rows(np.zeros(QUESTIONS, bool))
-    found = drift(align(new, old), old, none)
+    found = measure_drift(align(new, old), old, none)
     assert found.predictions is None
     assert found.distance > 0
 
@@ -215,4 +215,4 @@ def test_a_version_without_any_dimension(new, old, test):
     alike = SpectralEmbedder.restored(new.settings(), {**arrays, **none}, rest)
     np.testing.assert_array_equal(align(alike, old).predict_proba(test), alike.predict_proba(test))
     np.testing.assert_allclose(align(old, alike).model_embeddings, old.model_embeddings, atol=1e-6)
-    assert drift(align(old, alike), alike, test).distance > 0
+    assert measure_drift(align(old, alike), alike, test).distance > 0

@@ -9,7 +9,8 @@ from scipy.special import expit
 
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
-from embedder.spectral.fold_in import Answers, Evidence, Gaussian, Pool, posterior
+from embedder.spectral.evidence import Answers, Evidence, Gaussian, fit_posterior
+from embedder.spectral.fold_in import ModelPool
 from embedder.spectral.spectral import SpectralEmbedder
 
 POOL = 40  # models of a world that are in the pool; the others are new
@@ -27,7 +28,7 @@ def prior(seed: int = 0, scale: float = 1.0) -> Gaussian:
 
 
 def loss(theta: np.ndarray, design: np.ndarray, labels: np.ndarray, given_: Gaussian) -> float:
-    """The negative log posterior, as the definition has it."""
+    """The negative log fit_posterior, as the definition has it."""
     probability = expit(design @ theta)
     likelihood = np.where(labels == 1, probability, 1 - probability)
     off = theta - given_.mean
@@ -38,7 +39,7 @@ def loss(theta: np.ndarray, design: np.ndarray, labels: np.ndarray, given_: Gaus
 def test_the_posterior_is_the_optimum_from_wherever_one_starts(scale):
     design, labels = design_and_labels(30)
     given_ = prior(scale=scale)
-    found = posterior(design, labels, given_)
+    found = fit_posterior(design, labels, given_)
     for seed in range(5):
         start = np.random.default_rng(seed).normal(0, 3, 4)
         other = minimize(loss, start, (design, labels, given_), method="BFGS", options={"gtol": 1e-6})
@@ -47,7 +48,7 @@ def test_the_posterior_is_the_optimum_from_wherever_one_starts(scale):
 
 def test_the_posteriors_covariance_is_the_inverse_curvature_there():
     design, labels = design_and_labels(30)
-    found = posterior(design, labels, prior())
+    found = fit_posterior(design, labels, prior())
     step, curvature = 1e-3, np.empty((4, 4))
     for i, a in enumerate(step * np.eye(4)):
         for j, b in enumerate(step * np.eye(4)):
@@ -57,7 +58,7 @@ def test_the_posteriors_covariance_is_the_inverse_curvature_there():
 
 
 def test_without_answers_the_posterior_is_the_prior():
-    found = posterior(np.empty((0, 4)), np.empty(0), prior())
+    found = fit_posterior(np.empty((0, 4)), np.empty(0), prior())
     np.testing.assert_array_equal(found.mean, prior().mean)
     np.testing.assert_allclose(found.covariance, prior().covariance)
 
@@ -75,7 +76,7 @@ def test_newtons_method_ends_at_the_optimum_whatever_it_is_given(n, seed, stretc
     design, labels = design_and_labels(n, seed=seed)
     design = design * 10**stretch
     given_ = Gaussian(prior(seed).mean + shift, prior(seed).covariance * 10**width)
-    found = posterior(design, labels, given_)
+    found = fit_posterior(design, labels, given_)
     gradient = design.T @ (expit(design @ found.mean) - labels)
     gradient += np.linalg.solve(given_.covariance, found.mean - given_.mean)
     assert gradient @ found.covariance @ gradient < 1e-4 * (1 + n)  # far less than a deviation away
@@ -88,7 +89,7 @@ def test_each_answer_adds_its_information(n, more, seed):
     design = np.ones((n + more, 1))
     balanced = np.full(n + more, 0.5)
     alone = Gaussian(np.zeros(1), np.eye(1) * (1 + seed))
-    before, after = (posterior(design[:k], balanced[:k], alone).covariance for k in (n, n + more))
+    before, after = (fit_posterior(design[:k], balanced[:k], alone).covariance for k in (n, n + more))
     assert after[0, 0] == pytest.approx(1 / (1 / (1 + seed) + 0.25 * (n + more)))
     assert after[0, 0] < before[0, 0]
 
@@ -118,7 +119,7 @@ def test_a_prior_of_one_coefficient():
 class Case:
     """A pool of 40 models, and 20 that are new to it."""
 
-    pool: Pool
+    pool: ModelPool
     matrix: CorrectnessMatrix  # of the pool's models
     questions: Questions
     new: np.ndarray  # (Q, 20) all the answers the new models would give
@@ -146,7 +147,7 @@ def make_case(make_world):
     def make(seed: int) -> Case:
         world = make_world(models=POOL + 20, seed=seed)
         matrix = replace(world.matrix, labels=world.matrix.labels[:, :POOL], models=world.matrix.models[:POOL])
-        pool = Pool.of(small().fit(matrix, world.questions), matrix, world.questions)
+        pool = ModelPool.of(small().fit(matrix, world.questions), matrix, world.questions)
         train = np.flatnonzero(matrix.splits == "train")
         new = world.matrix.labels[:, POOL:]
         return Case(pool, matrix, world.questions, new, world.probabilities[:, POOL:], train, world.matrix)
@@ -166,7 +167,7 @@ def case(cases):
 
 def test_without_answers_it_is_the_pools_average_model(case):
     nothing = case.pool.fold_in(np.full(1200, np.nan))
-    average = case.pool.embedder.model_embeddings.mean(0)
+    average = case.pool.predictor.model_embeddings.mean(0)
     np.testing.assert_allclose(nothing.embedding, average, atol=0.1)
     mean_rate = case.matrix.labels.mean()
     for found in nothing.accuracies():
@@ -209,7 +210,7 @@ def test_given_all_answers_it_forecasts_as_if_it_had_been_there_from_the_start(c
 
 def test_a_twin_of_a_known_model_lands_beside_it(case):
     """Its nearest model is that one, and it is far nearer than models are to each other."""
-    embeddings = case.pool.embedder.model_embeddings
+    embeddings = case.pool.predictor.model_embeddings
     pairs = np.linalg.norm(embeddings[:, None] - embeddings[None], axis=2)
     found = []
     for model, name in enumerate(case.matrix.models):
@@ -231,12 +232,12 @@ def test_the_nearest_come_first(case):
 
 
 def test_nothing_else_moves(case):
-    before = case.pool.embedder.model_embeddings.tobytes(), case.pool.embedder.predict_proba(case.questions).tobytes()
+    before = case.pool.predictor.model_embeddings.tobytes(), case.pool.predictor.predict_proba(case.questions).tobytes()
     answers = case.asked(0, case.some(64))
     given_ = answers.tobytes()
     folded = case.pool.fold_in(answers)
     folded.accuracies(), folded.forecast(case.questions), folded.nearest()
-    after = case.pool.embedder.model_embeddings.tobytes(), case.pool.embedder.predict_proba(case.questions).tobytes()
+    after = case.pool.predictor.model_embeddings.tobytes(), case.pool.predictor.predict_proba(case.questions).tobytes()
     assert after == before
     assert answers.tobytes() == given_
 
@@ -248,10 +249,10 @@ def test_same_answers_same_embedding(case):
 
 def test_the_embedding_is_in_the_pools_space(case):
     folded = case.pool.fold_in(case.asked(0, case.some(64)))
-    assert folded.embedding.shape == case.pool.embedder.model_embeddings.shape[1:]
+    assert folded.embedding.shape == case.pool.predictor.model_embeddings.shape[1:]
     assert folded.embedding.dtype == np.float32
-    log_odds = case.pool.embedder.coordinates(case.questions) @ folded.embedding
-    moderated = expit(log_odds * case.pool.embedder.moderation(case.questions))
+    log_odds = case.pool.predictor.coordinates(case.questions) @ folded.embedding
+    moderated = expit(log_odds * case.pool.predictor.moderation(case.questions))
     np.testing.assert_allclose(folded.forecast(case.questions).probabilities[:, 0], moderated, atol=1e-5)
 
 
@@ -322,7 +323,7 @@ def test_what_the_pool_answered_to_test_questions_takes_no_part_in_the_embedding
 
 def test_turning_the_embedders_axes_changes_nothing_but_the_embedding(case):
     """As an embedder is that was aligned to an earlier one."""
-    arrays, rest = case.pool.embedder.state()
+    arrays, rest = case.pool.predictor.state()
     size = arrays["coordinates"].shape[1]
     rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))[0].astype(np.float32)
     theta, bias = arrays["embeddings"][:, :-1], arrays["embeddings"][:, -1:]
@@ -330,8 +331,8 @@ def test_turning_the_embedders_axes_changes_nothing_but_the_embedding(case):
         "coordinates": arrays["coordinates"] @ rotation,
         "embeddings": np.concatenate([theta @ rotation, bias], axis=1),
     }
-    embedder = SpectralEmbedder.restored(case.pool.embedder.settings(), {**arrays, **turned}, rest)
-    pool = Pool.of(embedder, case.matrix, case.questions)
+    embedder = SpectralEmbedder.restored(case.pool.predictor.settings(), {**arrays, **turned}, rest)
+    pool = ModelPool.of(embedder, case.matrix, case.questions)
     answers = case.asked(0, case.some(64))
     before, after = case.pool.fold_in(answers), pool.fold_in(answers)
     for one, other in zip(before.accuracies(), after.accuracies(), strict=True):
@@ -428,13 +429,13 @@ def test_answers_to_other_questions_are_refused(case):
 def test_a_matrix_of_other_models_is_refused(case):
     reversed_ = replace(case.matrix, models=case.matrix.models[::-1])
     with pytest.raises(ValueError, match="the models the embedder was fitted on, in their order"):
-        Pool.of(case.pool.embedder, reversed_, case.questions)
+        ModelPool.of(case.pool.predictor, reversed_, case.questions)
 
 
 @pytest.mark.parametrize("models", [1, 2, 3])
 def test_a_pool_of_few_models(case, models):
     few = replace(case.matrix, labels=case.matrix.labels[:, :models], models=case.matrix.models[:models])
-    pool = Pool.of(small().fit(few, case.questions), few, case.questions)
+    pool = ModelPool.of(small().fit(few, case.questions), few, case.questions)
     folded = pool.fold_in(case.asked(0, case.some(128)))
     for found in folded.accuracies():
         assert 0 <= found.low <= found.accuracy <= found.high <= 1
@@ -446,7 +447,7 @@ def test_a_pool_with_missing_cells_and_a_model_without_answers(case):
     labels = np.where(np.random.default_rng(0).random(case.matrix.labels.shape) < 0.3, np.nan, case.matrix.labels)
     labels[:, 5] = np.nan
     sparse = replace(case.matrix, labels=labels.astype(np.float32))
-    pool = Pool.of(small().fit(sparse, case.questions), sparse, case.questions)
+    pool = ModelPool.of(small().fit(sparse, case.questions), sparse, case.questions)
     folded, full = (p.fold_in(case.asked(0, case.some(128))) for p in (pool, case.pool))
     assert len(folded.nearest(100)) == POOL - 1
     assert "m05" not in dict(folded.nearest(100))
@@ -457,7 +458,7 @@ def test_a_pool_with_missing_cells_and_a_model_without_answers(case):
 def test_answers_the_embedder_was_not_fitted_on_count_too(case):
     """The pool may know more questions than the embedder's train split."""
     of_test = case.matrix.of_split("test")
-    pool = Pool.of(case.pool.embedder, of_test, case.questions.rows(case.matrix.splits == "test"))
+    pool = ModelPool.of(case.pool.predictor, of_test, case.questions.rows(case.matrix.splits == "test"))
     assert [row.n for row in pool.fold_in(np.full(300, np.nan)).accuracies()] == [
         int((of_test.benchmarks == name).sum()) for name in ("b0", "b1", "b2", "b3")
     ]
@@ -467,7 +468,7 @@ def test_less_is_known_of_a_benchmark_that_no_model_of_the_pool_answered(case):
     """Only the questions' texts tell of it."""
     silent = case.matrix.benchmarks == "b2"
     without = replace(case.matrix, labels=np.where(silent[:, None], np.float32(np.nan), case.matrix.labels))
-    pool = Pool.of(small().fit(without, case.questions), without, case.questions)
+    pool = ModelPool.of(small().fit(without, case.questions), without, case.questions)
     rows = case.train[~silent[case.train]][::5]
     for model in range(20):
         widths = {
@@ -479,7 +480,7 @@ def test_less_is_known_of_a_benchmark_that_no_model_of_the_pool_answered(case):
 def test_constant_answers(case):
     """A pool of models that all know everything expects the same of a new one, and learns otherwise."""
     constant = replace(case.matrix, labels=np.ones_like(case.matrix.labels))
-    pool = Pool.of(small().fit(constant, case.questions), constant, case.questions)
+    pool = ModelPool.of(small().fit(constant, case.questions), constant, case.questions)
     for found in pool.fold_in(np.full(1200, np.nan)).accuracies():
         assert found.accuracy > 0.95
     answers = np.full(1200, np.nan)
@@ -488,7 +489,7 @@ def test_constant_answers(case):
         assert found.accuracy < 0.3
 
 
-def from_answers_alone(pool: Pool, answers: np.ndarray) -> np.ndarray:
+def from_answers_alone(pool: ModelPool, answers: np.ndarray) -> np.ndarray:
     """The embedding, were nothing known of the pool's answers."""
     return pool.text.given(answers).mean
 

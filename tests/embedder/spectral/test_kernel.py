@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.spectral.kernel import NystromFeatures, fit_ridge, squared_distances
+from embedder.ridge import fit_ridge
+from embedder.spectral.kernel import NystromFeatures, squared_distances
 
 WIDTH = 2.0
 

@@ -7,7 +7,7 @@ from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import norm
 
-from embedder.spectral.moderation import moderate, recentred_bias, scale_of_the_unknown
+from embedder.spectral.moderation import moderate, recentre_bias, scale_unknown
 
 
 @given(mean=st.floats(-4, 4), deviation=st.floats(0.1, 3))
@@ -28,7 +28,7 @@ def test_the_biases_keep_every_models_mean():
     signal = torch.from_numpy(rng.normal(0, 1.5, (400, 3)).astype(np.float32))
     variances = torch.from_numpy(rng.gamma(2, 1, (400, 3)).astype(np.float32))
     bias = torch.tensor([-3.0, 0.2, 2.5])
-    centred = recentred_bias(signal, bias, variances)
+    centred = recentre_bias(signal, bias, variances)
     before = (signal + bias).sigmoid().mean(0)
     after = moderate(signal + centred, variances).sigmoid().mean(0)
     torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
@@ -40,7 +40,7 @@ def test_where_nothing_is_known_the_models_means_hold():
     signal = torch.from_numpy(rng.normal(0, 2, (1000, 2)).astype(np.float32))
     bias = torch.tensor([-1.5, 1.0])
     nothing = torch.zeros(1000, 2)
-    scale, centre = scale_of_the_unknown(signal, bias, nothing, nothing, torch.tensor([8.0, 8.0]))
+    scale, centre = scale_unknown(signal, bias, nothing, nothing, torch.tensor([8.0, 8.0]))
     assert scale == 0.5  # the signal's own variance, 4
     far = moderate(centre, scale * torch.tensor([8.0, 8.0])).sigmoid()
     torch.testing.assert_close(far, (signal + bias).sigmoid().mean(0), atol=0.02, rtol=0)

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.baselines.baselines import ModelMean
+from embedder.baselines.rates import ModelMean
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 from embedder.router import Router
-from embedder.spectral.fold_in import FoldedModel, Pool
-from embedder.spectral.onboarded import Onboarded, extended, load_extended, save_onboarded
+from embedder.spectral.fold_in import FoldedModel, ModelPool
+from embedder.spectral.onboarded import Onboarded, extend, load_extended, save_onboarded
 from embedder.spectral.spectral import SpectralEmbedder
 from embedder.store import StoreError
 
@@ -25,7 +25,7 @@ class Case:
         self.new = labels[:, 12:]
         self.matrix = replace(matrix, labels=labels[:, :12], models=matrix.models[:12])
         self.embedder = SpectralEmbedder(landmarks=100, rank=6).fit(self.matrix, questions)
-        self.pool = Pool.of(self.embedder, self.matrix, questions)
+        self.pool = ModelPool.of(self.embedder, self.matrix, questions)
         self.folded = {f"new{i}": self.fold_in(i, 40) for i in range(3)}
         self.onboarded = Onboarded.of(self.folded, questions)
 
@@ -43,7 +43,7 @@ def case(make_world) -> Case:
 
 
 def test_the_pools_own_models_do_not_move(case):
-    grown = extended(case.embedder, case.onboarded)
+    grown = extend(case.embedder, case.onboarded)
     assert grown.models == (*case.embedder.models, "new0", "new1", "new2")
     assert grown.model_embeddings[:12].tobytes() == case.embedder.model_embeddings.tobytes()
     before, after = case.embedder.forecast(case.questions), grown.forecast(case.questions)
@@ -54,13 +54,13 @@ def test_the_pools_own_models_do_not_move(case):
 
 def test_extending_changes_neither_the_embedder_nor_its_file(case):
     before = {name: array.tobytes() for name, array in case.embedder.state()[0].items()}
-    extended(case.embedder, case.onboarded)
+    extend(case.embedder, case.onboarded)
     assert {name: array.tobytes() for name, array in case.embedder.state()[0].items()} == before
     assert len(case.embedder.models) == 12
 
 
 def test_a_new_column_forecasts_as_the_folded_model_does(case):
-    forecast = extended(case.embedder, case.onboarded).forecast(case.questions)
+    forecast = extend(case.embedder, case.onboarded).forecast(case.questions)
     for column, folded in enumerate(case.folded.values(), start=12):
         alone = folded.forecast(case.questions)
         np.testing.assert_allclose(forecast.probabilities[:, column], alone.probabilities[:, 0], atol=1e-5)
@@ -71,7 +71,7 @@ def test_a_new_column_forecasts_as_the_folded_model_does(case):
 @given(chosen=st.lists(st.sampled_from(["new0", "new1", "new2"]), min_size=1, max_size=3, unique=True))
 def test_who_else_is_onboarded_changes_no_model(case, chosen):
     few = Onboarded.of({name: case.folded[name] for name in chosen}, case.questions)
-    everyone, some = (extended(case.embedder, o) for o in (case.onboarded, few))
+    everyone, some = (extend(case.embedder, o) for o in (case.onboarded, few))
     columns = [everyone.models.index(name) for name in some.models]
     whole, part = everyone.forecast(case.questions), some.forecast(case.questions)
     for values in ("probabilities", "deviations", "routing_scores"):
@@ -94,7 +94,7 @@ def test_the_router_ranks_new_models_among_the_others(case):
         def encode(self, texts, *, progress=True):
             return case.questions.vectors[: len(texts)]
 
-    router = Router(extended(case.embedder, case.onboarded), Encoder())
+    router = Router(extend(case.embedder, case.onboarded), Encoder())
     (ranked,) = router.rank([case.questions.texts[0]], top=20)
     assert {choice.model for choice in ranked} == {*case.embedder.models, "new0", "new1", "new2"}
     (only,) = router.rank([case.questions.texts[0]], models=["new1"])
@@ -103,7 +103,7 @@ def test_the_router_ranks_new_models_among_the_others(case):
 
 def test_what_is_kept_is_what_is_loaded(case, tmp_path):
     save_onboarded(tmp_path, case.onboarded)
-    loaded, made = load_extended(tmp_path, case.embedder), extended(case.embedder, case.onboarded)
+    loaded, made = load_extended(tmp_path, case.embedder), extend(case.embedder, case.onboarded)
     assert loaded.models == made.models
     for name, array in made.state()[0].items():
         np.testing.assert_array_equal(loaded.state()[0][name], array)
@@ -153,4 +153,4 @@ def test_models_of_another_embedder_are_refused(case, tmp_path):
 def test_a_model_the_embedder_was_fitted_on_is_refused(case):
     twice = replace(case.onboarded, models=("new0", "m03", "new2"))
     with pytest.raises(ValueError, match="the embedder was fitted on m03 already"):
-        extended(case.embedder, twice)
+        extend(case.embedder, twice)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from embedder.spectral.tensors import flattened, rebuilt
+from embedder.spectral.tensors import flatten, rebuild
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ OUTER = Outer(torch.tensor([[1.0, 2.0]]), Inner(torch.tensor(0.5), torch.tensor(
 
 
 def test_nested_ones_get_dotted_names():
-    arrays = flattened(OUTER)
+    arrays = flatten(OUTER)
     assert {name: array.tolist() for name, array in arrays.items()} == {
         "weights": [[1.0, 2.0]],
         "inner.scale": 0.5,
@@ -34,7 +34,7 @@ def test_nested_ones_get_dotted_names():
 
 
 def test_rebuilt_is_what_was_flattened():
-    again = rebuilt(Outer, flattened(OUTER))
+    again = rebuild(Outer, flatten(OUTER))
     assert isinstance(again.inner, Inner)
     torch.testing.assert_close(again.weights, OUTER.weights)
     torch.testing.assert_close(again.inner.scale, OUTER.inner.scale)
@@ -42,17 +42,17 @@ def test_rebuilt_is_what_was_flattened():
 
 
 def test_empty_tensors_keep_their_shape():
-    again = rebuilt(Inner, flattened(Inner(torch.empty(3, 0), torch.empty(0))))
+    again = rebuild(Inner, flatten(Inner(torch.empty(3, 0), torch.empty(0))))
     assert again.scale.shape == (3, 0)
 
 
 def test_other_arrays_do_not_matter():
-    assert rebuilt(Inner, flattened(OUTER.inner) | {"has_answers": np.ones(2, bool)}).scale == 0.5
+    assert rebuild(Inner, flatten(OUTER.inner) | {"has_answers": np.ones(2, bool)}).scale == 0.5
 
 
 @pytest.mark.parametrize("gone", ["weights", "inner.counts"])
 def test_a_tensor_that_is_missing_is_named(gone):
-    arrays = flattened(OUTER)
+    arrays = flatten(OUTER)
     del arrays[gone]
     with pytest.raises(KeyError, match=gone):
-        rebuilt(Outer, arrays)
+        rebuild(Outer, arrays)
