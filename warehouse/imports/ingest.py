@@ -24,7 +24,8 @@ from warehouse.lake.questions import content_digest, described
 from warehouse.lake.writing import Writing, done
 
 from .labels import read_labels
-from .published import NameFault, Published, open_scratch, read_published
+from .problems import NameFault
+from .published import Published, open_scratch, read_published
 from .shown import lacks_what_it_speaks_of
 from .sources import Source, digest_of, find_source
 from .tables import checked_file
