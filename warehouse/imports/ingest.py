@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.lake import Lake
-from warehouse.lake.answers import SOURCES, complete
+from warehouse.lake.answers import SOURCES, complete_columns
 from warehouse.lake.events import Event
-from warehouse.lake.questions import content_digest, described
+from warehouse.lake.questions import describe_questions, digest_rows
 from warehouse.lake.writing import Writing, done
 
 from .labels import read_labels
@@ -171,7 +171,7 @@ class _Incoming:
         return _sources(self.lake.now().answers[pair]) == {self.source}
 
     def take_in(self, benchmark: str) -> None:
-        asked = described(benchmark, self.published.questions_of(benchmark), self.source)
+        asked = describe_questions(benchmark, self.published.questions_of(benchmark), self.source)
         texts = asked["text"].to_pylist()
         self.lacking[benchmark] = sum(map(lacks_what_it_speaks_of, texts)), len(texts)
         try:
@@ -180,7 +180,7 @@ class _Incoming:
             raise ImportRefused(self.source, [f"in {benchmark}, {error}"]) from error
         for model, rows in self.published.answers_of(benchmark):
             question_ids = asked["question_id"].take(rows["place"])
-            self._take_answers(benchmark, model, complete(rows.append_column("question_id", question_ids)))
+            self._take_answers(benchmark, model, complete_columns(rows.append_column("question_id", question_ids)))
         if not self.contradictions:
             self.writing.spill()
 
@@ -246,7 +246,7 @@ class _Incoming:
     def record(self, split: Path | None, models: Path | None, digest: str, labels: pa.Table | None) -> None:
         """Says what was imported; the labels of models are written first, under a name of their own."""
         before = self.lake.now().imports.get(self.source)
-        labels_digest = content_digest(labels) if labels else None
+        labels_digest = digest_rows(labels) if labels else None
         metadata: dict[str, Any] = {
             "split": str(split.resolve()) if split else None,
             "labels": str(models.resolve()) if models else None,

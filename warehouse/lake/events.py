@@ -57,6 +57,11 @@ class Event:
     event_id: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
 
     @property
+    def lasting_metadata(self) -> dict[str, Any]:
+        """The metadata without times: the same answers at another time are the same answers."""
+        return {key: value for key, value in self.metadata.items() if key not in ("started", "finished")}
+
+    @property
     def pair(self) -> Pair:
         return self.benchmark, self.model
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +25,12 @@ import pyarrow.parquet as pq
 
 from warehouse.files import locked
 
-from .answers import SOURCES, complete
+from .answers import SOURCES, complete_columns
 from .delta import naming_what_is_corrupt
 from .events import ONBOARDING, Event
+from .failures import Failure
 from .lake import Lake
-from .questions import QUESTION_PART, content_digest
+from .questions import QUESTION_PART, digest_rows
 from .writing import Writing, done
 
 __all__ = ["is_of_files", "migrate"]
@@ -81,7 +82,7 @@ def _copy(folder: Path, lake: Lake, tell: Callable[[int, int, str], None]) -> No
     with lake.together() as writing:
         for number, benchmark in enumerate(benchmarks):
             tell(number, len(benchmarks), "benchmarks brought over")
-            _copy_benchmark(folder, benchmark, writing)
+            _copy_benchmark(folder, benchmark, lake, writing)
             writing.spill()
         tell(len(benchmarks), len(benchmarks), "benchmarks brought over")
         for path in sorted(folder.glob("imports/[!.]*.parquet")):
@@ -91,7 +92,7 @@ def _copy(folder: Path, lake: Lake, tell: Callable[[int, int, str], None]) -> No
                 lake.write_table(path.parent.name, _read(path)[0], unquote(path.stem))
 
 
-def _copy_benchmark(folder: Path, name: str, writing: Writing) -> None:
+def _copy_benchmark(folder: Path, name: str, lake: Lake, writing: Writing) -> None:
     benchmark = unquote(name.partition("=")[2])
     if (path := folder / "questions" / name / "part.parquet").exists():
         rows, _ = _read(path)
@@ -105,30 +106,19 @@ def _copy_benchmark(folder: Path, name: str, writing: Writing) -> None:
         for path in sorted(folder.glob(f"{top}/{name}/model=*/part.parquet")):
             event, rows, _ = _answers(path, source)
             writing.add_answers(event, rows)
-    for event in _failures(folder.glob(f"responses/{name}/model=*/failure.json")):
-        writing.add(event)
+    for path in sorted(folder.glob(f"responses/{name}/model=*/failure.json")):
+        with naming_what_is_corrupt(str(path)):
+            said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        failed_at = datetime.fromisoformat(said["failed_at"]).astimezone(UTC)
+        failure = Failure(said["kind"], said["reason"], said["attempts"], said.get("entry", ""), failed_at)
+        lake.write_failure(benchmark, unquote(path.parent.name.partition("=")[2]), failure)
 
 
 def _answers(path: Path, source: str = "") -> tuple[Event, pa.Table, dict[str, str]]:
     rows, known = _read(path)
-    rows, rest = complete(rows), {key: value for key, value in known.items() if key not in _NOT_METADATA}
+    rows, rest = complete_columns(rows), {key: value for key, value in known.items() if key not in _NOT_METADATA}
     event = done(known["benchmark"], known["model"], rows, rest, source or json.loads(known[SOURCES])[0])
     return event, rows, known
-
-
-def _failures(paths: Iterator[Path]) -> Iterator[Event]:
-    for path in sorted(paths):
-        benchmark, model = (unquote(folder.name.partition("=")[2]) for folder in (path.parent.parent, path.parent))
-        with naming_what_is_corrupt(str(path)):
-            said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        yield Event(
-            *("failed", benchmark, model),
-            kind=said["kind"],
-            reason=said["reason"],
-            attempts=said["attempts"],
-            entry=said.get("entry", ""),
-            recorded_at=datetime.fromisoformat(said["failed_at"]).astimezone(UTC),
-        )
 
 
 def _copy_import(path: Path, labels: Path, lake: Lake, writing: Writing) -> None:
@@ -137,7 +127,7 @@ def _copy_import(path: Path, labels: Path, lake: Lake, writing: Writing) -> None
     record |= {"labels_part": None, "labels_digest": None}
     if labels.exists():
         rows, _ = _read(labels)
-        digest = content_digest(rows)
+        digest = digest_rows(rows)
         record |= {"labels_part": f"{source} {digest}", "labels_digest": digest}
         lake.write_table("imported_models", rows, record["labels_part"])
     writing.add(Event("imported", source=source, metadata=record, recorded_at=at))

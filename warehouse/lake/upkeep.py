@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from warehouse.errors import CorruptFileError, WarehouseError, first_line
 
-from .answers import answers_digest
+from .answers import digest_answers
 from .events import Event, new_id
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _missing_answers(lake: Lake, thoroughly: bool) -> Iterator[tuple[Kind, Event
     for _, known in sorted(by_benchmark.items()):
         found = lake.rows_of_each([event for _, event in known])
         for (kind, event), (_, rows) in zip(known, found, strict=True):
-            if answers_digest(rows)[0] != event.digest:
+            if digest_answers(rows)[0] != event.digest:
                 yield kind, event, "they are not those that were written"
 
 

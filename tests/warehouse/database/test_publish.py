@@ -351,7 +351,8 @@ def test_a_file_that_only_newer_clients_open_is_made_anew(
 ):
     evaluated(lake, "b", "m", "10")
     with monkeypatch.context() as earlier:
-        earlier.setattr("warehouse.database.connect.OLDEST_CLIENT", "v1.2.0")
+        for module in ("connect", "publish"):
+            earlier.setattr(f"warehouse.database.{module}.OLDEST_CLIENT", "v1.2.0")
         publish(lake, database)
         assert file_format(database) == 65
     publish(lake, database, ["forecasts"])
@@ -380,7 +381,7 @@ def test_a_live_file_that_cannot_be_built_upon_is_made_anew(
     with caplog.at_level(logging.WARNING):
         publish(lake, database, ["forecasts"])
     assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 2}]
-    assert f"{database} is damaged or of another version of embedllm: it is made anew" in caplog.text
+    assert f"{database} is damaged or of another version of embedllm: it is written again" in caplog.text
 
 
 def test_a_damaged_lake_file_is_named_and_the_live_file_stays(
