@@ -110,7 +110,7 @@ STEPS: dict[str, Callable[[Lake], object]] = {
 
 
 def sets_of_answers(lake: Lake) -> list[tuple[str, float]]:
-    """(fingerprint, accuracy) of all sets of answers of m to b, active or kept aside."""
+    """(fingerprint, accuracy) of all sets of answers of m to b, active or set aside."""
     active = lake.response_metadata("b", "m")
     found = [(active["fingerprint"], float(active["accuracy"]))] if active else []
     kept = lake.superseded().to_pylist()

@@ -1,4 +1,4 @@
-"""What is wrong with published results, in words, with the rows where it is."""
+"""Describing what is wrong with published results, and in which rows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["FILE", "NameFault", "Problems"]
 NAMES_SHOWN = 20  # of those that are refused
 
 NameFault = Callable[[str], str | None]
-"""Tells in a sentence that begins with the name, quoted, why it cannot be used; None where it can."""
+"""Says in a sentence that begins with the quoted name why it cannot be used; None where it can."""
 
 FILE = 10**12  # `spot` = file number * FILE + row: where a row stands, in one number
 
 
 class Problems:
-    """Finds what is wrong in the scratch database, which has the rows of `files`, and lists it."""
+    """Finds what is wrong in the scratch database, which has the rows of `files`, and lists it in `problems`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, files: Sequence[ResultFile]) -> None:
         self.connection = connection
@@ -44,7 +44,8 @@ class Problems:
             self.problems.append(f"{what} ({', '.join(examples)}{more})")
 
     def note_names(self, kind: str, names: Collection[str], fault_of: NameFault, rows: str) -> bool:
-        """Notes the names that cannot be used, with the rows that have them; `rows` is SQL for name and spot."""
+        """Note names that cannot be used, with the rows that have them (`rows`: SQL for name and spot); return whether
+        there are some."""
         faults = {name: fault for name in names if (fault := fault_of(name))}
         first_with: dict[str, str] = {}
         twins = [(first, name) for name in names if (first := first_with.setdefault(name.casefold(), name)) != name]
@@ -61,18 +62,16 @@ class Problems:
         return bool(told)
 
     def _find_names(self, names: Collection[str], rows: str) -> Mapping[str, str]:
-        """Where each name stands: how many rows, and the first."""
-        if not names:
-            return {}
-        wanted = ", ".join(map(literal, names))
-        found = self.rows(f"SELECT name, count(*), min(spot) FROM ({rows}) WHERE name IN ({wanted}) GROUP BY name")
+        """Say in how many rows each name is, and which is the first."""
+        wanted = f"[{', '.join(map(literal, names))}]"
+        found = self.rows(f"SELECT name, count(*), min(spot) FROM ({rows}) WHERE name IN {wanted} GROUP BY name")
         return {
             name: f"{count} row{'s' if count > 1 else ''}, the first is {self.where([spot])}"
             for name, count, spot in found
         }
 
     def where(self, spots: list[int]) -> str:
-        """Rows as a user counts them: 1 is the first below the header."""
+        """Name rows as a user counts them: 1 is the first below the header."""
         if len(self.files) == 1:
             rows = " and ".join(str(spot % FILE) for spot in spots)
             return f"row{'s' if len(spots) > 1 else ''} {rows}"

@@ -1,6 +1,6 @@
-"""Published results, read into a scratch database and checked; nothing is used before all of it holds.
+"""Reading published results into a scratch database and checking them; nothing is used before all of it is right.
 
-Prompts, most of what a file holds, are read twice but not kept: first a hash a row, then a text a question.
+Prompts make up most of a file. They are read twice but not kept: first a hash per row, then a text per question.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["MODEL_NAME", "NameFault", "Published", "open_scratch", "read_publish
 MEMORY = "500MB"  # of DuckDB's buffers; the process with all its libraries stays under 1 GB
 
 MODEL_NAME = "CASE WHEN contains(model_name, '/') THEN model_name ELSE regexp_replace(model_name, '__', '/') END"
-"""SQL: published names write `/` as `__`; the first is restored, and none in a name that has a `/`."""
+"""SQL: published names write `/` as `__`; the first one is restored, unless the name has a `/`."""
 
 CORRECT = """
     CASE
@@ -34,11 +34,14 @@ CORRECT = """
         WHEN TRY_CAST(label AS DOUBLE) = 0 OR lower(trim(label)) = 'false' THEN false
     END
 """
-"""SQL: what a published label says; null where it is no label."""
+"""SQL: what a published label says; null where it says neither."""
 
-USAGE_COLUMNS = {"tokens_in": ("tokens_in", "prompt_tokens"), "tokens_out": ("tokens_out", "completion_tokens")}
-USAGE_COLUMNS |= {"cost": ("cost",)}
-"""What an answer took (warehouse.answers.USAGE), and the names that a column of it may have; the first one counts."""
+USAGE_COLUMNS = {
+    "tokens_in": ("tokens_in", "prompt_tokens"),
+    "tokens_out": ("tokens_out", "completion_tokens"),
+    "cost": ("cost",),
+}
+"""By column of warehouse.lake.answers.USAGE: the names that it may have in a file, of which the first one counts."""
 
 _HOLDS = {
     "majority": "CASE sign(2 * ones - copies) WHEN 1 THEN 1 WHEN -1 THEN 0 END",
@@ -70,11 +73,11 @@ class Published:
         """)
 
     def resplit(self) -> int:
-        """Gives all questions of one text the split of the one nearest to training; how many have another now."""
+        """Give all questions of one text the split of the one nearest to training; return how many that changes."""
         return self._connection.execute(script("import_resplit", __file__)).fetchall()[0][0]
 
     def questions_of(self, benchmark: str) -> pa.Table:
-        """category, task (the same), doc_id, text, split (null: not given); ordered by prompt_id."""
+        """Return category, task (the same), doc_id, text, split (null: not given), ordered by prompt_id."""
         return self._connection.sql(f"""
             SELECT category, category AS task, doc_id, text, split
             FROM prompt
@@ -85,8 +88,8 @@ class Published:
         """).to_arrow_table()
 
     def answers_of(self, benchmark: str) -> Iterator[tuple[str, pa.Table]]:
-        """The answers to one benchmark, model by model: place (the row of `questions_of`, ascending), correct, score
-        (the label) and what is known of USAGE."""
+        """Yield the answers to one benchmark model by model: place (the row of `questions_of`, ascending), correct,
+        score (the label) and what is known of USAGE."""
         rows = self._connection.sql(f"""
             SELECT model, {", ".join(["place", "lowest = 1 AS correct", "lowest::DOUBLE AS score", *self._usage])}
             FROM graded
@@ -104,7 +107,7 @@ class Published:
 
 
 def open_scratch(folder: Path) -> duckdb.DuckDBPyConnection:
-    """A database on disk, for what does not fit into memory, in a new folder."""
+    """Open a database on disk, in a new folder, for what does not fit into memory."""
     folder.mkdir(parents=True)
     return open_database(folder / "scratch.duckdb", memory_limit=MEMORY, temp_directory=str(folder / "spill"))
 
@@ -120,9 +123,9 @@ def read_published(
     benchmark_fault: NameFault,
     on_conflict: str = "refuse",
 ) -> Published:
-    """Reads and checks `source`, and puts every category into its benchmark; `scratch` is a folder for copies.
+    """Read and check `source`, and assign every category to its benchmark; `scratch` is a folder for copies.
 
-    `split_table` holds over what files, by name or column, say of splits. `on_conflict`: see ingest.OnConflict.
+    `split_table` overrides what files, by name or column, say about splits. `on_conflict`: see ingest.OnConflict.
     Raises ImportRefused with everything that is wrong.
     """
     reader = _Reader(connection, scratch, source, split_table)
@@ -133,7 +136,8 @@ def read_published(
     if split_table:
         reader.take_splits(split_table)
     reader.grade(on_conflict)
-    reader.check_models(model_fault)
+    models = [name for (name,) in reader.rows("SELECT model_name FROM model ORDER BY model")]
+    reader.note_names("model", models, model_fault, "SELECT model_name AS name, spot FROM raw")
     reader.assign_benchmarks(benchmark_of, benchmark_fault)
     if reader.problems:
         raise ImportRefused(source.name, reader.problems)
@@ -142,13 +146,13 @@ def read_published(
 
 
 def _usage_columns(table: ImportedTable) -> dict[str, str]:
-    """By column of USAGE the table's own column of it."""
+    """Return the table's own name of each column of USAGE that it has."""
     found = {name: [column for column in columns if column in table.columns] for name, columns in USAGE_COLUMNS.items()}
     return {name: columns[0] for name, columns in found.items() if columns}
 
 
 def _usage_sql(name: str, column: str) -> str:
-    """Reads text as a number; what is none goes into the column of faults. NaN, as some tools write it, is nothing."""
+    """Return SQL that reads text as a number, or as a fault where it is none. NaN means nothing."""
     said = f"nullif(nullif(lower(trim({identifier(column)})), ''), 'nan')"
     number = f"TRY_CAST({said} AS DOUBLE)"
     whole = "" if name == "cost" else f" AND {number} = trunc({number}) AND {number} < 1e15"
@@ -176,9 +180,10 @@ class _Reader(Problems):
             problem = f"{with_split[0]} has a column split, but not {without_split[0]}{more}"
             raise ImportRefused(source.name, [f"{problem}; add it, or give a split table with --split"])
         self.checked = (*NEEDED, "split") if self.split_by_column else NEEDED
-        for table in self.tables:
-            table.require([*self.checked, *_usage_columns(table).values()])
-        self.usage = [name for name in USAGE_COLUMNS if any(name in _usage_columns(table) for table in self.tables)]
+        self.usage_columns = [_usage_columns(table) for table in self.tables]
+        for table, columns in zip(self.tables, self.usage_columns, strict=True):
+            table.require([*self.checked, *columns.values()])
+        self.usage = [name for name in USAGE_COLUMNS if any(name in columns for columns in self.usage_columns)]
         self.resolved = 0
 
     def load_rows(self) -> None:
@@ -187,7 +192,7 @@ class _Reader(Problems):
             split = "nullif(split, '')" if self.split_by_column else "NULL"
             if self.split_by_file:
                 split = literal(file.split)
-            usage = _usage_columns(table)
+            usage = self.usage_columns[number]
             insert = f"""
                 INSERT INTO raw BY NAME
                 SELECT {number} * {FILE} + _row AS spot, nullif(prompt_id, '') AS prompt_id,
@@ -206,7 +211,7 @@ class _Reader(Problems):
         if self.split_by_column:
             self.note_rows(f"the split is none of {', '.join(SPLITS)}", f"split NOT IN {SPLITS}", "split")
         for name in self.usage:
-            called = " or ".join(sorted({c[name] for table in self.tables if name in (c := _usage_columns(table))}))
+            called = " or ".join(sorted({columns[name] for columns in self.usage_columns if name in columns}))
             number = "number from 0 on" if name == "cost" else "whole number from 0 on"
             self.note_rows(f"{called} is no {number}", f"{name}_fault IS NOT NULL", f"{name}_fault")
 
@@ -228,7 +233,7 @@ class _Reader(Problems):
             self.note(f"{len(found)} prompt_id with two {what}", len(found), examples)
 
     def take_splits(self, table: Path) -> None:
-        """Fills prompt.split from a table of prompt_id and split."""
+        """Fill prompt.split from a table of prompt_id and split."""
         needed = ("prompt_id", "split")
         splits = ImportedTable(self.connection, table, self.scratch)
         splits.require(needed)
@@ -251,13 +256,11 @@ class _Reader(Problems):
 
     def grade(self, on_conflict: str) -> None:
         self.connection.execute(script("import_graded", __file__))
-        ((count,),) = self.rows("SELECT count(*) FROM graded WHERE lowest <> highest")
-        if count and on_conflict in _HOLDS:
-            self.resolved = count
-            holds = _HOLDS[on_conflict]
-            self.connection.execute(f"UPDATE graded SET lowest = {holds}, highest = {holds} WHERE lowest <> highest")
+        if holds := _HOLDS.get(on_conflict):
+            update = f"UPDATE graded SET lowest = {holds}, highest = {holds} WHERE lowest <> highest"
+            ((self.resolved,),) = self.connection.execute(update).fetchall()
             self.connection.execute("DELETE FROM graded WHERE lowest IS NULL")
-        elif count:
+        else:
             self._note_contradictions("correct", "both labels")
         for name in self.usage:
             self._note_contradictions(name, f"two values of {name}")
@@ -277,12 +280,8 @@ class _Reader(Problems):
             examples = [f"{prompt_id} and {model} in {self.where(spots)}" for _, prompt_id, model, spots in found]
             self.note(f"{found[0][0]} pairs of prompt_id and model_name with {what}", found[0][0], examples)
 
-    def check_models(self, fault_of: NameFault) -> None:
-        names = [name for (name,) in self.rows("SELECT model_name FROM model ORDER BY model")]
-        self.note_names("model", names, fault_of, "SELECT model_name AS name, spot FROM raw")
-
     def assign_benchmarks(self, benchmark_of: Callable[[str], str], fault_of: NameFault) -> None:
-        """Fills the table covered: a row a category, with its benchmark."""
+        """Fill the table covered: one row per category, with its benchmark."""
         categories = self.rows("SELECT DISTINCT category FROM prompt WHERE category IS NOT NULL ORDER BY ALL")
         pairs = [(category, benchmark_of(category)) for (category,) in categories]
         self.connection.execute("CREATE TABLE covered (category VARCHAR, benchmark VARCHAR)")

@@ -1,4 +1,4 @@
-"""Bringing over a lake of the layout before this one, of Parquet files in folders.
+"""Migrating a lake of the previous layout, which has Parquet files in folders.
 
     responses/benchmark=<b>/model=<m>/part.parquet     answers; their metadata say what determined them
     responses/benchmark=<b>/model=<m>/failure.json     why the last evaluation failed
@@ -40,14 +40,14 @@ _NOT_METADATA = frozenset({"benchmark", "model", "rows", "accuracy", "superseded
 
 
 def is_of_files(folder: Path) -> bool:
-    """Whether the lake in `folder` is of the layout before, or its migration was cut short."""
+    """Return whether the lake in `folder` has the previous layout, or its migration was interrupted."""
     if not folder.exists():
         return _half_made(folder).exists() and kept_at(folder).exists()
     return any(folder.glob("questions/benchmark=*/part.parquet")) and not (folder / "questions" / "_delta_log").exists()
 
 
 def kept_at(folder: Path) -> Path:
-    """Where the lake of files stays."""
+    """Return where the lake of files is kept."""
     return folder.with_name(f"{folder.name}.of-files")
 
 
@@ -56,9 +56,9 @@ def _half_made(folder: Path) -> Path:
 
 
 def migrate(folder: Path, progress: Callable[[int, int, str], None] | None = None) -> Path | None:
-    """Makes the lake in `folder` one of Delta tables; returns where the old one is kept, None where it is one already.
+    """Convert the lake in `folder` to Delta tables; return where the old one is kept, None where nothing is to be done.
 
-    The new one is made beside it and takes its place when it is whole: a run that is killed begins again.
+    The new one is made next to it and replaces it when it is complete: a run that is killed begins again.
     Raises CorruptFileError where a file of the old one cannot be read.
     """
     new, old = _half_made(folder), kept_at(folder)
@@ -67,7 +67,7 @@ def migrate(folder: Path, progress: Callable[[int, int, str], None] | None = Non
             return None
         if folder.exists():
             if old.exists():
-                raise FileExistsError(f"{old} is there already, with another lake of files: move it away first")
+                raise FileExistsError(f"{old} exists already, with another lake of files: move it away first")
             shutil.rmtree(new, ignore_errors=True)
             _copy(folder, Lake(new), progress or (lambda done, total, what: None))
             folder.rename(old)
@@ -134,7 +134,7 @@ def _copy_import(path: Path, labels: Path, lake: Lake, writing: Writing) -> None
 
 
 def _read(path: Path) -> tuple[pa.Table, dict[str, str]]:
-    """The rows of a Parquet file, and what its writer noted in it."""
+    """Return the rows of a Parquet file, and what its writer noted in it."""
     with naming_what_is_corrupt(str(path)):
         rows = pq.ParquetFile(path, page_checksum_verification=True).read()
     noted = {key.decode(): value.decode() for key, value in (rows.schema.metadata or {}).items()}
