@@ -73,7 +73,7 @@ def _files_in(folder: Path, source: str) -> tuple[ResultFile, ...]:
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    """Return the CSV and Parquet files of a folder by name, except hidden ones (a dot, or an underscore as in Spark)."""
+    """Return the CSV and Parquet files of a folder by name, without hidden ones (a dot, or an underscore in Spark)."""
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir()]

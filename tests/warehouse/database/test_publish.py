@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from warehouse.database.connect import empty_table
 from warehouse.database.publish import TABLES, publish
 from warehouse.database.read import connect, query
 from warehouse.errors import CorruptFileError, WarehouseError
@@ -27,6 +28,12 @@ def test_an_empty_lake_publishes_empty_tables(lake: Lake, database: Path):
     assert publish(lake, database) == dict.fromkeys(TABLES, 0)
     for view in ("leaderboard", "coverage", "model_similarity"):
         assert query(database, f"FROM {view}").num_rows == 0
+
+
+def test_tables_have_the_arrow_types_that_schema_sql_says(lake: Lake, database: Path):
+    publish(lake, database)
+    for name in TABLES:
+        assert query(database, f"FROM {name}").schema == empty_table(name).schema
 
 
 def test_everything_users_see_has_a_comment(lake: Lake, database: Path):
