@@ -224,7 +224,7 @@ class _Incoming:
         if self.contradictions:
             count = len(self.contradictions)
             more = [f"{count - 3} more pairs of model and benchmark differ"] if count > 3 else []
-            remedy = "say with --on-conflict which of them count: majority, drop or first"
+            remedy = "choose with --on-conflict which of them count: majority, drop or first"
             raise ImportRefused(self.source, [*self.contradictions[:3], *more, remedy])
 
     def withdraw(self) -> None:

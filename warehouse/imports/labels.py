@@ -44,7 +44,7 @@ def read_labels(path: Path, name_fault: NameFault = lambda name: None) -> pa.Tab
         if fault := name_fault(label["model"]):
             problems.append(f"row {number}: the model name {fault}")
         if label["model"] in labels:
-            problems.append(f"row {number}: {label['model']} stands there twice")
+            problems.append(f"row {number}: {label['model']} is there twice")
         labels[label["model"]] = label
     if problems:
         raise ImportRefused(path, problems[:5])

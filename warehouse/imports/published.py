@@ -242,7 +242,7 @@ class _Reader(Problems):
         for what, condition in (
             ("without prompt_id", "coalesce(prompt_id, '') = ''"),
             (f"whose split is none of {', '.join(SPLITS)}", f"coalesce(split, '') NOT IN {SPLITS}"),
-            ("whose prompt_id stands there twice", f"prompt_id IN ({repeated})"),
+            ("whose prompt_id is there twice", f"prompt_id IN ({repeated})"),
         ):
             rows = [str(row) for (row,) in self.rows(f"SELECT _row FROM given WHERE {condition} ORDER BY _row")]
             self.note(f"{table.name} has {len(rows)} rows {what}: rows", len(rows), rows[:EXAMPLES])

@@ -144,8 +144,8 @@ class Contents:
 
     def usage(self) -> pa.Table:
         """Return the tokens and US$ that answers took (question_id, model, USAGE), where that is known."""
-        told = {pair: event for pair, event in self.now().answers.items() if event.metadata.get("usage")}
-        return self._read_sorted(told, ["question_id", "model", *USAGE])
+        known = {pair: event for pair, event in self.now().answers.items() if event.metadata.get("usage")}
+        return self._read_sorted(known, ["question_id", "model", *USAGE])
 
     def _read_sorted(self, answers: Mapping[Pair, Event], columns: Sequence[str]) -> pa.Table:
         return self._read([answers[pair] for pair in sorted(answers)], columns)
@@ -228,11 +228,11 @@ class Contents:
 
     def failures_state(self, counts: Callable[[str, str], bool] = lambda benchmark, model: True) -> str:
         """Return a digest of which pairs failed, of those that count, and why, but not of when or how often."""
-        failures = [row for row in self.failures().to_pylist() if row["kind"] != INTERRUPTED]
-        failures = [row for row in failures if counts(row["benchmark"], row["model"])]
-        return _digest([{name: row[name] for name in ("benchmark", "model", "kind", "reason")} for row in failures])
+        rows = self.failures().select(["benchmark", "model", "kind", "reason"]).to_pylist()
+        counted = [row for row in rows if row["kind"] != INTERRUPTED and counts(row["benchmark"], row["model"])]
+        return _digest(counted)
 
-    # --- answers to a chosen few questions, which nothing trains on
+    # --- answers to a few chosen questions, which nothing trains on
 
     def onboarding_metadata(self, benchmark: str, model: str) -> dict[str, str] | None:
         """Return what determined the onboarding answers of the pair; None where it has none."""

@@ -22,7 +22,7 @@ __all__ = ["EVALUATION", "EVENTS", "ONBOARDING", "Event", "InForce", "event_rows
 EVALUATION = "evaluation"
 """The `source` of questions and answers that an evaluation brought; an import's is its path or hub id."""
 ONBOARDING = "onboarding"
-"""The `source` of answers to a chosen few questions, which nothing trains on."""
+"""The `source` of answers to a few chosen questions, which nothing trains on."""
 
 Pair = tuple[str, str]  # benchmark, model
 
@@ -115,7 +115,8 @@ class InForce:
         self.last = max(self.last, event.position)
         match event.event:
             case "failed":
-                self.failures[event.pair] = Failure.of(event)
+                kind, reason, entry = event.kind or "", event.reason or "", event.entry or ""
+                self.failures[event.pair] = Failure(kind, reason, event.attempts or 1, entry, event.recorded_at)
             case "cleared":
                 self.failures.pop(event.pair, None)
             case "questions":

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from .events import Event
 
 __all__ = ["INTERRUPTED", "NOT_APPLICABLE", "Failure", "next_failure"]
 
@@ -28,11 +24,6 @@ class Failure:
     attempts: int  # since it last succeeded or its registry entry changed
     entry: str  # digest of the registry entry under which it failed
     failed_at: datetime  # aware, UTC
-
-    @classmethod
-    def of(cls, event: Event) -> Self:
-        """Return what an event `failed` says."""
-        return cls(event.kind or "", event.reason or "", event.attempts or 1, event.entry or "", event.recorded_at)
 
     @property
     def retry_at(self) -> datetime:

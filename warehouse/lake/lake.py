@@ -96,7 +96,7 @@ class Lake(Contents):
     def write_onboarding(
         self, benchmark: str, model: str, answers: pa.Table, questions: pa.Table, metadata: Mapping[str, str]
     ) -> Written:
-        """Add graded answers to a chosen few questions, which nothing trains on, to those of the same fingerprint;
+        """Add graded answers to a few chosen questions, which nothing trains on, to those of the same fingerprint;
         those of another are dropped.
 
         Everything is as in `write_evaluation`; of two answers to a question the newer one counts.

@@ -81,10 +81,10 @@ def _copy(folder: Path, lake: Lake, tell: Callable[[int, int, str], None]) -> No
     )
     with lake.together() as writing:
         for number, benchmark in enumerate(benchmarks):
-            tell(number, len(benchmarks), "benchmarks brought over")
+            tell(number, len(benchmarks), "benchmarks migrated")
             _copy_benchmark(folder, benchmark, lake, writing)
             writing.spill()
-        tell(len(benchmarks), len(benchmarks), "benchmarks brought over")
+        tell(len(benchmarks), len(benchmarks), "benchmarks migrated")
         for path in sorted(folder.glob("imports/[!.]*.parquet")):
             _copy_import(path, folder / "imported_models" / path.name, lake, writing)
         for path in sorted(folder.glob("[!.]*/[!.]*.parquet")):
