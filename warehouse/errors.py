@@ -1,4 +1,4 @@
-"""What can go wrong, each with a message that names the culprit and the remedy.
+"""What can go wrong; each message names the culprit and the remedy.
 
 WarehouseError (ValueError)
 ├── CorruptFileError      a file of the lake cannot be read
@@ -49,7 +49,7 @@ class SplitConflictError(WarehouseError):
 
 
 class ImportRefused(WarehouseError):
-    """Published results that cannot be imported as they are; nothing of them was. `problems` lists why."""
+    """Published results that cannot be imported as they are. Nothing of them was imported; `problems` lists why."""
 
     def __init__(self, source: object, problems: Sequence[str]) -> None:
         super().__init__(str(source), tuple(problems))

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: temporary file, fsync, rename; and one process at a time."""
+"""Files that appear complete or not at all (temporary file, fsync, rename), and locks between processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["locked", "replacing", "sync"]
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it is synced to disk and takes the place of `path`.
+    """Yield a temporary path next to `path`; on success it is synced to disk and replaces `path`.
 
-    The temporary name is fixed, so what a killed writer left behind is overwritten by the next one:
-    callers hold a lock that admits one writer a path. An OSError (no space left, read-only) names its file.
+    The temporary name is fixed, so that the next writer overwrites what a killed one left. Callers hold a lock that
+    admits one writer per path. An OSError (no space left, read-only) names its file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Flushes a file, or the entries of a folder, to disk."""
+    """Flush a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -43,9 +43,9 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Holds an exclusive lock on `path` for the block; the system releases it when the process dies.
+    """Hold an exclusive lock on `path` for the block; the system releases it when the process dies.
 
-    Yields False, without the lock, where another process or thread has it and `wait` is False.
+    Yield False, without the lock, where another process or thread has it and `wait` is False.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)

@@ -21,6 +21,7 @@ from assets.inputs.table_metadata import table_metadata
 from assets.inputs.workspace import Workspace
 from assets.matrix.reading import correctness, described_questions, embeddings_of
 from embedder.questions import Questions
+from warehouse.database.connect import empty_table
 
 from .serving import ServingState, serving_state, serving_version
 
@@ -29,18 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenPool", "answers_that_hold", "describe", "onboarded", "open_pool"]
 
-ONBOARDED = pa.schema(
-    {
-        "embedder": pa.string(),
-        "model": pa.string(),
-        "benchmark": pa.string(),
-        "n": pa.int64(),
-        "answered": pa.int64(),
-        "accuracy": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-    }
-)
 MOST = 40  # rows of a table or a picture in the report
 PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
 
@@ -199,7 +188,7 @@ def _fold_in(workspace: Workspace) -> dict[str, FoldedModel]:
 
 
 def _predictions(version: str, folded: Mapping[str, FoldedModel]) -> pa.Table:
-    """ONBOARDED: a row a model and benchmark, and one for all benchmarks."""
+    """Return the rows of the table `onboarded`: one per model and benchmark, and one for all benchmarks."""
     rows = [
         {
             "embedder": version,
@@ -214,7 +203,7 @@ def _predictions(version: str, folded: Mapping[str, FoldedModel]) -> pa.Table:
         for name, model in folded.items()
         for found in (*model.accuracies(), model.overall_accuracy())
     ]
-    return pa.Table.from_pylist(rows, schema=ONBOARDED)
+    return pa.Table.from_pylist(rows, schema=empty_table("onboarded").schema)
 
 
 def _count(model: FoldedModel, benchmark: str = "all") -> int:

@@ -14,34 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from warehouse.database.connect import empty_table
 from warehouse.lake import Lake
 
 __all__ = ["EMBEDDERS", "last_choice", "record", "serve", "serving", "tell_held_back", "version_shown", "versions"]
 
-EMBEDDERS = pa.schema(
-    {
-        "embedder": pa.string(),
-        "method": pa.string(),
-        "encoder": pa.string(),
-        "created_at": pa.timestamp("us"),
-        "seed": pa.int64(),
-        "models": pa.int64(),
-        "questions": pa.int64(),
-        "dimensions": pa.int64(),
-        "val_accuracy": pa.float64(),
-        "val_log_loss": pa.float64(),
-        "seconds": pa.float64(),
-        "data_version": pa.string(),  # of the correctness matrix
-        "code_version": pa.string(),
-        "aligned_to": pa.string(),  # the version whose axes it took over
-        "drift_distance": pa.float64(),  # from that version, see embedder.spectral.alignment.Drift
-        "drift_predictions": pa.float64(),
-        "verdict": pa.string(),  # what is wrong with it, see embedder.gate
-        "held_back": pa.bool_(),
-        "serving": pa.bool_(),
-        "chosen_at": pa.timestamp("us"),  # when a person last said that it is to serve
-    }
-)
+EMBEDDERS = empty_table("embedders").schema
 
 
 def versions(lake: Lake) -> pa.Table:

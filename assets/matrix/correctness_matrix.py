@@ -20,6 +20,7 @@ from assets.inputs.table_metadata import table_metadata
 from assets.inputs.workspace import Workspace
 from embedder.matrix import CorrectnessMatrix
 from harness.registry import BenchmarkEntry, ModelEntry, Registry
+from warehouse.database.connect import empty_table
 
 from .reading import correctness
 
@@ -122,21 +123,7 @@ def model_table(models: tuple[ModelEntry, ...]) -> pa.Table:
         }
         for m in models
     ]
-    return pa.Table.from_pylist(
-        rows,
-        schema=pa.schema(
-            {
-                "model": pa.string(),
-                "family": pa.string(),
-                "size_b": pa.float64(),
-                "communities": pa.list_(pa.string()),
-                "backend": pa.string(),
-                "source": pa.string(),
-                "price_input": pa.float64(),
-                "price_output": pa.float64(),
-            }
-        ),
-    )
+    return pa.Table.from_pylist(rows, schema=empty_table("models").schema)
 
 
 def benchmark_table(benchmarks: tuple[BenchmarkEntry, ...]) -> pa.Table:
@@ -153,17 +140,4 @@ def benchmark_table(benchmarks: tuple[BenchmarkEntry, ...]) -> pa.Table:
         }
         for b in benchmarks
     ]
-    return pa.Table.from_pylist(
-        rows,
-        schema=pa.schema(
-            {
-                "benchmark": pa.string(),
-                "source": pa.string(),
-                "metric": pa.string(),
-                "filter": pa.string(),
-                "num_fewshot": pa.int32(),
-                "tasks": pa.list_(pa.string()),
-                "description": pa.string(),
-            }
-        ),
-    )
+    return pa.Table.from_pylist(rows, schema=empty_table("benchmarks").schema)

@@ -109,7 +109,7 @@ def observed_amounts(workspace: Home, matrix: CorrectnessMatrix) -> dict[str, np
     columns = np.array([column.get(name, -1) for name in usage["model"].to_pylist()], int)
     there = (rows >= 0) & (columns >= 0)
     amounts = {}
-    for name in USAGE.names:
+    for name in USAGE:
         values = usage[name].to_numpy(zero_copy_only=False).astype(float)[there]
         if not np.isnan(values).all():
             amounts[name] = np.full(matrix.labels.shape, np.nan)

@@ -242,7 +242,7 @@ class Home:
         return [path for path in self.path.rglob("*.lock") if path.is_file() and _is_held(path)]
 
     def leftovers(self) -> list[Path]:
-        return [path for path in self.path.rglob("*") if path.name.endswith((".tmp", ".draft", ".wal"))]
+        return [path for path in self.path.rglob("*") if path.name.endswith((".tmp", ".wal"))]
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return query(self.path / "warehouse.duckdb", sql).to_pylist()

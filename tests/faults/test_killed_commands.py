@@ -88,7 +88,7 @@ def test_a_run_killed_twice_ends_like_one_undisturbed(
     assert unfinished(embedllm.home) > 0
 
     running = embedllm.start("run")
-    wait_until((embedllm.home / ".warehouse.duckdb.draft").exists, running)
+    wait_until((embedllm.home / ".warehouse.duckdb.tmp").exists, running)
     kill(running)
     answers = lake.now().answers
     assert len(answers) == 6
@@ -100,7 +100,7 @@ def test_a_run_killed_twice_ends_like_one_undisturbed(
     assert done.returncode == 0, done.stderr
     assert unfinished(embedllm.home) == 0
     assert tables(embedllm.home / "warehouse.duckdb") == tables(small.path / "warehouse.duckdb")
-    leftovers = [p for p in embedllm.home.rglob("*") if p.name.endswith((".tmp", ".draft", ".wal"))]
+    leftovers = [p for p in embedllm.home.rglob("*") if p.name.endswith((".tmp", ".wal"))]
     assert leftovers == []
     assert list((embedllm.home / "cache").rglob("*.jsonl")) == []
 
@@ -159,7 +159,7 @@ def test_a_publish_killed_anywhere_leaves_a_whole_warehouse(undisturbed: Path) -
     assert tables(database) == before
     publish(Lake(undisturbed / "lake"), database)
     assert tables(database) == before
-    assert not list(undisturbed.glob("*.draft*"))
+    assert not list(undisturbed.glob("*.tmp*"))
 
 
 DEADLY = """

@@ -119,7 +119,7 @@ def test_what_was_not_damaged_stays(full: Lake, answers_of):
 
 def test_damaged_answers_are_missing_until_they_are_asked_again(full: Lake, database: Path, evaluated):
     truncate(the_file(full, "responses", 2))
-    for read in (full.responses, lambda: full.answers_of("b", "n"), lambda: publish(full, database)):
+    for read in (full.responses, lambda: full.rows_of(full.now().answers["b", "n"]), lambda: publish(full, database)):
         with pytest.raises(CorruptFileError, match=f"{full.address}/responses.* cannot be read"):
             read()
     full.mend()

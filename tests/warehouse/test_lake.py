@@ -196,8 +196,7 @@ def test_what_is_known_of_answers_comes_back(lake: Lake, database: Path, evaluat
     nothing = dict.fromkeys(known)
     expected = [("m", known), ("n", nothing | {"answer": "Rome"}), ("silent", nothing)]
     for model, told in expected:
-        answers = lake.answers_of("b", model)
-        assert answers is not None
+        answers = lake.rows_of(lake.now().answers["b", model])
         assert answers.select(list(known)).to_pylist() == [told]
     assert [(row["model"], row["cost"]) for row in lake.usage().to_pylist()] == [("m", 0.25)]
     publish(lake, database)
@@ -210,8 +209,7 @@ def test_what_else_becomes_known_of_the_same_grades_is_no_other_state(lake: Lake
     state = lake.state()
     evaluated(lake, "b", "m", "1", {"answer": "Paris"})
     assert lake.responses().num_rows == 1
-    answers = lake.answers_of("b", "m")
-    assert answers is not None
+    answers = lake.rows_of(lake.now().answers["b", "m"])
     assert answers["answer"].to_pylist() == ["Paris"]
     assert lake.state() == state
 

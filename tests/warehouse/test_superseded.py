@@ -42,7 +42,7 @@ def test_another_fingerprint_supersedes_the_same_one_replaces(lake: Lake, evalua
     assert answers_of(lake) == {("b", "a", "m", False), ("b", "b", "m", True)}
     (row,) = lake.superseded().to_pylist()
     assert (row["fingerprint"], row["accuracy"]) == ("f1", 1.0)
-    assert row["why"] == "It was evaluated anew, because what determines its answers had changed."
+    assert row["why"] == "It was evaluated again, because what determines its answers had changed."
 
 
 def test_imported_answers_are_kept_when_an_evaluation_takes_their_place(lake: Lake, evaluated, answer_import):
@@ -54,12 +54,12 @@ def test_imported_answers_are_kept_when_an_evaluation_takes_their_place(lake: La
 
 def test_restored_answers_are_those_of_before(lake: Lake, evaluated: Callable[..., None]):
     evaluated(lake, "b", "m", "10", fingerprint="f1", seed="0", started="2026-01-01")
-    before = lake.answers_of("b", "m"), lake.response_metadata("b", "m"), lake.state()
+    before = lake.rows_of(lake.now().answers["b", "m"]), lake.response_metadata("b", "m"), lake.state()
     lake.supersede("b", "m", WHY)
     lake.record_failure("b", "m", "failed", "the new entry is wrong")
     assert not lake.restore("b", "m", "f2")
     assert lake.restore("b", "m", "f1")
-    assert (lake.answers_of("b", "m"), lake.response_metadata("b", "m"), lake.state()) == before
+    assert (lake.rows_of(lake.now().answers["b", "m"]), lake.response_metadata("b", "m"), lake.state()) == before
     assert lake.superseded().num_rows == lake.failures().num_rows == 0
     assert not lake.restore("b", "m", "f1")
 
@@ -110,7 +110,7 @@ STEPS: dict[str, Callable[[Lake], object]] = {
 
 
 def sets_of_answers(lake: Lake) -> list[tuple[str, float]]:
-    """(fingerprint, accuracy) of all sets of answers of m to b, active or kept aside."""
+    """(fingerprint, accuracy) of all sets of answers of m to b, active or set aside."""
     active = lake.response_metadata("b", "m")
     found = [(active["fingerprint"], float(active["accuracy"]))] if active else []
     kept = lake.superseded().to_pylist()

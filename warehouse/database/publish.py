@@ -1,10 +1,10 @@
-"""The lake's tables as one DuckDB file, which readers can hold open while the next one takes its place."""
+"""Publishing the lake's tables as one DuckDB file, which readers can keep open while the next one takes its place."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +12,12 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.errors import WarehouseError, first_line
-from warehouse.files import locked, sync
+from warehouse.files import locked, replacing
 from warehouse.lake import Lake
 from warehouse.lake.events import Event
 from warehouse.lake.reading import AS_WRITTEN, rows_of
 
-from .connect import empty_table, open_draft, schema_digest, script, statements
+from .connect import OLDEST_CLIENT, empty_table, open_database, schema_digest, script, statements
 from .read import is_whole
 
 __all__ = ["TABLES", "publish"]
@@ -26,62 +26,61 @@ log = logging.getLogger(__name__)
 
 _INFO = "warehouse_info"
 TABLES = tuple(name for name in statements() if name != _INFO)
-"""The tables that `publish` fills, in the order in which it does."""
+"""The tables that `publish` fills, in this order."""
 
 
 def publish(lake: Lake, database: Path, tables: Collection[str] | None = None) -> dict[str, int]:
-    """Brings `tables` (None: all) of the published file up to the lake; returns their row counts.
+    """Bring `tables` (None: all) of the published file up to date with the lake; return their row counts.
 
-    The live file is never written to: a copy of it is (or a new file, where there is none, or it is damaged
-    or of another schema), and takes its place when it is whole.
-    Raises WarehouseError where the lake is damaged.
+    The live file is never written to. A copy of it is (or a new file, where there is none, or it is damaged or of
+    another schema), and takes its place when it is complete. Raises WarehouseError where the lake is damaged.
     """
     unknown = set(tables or ()) - set(TABLES)
     if unknown:
         raise ValueError(f"no table {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
-    draft = database.with_name(f".{database.name}.draft")
     with locked(database.parent / ".publish.lock"), lake.still():
-        _discard(draft)
         try:
-            wanted = TABLES if tables is None or not _copied(database, draft) else tables
-            counts = _write(lake, draft, [name for name in TABLES if name in wanted])
-            sync(draft)
-            _wal(database).unlink(missing_ok=True)  # of a stranger who wrote to the old file; not the new one's
-            draft.replace(database)
+            with replacing(database) as draft:
+                try:
+                    for left in (draft, _wal(draft)):  # by a publisher that was killed
+                        left.unlink(missing_ok=True)
+                    wanted = TABLES if tables is None or not _copy_live(database, draft) else tables
+                    counts = _write(lake, draft, [name for name in TABLES if name in wanted])
+                    _wal(database).unlink(missing_ok=True)  # of somebody who wrote to the old file, not to the new one
+                finally:
+                    _wal(draft).unlink(missing_ok=True)
         except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
             raise WarehouseError(
                 f"{database} could not be written ({first_line(error)}); what it held before is still there: see "
                 "that the disk has space, and run the command again"
             ) from error
-        finally:
-            _discard(draft)
     return counts
 
 
-def _copied(database: Path, draft: Path) -> bool:
-    """Copies the live file; False, and no draft, where it must be made anew."""
+def _copy_live(database: Path, draft: Path) -> bool:
+    """Copy the live file; False, without a draft, where all of it must be written again."""
     if not database.exists():
         return False
-    if not is_whole(database):  # damage must not be handed on
-        log.warning("%s is damaged or of another version of embedllm: it is made anew from the lake", database)
+    if not is_whole(database):  # damage must not be passed on
+        log.warning("%s is damaged or of another version of embedllm: it is written again from the lake", database)
         return False
     shutil.copyfile(database, draft)
     return True
 
 
 def _write(lake: Lake, draft: Path, wanted: Sequence[str]) -> dict[str, int]:
-    """Fills the wanted tables of `draft`: a copy of the live file, or where there is none yet, all of a new one."""
+    """Fill the wanted tables of `draft`: a copy of the live file, or where there is none yet, all of a new one."""
     is_new = not draft.exists()
-    with open_draft(draft) as connection:
-        # FSST pays for texts alone, which are written with what is small, at the end; trying it on millions of names
+    with open_database(draft, storage_compatibility_version=OLDEST_CLIENT) as connection:
+        # FSST only pays for texts, which are written with what is small, at the end; to try it on millions of names
         # takes a tenth of the time.
         connection.execute("SET disabled_compression_methods = 'fsst'")
-        connection.execute("BEGIN")  # each of hundreds of small statements alone takes ten times as long
+        connection.execute("BEGIN")  # hundreds of small statements take ten times as long one by one
         if is_new:
             _empty(connection, _INFO)
             connection.execute(f"INSERT INTO {_INFO} VALUES (?, NULL, NULL, ?)", [schema_digest(), datetime.now(UTC)])
         for name in wanted:
-            _LOADERS.get(name, _load_table)(connection, lake, name)
+            _load(connection, lake, name)
         if {"questions", "responses"} & set(wanted):
             _check_questions(connection, lake)
         if is_new:
@@ -106,7 +105,7 @@ def _replace(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -
 
 
 def _made_of(connection: duckdb.DuckDBPyConnection, name: str) -> str | None:
-    """Digest of what of the lake the table was made of."""
+    """Return the digest of what the lake held when the table was filled."""
     return connection.execute(f"SELECT {name}_digest FROM {_INFO}").fetchall()[0][0]
 
 
@@ -126,50 +125,48 @@ def _check_questions(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
         )
 
 
-# --- one loader a table; the others come as they lie in lake/<table>/
+def _load(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
+    match name:
+        case "models" | "benchmarks":
+            _load_entries(connection, lake, name)
+        case "questions":
+            if _made_of(connection, name) != (state := lake.questions_state()):
+                _replace(connection, name, lake.questions())
+                _note(connection, name, state)
+        case "responses":
+            _load_responses(connection, lake, name)
+        case "onboarding_responses":
+            _empty(connection, name)
+            _add_answers(connection, lake, name, [event for _, event in sorted(lake.now().onboarding.items())])
+        case "evaluations" | "failures" | "superseded":
+            _replace(connection, name, getattr(lake, name)())
+        case _:
+            _load_table(connection, lake, name)
 
 
-def _load_models(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    """The registry's, and those that only imports brought, with the labels that came with these."""
+def _load_entries(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
+    """Fill models or benchmarks: those of the registry, and those that only imports brought, with imported labels."""
     _empty(connection, name)
+    key = name.removesuffix("s")
+    labels = "any_value(family) AS family, any_value(size_b) AS size_b, any_value(communities) AS communities,"
+    pairs = [{"benchmark": benchmark, "model": model} for benchmark, model in lake.pairs()]
+    columns = empty_table("responses").select(["benchmark", "model"]).schema
+    connection.register("answered", pa.Table.from_pylist(pairs, columns))
     connection.register("registered", lake.read_table(name) or empty_table(name))
-    connection.register("answered", pa.table({"model": pa.array([model for _, model in lake.pairs()], pa.string())}))
-    connection.register("labels", lake.labels() or empty_table(name))
-    connection.execute("""
-        INSERT INTO models BY NAME
+    connection.register("labels", lake.labels() or empty_table("models"))
+    connection.execute(f"""
+        INSERT INTO {name} BY NAME
         FROM registered
         UNION ALL BY NAME
-        SELECT model, any_value(family) AS family, any_value(size_b) AS size_b,
-            any_value(communities) AS communities, 'import' AS source
-        FROM answered LEFT JOIN labels USING (model) ANTI JOIN registered USING (model)
-        GROUP BY model
-        ORDER BY model
+        SELECT {key}, {labels if name == "models" else ""} 'import' AS source
+        FROM answered LEFT JOIN labels USING (model) ANTI JOIN registered USING ({key})
+        GROUP BY {key}
+        ORDER BY {key}
     """)
-
-
-def _load_benchmarks(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    """The registry's, and those that only imports brought."""
-    _empty(connection, name)
-    connection.register("registered", lake.read_table(name) or empty_table(name))
-    benchmarks = pa.array([benchmark for benchmark, _ in lake.pairs()], pa.string())
-    connection.register("answered", pa.table({"benchmark": benchmarks}))
-    connection.execute("""
-        INSERT INTO benchmarks BY NAME
-        FROM registered
-        UNION ALL BY NAME
-        SELECT DISTINCT benchmark, 'import' AS source FROM answered ANTI JOIN registered USING (benchmark)
-        ORDER BY benchmark
-    """)
-
-
-def _load_questions(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    if _made_of(connection, name) != (state := lake.questions_state()):
-        _replace(connection, name, lake.questions())
-        _note(connection, name, state)
 
 
 def _load_responses(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    """What is there of millions of rows stays, where it is what the lake has of these pairs; only new ones are read."""
+    """Add the answers of new pairs to the millions of rows that are there, unless answers that are there changed."""
     there = set()
     if made_of := _made_of(connection, name):
         there = set(connection.sql(f"SELECT DISTINCT benchmark, model FROM {name}").fetchall())
@@ -181,11 +178,6 @@ def _load_responses(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str
     _note(connection, name, lake.answers_state(answers))
 
 
-def _load_onboarding_responses(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
-    _empty(connection, name)
-    _add_answers(connection, lake, name, [event for _, event in sorted(lake.now().onboarding.items())])
-
-
 def _add_answers(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str, events: Sequence[Event]) -> None:
     if not events:
         return
@@ -195,6 +187,7 @@ def _add_answers(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str, e
 
 
 def _load_table(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
+    """Fill a table of a later stage with the lake's table of the same name."""
     table = lake.read_table(name) or empty_table(name)
     if unknown := set(table.column_names) - set(empty_table(name).column_names):
         raise ValueError(f"lake/{name} has columns that schema.sql does not: {', '.join(sorted(unknown))}")
@@ -205,22 +198,5 @@ def _load_table(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) ->
             connection.execute(f"ALTER TABLE {name} ALTER embedding TYPE FLOAT[{lengths[0][0]}]")
 
 
-_LOADERS: dict[str, Callable[[duckdb.DuckDBPyConnection, Lake, str], None]] = {
-    "models": _load_models,
-    "benchmarks": _load_benchmarks,
-    "questions": _load_questions,
-    "responses": _load_responses,
-    "onboarding_responses": _load_onboarding_responses,
-    "evaluations": lambda connection, lake, name: _replace(connection, name, lake.evaluations()),
-    "failures": lambda connection, lake, name: _replace(connection, name, lake.failures()),
-    "superseded": lambda connection, lake, name: _replace(connection, name, lake.superseded()),
-}
-
-
 def _wal(database: Path) -> Path:
     return database.with_name(f"{database.name}.wal")
-
-
-def _discard(draft: Path) -> None:
-    draft.unlink(missing_ok=True)
-    _wal(draft).unlink(missing_ok=True)

@@ -15,14 +15,14 @@ __all__ = ["WarehouseError", "connect", "is_whole", "query"]
 
 
 def connect(database: Path) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to what is published now; later publishes do not change what it sees.
+    """Return a read-only connection to what is published now; later publishes do not change what it sees.
 
-    Raises WarehouseError where nothing was published, or the file is not a whole DuckDB database.
+    Raises WarehouseError where nothing was published, or the file is no complete DuckDB database.
     """
     if not database.exists():
         raise WarehouseError(f"there is no {database} yet; run `embedllm run` (or `embedllm demo`) to make it")
-    # Attached to a database in memory: duckdb.connect(path) would hand out the file that this process
-    # opened under this path before, even after another has taken its place.
+    # The file is attached to a database in memory, because duckdb.connect(path) would return the file that this
+    # process opened under this path before, even after another file has replaced it.
     connection = open_database()
     try:
         connection.execute(f"ATTACH {literal(database)} AS warehouse (READ_ONLY); USE warehouse")
@@ -35,8 +35,8 @@ def connect(database: Path) -> duckdb.DuckDBPyConnection:
 
 
 def query(database: Path, sql: str) -> pa.Table:
-    """The rows of one query. Raises WarehouseError as `connect` does or where there is no query, and duckdb.Error for a
-    faulty one."""
+    """Return the rows of one query. Raises WarehouseError as `connect` does or where `sql` returns no rows, and
+    duckdb.Error where it is faulty."""
     with connect(database) as connection:
         rows = connection.sql(sql)
         if rows is None:
@@ -45,7 +45,7 @@ def query(database: Path, sql: str) -> pa.Table:
 
 
 def is_whole(database: Path) -> bool:
-    """Whether it opens, is of this version's schema, and every block of it (each has a checksum) can be read."""
+    """Return whether the file opens, has this version's schema, and all its blocks (with checksums) can be read."""
     try:
         with connect(database) as connection:
             if connection.execute("SELECT schema_digest FROM warehouse_info").fetchall() != [(schema_digest(),)]:

@@ -1,65 +1,65 @@
--- Tables of warehouse.duckdb. What stands behind a line is shown in the database, as the comment of its table or column.
--- A change here makes the next publish start the file anew. `embedding` columns become FLOAT[n] when they are filled: n
--- is the data's.
+-- Tables of warehouse.duckdb. The comment at the end of a line becomes the comment of its table or column in the database.
+-- After a change here, the next publish writes a new file. `embedding` columns become FLOAT[n] when they are filled, with
+-- the n of the data.
 
 CREATE TABLE warehouse_info ( -- When this file was published, and from what.
-    schema_digest VARCHAR NOT NULL, -- Digest of the schema; another one makes the next publish start anew.
-    questions_digest VARCHAR, -- Digest of what of the lake questions was made of.
-    responses_digest VARCHAR, -- Digest of what of the lake responses was made of.
+    schema_digest VARCHAR NOT NULL, -- Digest of the schema; where it differs, the next publish writes a new file.
+    questions_digest VARCHAR, -- Digest of what the lake held when questions was filled.
+    responses_digest VARCHAR, -- Digest of what the lake held when responses was filled.
     published_at TIMESTAMP NOT NULL -- When the file was published (UTC).
 );
 
-CREATE TABLE models ( -- One row a language model: the registry's and those that came with imported results.
+CREATE TABLE models ( -- One row per language model: the registry's and those that came with imported results.
     model VARCHAR PRIMARY KEY, -- Name; joins go by it.
     family VARCHAR, -- Family of models it descends from.
     size_b DOUBLE CHECK (size_b > 0), -- Billions of parameters.
     communities VARCHAR[], -- What it belongs to: size class, coding, math, …
     backend VARCHAR, -- lm-eval backend that runs it; null for imported models.
-    source VARCHAR NOT NULL, -- registry, or import where only imported results know it.
+    source VARCHAR NOT NULL, -- registry, or import where only imported results have it.
     price_input DOUBLE CHECK (price_input >= 0), -- US$ per million input tokens.
     price_output DOUBLE CHECK (price_output >= 0) -- US$ per million output tokens.
 );
 
-CREATE TABLE benchmarks ( -- One row a benchmark.
+CREATE TABLE benchmarks ( -- One row per benchmark.
     benchmark VARCHAR PRIMARY KEY, -- Name; joins go by it.
-    source VARCHAR NOT NULL, -- registry, or import where only imported results know it.
-    metric VARCHAR, -- Metric that is thresholded into right and wrong.
+    source VARCHAR NOT NULL, -- registry, or import where only imported results have it.
+    metric VARCHAR, -- Metric whose threshold separates right from wrong.
     filter VARCHAR, -- lm-eval filter whose output is graded.
-    num_fewshot INTEGER, -- Examples shown before the question; null: as the task has it.
-    tasks VARCHAR[], -- lm-eval tasks or groups it consists of.
+    num_fewshot INTEGER, -- Examples shown before the question; null: as the task says.
+    tasks VARCHAR[], -- lm-eval tasks or groups of which it consists.
     description VARCHAR -- What it measures.
 );
 
-CREATE TABLE questions ( -- One row a question.
+CREATE TABLE questions ( -- One row per question.
     question_id VARCHAR PRIMARY KEY, -- First 16 hex digits of SHA-256 over benchmark, NUL and text (and the ordinal of a repeated text).
     benchmark VARCHAR NOT NULL, -- Benchmark it belongs to.
     category VARCHAR NOT NULL, -- Leaf task or published category.
     task VARCHAR NOT NULL, -- lm-eval task; for imported questions the published category.
-    doc_id BIGINT NOT NULL, -- Number of the document in its task; for imported questions the prompt_id, or its rank where it is no number.
+    doc_id BIGINT NOT NULL, -- Number of the document in its task; for imported questions the prompt_id, or its rank where that is not a number.
     text VARCHAR NOT NULL, -- What the model is asked, without few-shot examples.
     split VARCHAR NOT NULL CHECK (split IN ('train', 'val', 'test')), -- train, val or test: from the text alone, or as an import gave it.
-    target VARCHAR -- What is right; null where that is not known.
+    target VARCHAR -- The right answer; null where that is not known.
 );
 
 -- No key: an index over millions of rows costs more than the table. The lake has one set of answers a pair, and the
 -- publisher checks that every response has its question.
-CREATE TABLE responses ( -- One row a graded answer. A question that a model was not asked has no row: missing is not wrong.
+CREATE TABLE responses ( -- One row per graded answer. A question that a model was not asked has no row: missing is not wrong.
     question_id VARCHAR NOT NULL, -- Question that was asked.
     model VARCHAR NOT NULL, -- Model that answered.
     benchmark VARCHAR NOT NULL, -- Benchmark of the question.
     correct BOOLEAN NOT NULL, -- Whether the answer was right.
     score DOUBLE, -- The metric before thresholding.
-    answer VARCHAR, -- What the model said or chose, cut where it is long; null where not known.
+    answer VARCHAR, -- What the model said or chose, cut off where it is long; null where not known.
     tokens_in BIGINT, -- Tokens of the prompt; null where not known.
     tokens_out BIGINT, -- Tokens of the answer; null where not known.
     cost DOUBLE, -- US$ that the answer was charged; null where not known.
     latency_s DOUBLE -- Seconds that the answer took; null where not known.
 );
 
-CREATE TABLE failures ( -- One row a (benchmark, model) whose last evaluation failed.
+CREATE TABLE failures ( -- One row per (benchmark, model) whose last evaluation failed.
     benchmark VARCHAR, -- Benchmark.
     model VARCHAR, -- Model.
-    kind VARCHAR NOT NULL, -- model_not_found, model_incomplete, task_unknown, task_faulty, data_unreachable, out_of_memory, server_refused, no_log_probabilities, not_numbers, prompt_too_long, too_few_answered, implausible_answers, failed (for another reason), or interrupted (it began and has not ended: it still runs, or its process was killed).
+    kind VARCHAR NOT NULL, -- model_not_found, model_incomplete, task_unknown, task_faulty, data_unreachable, out_of_memory, server_refused, no_log_probabilities, not_numbers, prompt_too_long, too_few_answered, implausible_answers, failed (for another reason), or interrupted (it began and has not ended: it is still running, or its process was killed).
     reason VARCHAR NOT NULL, -- What went wrong, and the remedy.
     attempts INTEGER NOT NULL, -- How often it failed since it last succeeded, or its registry entry or files it reads changed.
     failed_at TIMESTAMP NOT NULL, -- When it last failed (UTC).
@@ -67,14 +67,14 @@ CREATE TABLE failures ( -- One row a (benchmark, model) whose last evaluation fa
     PRIMARY KEY (benchmark, model)
 );
 
-CREATE TABLE not_applicable ( -- One row a (benchmark, model) that is not asked, and is not missing either.
+CREATE TABLE not_applicable ( -- One row per (benchmark, model) that is not asked, and is not missing either.
     benchmark VARCHAR, -- Benchmark.
     model VARCHAR, -- Model.
     reason VARCHAR NOT NULL, -- Why it is not asked.
     PRIMARY KEY (benchmark, model)
 );
 
-CREATE TABLE evaluations ( -- One row a (benchmark, model) that was evaluated here: how far its answers can be trusted.
+CREATE TABLE evaluations ( -- One row per (benchmark, model) that was evaluated here: how far its answers can be trusted.
     benchmark VARCHAR, -- Benchmark.
     model VARCHAR, -- Model.
     asked BIGINT CHECK (asked >= 0), -- Number of questions asked.
@@ -86,33 +86,33 @@ CREATE TABLE evaluations ( -- One row a (benchmark, model) that was evaluated he
     PRIMARY KEY (benchmark, model)
 );
 
-CREATE TABLE superseded ( -- Answers that were given under an earlier entry of the registry, or whose model or benchmark left it: kept aside in the lake, not part of responses. One row a set of answers.
+CREATE TABLE superseded ( -- Answers that were given under an earlier entry of the registry, or whose model or benchmark left it: set aside in the lake, not part of responses. One row per set of answers.
     benchmark VARCHAR NOT NULL, -- Benchmark.
     model VARCHAR NOT NULL, -- Model.
     n BIGINT NOT NULL, -- Number of answers.
     accuracy DOUBLE CHECK (accuracy BETWEEN 0 AND 1), -- Share of right answers.
-    fingerprint VARCHAR, -- Digest of what determined the answers; where it holds again, they come back.
-    why VARCHAR NOT NULL, -- Why they were kept aside.
-    superseded_at TIMESTAMP NOT NULL -- When they were kept aside (UTC).
+    fingerprint VARCHAR, -- Digest of what determined the answers; when it is the same again, they come back.
+    why VARCHAR NOT NULL, -- Why they were set aside.
+    superseded_at TIMESTAMP NOT NULL -- When they were set aside (UTC).
 );
 
--- Apart from responses: a chosen few questions say nothing about all questions by their mean.
-CREATE TABLE onboarding_responses ( -- One row a graded answer of a model that is onboarded from a chosen few questions. Their mean is no accuracy: see onboarded.
+-- Not in responses, because the mean over a few chosen questions says nothing about all questions.
+CREATE TABLE onboarding_responses ( -- One row per graded answer of a model that is onboarded from a few chosen questions. Their mean is not an accuracy: see onboarded.
     question_id VARCHAR NOT NULL, -- Question that was asked.
     model VARCHAR NOT NULL, -- Model that answered.
     benchmark VARCHAR NOT NULL, -- Benchmark of the question.
     correct BOOLEAN NOT NULL, -- Whether the answer was right.
     score DOUBLE, -- The metric before thresholding.
-    answer VARCHAR -- What the model said or chose, cut where it is long; null where not known.
+    answer VARCHAR -- What the model said or chose, cut off where it is long; null where not known.
 );
 
-CREATE TABLE question_embeddings ( -- One row a question and encoder.
+CREATE TABLE question_embeddings ( -- One row per question and encoder.
     question_id VARCHAR NOT NULL, -- Question.
     encoder VARCHAR NOT NULL, -- Sentence encoder.
     embedding FLOAT[] NOT NULL -- Vector of unit length; FLOAT[n] of the encoder's n.
 );
 
-CREATE TABLE embedders ( -- One row a trained embedder.
+CREATE TABLE embedders ( -- One row per trained embedder.
     embedder VARCHAR PRIMARY KEY, -- Version; the folder under embedders/ has this name.
     method VARCHAR NOT NULL, -- Method, such as spectral.
     encoder VARCHAR, -- Question encoder it was trained on.
@@ -131,17 +131,17 @@ CREATE TABLE embedders ( -- One row a trained embedder.
     drift_distance DOUBLE, -- Mean Euclidean distance by which the embeddings of models of both moved; null for the first.
     drift_predictions DOUBLE CHECK (drift_predictions BETWEEN 0 AND 1), -- Share of forecasts (test questions × models of both) that changed between right and wrong; null for the first.
     verdict VARCHAR, -- What was wrong with it on validation questions when it was trained; null where nothing was.
-    held_back BOOLEAN, -- Whether it does not serve for that reason, unless somebody lets it.
+    held_back BOOLEAN, -- Whether it does not serve for that reason, unless somebody chooses it.
     chosen_at TIMESTAMP -- When a person last said that it is to serve (UTC); null where nobody did.
 );
 
-CREATE TABLE model_embeddings ( -- One row a model and embedder.
-    embedder VARCHAR NOT NULL, -- Embedder that made it.
+CREATE TABLE model_embeddings ( -- One row per model and embedder.
+    embedder VARCHAR NOT NULL, -- Embedder that computed it.
     model VARCHAR NOT NULL, -- Model.
-    embedding FLOAT[] NOT NULL -- The model's vector, as long as the embedder's dimensions; of method spectral, what it multiplies a question's coordinates by to give its log-odds of a right answer, and the bias last.
+    embedding FLOAT[] NOT NULL -- The model's vector, as long as the embedder's dimensions; of method spectral, the weights of a question's coordinates in the log-odds of a right answer, and the bias last.
 );
 
-CREATE TABLE onboarded ( -- What is predicted for models that answered a chosen few questions: one row an embedder, model and benchmark, and one for all.
+CREATE TABLE onboarded ( -- What is predicted for models that answered a few chosen questions: one row an embedder, model and benchmark, and one for all.
     embedder VARCHAR, -- Embedder that the model was folded into.
     model VARCHAR, -- Model.
     benchmark VARCHAR, -- Benchmark, or all.
@@ -153,7 +153,7 @@ CREATE TABLE onboarded ( -- What is predicted for models that answered a chosen 
     PRIMARY KEY (embedder, model, benchmark)
 );
 
-CREATE TABLE forecasts ( -- How well right and wrong are forecast on test questions: one row a method and benchmark.
+CREATE TABLE forecasts ( -- How well right and wrong are forecast on test questions: one row per method and benchmark.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- embedder, or a baseline (mf, the matrix factorisation of the paper; knn, model_benchmark_mean, model_mean, majority).
     benchmark VARCHAR, -- Benchmark, or all for the whole test split.
@@ -169,7 +169,7 @@ CREATE TABLE forecasts ( -- How well right and wrong are forecast on test questi
     PRIMARY KEY (embedder, method, benchmark)
 );
 
-CREATE TABLE reliability ( -- Are the forecast probabilities right? One row a method and bin of probability.
+CREATE TABLE reliability ( -- Are the forecast probabilities right? One row per method and bin of probability.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- embedder or a baseline, as in forecasts.
     bin INTEGER, -- Number of the bin, from 0: [bin / 15, (bin + 1) / 15).
@@ -181,7 +181,7 @@ CREATE TABLE reliability ( -- Are the forecast probabilities right? One row a me
     PRIMARY KEY (embedder, method, bin)
 );
 
-CREATE TABLE forecast_curve ( -- How forecasts improve with training questions: one row a method, number of training questions and draw of them.
+CREATE TABLE forecast_curve ( -- How forecasts improve with training questions: one row per method, number of training questions and draw of them.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- embedder or a baseline, as in forecasts.
     questions BIGINT, -- Number of training questions.
@@ -196,7 +196,7 @@ CREATE TABLE forecast_curve ( -- How forecasts improve with training questions: 
 );
 
 -- No key, as with responses.
-CREATE TABLE predictions ( -- What forecasts is made of, for the embedder evaluated last: one row a method, test question and model that answered it.
+CREATE TABLE predictions ( -- The single forecasts behind forecasts, for the embedder evaluated last: one row per method, test question and model that answered it.
     embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
     method VARCHAR NOT NULL, -- embedder or a baseline, as in forecasts.
     question_id VARCHAR NOT NULL, -- Test question.
@@ -204,10 +204,10 @@ CREATE TABLE predictions ( -- What forecasts is made of, for the embedder evalua
     probability FLOAT NOT NULL, -- Forecast probability that the answer is right; cast to DOUBLE before computing with it.
     low FLOAT, -- Lower end of the 95% interval of the probability; null where the method has none.
     high FLOAT, -- Upper end of it.
-    support FLOAT CHECK (support BETWEEN 0 AND 1) -- How like the training questions the question is, from 0 (nothing is known of it but the models' means) to 1; null where the method does not say.
+    support FLOAT CHECK (support BETWEEN 0 AND 1) -- How similar the question is to the training questions, from 0 (only the models' means are known) to 1; null where the method does not say.
 );
 
-CREATE TABLE routing ( -- How well test questions are routed: one row a method and benchmark.
+CREATE TABLE routing ( -- How well test questions are routed: one row per method and benchmark.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- router, or a baseline (best_single, best_per_benchmark, weighted_random, random, oracle).
     benchmark VARCHAR, -- Benchmark, or all for the whole test split.
@@ -224,7 +224,7 @@ CREATE TABLE routing ( -- How well test questions are routed: one row a method a
     PRIMARY KEY (embedder, method, benchmark)
 );
 
-CREATE TABLE routes ( -- Which model each test question is sent to: one row a method and question.
+CREATE TABLE routes ( -- Which model each test question is sent to: one row per method and question.
     embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
     method VARCHAR NOT NULL, -- Routing method.
     question_id VARCHAR NOT NULL, -- Test question.
@@ -234,17 +234,17 @@ CREATE TABLE routes ( -- Which model each test question is sent to: one row a me
     correct BOOLEAN -- Whether it was; null where it was not asked.
 );
 
-CREATE TABLE robustness ( -- How methods fare where the same test questions come in other forms: one row a form and method. The answers are those to the questions as asked.
+CREATE TABLE robustness ( -- How well methods do when the same test questions come in other forms: one row per form and method. The answers are those to the questions as asked.
     embedder VARCHAR, -- Embedder that is evaluated.
     form VARCHAR, -- Form of the questions: as_asked, or what was done to them; or a kind of nonsense, which is no question (nonsense_…).
     method VARCHAR, -- embedder or a baseline, as in forecasts.
-    changed DOUBLE, -- Share of the test questions taken that the form changes; null for nonsense. All other columns are of these only.
+    changed DOUBLE, -- Share of the test questions taken that the form changes; null for nonsense. All other columns are about these only.
     n BIGINT NOT NULL, -- Number of them; of nonsense, number of texts.
     routing_accuracy DOUBLE, -- Share of them that the model ranked first answers right, as it answered the question as asked.
     ci_low DOUBLE, -- Lower end of the 95% interval of routing_accuracy, by bootstrap over questions.
     ci_high DOUBLE, -- Upper end of it.
     routing_forecast DOUBLE, -- Mean probability forecast for the models ranked first.
-    overconfidence DOUBLE, -- routing_forecast less routing_accuracy.
+    overconfidence DOUBLE, -- routing_forecast minus routing_accuracy.
     routing_rate DOUBLE, -- Mean share of right training answers of the models ranked first.
     mean_forecast DOUBLE, -- Mean probability of all answers; of nonsense, of all models.
     mean_rate DOUBLE, -- Mean share of right training answers of the models that gave them; of nonsense, of all models.
@@ -256,10 +256,10 @@ CREATE TABLE robustness ( -- How methods fare where the same test questions come
     asked_accuracy DOUBLE, -- accuracy of the same questions as asked.
     asked_log_loss DOUBLE, -- log_loss of the same questions as asked.
     asked_ece DOUBLE, -- ece of the same questions as asked.
-    routing_loss DOUBLE, -- asked_routing_accuracy less routing_accuracy.
+    routing_loss DOUBLE, -- asked_routing_accuracy minus routing_accuracy.
     routing_loss_low DOUBLE, -- Lower end of its 95% interval, by bootstrap over questions.
     routing_loss_high DOUBLE, -- Upper end of it.
-    log_loss_rise DOUBLE, -- log_loss less asked_log_loss.
+    log_loss_rise DOUBLE, -- log_loss minus asked_log_loss.
     log_loss_rise_low DOUBLE, -- Lower end of its 95% interval, by bootstrap over questions.
     log_loss_rise_high DOUBLE, -- Upper end of it.
     reason VARCHAR, -- Why there is no result; null where there is one.
@@ -267,9 +267,9 @@ CREATE TABLE robustness ( -- How methods fare where the same test questions come
 );
 
 -- A point of a curve is a method at a cost weight; a row of method 'model' is one model, always asked.
-CREATE TABLE cost_curve ( -- What accuracy costs: one row a method and cost weight, and one a single model (method = model). Of the models whose cost is known.
+CREATE TABLE cost_curve ( -- What accuracy costs: one row per method and cost weight, and one per single model (method = model), for the models whose cost is known.
     embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
-    method VARCHAR NOT NULL, -- router (routing score less cost_weight times cost), best_single or best_per_benchmark (rates of the train split less the same), model (always the same one).
+    method VARCHAR NOT NULL, -- router (routing score minus cost_weight times cost), best_single or best_per_benchmark (rates of the train split minus the same), model (always the same one).
     model VARCHAR, -- The one that is asked, where method is model.
     cost_weight DOUBLE, -- How much accuracy a unit of cost is worth; null where method is model.
     n BIGINT NOT NULL, -- Number of test questions; of a model, those that it answered.
@@ -278,19 +278,19 @@ CREATE TABLE cost_curve ( -- What accuracy costs: one row a method and cost weig
     ci_high DOUBLE, -- Upper end of it.
     mean_cost DOUBLE, -- Mean cost of a question.
     cost_unit VARCHAR NOT NULL, -- US$ or billions of parameters, as in routing.
-    pareto BOOLEAN -- Whether no other model is as cheap and as accurate and better in one of both, where method is model.
+    pareto BOOLEAN -- Whether no other model is as cheap and as accurate and better in one of the two, where method is model.
 );
 
-CREATE TABLE cost_summary ( -- What cost-aware routing saves: one row a method.
+CREATE TABLE cost_summary ( -- What cost-aware routing saves: one row per method.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- As in cost_curve.
     models BIGINT, -- Number of models whose cost is known.
     n BIGINT, -- Number of test questions.
     cost_unit VARCHAR, -- US$ or billions of parameters, as in routing.
-    aiq DOUBLE, -- Area under the non-decreasing convex hull of the curve of accuracy by cost, from the cheapest to the dearest point of all methods, divided by that range (RouterBench).
+    aiq DOUBLE, -- Area under the non-decreasing convex hull of the curve of accuracy by cost, from the cheapest to the most expensive point of all methods, divided by that range (RouterBench).
     aiq_low DOUBLE, -- Lower end of its 95% interval.
     aiq_high DOUBLE, -- Upper end of it.
-    cost_weight DOUBLE, -- The greatest that keeps the accuracy of the best single model on the val split.
+    cost_weight DOUBLE, -- The greatest weight that keeps the accuracy of the best single model on the val split.
     accuracy DOUBLE, -- Accuracy at that weight, on the test split.
     ci_low DOUBLE, -- Lower end of the 95% interval of accuracy.
     ci_high DOUBLE, -- Upper end of it.
@@ -304,7 +304,7 @@ CREATE TABLE cost_summary ( -- What cost-aware routing saves: one row a method.
     PRIMARY KEY (embedder, method)
 );
 
-CREATE TABLE benchmark_predictions ( -- How well models' accuracies on a benchmark are predicted by an embedder trained without it: one row a benchmark and method. Means over random splits of the models; 95% intervals are bootstraps over the splits: of these models, not of others.
+CREATE TABLE benchmark_predictions ( -- How well models' accuracies on a benchmark are predicted by an embedder trained without it: one row per benchmark and method. Means over random splits of the models; 95% intervals are bootstraps over the splits: they are about these models, not about others.
     embedder VARCHAR, -- Embedder that is evaluated.
     benchmark VARCHAR, -- Benchmark left out of training.
     method VARCHAR, -- embedder (ridge regression on embeddings), embedder_and_text (text, corrected by ridge regression on embeddings), text (mean forecast probability of its questions; needs no answers to it), mean_elsewhere (mean accuracy on the other benchmarks, as it is), mean_elsewhere_fitted (regression on it), rates_elsewhere (ridge regression on the accuracies on each of the others).
@@ -327,7 +327,7 @@ CREATE TABLE benchmark_predictions ( -- How well models' accuracies on a benchma
 );
 
 -- No key, as with responses.
-CREATE TABLE predicted_accuracies ( -- What benchmark_predictions is made of, for the embedder evaluated last: one row a benchmark, method, split and held-out model.
+CREATE TABLE predicted_accuracies ( -- The single predictions behind benchmark_predictions, for the embedder evaluated last: one row per benchmark, method, split and held-out model.
     embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
     benchmark VARCHAR NOT NULL, -- Benchmark left out of training.
     method VARCHAR NOT NULL, -- As in benchmark_predictions.
@@ -337,7 +337,7 @@ CREATE TABLE predicted_accuracies ( -- What benchmark_predictions is made of, fo
     observed DOUBLE NOT NULL -- Its accuracy on the benchmark.
 );
 
-CREATE TABLE communities ( -- Do models of one kind lie close together? One row a community.
+CREATE TABLE communities ( -- Are models of one kind close together? One row per community.
     embedder VARCHAR, -- Embedder that is evaluated.
     kind VARCHAR, -- community (a label of models.communities), size (by models.size_b) or family.
     label VARCHAR, -- Name of the community.
@@ -352,25 +352,25 @@ CREATE TABLE communities ( -- Do models of one kind lie close together? One row 
     PRIMARY KEY (embedder, kind, label)
 );
 
-CREATE TABLE probes ( -- What can be read off an embedding: one row a target and method.
+CREATE TABLE probes ( -- What can be read off an embedding: one row per target and method.
     embedder VARCHAR, -- Embedder that is evaluated.
     target VARCHAR, -- What is predicted: a community, family or size.
     method VARCHAR, -- linear (ridge regression or classification, leave-one-out) or knn (nearest neighbours).
     models BIGINT, -- Number of models whose target is known.
     classes BIGINT, -- Number of classes; null for a number.
-    metric VARCHAR, -- What score is.
+    metric VARCHAR, -- What the score measures.
     score DOUBLE, -- How well the left-out models are predicted.
     ci_low DOUBLE, -- Lower end of its 95% interval, by bootstrap over models.
     ci_high DOUBLE, -- Upper end of it.
-    chance DOUBLE, -- What guessing scores.
-    p_value DOUBLE, -- Of scoring as high by chance (permutations).
+    chance DOUBLE, -- Score of guessing.
+    p_value DOUBLE, -- Probability of scoring as high by chance (permutations).
     reason VARCHAR, -- Why there is no result; null where there is one.
     PRIMARY KEY (embedder, target, method)
 );
 
-CREATE TABLE contributions ( -- The paper's matrix C: what a benchmark's questions add to predicting another. One row a pair.
+CREATE TABLE contributions ( -- The paper's matrix C: what a benchmark's questions add to predicting another. One row per pair.
     embedder VARCHAR, -- Embedder that is evaluated.
-    contributor VARCHAR, -- Benchmark that is left out or not.
+    contributor VARCHAR, -- Benchmark that is in the training data or left out.
     target VARCHAR, -- Benchmark whose accuracies are predicted, never trained on.
     models BIGINT, -- Number of models.
     mse_with DOUBLE, -- Mean squared error with the contributor in training.
@@ -382,7 +382,7 @@ CREATE TABLE contributions ( -- The paper's matrix C: what a benchmark's questio
     PRIMARY KEY (embedder, contributor, target)
 );
 
-CREATE TABLE fallbacks ( -- What remains of routing when a model is down: one row a model that the router uses and way to replace it; model = all is their mean by questions.
+CREATE TABLE fallbacks ( -- How well routing works when a model is down: one row per model that the router uses and way to replace it; model = all is their mean over questions.
     embedder VARCHAR, -- Embedder that is evaluated.
     model VARCHAR, -- The model that is down.
     method VARCHAR, -- reroute (the router, without it), nearest (of those that answered the question, the model whose embedding is nearest), best_single (the best other model on the train split), random (mean of all others).
@@ -400,10 +400,10 @@ CREATE TABLE fallbacks ( -- What remains of routing when a model is down: one ro
     PRIMARY KEY (embedder, model, method)
 );
 
-CREATE TABLE portfolios ( -- How few models are enough: one row a method and number of models k. Chosen on the val split, reported on the test split. Where answers are missing, of a block of models and questions without gaps: as much of the matrix as is found by leaving out models.
+CREATE TABLE portfolios ( -- How few models are enough: one row per method and number of models k. Chosen on the val split, reported on the test split. Where answers are missing, only for a block of models and questions without gaps, the largest that was found by leaving out models.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- greedy (the model whose addition gains most on the val split), best_mean (the best by mean accuracy on the train split), random (mean of random portfolios).
-    k BIGINT, -- Number of models in the portfolio; the greatest is that of all of the block.
+    k BIGINT, -- Number of models in the portfolio; the greatest is the number of models in the block.
     model VARCHAR, -- The k-th model added; null where method is random.
     n BIGINT, -- Number of test questions; every model of the block answered them.
     accuracy DOUBLE, -- Share of them that the router, choosing from the portfolio, gets right.
@@ -417,7 +417,7 @@ CREATE TABLE portfolios ( -- How few models are enough: one row a method and num
     PRIMARY KEY (embedder, method, k)
 );
 
-CREATE TABLE difficulty ( -- How well the difficulty of unseen questions is foretold: one row a method and benchmark.
+CREATE TABLE difficulty ( -- How well the difficulty of unseen questions is predicted: one row per method and benchmark.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- embedder (mean forecast probability), knn (that of KNN), benchmark_mean (share of right answers to its benchmark in training).
     benchmark VARCHAR, -- Benchmark, or all for the whole test split.
@@ -431,7 +431,7 @@ CREATE TABLE difficulty ( -- How well the difficulty of unseen questions is fore
     PRIMARY KEY (embedder, method, benchmark)
 );
 
-CREATE TABLE question_difficulty ( -- How hard each test question is, foretold and found, for the embedder evaluated last: one row a question.
+CREATE TABLE question_difficulty ( -- How hard each test question is, predicted and observed, for the embedder evaluated last: one row per question.
     embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
     question_id VARCHAR NOT NULL, -- Test question.
     benchmark VARCHAR NOT NULL, -- Its benchmark.

@@ -1,5 +1,5 @@
 -- 95% Wilson score intervals: z = 1.959964. A model that was onboarded from a few answers has the embedder's estimates
--- where it was not asked in full; its row 'all' is estimated as long as one of its benchmarks is.
+-- where it was not asked in full; its row 'all' is an estimate as long as one of its benchmarks is.
 CREATE OR REPLACE VIEW leaderboard AS
 WITH counted AS (
     SELECT model, coalesce(benchmark, 'all') AS benchmark, count(*) AS n, avg(correct::DOUBLE) AS accuracy
@@ -82,26 +82,26 @@ WHERE embedder = (
     LIMIT 1
 );
 
--- What they mean; DESCRIBE tools show it, as they do for tables.
+-- The comments of views, which tools show as they do for tables.
 COMMENT ON VIEW leaderboard IS 'Accuracy of each model on each benchmark, and on all its answers (benchmark = all).';
 COMMENT ON COLUMN leaderboard.model IS 'Model.';
 COMMENT ON COLUMN leaderboard.benchmark IS 'Benchmark, or all.';
 COMMENT ON COLUMN leaderboard.n IS 'Number of answers.';
-COMMENT ON COLUMN leaderboard.accuracy IS 'Share of right answers; where estimated, what the embedder that routes predicts it to be on all questions.';
+COMMENT ON COLUMN leaderboard.accuracy IS 'Share of right answers; where estimated, what the embedder that routes predicts for all questions.';
 COMMENT ON COLUMN leaderboard.ci_low IS 'Lower end of the 95% interval: Wilson''s, or the prediction''s where estimated.';
 COMMENT ON COLUMN leaderboard.ci_high IS 'Upper end of it.';
 COMMENT ON COLUMN leaderboard.estimated IS 'Whether accuracy is predicted from n answers to chosen questions (table onboarded) instead of measured.';
 COMMENT ON VIEW coverage IS 'What is evaluated: every model × every benchmark.';
 COMMENT ON COLUMN coverage.model IS 'Model.';
 COMMENT ON COLUMN coverage.benchmark IS 'Benchmark.';
-COMMENT ON COLUMN coverage.status IS 'done (there are answers, n of asked_of), onboarded (answers to chosen questions only), failed (the last evaluation failed; n answers are from before), not_applicable (the model''s entry leaves the benchmark out, or its backend cannot take it), superseded (answers only under an earlier entry, kept aside) or missing.';
+COMMENT ON COLUMN coverage.status IS 'done (there are answers, n of asked_of), onboarded (answers to chosen questions only), failed (the last evaluation failed; n answers are from before), not_applicable (the model''s entry leaves the benchmark out, or its backend cannot take it), superseded (answers only under an earlier entry, set aside) or missing.';
 COMMENT ON COLUMN coverage.n IS 'Number of answers.';
 COMMENT ON COLUMN coverage.asked_of IS 'Number of questions of the benchmark.';
 COMMENT ON COLUMN coverage.kind IS 'Kind of failure, as in failures; null where it did not fail.';
 COMMENT ON COLUMN coverage.reason IS 'Why it failed, or is not applicable.';
 COMMENT ON COLUMN coverage.attempts IS 'How often it failed since it last succeeded or its registry entry changed.';
-COMMENT ON COLUMN coverage.retry_at IS 'From when on it is tried again (UTC).';
-COMMENT ON COLUMN coverage.superseded IS 'How many earlier sets of answers are kept aside.';
+COMMENT ON COLUMN coverage.retry_at IS 'When it may be tried again (UTC).';
+COMMENT ON COLUMN coverage.superseded IS 'How many earlier sets of answers are set aside.';
 COMMENT ON COLUMN coverage.accuracy IS 'Share of right answers.';
 COMMENT ON COLUMN coverage.ci_low IS 'Lower end of its 95% Wilson interval.';
 COMMENT ON COLUMN coverage.ci_high IS 'Upper end of its 95% Wilson interval.';
@@ -109,7 +109,7 @@ COMMENT ON COLUMN coverage.chance IS 'Expected accuracy of a guess among the cho
 COMMENT ON COLUMN coverage.unanswered IS 'Questions asked that have no answer (none came, or no choice was preferred), and no row in responses. Null for imported answers.';
 COMMENT ON COLUMN coverage.truncated IS 'Questions whose prompt was cut to fit the model''s context. Null for imported answers.';
 COMMENT ON COLUMN coverage.commonest_choice IS 'Share of the commonest choice (by position) or text among the answers. Null for imported answers.';
-COMMENT ON VIEW model_similarity IS 'How near two models'' embeddings are.';
+COMMENT ON VIEW model_similarity IS 'How close the embeddings of two models are.';
 COMMENT ON COLUMN model_similarity.embedder IS 'Embedder.';
 COMMENT ON COLUMN model_similarity.model IS 'Model.';
 COMMENT ON COLUMN model_similarity.other IS 'Another model.';

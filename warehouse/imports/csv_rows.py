@@ -1,6 +1,6 @@
-"""CSV files as people write them: any line ends, and the row and the cause where one is not whole.
+"""CSV files as people write them, with any line ends; where a row is not whole, the message names it and the cause.
 
-DuckDB reads a regular file, in which all rows end alike, fast. Others are copied row by row to Parquet first.
+DuckDB reads a regular file, in which all rows end alike, quickly. Others are copied row by row to Parquet first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,20 +22,20 @@ __all__ = ["LONGEST_LINE", "copy_rows", "is_regular", "read_header"]
 
 LONGEST_LINE = 8 * 2**20  # bytes for DuckDB, whose own limit is 2 MB; characters for Python
 
-_SLICE = 4 * 2**20  # bytes looked at together
 _BATCH = 4 * 2**20  # characters that are copied together
-_QUOTE, _CR, _LF = b'"\r\n'
+_REGULAR_ROWS = [re.compile(rb'(?:[^"\r\n]++|"[^"]*+"|%s)*+' % end) for end in (rb"\n", rb"\r\n")]
+"""All that may stand in a file, outside and inside quotes, whose rows end alike."""
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what the error handler surrogateescape puts in the place of such bytes
 _CAUSES = {
     "expected after": "a quote within a quoted field must be doubled",
     "unexpected end of data": "unterminated quote",
     "field larger": f"a field of more than {LONGEST_LINE:,} characters, perhaps because of an unterminated quote",
 }
-"""What Python's reader says, and what it means."""
+"""By what Python's reader says: what it means."""
 
 
 def is_regular(path: Path) -> bool:
-    """Whether a CSV file begins with its header and every row ends in LF, or every one in CRLF.
+    """Return whether a CSV file begins with its header and every row ends in LF, or every one in CRLF.
 
     Quoted fields may hold any line breaks.
     """
@@ -46,37 +45,16 @@ def is_regular(path: Path) -> bool:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if mapped[:4].removeprefix(BOM_UTF8).startswith((b"\n", b"\r")):
         return False
-    if mapped.find(b"\r") < 0:
-        return True
-    content = np.frombuffer(mapped, np.uint8)
-    quotes_before = 0
-    lf = crlf = False
-    for start in range(0, len(content), _SLICE):
-        piece = content[start : start + _SLICE]
-        quotes = np.flatnonzero(piece == _QUOTE)
-        breaks = np.flatnonzero((piece == _CR) | (piece == _LF))
-        # A position is outside quotes where an even number of them stands before it; "" counts twice.
-        outside = breaks[(np.searchsorted(quotes, breaks) + quotes_before) % 2 == 0] + start
-        quotes_before += len(quotes)
-        carriage_returns = outside[content[outside] == _CR]
-        if (content[np.minimum(carriage_returns + 1, len(content) - 1)] != _LF).any():
-            return False
-        line_feeds = outside[content[outside] == _LF]
-        after_cr = content[np.maximum(line_feeds - 1, 0)] == _CR
-        crlf = crlf or bool(after_cr.any())
-        lf = lf or not after_cr.all()
-        if lf and crlf:
-            return False
-    return True
+    return mapped.find(b"\r") < 0 or any(rows.fullmatch(mapped) for rows in _REGULAR_ROWS)
 
 
 def read_header(path: Path) -> list[str]:
-    """The first row of a CSV file; empty where there is none. Raises ImportRefused."""
+    """Return the first row of a CSV file; empty where there is none. Raises ImportRefused."""
     return next(_read_rows(path), [])
 
 
 def copy_rows(path: Path, target: Path) -> None:
-    """Writes the rows of a CSV file to a Parquet file with text columns c0, c1, …
+    """Write the rows of a CSV file to a Parquet file with text columns c0, c1, …
 
     Raises ImportRefused with the first row that is not whole (1 is the first below the header) and the cause.
     """
@@ -89,7 +67,7 @@ def copy_rows(path: Path, target: Path) -> None:
 
 
 def _read_rows(path: Path) -> Iterator[list[str]]:
-    """The header, then the rows of data; each ends in LF, CRLF or CR. Raises ImportRefused."""
+    """Yield the header, then the rows of data; each ends in LF, CRLF or CR. Raises ImportRefused."""
     number = 0  # of the row that is being read; 0 is the header
     width = 0
     limit = csv.field_size_limit(LONGEST_LINE)
@@ -141,7 +119,7 @@ def _explain_width(found: int, expected: int, lines: _Lines) -> str:
 
 
 def _batches(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
-    """The rows in lists that hold little enough for memory."""
+    """Yield the rows in lists that are small enough for memory."""
     batch: list[list[str]] = []
     size = 0
     for row in rows:

@@ -1,4 +1,4 @@
--- prompt: a row a prompt_id, numbered in their order (by value where all are numbers).
+-- prompt: one row per prompt_id, numbered in their order (by value where all are numbers).
 -- `first` is the row from which its text is read.
 CREATE TABLE prompt AS
 WITH prompts AS (

@@ -1,6 +1,6 @@
--- raw: a row of the files. `spot` says where it stands, `prompt` is a hash of the text; what is empty is null.
--- `correct` is null where the label is neither 1 (true) nor 0 (false). What an answer took is null where nothing is
--- said, and where what is said is no such number: then it stands in the column that ends in _fault.
+-- raw: the rows of the files. `spot` says where a row is, `prompt` is a hash of the text; what is empty is null.
+-- `correct` is null where the label is neither 1 (true) nor 0 (false). What an answer took is null where the file says
+-- nothing, or no such number, which is then in the column that ends in _fault.
 CREATE TABLE raw (
     spot BIGINT,
     prompt_id VARCHAR,

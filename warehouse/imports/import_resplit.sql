@@ -1,4 +1,4 @@
--- Questions that have the same text as one nearer to training get its split; how many these are.
+-- Questions with the same text as one nearer to training get its split; returns how many these are.
 CREATE TEMP TABLE moved AS
 WITH placed AS (
     SELECT prompt, split, first_value(split) OVER (

@@ -1,4 +1,4 @@
-"""Published results, brought into the lake: all of a source or nothing of it.
+"""Importing published results into the lake: all of a source or nothing of it.
 
 find_source ─▶ read_published ─▶ merge with the lake ─▶ one commit
 sources.py     published.py      here                   lake/
@@ -18,13 +18,14 @@ import pyarrow.compute as pc
 
 from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.lake import Lake
-from warehouse.lake.answers import SOURCES, complete
+from warehouse.lake.answers import SOURCES, complete_columns
 from warehouse.lake.events import Event
-from warehouse.lake.questions import content_digest, described
+from warehouse.lake.questions import describe_questions, digest_rows
 from warehouse.lake.writing import Writing, done
 
 from .labels import read_labels
-from .published import NameFault, Published, open_scratch, read_published
+from .problems import NameFault
+from .published import Published, open_scratch, read_published
 from .shown import lacks_what_it_speaks_of
 from .sources import Source, digest_of, find_source
 from .tables import checked_file
@@ -32,27 +33,27 @@ from .tables import checked_file
 __all__ = ["ImportRefused", "ImportSummary", "OnConflict", "import_results"]
 
 _DISPUTED = "disputed"
-"""In the metadata of answers: JSON list of the questions of which sources do not agree."""
+"""In the metadata of answers: JSON list of the questions on which sources do not agree."""
 
 OnConflict = Literal["refuse", "majority", "drop", "first"]
-"""What becomes of two labels for one answer: the import is refused; the more frequent one holds, ties are dropped; both
-are dropped; the one that came first holds."""
+"""What happens to two labels for one answer: the import is refused; the more frequent one counts and ties are dropped;
+both are dropped; the one that came first counts."""
 
 Progress = Callable[[int, int, str], None]
-"""Told (done, total, what)."""
+"""Is called with (done, total, what)."""
 
 
 @dataclass(frozen=True)
 class ImportSummary:
     source: str
     rows: int  # answers, each (prompt_id, model) counted once
-    duplicates: int  # further rows that say the same
+    duplicates: int  # more rows that say the same
     models: int
     questions: int
     benchmarks: int
     changed: bool  # False: the lake held all of it already
     lacking: Mapping[str, tuple[int, int]]  # by benchmark: questions that lack what they speak of, and all questions
-    resolved: int = 0  # answers with two labels, of which `on_conflict` has decided
+    resolved: int = 0  # answers with two labels, about which `on_conflict` has decided
     resplit: int = 0  # questions that got the split of another with the same text
 
 
@@ -69,15 +70,15 @@ def import_results(
     resplit: bool = False,
     progress: Progress | None = None,
 ) -> ImportSummary:
-    """Brings the published results at `source` (see `find_source`) into the lake.
+    """Import the published results at `source` (see `find_source`) into the lake.
 
-    `split`: a table prompt_id, split, which holds over what `source` says of splits. `models`: a table of
-    model labels (see `read_labels`). `benchmark_of` tells the benchmark of a published category.
-    `model_fault` and `benchmark_fault` tell why a name of either cannot be used; None where it can. With `resplit`,
+    `split`: a table of prompt_id and split, which overrides what `source` says about splits. `models`: a table of
+    model labels (see `read_labels`). `benchmark_of` returns the benchmark of a published category.
+    `model_fault` and `benchmark_fault` return why a name cannot be used; None where it can. With `resplit`,
     questions with the same text get the same split: that of the one nearest to training.
 
-    What only this source brought before is replaced; to a pair of benchmark and model that others brought too,
-    answers are added. Raises ImportRefused, with the lake untouched, where the data are not as they must be or
+    What only this source brought before is replaced; where other sources brought answers of the same benchmark and
+    model too, answers are added. Raises ImportRefused, with the lake untouched, where the data are invalid or
     contradict what the lake holds.
     """
     tell = progress or (lambda done, total, what: None)
@@ -128,7 +129,7 @@ def import_results(
 
 
 class _Incoming:
-    """What of an import differs from the lake, on its way there. Whatever is refused is so before the commit."""
+    """What differs from the lake in an import. Everything that is to be refused is refused before the commit."""
 
     def __init__(
         self, lake: Lake, writing: Writing, source: Source, published: Published, on_conflict: OnConflict
@@ -145,7 +146,7 @@ class _Incoming:
         self.contradictions: list[str] = []
 
     def refuse_case_twins(self) -> None:
-        """Raises ImportRefused where new names differ in letter case only from names that the lake has and will keep:
+        """Raise ImportRefused where new names differ from names that the lake has and will keep in letter case only:
         most likely they are the same."""
         pairs = self.lake.pairs()
         known = {
@@ -166,11 +167,11 @@ class _Incoming:
             raise ImportRefused(self.source, problems)
 
     def _is_only_ours(self, pair: tuple[str, str]) -> bool:
-        """Whether this source alone brought the answers of the pair."""
+        """Return whether this source alone brought the answers of the pair."""
         return _sources(self.lake.now().answers[pair]) == {self.source}
 
     def take_in(self, benchmark: str) -> None:
-        asked = described(benchmark, self.published.questions_of(benchmark), self.source)
+        asked = describe_questions(benchmark, self.published.questions_of(benchmark), self.source)
         texts = asked["text"].to_pylist()
         self.lacking[benchmark] = sum(map(lacks_what_it_speaks_of, texts)), len(texts)
         try:
@@ -179,7 +180,7 @@ class _Incoming:
             raise ImportRefused(self.source, [f"in {benchmark}, {error}"]) from error
         for model, rows in self.published.answers_of(benchmark):
             question_ids = asked["question_id"].take(rows["place"])
-            self._take_answers(benchmark, model, complete(rows.append_column("question_id", question_ids)))
+            self._take_answers(benchmark, model, complete_columns(rows.append_column("question_id", question_ids)))
         if not self.contradictions:
             self.writing.spill()
 
@@ -199,8 +200,8 @@ class _Incoming:
             self.changed = True
 
     def _merged(self, before: Event, rows: pa.Table, others: set[str], metadata: dict[str, str]) -> pa.Table:
-        """The answers of `before`, and those of `rows` to other questions. `metadata` tells of which questions the
-        sources do not agree."""
+        """Return the answers of `before`, and those of `rows` to other questions. `metadata` is told on which questions
+        the sources do not agree."""
         stored = self.lake.rows_of(before)
         disputed = set(json.loads(metadata.get(_DISPUTED, "[]")))
         known = dict(zip(stored["question_id"].to_pylist(), stored["correct"].to_pylist(), strict=True))
@@ -212,7 +213,7 @@ class _Incoming:
                 f"from {', '.join(sorted(others))} (for example to question {min(wrong)})"
             )
         self.resolved += len(wrong)
-        if self.on_conflict in ("drop", "majority"):  # of one against one, none is the majority
+        if self.on_conflict in ("drop", "majority"):  # one against one: there is no majority
             disputed |= wrong
         new = _without(rows, disputed | known.keys())
         if disputed:
@@ -223,12 +224,12 @@ class _Incoming:
         if self.contradictions:
             count = len(self.contradictions)
             more = [f"{count - 3} more pairs of model and benchmark differ"] if count > 3 else []
-            remedy = "say with --on-conflict what shall become of them: majority, drop or first"
+            remedy = "choose with --on-conflict which of them count: majority, drop or first"
             raise ImportRefused(self.source, [*self.contradictions[:3], *more, remedy])
 
     def withdraw(self) -> None:
-        """Takes back what this source alone brought before and brings no more: a model, or a benchmark that
-        has another name since the registry groups categories otherwise."""
+        """Take back what this source alone brought before and brings no more: a model, or a benchmark that has
+        another name because the registry groups categories differently."""
         in_force, left = self.lake.now(), set()
         for pair in sorted(in_force.answers.keys() - self.brought):
             if self._is_only_ours(pair):
@@ -243,9 +244,9 @@ class _Incoming:
             self.changed = True
 
     def record(self, split: Path | None, models: Path | None, digest: str, labels: pa.Table | None) -> None:
-        """Says what was imported; the labels of models are written first, under a name of their own."""
+        """Record what was imported; the labels of models are written first, under a name of their own."""
         before = self.lake.now().imports.get(self.source)
-        labels_digest = content_digest(labels) if labels else None
+        labels_digest = digest_rows(labels) if labels else None
         metadata: dict[str, Any] = {
             "split": str(split.resolve()) if split else None,
             "labels": str(models.resolve()) if models else None,

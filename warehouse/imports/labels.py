@@ -1,4 +1,4 @@
-"""Labels of models (family, size, communities) that come beside published results."""
+"""Labels of models (family, size, communities) that come with published results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pyarrow as pa
 from warehouse.database.connect import empty_table, identifier, open_database
 from warehouse.errors import ImportRefused
 
-from .published import MODEL_NAME, NameFault
+from .problems import NameFault
+from .published import MODEL_NAME
 from .tables import ImportedTable
 
 __all__ = ["read_labels"]
@@ -24,13 +25,13 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
 def read_labels(path: Path, name_fault: NameFault = lambda name: None) -> pa.Table:
-    """model, family, size_b and communities, as the warehouse's table of models has them, from a CSV or Parquet table.
+    """Read model, family, size_b and communities, as in the warehouse's table of models, from a CSV or Parquet table.
 
-    Its columns are model_name (or model) and, each where present, family, size_b, communities (a list, or text with
-    commas or semicolons), is_<community> (true or false).
+    Its columns are model_name (or model) and optionally family, size_b, communities (a list, or text with commas or
+    semicolons), is_<community> (true or false).
 
-    Raises ImportRefused for a model that is missing, stands twice or has a name that cannot be used, a size that is
-    no positive number, or a flag that is neither true nor false.
+    Raises ImportRefused for a model that is missing, repeated or has a name that cannot be used, a size that is no
+    positive number, or a flag that is neither true nor false.
     """
     problems: list[str] = []
     labels: dict[str, dict[str, Any]] = {}
@@ -43,17 +44,16 @@ def read_labels(path: Path, name_fault: NameFault = lambda name: None) -> pa.Tab
         if fault := name_fault(label["model"]):
             problems.append(f"row {number}: the model name {fault}")
         if label["model"] in labels:
-            problems.append(f"row {number}: {label['model']} stands there twice")
+            problems.append(f"row {number}: {label['model']} is there twice")
         labels[label["model"]] = label
     if problems:
         raise ImportRefused(path, problems[:5])
-    return pa.Table.from_pylist(
-        [labels[model] for model in sorted(labels)], schema=empty_table("models").select(["model", *_COLUMNS]).schema
-    )
+    schema = empty_table("models").select(["model", *_COLUMNS]).schema
+    return pa.Table.from_pylist([labels[model] for model in sorted(labels)], schema=schema)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    """The columns that matter, as text ('' for null), with the published name restored as `model`."""
+    """Return the columns that matter as text ('' for null), with the original name as `model`."""
     with open_database() as connection, tempfile.TemporaryDirectory() as scratch:
         table = ImportedTable(connection, path, Path(scratch))
         name = next((name for name in ("model_name", "model") if name in table.columns), None)
@@ -77,21 +77,16 @@ def _label(row: Mapping[str, str]) -> dict[str, Any]:
         raise ValueError(f"{wrong[0]}; it must be true or false")
     named = re.findall(r"[^\[\],;'\"]+", row.get("communities", ""))
     flagged = [column.removeprefix("is_") for column, value in flags.items() if _FLAGS[value.lower()]]
+    size = row.get("size_b", "")
+    try:
+        size_b = float(size) if size else None
+    except ValueError:
+        size_b = math.nan
+    if size_b is not None and not 0 < size_b < math.inf:
+        raise ValueError(f"size_b is '{size}'; it must be a number of billions of parameters")
     return {
         "model": row["model"],
         "family": row.get("family") or None,
-        "size_b": _size(row.get("size_b", "")),
+        "size_b": size_b,
         "communities": list(dict.fromkeys([*filter(None, map(str.strip, named)), *flagged])),
     }
-
-
-def _size(text: str) -> float | None:
-    if not text:
-        return None
-    try:
-        size = float(text)
-    except ValueError:
-        size = math.nan
-    if not 0 < size < math.inf:
-        raise ValueError(f"size_b is '{text}'; it must be a number of billions of parameters")
-    return size

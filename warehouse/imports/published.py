@@ -1,11 +1,11 @@
-"""Published results, read into a scratch database and checked; nothing is used before all of it holds.
+"""Reading published results into a scratch database and checking them; nothing is used before all of it is right.
 
-Prompts, most of what a file holds, are read twice but not kept: first a hash a row, then a text a question.
+Prompts make up most of a file. They are read twice but not kept: first a hash per row, then a text per question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,19 +17,16 @@ from warehouse.database.connect import identifier, literal, open_database, scrip
 from warehouse.errors import ImportRefused
 from warehouse.lake.questions import SPLITS
 
+from .problems import FILE, NameFault, Problems
 from .sources import Source
 from .tables import EXAMPLES, NEEDED, ImportedTable
 
 __all__ = ["MODEL_NAME", "NameFault", "Published", "open_scratch", "read_published"]
 
 MEMORY = "500MB"  # of DuckDB's buffers; the process with all its libraries stays under 1 GB
-NAMES_SHOWN = 20  # of those that are refused
-
-NameFault = Callable[[str], str | None]
-"""Tells in a sentence that begins with the name, quoted, why it cannot be used; None where it can."""
 
 MODEL_NAME = "CASE WHEN contains(model_name, '/') THEN model_name ELSE regexp_replace(model_name, '__', '/') END"
-"""SQL: published names write `/` as `__`; the first is restored, and none in a name that has a `/`."""
+"""SQL: published names write `/` as `__`; the first one is restored, unless the name has a `/`."""
 
 CORRECT = """
     CASE
@@ -37,11 +34,14 @@ CORRECT = """
         WHEN TRY_CAST(label AS DOUBLE) = 0 OR lower(trim(label)) = 'false' THEN false
     END
 """
-"""SQL: what a published label says; null where it is no label."""
+"""SQL: what a published label says; null where it says neither."""
 
-USAGE_COLUMNS = {"tokens_in": ("tokens_in", "prompt_tokens"), "tokens_out": ("tokens_out", "completion_tokens")}
-USAGE_COLUMNS |= {"cost": ("cost",)}
-"""What an answer took (warehouse.answers.USAGE), and the names that a column of it may have; the first one counts."""
+USAGE_COLUMNS = {
+    "tokens_in": ("tokens_in", "prompt_tokens"),
+    "tokens_out": ("tokens_out", "completion_tokens"),
+    "cost": ("cost",),
+}
+"""By column of warehouse.lake.answers.USAGE: the names that it may have in a file, of which the first one counts."""
 
 _HOLDS = {
     "majority": "CASE sign(2 * ones - copies) WHEN 1 THEN 1 WHEN -1 THEN 0 END",
@@ -49,8 +49,6 @@ _HOLDS = {
     "first": "first",
 }
 """SQL by `on_conflict`: which of two labels of one answer holds, null for neither."""
-
-_FILE = 10**12  # `spot` = file number * _FILE + row: where a row stands, in one number
 
 
 class Published:
@@ -75,11 +73,11 @@ class Published:
         """)
 
     def resplit(self) -> int:
-        """Gives all questions of one text the split of the one nearest to training; how many have another now."""
+        """Give all questions of one text the split of the one nearest to training; return how many that changes."""
         return self._connection.execute(script("import_resplit", __file__)).fetchall()[0][0]
 
     def questions_of(self, benchmark: str) -> pa.Table:
-        """category, task (the same), doc_id, text, split (null: not given); ordered by prompt_id."""
+        """Return category, task (the same), doc_id, text, split (null: not given), ordered by prompt_id."""
         return self._connection.sql(f"""
             SELECT category, category AS task, doc_id, text, split
             FROM prompt
@@ -90,8 +88,8 @@ class Published:
         """).to_arrow_table()
 
     def answers_of(self, benchmark: str) -> Iterator[tuple[str, pa.Table]]:
-        """The answers to one benchmark, model by model: place (the row of `questions_of`, ascending), correct, score
-        (the label) and what is known of USAGE."""
+        """Yield the answers to one benchmark model by model: place (the row of `questions_of`, ascending), correct,
+        score (the label) and what is known of USAGE."""
         rows = self._connection.sql(f"""
             SELECT model, {", ".join(["place", "lowest = 1 AS correct", "lowest::DOUBLE AS score", *self._usage])}
             FROM graded
@@ -109,7 +107,7 @@ class Published:
 
 
 def open_scratch(folder: Path) -> duckdb.DuckDBPyConnection:
-    """A database on disk, for what does not fit into memory, in a new folder."""
+    """Open a database on disk, in a new folder, for what does not fit into memory."""
     folder.mkdir(parents=True)
     return open_database(folder / "scratch.duckdb", memory_limit=MEMORY, temp_directory=str(folder / "spill"))
 
@@ -125,9 +123,9 @@ def read_published(
     benchmark_fault: NameFault,
     on_conflict: str = "refuse",
 ) -> Published:
-    """Reads and checks `source`, and puts every category into its benchmark; `scratch` is a folder for copies.
+    """Read and check `source`, and assign every category to its benchmark; `scratch` is a folder for copies.
 
-    `split_table` holds over what files, by name or column, say of splits. `on_conflict`: see ingest.OnConflict.
+    `split_table` overrides what files, by name or column, say about splits. `on_conflict`: see ingest.OnConflict.
     Raises ImportRefused with everything that is wrong.
     """
     reader = _Reader(connection, scratch, source, split_table)
@@ -138,7 +136,8 @@ def read_published(
     if split_table:
         reader.take_splits(split_table)
     reader.grade(on_conflict)
-    reader.check_models(model_fault)
+    models = [name for (name,) in reader.rows("SELECT model_name FROM model ORDER BY model")]
+    reader.note_names("model", models, model_fault, "SELECT model_name AS name, spot FROM raw")
     reader.assign_benchmarks(benchmark_of, benchmark_fault)
     if reader.problems:
         raise ImportRefused(source.name, reader.problems)
@@ -147,13 +146,13 @@ def read_published(
 
 
 def _usage_columns(table: ImportedTable) -> dict[str, str]:
-    """By column of USAGE the table's own column of it."""
+    """Return the table's own name of each column of USAGE that it has."""
     found = {name: [column for column in columns if column in table.columns] for name, columns in USAGE_COLUMNS.items()}
     return {name: columns[0] for name, columns in found.items() if columns}
 
 
 def _usage_sql(name: str, column: str) -> str:
-    """Reads text as a number; what is none goes into the column of faults. NaN, as some tools write it, is nothing."""
+    """Return SQL that reads text as a number, or as a fault where it is none. NaN means nothing."""
     said = f"nullif(nullif(lower(trim({identifier(column)})), ''), 'nan')"
     number = f"TRY_CAST({said} AS DOUBLE)"
     whole = "" if name == "cost" else f" AND {number} = trunc({number}) AND {number} < 1e15"
@@ -162,15 +161,14 @@ def _usage_sql(name: str, column: str) -> str:
     return f", CASE WHEN {holds} THEN {number} END AS {name}, {fault} AS {name}_fault"
 
 
-class _Reader:
+class _Reader(Problems):
     """The steps of `read_published`; each fills tables of the scratch database or notes what is wrong."""
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, scratch: Path, source: Source, split_table: Path | None
     ) -> None:
-        self.connection = connection
+        super().__init__(connection, source.files)
         self.scratch = scratch
-        self.files = source.files
         self.tables = [ImportedTable(connection, file.path, scratch) for file in source.files]
         by_file = source.files[0].split is not None
         with_split = [table.path.name for table in self.tables if "split" in table.columns]
@@ -182,10 +180,10 @@ class _Reader:
             problem = f"{with_split[0]} has a column split, but not {without_split[0]}{more}"
             raise ImportRefused(source.name, [f"{problem}; add it, or give a split table with --split"])
         self.checked = (*NEEDED, "split") if self.split_by_column else NEEDED
-        for table in self.tables:
-            table.require([*self.checked, *_usage_columns(table).values()])
-        self.usage = [name for name in USAGE_COLUMNS if any(name in _usage_columns(table) for table in self.tables)]
-        self.problems: list[str] = []
+        self.usage_columns = [_usage_columns(table) for table in self.tables]
+        for table, columns in zip(self.tables, self.usage_columns, strict=True):
+            table.require([*self.checked, *columns.values()])
+        self.usage = [name for name in USAGE_COLUMNS if any(name in columns for columns in self.usage_columns)]
         self.resolved = 0
 
     def load_rows(self) -> None:
@@ -194,32 +192,32 @@ class _Reader:
             split = "nullif(split, '')" if self.split_by_column else "NULL"
             if self.split_by_file:
                 split = literal(file.split)
-            usage = _usage_columns(table)
+            usage = self.usage_columns[number]
             insert = f"""
                 INSERT INTO raw BY NAME
-                SELECT {number} * {_FILE} + _row AS spot, nullif(prompt_id, '') AS prompt_id,
+                SELECT {number} * {FILE} + _row AS spot, nullif(prompt_id, '') AS prompt_id,
                     nullif(label, '') AS label, {CORRECT} AS correct, nullif({MODEL_NAME}, '') AS model_name,
                     nullif(category, '') AS category, CASE WHEN prompt <> '' THEN hash(prompt) END AS prompt,
                     {split} AS split{"".join(_usage_sql(name, column) for name, column in usage.items())}
             """
             table.execute([*self.checked, *usage.values()], f"{insert} FROM {{}}".format)
-        if self._rows("SELECT count(*) FROM raw") == [(0,)]:
+        if self.rows("SELECT count(*) FROM raw") == [(0,)]:
             self.problems.append("it has no rows")
 
     def check_rows(self) -> None:
         for column in self.checked:
-            self._note_rows(f"{column} is missing", f"{column} IS NULL")
-        self._note_rows("the label is none of 0, 1, true, false", "label IS NOT NULL AND correct IS NULL", "label")
+            self.note_rows(f"{column} is missing", f"{column} IS NULL")
+        self.note_rows("the label is none of 0, 1, true, false", "label IS NOT NULL AND correct IS NULL", "label")
         if self.split_by_column:
-            self._note_rows(f"the split is none of {', '.join(SPLITS)}", f"split NOT IN {SPLITS}", "split")
+            self.note_rows(f"the split is none of {', '.join(SPLITS)}", f"split NOT IN {SPLITS}", "split")
         for name in self.usage:
-            called = " or ".join(sorted({c[name] for table in self.tables if name in (c := _usage_columns(table))}))
+            called = " or ".join(sorted({columns[name] for columns in self.usage_columns if name in columns}))
             number = "number from 0 on" if name == "cost" else "whole number from 0 on"
-            self._note_rows(f"{called} is no {number}", f"{name}_fault IS NOT NULL", f"{name}_fault")
+            self.note_rows(f"{called} is no {number}", f"{name}_fault IS NOT NULL", f"{name}_fault")
 
     def check_prompts(self) -> None:
         for column, what in (("prompt", "texts"), ("category", "categories"), ("split", "splits")):
-            found = self._rows(f"""
+            found = self.rows(f"""
                 SELECT prompt_id, list_sort(list(first))[:2]
                 FROM (
                     SELECT prompt_id, {column}, min(spot) AS first
@@ -231,11 +229,11 @@ class _Reader:
                 HAVING count(*) > 1
                 ORDER BY min(first)
             """)
-            examples = [f"{prompt_id} in {self._where(spots)}" for prompt_id, spots in found[:EXAMPLES]]
-            self._note(f"{len(found)} prompt_id with two {what}", len(found), examples)
+            examples = [f"{prompt_id} in {self.where(spots)}" for prompt_id, spots in found[:EXAMPLES]]
+            self.note(f"{len(found)} prompt_id with two {what}", len(found), examples)
 
     def take_splits(self, table: Path) -> None:
-        """Fills prompt.split from a table of prompt_id and split."""
+        """Fill prompt.split from a table of prompt_id and split."""
         needed = ("prompt_id", "split")
         splits = ImportedTable(self.connection, table, self.scratch)
         splits.require(needed)
@@ -244,13 +242,13 @@ class _Reader:
         for what, condition in (
             ("without prompt_id", "coalesce(prompt_id, '') = ''"),
             (f"whose split is none of {', '.join(SPLITS)}", f"coalesce(split, '') NOT IN {SPLITS}"),
-            ("whose prompt_id stands there twice", f"prompt_id IN ({repeated})"),
+            ("whose prompt_id is there twice", f"prompt_id IN ({repeated})"),
         ):
-            rows = [str(row) for (row,) in self._rows(f"SELECT _row FROM given WHERE {condition} ORDER BY _row")]
-            self._note(f"{table.name} has {len(rows)} rows {what}: rows", len(rows), rows[:EXAMPLES])
-        absent = self._rows("SELECT prompt_id FROM prompt ANTI JOIN given USING (prompt_id) ORDER BY prompt")
+            rows = [str(row) for (row,) in self.rows(f"SELECT _row FROM given WHERE {condition} ORDER BY _row")]
+            self.note(f"{table.name} has {len(rows)} rows {what}: rows", len(rows), rows[:EXAMPLES])
+        absent = self.rows("SELECT prompt_id FROM prompt ANTI JOIN given USING (prompt_id) ORDER BY prompt")
         examples = [prompt_id for (prompt_id,) in absent[:EXAMPLES]]
-        self._note(f"{table.name} lacks {len(absent)} prompt_id of the results", len(absent), examples)
+        self.note(f"{table.name} lacks {len(absent)} prompt_id of the results", len(absent), examples)
         if not self.problems:
             self.connection.execute(
                 "UPDATE prompt SET split = given.split FROM given WHERE given.prompt_id = prompt.prompt_id"
@@ -258,19 +256,17 @@ class _Reader:
 
     def grade(self, on_conflict: str) -> None:
         self.connection.execute(script("import_graded", __file__))
-        ((count,),) = self._rows("SELECT count(*) FROM graded WHERE lowest <> highest")
-        if count and on_conflict in _HOLDS:
-            self.resolved = count
-            holds = _HOLDS[on_conflict]
-            self.connection.execute(f"UPDATE graded SET lowest = {holds}, highest = {holds} WHERE lowest <> highest")
+        if holds := _HOLDS.get(on_conflict):
+            update = f"UPDATE graded SET lowest = {holds}, highest = {holds} WHERE lowest <> highest"
+            ((self.resolved,),) = self.connection.execute(update).fetchall()
             self.connection.execute("DELETE FROM graded WHERE lowest IS NULL")
-        elif count:
+        else:
             self._note_contradictions("correct", "both labels")
         for name in self.usage:
             self._note_contradictions(name, f"two values of {name}")
 
     def _note_contradictions(self, column: str, what: str) -> None:
-        found = self._rows(f"""
+        found = self.rows(f"""
             SELECT count(*) OVER (), prompt_id, model_name,
                 list_sort([arg_min(spot, ({column}, spot)), arg_max(spot, ({column}, -spot))])
             FROM raw
@@ -281,23 +277,19 @@ class _Reader:
             LIMIT {EXAMPLES}
         """)
         if found:
-            examples = [f"{prompt_id} and {model} in {self._where(spots)}" for _, prompt_id, model, spots in found]
-            self._note(f"{found[0][0]} pairs of prompt_id and model_name with {what}", found[0][0], examples)
-
-    def check_models(self, fault_of: NameFault) -> None:
-        names = [name for (name,) in self._rows("SELECT model_name FROM model ORDER BY model")]
-        self._note_names("model", names, fault_of, "SELECT model_name AS name, spot FROM raw")
+            examples = [f"{prompt_id} and {model} in {self.where(spots)}" for _, prompt_id, model, spots in found]
+            self.note(f"{found[0][0]} pairs of prompt_id and model_name with {what}", found[0][0], examples)
 
     def assign_benchmarks(self, benchmark_of: Callable[[str], str], fault_of: NameFault) -> None:
-        """Fills the table covered: a row a category, with its benchmark."""
-        categories = self._rows("SELECT DISTINCT category FROM prompt WHERE category IS NOT NULL ORDER BY ALL")
+        """Fill the table covered: one row per category, with its benchmark."""
+        categories = self.rows("SELECT DISTINCT category FROM prompt WHERE category IS NOT NULL ORDER BY ALL")
         pairs = [(category, benchmark_of(category)) for (category,) in categories]
         self.connection.execute("CREATE TABLE covered (category VARCHAR, benchmark VARCHAR)")
         if pairs:
             self.connection.executemany("INSERT INTO covered VALUES (?, ?)", pairs)
         names = sorted({benchmark for _, benchmark in pairs})
         rows = "SELECT benchmark AS name, spot FROM raw JOIN covered USING (category)"
-        if self._note_names("benchmark", names, fault_of, rows):
+        if self.note_names("benchmark", names, fault_of, rows):
             self.problems.append(
                 "to have a category under another benchmark name, list it in `covers` of an entry of the registry's "
                 "benchmarks.yaml"
@@ -310,57 +302,6 @@ class _Reader:
                 INSERT INTO text
                 SELECT prompt.prompt, rows.prompt
                 FROM {{}} rows
-                JOIN prompt ON first = {number} * {_FILE} + _row
+                JOIN prompt ON first = {number} * {FILE} + _row
             """
             table.execute(["prompt"], insert.format)
-
-    # --- helpers
-
-    def _rows(self, sql: str) -> list[tuple]:
-        return self.connection.sql(sql).fetchall()
-
-    def _note_rows(self, what: str, condition: str, shown: str = "NULL") -> None:
-        ((count,),) = self._rows(f"SELECT count(*) FROM raw WHERE {condition}")
-        found = self._rows(f"SELECT spot, {shown} FROM raw WHERE {condition} ORDER BY spot LIMIT {EXAMPLES}")
-        examples = [self._where([spot]) + (f": '{value}'" if value else "") for spot, value in found]
-        self._note(f"{what} in {count} rows", count, examples)
-
-    def _note(self, what: str, count: int, examples: list[str]) -> None:
-        if count:
-            more = ", …" if count > len(examples) else ""
-            self.problems.append(f"{what} ({', '.join(examples)}{more})")
-
-    def _note_names(self, kind: str, names: Collection[str], fault_of: NameFault, rows: str) -> bool:
-        """Notes the names that cannot be used, with the rows that have them; `rows` is SQL for name and spot."""
-        faults = {name: fault for name in names if (fault := fault_of(name))}
-        first_with: dict[str, str] = {}
-        twins = [(first, name) for name in names if (first := first_with.setdefault(name.casefold(), name)) != name]
-        places = self._find_names([*faults, *(name for pair in twins for name in pair)], rows)
-        told = [f"the {kind} name {fault} ({places[name]})" for name, fault in faults.items()]
-        told += [
-            f"the {kind} names {first!r} ({places[first]}) and {second!r} ({places[second]}) differ in letter case "
-            "only; write them alike"
-            for first, second in twins
-        ]
-        self.problems += told[:NAMES_SHOWN]
-        if len(told) > NAMES_SHOWN:
-            self.problems.append(f"{len(told) - NAMES_SHOWN} more {kind} names cannot be used")
-        return bool(told)
-
-    def _find_names(self, names: Collection[str], rows: str) -> Mapping[str, str]:
-        """Where each name stands: how many rows, and the first."""
-        if not names:
-            return {}
-        wanted = ", ".join(map(literal, names))
-        found = self._rows(f"SELECT name, count(*), min(spot) FROM ({rows}) WHERE name IN ({wanted}) GROUP BY name")
-        return {
-            name: f"{count} row{'s' if count > 1 else ''}, the first is {self._where([spot])}"
-            for name, count, spot in found
-        }
-
-    def _where(self, spots: list[int]) -> str:
-        """Rows as a user counts them: 1 is the first below the header."""
-        if len(self.files) == 1:
-            rows = " and ".join(str(spot % _FILE) for spot in spots)
-            return f"row{'s' if len(spots) > 1 else ''} {rows}"
-        return " and ".join(f"{self.files[spot // _FILE].path.name} row {spot % _FILE}" for spot in spots)

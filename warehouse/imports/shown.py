@@ -1,4 +1,4 @@
-"""Whether the text of a question shows what it speaks of: its options, its pictures."""
+"""Finding questions whose text lacks what it mentions: options or pictures."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _PICTURE = re.compile(
 
 
 def lacks_what_it_speaks_of(text: str) -> bool:
-    """Whether it asks to choose among what it does not list, or speaks of a picture without a mark that there is one.
+    """Return whether the text asks to choose among what it does not list, or mentions a picture that is not marked.
 
-    It finds about one in six of multiple-choice questions whose options were left out, as most do not speak of them,
-    and none of those that have them.
+    This finds about one in six of the multiple-choice questions whose options were left out, because most do not
+    mention them, and none of those that have them.
     """
     return _lacks_options(text) or _lacks_picture(text)
 

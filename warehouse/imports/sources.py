@@ -20,7 +20,7 @@ _WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "
 _SPLIT_FILE = re.compile(
     rf"(?P<word>{'|'.join(_WORDS)})([-_.](?P<number>\d+)(-of-(?P<total>\d+)(-[0-9a-f]+)?)?)?", re.IGNORECASE
 )
-"""The name, without its ending, of a file with all or a part of a split: train, validation-00000-of-00004."""
+"""The name, without its ending, of a file with all or part of a split: train, validation-00000-of-00004."""
 
 _ONE_OF_MANY = re.compile(r"(?P<name>.*)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]+)?")
 
@@ -33,12 +33,12 @@ class ResultFile:
 
 @dataclass(frozen=True)
 class Source:
-    name: str  # the same for a later import of the same thing: absolute path or hub id
+    name: str  # the absolute path or the hub id, the same for a later import of the same thing
     files: tuple[ResultFile, ...]
 
 
 def find_source(source: str) -> Source:
-    """The files of `source`, which are downloaded where it is a hub data set id. Raises ImportRefused."""
+    """Return the files of `source`, which are downloaded where it is a hub data set id. Raises ImportRefused."""
     if not source.strip():
         raise ImportRefused("The empty name", ["give a file, a folder or a hub data set id"])
     path = Path(source).expanduser()
@@ -52,13 +52,16 @@ def find_source(source: str) -> Source:
 
 
 def _files_in(folder: Path, source: str) -> tuple[ResultFile, ...]:
-    """The tables of a folder: of each split in turn where their names say splits, else all; by name."""
+    """Return the tables of a folder by name: those of each split in turn where their names say splits, else all."""
     tables = [*_tables_in(folder), *_tables_in(folder / "data")]
     if not tables:
         raise ImportRefused(source, ["it has no .csv or .parquet file, neither directly nor in its folder data"])
     names = {path: match for path in tables if (match := _SPLIT_FILE.fullmatch(path.stem))}
     if names:
-        _refuse_odd_tables([path for path in tables if path not in names], next(iter(names)), folder, source)
+        odd = [str(path.relative_to(folder)) for path in tables if path not in names and holds_results(path)]
+        if odd:
+            problem = f"the names of its files say splits ({next(iter(names)).name}), but not those of {', '.join(odd)}"
+            raise ImportRefused(source, [f"{problem}; rename them, or import them by their own path"])
         files = _order_by_split(names, folder, source)
     else:
         if tables[0].parent != tables[-1].parent:
@@ -70,23 +73,14 @@ def _files_in(folder: Path, source: str) -> tuple[ResultFile, ...]:
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    """The CSV and Parquet files of a folder by name, without hidden ones (a dot, or an underline as in Spark)."""
+    """Return the CSV and Parquet files of a folder by name, without hidden ones (a dot, or an underscore in Spark)."""
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir()]
     tables = sorted(path for path in found if not path.name.startswith((".", "_")))
     if lost := [path.name for path in tables if not path.exists()]:
-        raise ImportRefused(
-            folder, [f"{', '.join(lost)} leads to a file that is not there; restore or remove the link"]
-        )
+        raise ImportRefused(folder, [f"{', '.join(lost)} leads to a file that is not there; restore or remove it"])
     return tables
-
-
-def _refuse_odd_tables(others: Iterable[Path], named: Path, folder: Path, source: str) -> None:
-    odd = [str(path.relative_to(folder)) for path in others if holds_results(path)]
-    if odd:
-        problem = f"the names of its files say splits ({named.name}), but not those of {', '.join(odd)}"
-        raise ImportRefused(source, [f"{problem}; rename them, or import them by their own path"])
 
 
 def _order_by_split(names: Mapping[Path, re.Match[str]], folder: Path, source: str) -> list[ResultFile]:
@@ -113,7 +107,7 @@ def _order_by_split(names: Mapping[Path, re.Match[str]], folder: Path, source: s
 
 
 def _refuse_missing_parts(paths: Iterable[Path], source: str) -> None:
-    """Raises ImportRefused where names such as train-00001-of-00004 tell of files that are not there."""
+    """Raise ImportRefused where names such as train-00001-of-00004 imply files that are not there."""
     found: dict[tuple[str, str], set[int]] = {}
     for path in paths:
         if match := _ONE_OF_MANY.fullmatch(path.stem):
@@ -141,13 +135,13 @@ def _download(hub_id: str) -> Path:
         problem = (
             f"it is no local file or folder, and as a data set it could not be downloaded from "
             f"{constants.ENDPOINT} ({first_line(error)}); check the name, the network and, for a gated or "
-            f"private data set, HF_TOKEN"
+            "private data set, HF_TOKEN"
         )
         raise ImportRefused(hub_id, [problem]) from error
 
 
 def digest_of(paths: Iterable[Path]) -> str:
-    """SHA-256 over the contents of files."""
+    """Return a SHA-256 over the contents of files."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

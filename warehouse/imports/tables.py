@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -23,20 +24,13 @@ NEEDED = ("prompt_id", "label", "model_name", "category", "prompt")
 EXAMPLES = 3  # rows that a message shows
 
 _BUFFER = 2 * LONGEST_LINE  # DuckDB's own choice, 16 lines of the longest kind, would take more than its memory
-_NESTED = {
-    "list": "a list",
-    "array": "a list",
-    "struct": "a struct",
-    "map": "a map",
-    "union": "a union",
-    "variant": "a variant",
-}
+_NESTED = ("list", "array", "struct", "map", "union", "variant")
 _ROW_NUMBER = "file_row_number"
 _NO_HIVE = "hive_partitioning = false"  # else a folder like model=m would be a column
 
 
 def checked_file(path: Path) -> Path:
-    """`path`, if it is a CSV or Parquet file that is not empty."""
+    """Return `path`, if it is a CSV or Parquet file that is not empty. Raises ImportRefused."""
     if not path.is_file():
         raise ImportRefused(path, ["there is no such file"])
     if path.suffix.lower() not in SUFFIXES:
@@ -47,7 +41,7 @@ def checked_file(path: Path) -> Path:
 
 
 def holds_results(path: Path) -> bool:
-    """Whether a CSV or Parquet file has the columns of published results."""
+    """Return whether a CSV or Parquet file has the columns of published results."""
     try:
         names = read_header(path) if path.suffix.lower() == ".csv" else pq.read_schema(path).names
     except (ImportRefused, pa.ArrowException, OSError):
@@ -58,8 +52,8 @@ def holds_results(path: Path) -> bool:
 class ImportedTable:
     """A file, and the SQL that reads it. `scratch` is a folder for the copy of a CSV file that needs one.
 
-    Raises ImportRefused where the file cannot be read, or a column stands twice. CSV columns without a name, such
-    as the index that pandas writes, are left out.
+    Raises ImportRefused where the file cannot be read, or has two columns of one name. CSV columns without a name,
+    such as the index that pandas writes, are left out.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, scratch: Path) -> None:
@@ -68,7 +62,7 @@ class ImportedTable:
         self._scratch = scratch
         self._is_csv = path.suffix.lower() == ".csv"
         self._row = "row_number() OVER ()"
-        self._kinds: dict[str, str] = {}  # of Parquet columns that are no text
+        self._kinds: dict[str, str] = {}  # of nested Parquet columns, which cannot be read as text
         names = self._open_csv() if self._is_csv else self._open_parquet()
         if len(set(names)) < len(names):
             raise ImportRefused(path, [f"a column stands twice: {', '.join(names)}"])
@@ -93,22 +87,20 @@ class ImportedTable:
             raise ImportRefused(self.path, nested)
 
     def execute(self, wanted: Collection[str], statement: Callable[[str], str]) -> duckdb.DuckDBPyConnection:
-        """Executes the statement that `statement` makes of the rows, a SQL relation.
+        """Execute the statement that `statement` makes of the rows, a SQL relation.
 
-        It has `_row`, 1 for the first row of data, and the `wanted` columns as text.
+        The relation has `_row`, 1 for the first row of data, and the `wanted` columns as text.
         Raises ImportRefused, with the row and the cause as far as they can be found, where a row cannot be read.
         """
+        texts = ", ".join(f"{self._texts[name]} AS {identifier(name)}" for name in wanted)
         try:
-            return self._connection.execute(statement(self._rows(wanted)))
+            return self._connection.execute(statement(f"(SELECT {self._row} AS _row, {texts} FROM {self._relation})"))
         except duckdb.Error as error:
             if self._is_csv and not self._copied:
                 self._copy_csv()
                 return self.execute(wanted, statement)
-            raise ImportRefused(self.path, self._find_faults(wanted) or [_unreadable(error)]) from error
-
-    def _rows(self, wanted: Iterable[str]) -> str:
-        texts = ", ".join(f"{self._texts[name]} AS {identifier(name)}" for name in wanted)
-        return f"(SELECT {self._row} AS _row, {texts} FROM {self._relation})"
+            faults = [] if self._is_csv else _find_undecodable(self.path, wanted)
+            raise ImportRefused(self.path, faults or [_unreadable(error)]) from error
 
     # --- CSV
 
@@ -118,10 +110,10 @@ class ImportedTable:
             regular = is_regular(self.path)
         except OSError as error:
             raise ImportRefused(self.path, [_unreadable(error)]) from error
-        # Columns go by their place: names may be missing, and DuckDB does not tell upper from lower case.
+        # Columns are numbered: names may be missing, and DuckDB does not distinguish upper and lower case.
         self._texts = {name: f"c{number}" for number, name in enumerate(header) if name.strip()}
         self._copied = False
-        # The format is said, not guessed: a guess would depend on what stands in the first rows.
+        # The format is given, not guessed: a guess would depend on the first rows.
         types = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(header)))
         self._relation = f"""read_csv({literal(self.path)}, auto_detect = false, header = true, delim = ',',
             quote = '"', escape = '"', max_line_size = {LONGEST_LINE}, buffer_size = {_BUFFER},
@@ -131,7 +123,7 @@ class ImportedTable:
         return [name for name in header if name.strip()]
 
     def _copy_csv(self) -> None:
-        """From now on the rows come from a copy, which has whole rows only."""
+        """Copy the rows, which must all be whole, and read them from the copy from now on."""
         copy = Path(tempfile.mkdtemp(dir=self._scratch)) / "rows.parquet"
         copy_rows(self.path, copy)
         self._read_from_parquet(copy)
@@ -151,7 +143,7 @@ class ImportedTable:
             self._texts[name] = _as_text(identifier(read_as), str(kind))
             if kind.id in _NESTED:
                 shown = str(kind) if len(str(kind)) <= 60 else f"{str(kind)[:57]}..."
-                self._kinds[name] = f"{_NESTED[kind.id]} ({shown})"
+                self._kinds[name] = f"a {'list' if kind.id == 'array' else kind.id} ({shown})"
         if _ROW_NUMBER in found.columns:
             self._relation = f"read_parquet({literal(self.path)}, {_NO_HIVE})"
         else:
@@ -161,19 +153,6 @@ class ImportedTable:
     def _read_from_parquet(self, path: Path) -> None:
         self._relation = f"read_parquet({literal(path)}, {_NO_HIVE}, {_ROW_NUMBER} = true)"
         self._row = f"{_ROW_NUMBER} + 1"
-
-    def _find_faults(self, wanted: Iterable[str]) -> list[str]:
-        """The rows of a Parquet file whose bytes are no text."""
-        if self._is_csv:
-            return []
-        faults = []
-        for name in wanted:
-            rows = list(_undecodable_rows(self.path, name))
-            if rows:
-                examples = ", ".join(f"row {row}" for row in rows[:EXAMPLES])
-                more = ", …" if len(rows) > EXAMPLES else ""
-                faults.append(f"{name} is not UTF-8 in {len(rows)} rows ({examples}{more})")
-        return faults
 
 
 def _as_text(column: str, kind: str) -> str:
@@ -187,33 +166,29 @@ def _as_text(column: str, kind: str) -> str:
     return f"{column}::VARCHAR"
 
 
-def _undecodable_rows(path: Path, column: str) -> Iterator[int]:
-    """The rows, 1 is the first, that hold bytes which are not UTF-8."""
-    row = 0
-    try:
-        batches = pq.ParquetFile(path).iter_batches(batch_size=10_000, columns=[column])
-        for values in (batch.column(0) for batch in batches):
-            if pa.types.is_dictionary(values.type):
-                values = values.dictionary_decode()
-            if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-                values = values.cast(pa.large_binary())
-            for value in values.to_pylist():
-                row += 1
-                if isinstance(value, bytes) and not _is_utf8(value):
-                    yield row
-    except (pa.ArrowException, OSError):
-        return
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _find_undecodable(path: Path, columns: Iterable[str]) -> list[str]:
+    """Return which `columns` of a Parquet file hold bytes that are not UTF-8, and in which rows (1 is the first)."""
+    faults = []
+    for column in columns:
+        rows, start = [], 1
+        with suppress(pa.ArrowException, OSError):
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=10_000, columns=[column]):
+                values = batch.column(0)
+                if pa.types.is_dictionary(values.type):
+                    values = values.dictionary_decode()
+                if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+                    values = values.cast(pa.large_binary())
+                for row, value in enumerate(values.to_pylist(), start):
+                    if isinstance(value, bytes) and value.decode(errors="ignore").encode() != value:
+                        rows.append(f"row {row}")
+                start += len(values)
+        if rows:
+            more = ", …" if len(rows) > EXAMPLES else ""
+            faults.append(f"{column} is not UTF-8 in {len(rows)} rows ({', '.join(rows[:EXAMPLES])}{more})")
+    return faults
 
 
 def _unreadable(error: Exception) -> str:
-    """DuckDB's message without its advice, which is about options of DuckDB."""
+    """Return DuckDB's message without its advice, which is about options of DuckDB."""
     said = " ".join(str(error).split("Possible ")[0].split()) if isinstance(error, duckdb.Error) else ""
     return f"it cannot be read ({said or first_line(error)})"

@@ -1,7 +1,7 @@
 """The lake: all that was asked, answered and computed, as Delta tables on a disk or in object storage.
 
-lake.py ─▶ writing.py (one commit), events.py (what is in force), reading.py (rows, by DuckDB) ─▶ delta.py (the tables)
-           answers.py, questions.py, failures.py (what they are), upkeep.py (damage, compaction), blobs.py (files)
+lake.py (writes) ─▶ contents.py (reads), writing.py (one commit) ─▶ events.py (what is in force), reading.py (rows) ─▶
+delta.py (tables). What they are: answers.py, questions.py, failures.py; damage, compaction: upkeep.py; files: blobs.py
 """
 
 from .blobs import Blobs

@@ -1,4 +1,4 @@
-"""Graded answers: what the lake keeps of them, which questions they are to, and when two sets are the same."""
+"""Graded answers: what the lake keeps of them, which questions they belong to, and when two sets are the same."""
 
 from __future__ import annotations
 
@@ -12,70 +12,42 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from warehouse.database.connect import empty_table
+
 from .events import EVALUATION
 
-__all__ = [
-    "ANSWERS",
-    "FINGERPRINT",
-    "KNOWN_OF_ANSWERS",
-    "SOURCES",
-    "USAGE",
-    "Written",
-    "accuracy_of",
-    "answers_digest",
-    "complete",
-    "has_usage",
-    "identified",
-    "is_evaluated",
-    "is_imported",
-    "lasting",
-    "merged_answers",
-]
+__all__ = ["ANSWERS", "FINGERPRINT", "SOURCES", "USAGE", "Written", "is_evaluated", "is_imported"]
 
-USAGE = pa.schema(
-    {
-        "tokens_in": pa.int64(),
-        "tokens_out": pa.int64(),
-        "cost": pa.float64(),  # US$
-    }
-)
-"""What an answer took, null where that is not known."""
-KNOWN_OF_ANSWERS = pa.schema([("answer", pa.string()), *USAGE, ("latency_s", pa.float64())])
-"""What may be known of an answer beside its grade: what the model said or chose, and what that took."""
-ANSWERS = pa.schema(
-    [
-        ("question_id", pa.string()),
-        ("correct", pa.bool_()),
-        ("score", pa.float64()),  # the metric before thresholding
-        *KNOWN_OF_ANSWERS,
-    ]
-)
+ANSWERS = empty_table("responses").drop_columns(["model", "benchmark"]).schema
 """A model's answers to one benchmark; the lake's table `responses` has them by benchmark and `evaluation_id`."""
-
+USAGE = ("tokens_in", "tokens_out", "cost")
+"""Columns of ANSWERS: what an answer took, null where that is not known."""
 SOURCES = "sources"
 """In the metadata of answers: JSON list of where they come from, EVALUATION or imports."""
 FINGERPRINT = "fingerprint"
 """In the metadata of answers: digest of what determined them; imported ones have none."""
-_TIMES = frozenset({"started", "finished"})  # the same answers at another time are the same answers
 
 
 @dataclass(frozen=True)
 class Written:
-    """What the lake holds of the pair now."""
+    """What the lake now holds for a pair of benchmark and model."""
 
     rows: int
     accuracy: float
     changed: bool  # False: the lake held these very answers already
 
 
-def identified(benchmark: str, model: str, answers: pa.Table, questions: pa.Table) -> pa.Table:
-    """`answers` of an evaluation as ANSWERS, in the order of `questions` (QUESTION_PART)."""
+def identify_questions(benchmark: str, model: str, answers: pa.Table, questions: pa.Table) -> pa.Table:
+    """Return the `answers` of an evaluation as ANSWERS, in the order of `questions` (QUESTION_PART).
+
+    Raises ValueError where there are none, or one is given twice, without a grade or to no known question.
+    """
     where = f"the answers of {model} to {benchmark}"
     if answers.num_rows == 0:
         raise ValueError(f"{where} are empty")
-    place = {key: row for row, key in enumerate(_keys(questions))}
+    place = {key: row for row, key in enumerate(_documents(questions))}
     row_of: dict[int, int] = {}
-    for row, (task, doc_id) in enumerate(_keys(answers)):
+    for row, (task, doc_id) in enumerate(_documents(answers)):
         at = place.get((task, doc_id))
         if at is None:
             raise ValueError(f"{where} name document {doc_id} of {task}, which is not among the questions")
@@ -84,37 +56,37 @@ def identified(benchmark: str, model: str, answers: pa.Table, questions: pa.Tabl
         row_of[at] = row
     for name in ("correct", "score"):
         if answers[name].null_count:
-            task, doc_id = _keys(answers)[answers[name].to_pylist().index(None)]
+            task, doc_id = _documents(answers)[answers[name].to_pylist().index(None)]
             raise ValueError(f"{where} leave document {doc_id} of {task} without a grade")
     order = sorted(row_of)
     graded = answers.take([row_of[at] for at in order])
-    return complete(graded.append_column("question_id", questions["question_id"].take(order)))
+    return complete_columns(graded.append_column("question_id", questions["question_id"].take(order)))
 
 
-def _keys(rows: pa.Table) -> list[tuple[str, int]]:
+def _documents(rows: pa.Table) -> list[tuple[str, int]]:
     return list(zip(rows["task"].to_pylist(), rows["doc_id"].to_pylist(), strict=True))
 
 
-def complete(rows: pa.Table) -> pa.Table:
-    """`rows` with all columns of ANSWERS; those they lack are null."""
+def complete_columns(rows: pa.Table) -> pa.Table:
+    """Return `rows` with all columns of ANSWERS; those that they lack are null."""
     known = [rows[name] if name in rows.column_names else pa.nulls(rows.num_rows) for name in ANSWERS.names]
     columns = [column.cast(field.type) for column, field in zip(known, ANSWERS, strict=True)]
     return pa.table(columns, schema=ANSWERS).combine_chunks()
 
 
-def merged_answers(stored: pa.Table, new: pa.Table) -> pa.Table:
-    """The stored answers and the `new` ones (both ANSWERS), of two to one question the new one."""
+def merge_answers(stored: pa.Table, new: pa.Table) -> pa.Table:
+    """Return the `stored` and the `new` answers (both ANSWERS); where both answer a question, the new one."""
     kept = stored.filter(~pc.field("question_id").isin(new["question_id"].combine_chunks()))
     return pa.concat_tables([kept, new]).sort_by("question_id").combine_chunks()
 
 
-def answers_digest(rows: pa.Table) -> tuple[str, str]:
-    """Digests of ANSWERS, in whatever order: of the grades with what they took, and of what else is known of them. Of
-    nothing it is ''."""
+def digest_answers(rows: pa.Table) -> tuple[str, str]:
+    """Return two digests of ANSWERS, in whatever order: of the grades with what they took, and of what else is known
+    of them ('' where nothing is)."""
     rows = rows.sort_by("question_id")
     grades = hashlib.sha256("".join(rows["question_id"].to_pylist()).encode())
     grades.update(rows["correct"].to_numpy().tobytes() + rows["score"].to_numpy().tobytes())
-    took, said = _known(rows, USAGE.names), _known(rows, ["answer", "latency_s"])
+    took, said = _known(rows, USAGE), _known(rows, ["answer", "latency_s"])
     grades.update(took)
     return grades.hexdigest()[:16], hashlib.sha256(said).hexdigest()[:16] if said else ""
 
@@ -125,7 +97,7 @@ def _known(rows: pa.Table, names: Sequence[str]) -> bytes:
 
 
 def has_usage(rows: pa.Table) -> bool:
-    return any(rows[name].null_count < rows.num_rows for name in USAGE.names)
+    return any(rows[name].null_count < rows.num_rows for name in USAGE)
 
 
 def accuracy_of(rows: pa.Table) -> float:
@@ -133,14 +105,10 @@ def accuracy_of(rows: pa.Table) -> float:
 
 
 def is_imported(metadata: Mapping[str, str]) -> bool:
-    """Whether some of the answers were imported."""
+    """Return whether some of the answers were imported."""
     return any(source != EVALUATION for source in json.loads(metadata.get(SOURCES, "[]")))
 
 
 def is_evaluated(metadata: Mapping[str, str]) -> bool:
-    """Whether some of the answers were given to an evaluation."""
+    """Return whether some of the answers come from an evaluation."""
     return EVALUATION in json.loads(metadata.get(SOURCES, "[]"))
-
-
-def lasting(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if key not in _TIMES}

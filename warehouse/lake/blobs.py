@@ -1,7 +1,7 @@
-"""Files that are no tables (embedder versions, the warehouse, the report), in a lake that others use too.
+"""Files that are not tables (embedder versions, the warehouse, the report), in a lake that others use too.
 
-The table `blobs` holds their contents in pieces, a part a path of the home: one commit, so that a reader has all of the
-old files of a path or all of the new ones. Whoever opens a home with the same lake gets what was made elsewhere.
+The table `blobs` holds their contents in pieces, one part per path of the home. A part is written in one commit, so
+that a reader has all old files of a path or all new ones. A home with the same lake gets what was made elsewhere.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PIECE = 4 * 2**20  # bytes
 
 
 class Blobs:
-    """The files of `home` that are shared by `lake`."""
+    """The files of `home` that are shared through `lake`."""
 
     def __init__(self, lake: Lake, home: Path) -> None:
         self.lake = lake
@@ -39,7 +39,7 @@ class Blobs:
         self._memory = home / "cache" / "blobs.json"  # what each file here was when it was last shared or fetched
 
     def share(self, paths: Iterable[Path]) -> None:
-        """Puts files, or folders with all that is in them, where others find them."""
+        """Put files, or folders with everything in them, where others find them."""
         seen = self._seen()
         for path in paths:
             files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
@@ -51,9 +51,9 @@ class Blobs:
         self._remember(seen)
 
     def fetch(self, *paths: Path) -> None:
-        """Brings these files or folders, where they are shared and not here, or as they were when last shared or
-        fetched and others elsewhere now. What was changed here since stays. Raises CorruptFileError for a content
-        that is not what was shared."""
+        """Fetch these files or folders, where they are shared and either missing here, or changed elsewhere but not
+        here since they were last shared or fetched. Raises CorruptFileError for a content that is not what was shared.
+        """
         shared = self._shared(paths)
         if not shared:
             return
@@ -68,7 +68,7 @@ class Blobs:
             self._remember(seen)
 
     def _shared(self, paths: Iterable[Path]) -> list[tuple[str, str]]:
-        """File and digest of all that is shared of `paths`."""
+        """Return file and digest of everything that is shared of `paths`."""
         where = pc.field(PART).isin([self._name(path) for path in paths]) & (pc.field("piece") == 0)
         rows = self.lake.tables.read(TABLE, ["file", "digest"], where)
         return [(row["file"], row["digest"]) for row in rows.to_pylist()] if rows else []

@@ -28,12 +28,12 @@ __all__ = ["PART", "DeltaTables"]
 
 PART = "part"
 """Partition column of tables of which one part is replaced at a time."""
-_TRIES, _FIRST_PAUSE = 8, 0.05  # of a commit that lost the race 15 times within delta-rs; seconds, doubled each time
+_TRIES, _FIRST_PAUSE = 8, 0.05  # for a commit that lost the race 15 times in delta-rs; seconds, doubled each time
 _REMOTE_PAUSE = 1.0  # seconds between two looks for what others wrote, where a look costs a request
 
 
 class DeltaTables:
-    """A lake's tables by name. A log or a file that cannot be read is a CorruptFileError."""
+    """A lake's tables by name. A log or a file that cannot be read raises a CorruptFileError."""
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
@@ -50,14 +50,14 @@ class DeltaTables:
         self._write(name, rows, mode="append")
 
     def replace(self, name: str, rows: pa.Table, part: str) -> None:
-        """Puts `rows` in the place of one part."""
+        """Replace one part of the table with `rows`."""
         quoted = part.replace("'", "''")
         rows = rows.append_column(PART, pa.repeat(pa.scalar(part, pa.string()), rows.num_rows))
         how = {"mode": "overwrite", "schema_mode": "merge", "partition_by": [PART]}
         self._write(name, rows, predicate=f"{PART} = '{quoted}'", **how)
 
     def _write(self, name: str, rows: pa.Table, **how: Any) -> None:
-        """Raises WarehouseError where it cannot be written."""
+        """Write the rows, again where others were faster. Raises WarehouseError where that is not possible."""
         from deltalake import WriterProperties, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
@@ -77,7 +77,7 @@ class DeltaTables:
                 return
 
     def table(self, name: str) -> DeltaTable | None:
-        """As it is now; None where there is none."""
+        """Return the table as it is now; None where there is none."""
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -107,11 +107,11 @@ class DeltaTables:
         return True
 
     def look_again(self, name: str) -> None:
-        """What others have written is looked for when the table is next asked for, however short ago that was."""
+        """Look for what others have written when the table is next asked for, however recently that was done."""
         self._looked.pop(name, None)
 
     def names(self) -> list[str]:
-        """Of all tables."""
+        """Return the names of all tables."""
         from pyarrow.fs import FileSelector, FileType
 
         if self.on_disk and not Path(self.address).exists():
@@ -121,7 +121,7 @@ class DeltaTables:
         return sorted(folder for folder, log in zip(folders, logs, strict=True) if log.type is FileType.Directory)
 
     def filesystem(self) -> FileSystem:
-        """All that lies under the address."""
+        """Return all files under the address."""
         from deltalake.fs import DeltaStorageHandler
         from pyarrow.fs import PyFileSystem
 
@@ -130,11 +130,11 @@ class DeltaTables:
         return PyFileSystem(DeltaStorageHandler(self.address))
 
     def forget(self, name: str) -> None:
-        """It is opened anew when it is next looked at."""
+        """Open the table again when it is next asked for."""
         self._open.pop(name, None)
 
     def files(self, name: str) -> pa.Table:
-        """path (below the table's folder), size_bytes, num_records and what else the log says of each file."""
+        """Return path (below the table's folder), size_bytes, num_records and what else the log says of each file."""
         table = self.table(name)
         if table is None:
             return pa.table({"path": pa.array([], pa.string()), "size_bytes": [], "num_records": []})
@@ -144,7 +144,7 @@ class DeltaTables:
         return files.filter(pa.array([f"{self.at(name)}/{path}" not in self.lost for path in paths], pa.bool_()))
 
     def local_files(self, name: str, paths: Sequence[str]) -> list[str]:
-        """Where these files lie on this machine's disk; of a lake elsewhere, copies, which the process keeps."""
+        """Return the paths of these files on this machine's disk; of a lake elsewhere, those of copies."""
         if self.on_disk:
             return [f"{self.at(name)}/{path}" for path in paths]
         self._copies = self._copies or tempfile.TemporaryDirectory()
@@ -156,7 +156,7 @@ class DeltaTables:
         return list(map(str, copies.values()))
 
     def read(self, name: str, columns: list[str] | None = None, where: pds.Expression | None = None) -> pa.Table | None:
-        """The rows, all or some; None where there is no such table."""
+        """Return the rows, all or some; None where there is no such table."""
         import pyarrow.dataset as pds
 
         table = self.table(name)
@@ -170,14 +170,14 @@ class DeltaTables:
             return dataset.to_table(columns=columns, filter=where)
 
     def read_file(self, name: str, path: str, columns: list[str] | None = None) -> pa.Table:
-        """The rows in one file (a path below the table's folder), without the columns that its folder stands for."""
+        """Return the rows in one file (a path below the table's folder), without the columns in its folder's name."""
         with naming_what_is_corrupt(f"{self.at(name)}/{path}"):
             return pq.ParquetFile(self.filesystem().open_input_file(f"{name}/{path}")).read(columns)
 
 
 @contextmanager
 def naming_what_is_corrupt(address: str) -> Iterator[None]:
-    """Makes a CorruptFileError of the many ways in which a file is reported that is not whole, or not there."""
+    """Turn the many errors that report a damaged or missing file into a CorruptFileError."""
     try:
         yield
     except pa.ArrowException as error:

@@ -1,6 +1,6 @@
-"""What happened to the answers of each benchmark and model, and what is in force by it.
+"""What happened to the answers of each benchmark and model, and what is therefore in force.
 
-The table `evaluations` is the commit point of the lake: questions and answers that no event speaks of are not there.
+The table `evaluations` is the commit point of the lake: questions and answers without an event do not count.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["EVALUATION", "EVENTS", "ONBOARDING", "Event", "InForce", "event_rows
 EVALUATION = "evaluation"
 """The `source` of questions and answers that an evaluation brought; an import's is its path or hub id."""
 ONBOARDING = "onboarding"
-"""The `source` of answers to a chosen few questions, which nothing trains on."""
+"""The `source` of answers to a few chosen questions, which nothing trains on."""
 
 Pair = tuple[str, str]  # benchmark, model
 
@@ -30,18 +30,18 @@ Pair = tuple[str, str]  # benchmark, model
 @dataclass(frozen=True)
 class Event:
     """A row of the table `evaluations`. `event` is one of
-    done, restored               the answers are in force, those in their place no longer;
-    superseded                   they are kept aside, `reason` tells why;
-    dropped                      they are given up;
-    failed, cleared              the last evaluation of the pair failed; nothing is left to be tried again;
+    done, restored               the answers are in force, and those in their place no longer are;
+    superseded                   the answers are set aside, `reason` tells why;
+    dropped                      the answers are given up;
+    failed, cleared              the last evaluation of the pair failed; it need not be tried again;
     questions, withdrawn         questions of the benchmark came in; all of them left;
-    imported                     all that the import `source` brought is there; `metadata` describes it.
+    imported                     everything that the import `source` brought is there; `metadata` describes it.
     """
 
     event: str
     benchmark: str = ""
     model: str = ""
-    evaluation_id: str | None = None  # of the answers, or the questions, that it speaks of
+    evaluation_id: str | None = None  # of its answers, or its questions
     source: str = EVALUATION
     fingerprint: str | None = None  # of what determined the answers
     digest: str | None = None  # of the answers: the same answers have the same
@@ -57,17 +57,22 @@ class Event:
     event_id: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
 
     @property
+    def lasting_metadata(self) -> dict[str, Any]:
+        """The metadata without times: the same answers at another time are the same answers."""
+        return {key: value for key, value in self.metadata.items() if key not in ("started", "finished")}
+
+    @property
     def pair(self) -> Pair:
         return self.benchmark, self.model
 
     def again(self, event: str, reason: str | None = None, **changed: Any) -> Event:
-        """Another event with the same answers, now."""
+        """Return another event about the same answers, now."""
         now, event_id = datetime.now(UTC), uuid.uuid4().hex[:16]
         return replace(self, event=event, reason=reason, recorded_at=now, event_id=event_id, **changed)
 
     @property
     def key(self) -> str:
-        """What answers that were superseded are kept under: one set a fingerprint."""
+        """The key of superseded answers: one set is kept per fingerprint."""
         return self.fingerprint or f"answers {self.digest}"
 
 
@@ -97,7 +102,7 @@ class InForce:
             self._apply(event)
 
     def after(self, events: Iterable[Event]) -> InForce:
-        """What holds after these as well; who looks at this one goes on seeing what it holds."""
+        """Return what holds after these events as well; this object stays as it is."""
         later = copy(self)
         for name, held in vars(self).items():
             if isinstance(held, dict):
@@ -110,7 +115,8 @@ class InForce:
         self.last = max(self.last, event.position)
         match event.event:
             case "failed":
-                self.failures[event.pair] = Failure.of(event)
+                kind, reason, entry = event.kind or "", event.reason or "", event.entry or ""
+                self.failures[event.pair] = Failure(kind, reason, event.attempts or 1, entry, event.recorded_at)
             case "cleared":
                 self.failures.pop(event.pair, None)
             case "questions":
@@ -150,5 +156,5 @@ def events_of(rows: pa.Table) -> list[Event]:
 
 
 def new_id(now: datetime) -> str:
-    """Later ones are greater, so that the statistics of files tell which answers are in them."""
+    """Return an id that is greater than earlier ones, so that the statistics of files tell which answers they hold."""
     return f"{int(now.timestamp() * 1e6):014x}{uuid.uuid4().hex[:10]}"

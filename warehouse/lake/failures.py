@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from .events import Event
 
 __all__ = ["INTERRUPTED", "NOT_APPLICABLE", "Failure", "next_failure"]
 
 INTERRUPTED = "interrupted"
-"""Kind that is recorded before an evaluation starts: it stays where the evaluation kills its process."""
+"""The kind that is recorded before an evaluation starts: it stays where the evaluation kills its process."""
 NOT_APPLICABLE = "not_applicable"
-"""Kind of a pair that cannot be asked: recorded like a failure, and neither one nor tried again."""
+"""The kind of a pair that cannot be asked: it is recorded like a failure, but is none and is not tried again."""
 _FIRST_DELAY, _LONGEST_DELAY = timedelta(hours=12), timedelta(days=7)
-_INTERRUPTIONS = 4  # so many in a row are no accident: from the fourth on they wait as others do
+_INTERRUPTIONS = 4  # from the fourth in a row on, interruptions are no accident and wait as other failures do
 
 
 @dataclass(frozen=True)
@@ -29,11 +25,6 @@ class Failure:
     entry: str  # digest of the registry entry under which it failed
     failed_at: datetime  # aware, UTC
 
-    @classmethod
-    def of(cls, event: Event) -> Self:
-        """What an event `failed` says."""
-        return cls(event.kind or "", event.reason or "", event.attempts or 1, event.entry or "", event.recorded_at)
-
     @property
     def retry_at(self) -> datetime:
         """When to try again (aware, UTC): after 12 hours, then twice as long each time, a week at most."""
@@ -43,14 +34,14 @@ class Failure:
         return self.failed_at + min(_FIRST_DELAY * 2**doublings, _LONGEST_DELAY)
 
     def is_due(self, now: datetime) -> bool:
-        """Whether to try again; a failure later than `now` (the clock was set back) is due at once."""
+        """Return whether to try again; a failure later than `now` (the clock was set back) is due at once."""
         return now >= self.retry_at or now < self.failed_at
 
 
 def next_failure(last: Failure | None, kind: str, reason: str, entry: str) -> Failure:
-    """The failure to record now, after `last`: under the same entry it is one attempt more.
+    """Return the failure to record now, after `last`: under the same entry it is one more attempt.
 
-    What was recorded when an attempt began (INTERRUPTED) and what it then ended with are one attempt.
+    What was recorded when an attempt began (INTERRUPTED) and how it then ended are one attempt.
     """
     attempts = last.attempts if last is not None and last.entry == entry else 0
     ended = attempts > 0 and last is not None and last.kind == INTERRUPTED and kind != INTERRUPTED

@@ -1,9 +1,9 @@
-"""One door to the lake: append-only Delta tables with one commit point.
+"""The one door to the lake: append-only Delta tables with one commit point.
 
-    questions     what can be asked; a row a question, the newest holds
+    questions     what can be asked: one row per question, of which the newest holds
     responses     graded answers, by benchmark and evaluation_id
-    evaluations   a row an event (events.py). What has no event is not there: questions and answers are written first
-    <table>       tables of later stages, columns as in schema.sql, of which a part is replaced at a time
+    evaluations   one row per event (events.py); questions and answers are written before it, and do not count without
+    <table>       tables of later stages, with the columns of schema.sql, of which one part is replaced at a time
 Any number of processes, on any number of machines, write at once.
 """
 
@@ -11,120 +11,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from warehouse.database.connect import empty_table, open_reader
+from warehouse.database.connect import empty_table
 
-from .answers import (
-    ANSWERS,
-    FINGERPRINT,
-    SOURCES,
-    USAGE,
-    Written,
-    accuracy_of,
-    identified,
-    is_imported,
-    lasting,
-    merged_answers,
-)
-from .delta import PART, DeltaTables
-from .events import EVALUATION, ONBOARDING, Event, InForce, Pair, event_rows, events_of
-from .failures import INTERRUPTED, NOT_APPLICABLE, Failure, next_failure
-from .questions import QUESTION_PART, content_digest, described, merge_questions
-from .reading import AS_WRITTEN, rows_of
+from .answers import ANSWERS, FINGERPRINT, SOURCES, Written, accuracy_of, identify_questions, merge_answers
+from .contents import Contents
+from .events import EVALUATION, ONBOARDING, Event, Pair, event_rows
+from .failures import Failure, next_failure
+from .questions import QUESTION_PART, describe_questions, merge_questions
 from .upkeep import KEPT, Damage, compact, compact_events, find_damage, mend
 from .writing import Writing, done
 
 __all__ = ["Lake"]
 
-_OURS = {SOURCES: json.dumps([EVALUATION])}
-_MANY_FILES = 100  # of events: each makes the next commit, and the next look, slower
-_OWN = frozenset({"responses", "questions", "evaluations"})
-_REPLACED = "It was evaluated anew, because what determines its answers had changed."
+_MANY_FILES = 100  # of events: each slows down the next commit and the next look
+_REPLACED = "It was evaluated again, because what determines its answers had changed."
 _TAKEN_BACK = "Answers that it gave under an earlier entry hold again."
 
-_GRADES = ("question_id", "model", "benchmark", "correct", "score")
-_NEWEST = """
-    QUALIFY row_number() OVER (PARTITION BY question_id ORDER BY number DESC) = 1
-    ORDER BY task, doc_id, question_id
-"""
-"""SQL: of the rows of a question the one that came last."""
 
-
-class _Questions(NamedTuple):
-    """Those of a benchmark: the events that brought them, QUESTION_PART by task and doc_id, and their digest."""
-
-    batches: Mapping[str, Event]
-    rows: pa.Table
-    digest: str
-
-
-class Lake:
+class Lake(Contents):
     """All that was evaluated, imported and computed, at `address`: a folder, or s3://, gs:// or az://…"""
 
     def __init__(self, address: Path | str) -> None:
-        self.tables = DeltaTables(str(address))
-        self.address = self.tables.address
-        self._events: dict[str, Event] = {}
-        self._in_force = InForce()
-        self._read_from: set[str] = set()
-        self._seen: int | None = None  # version of the table of events
-        self._questions: dict[str, _Questions] = {}
-        self._described: dict[str, tuple[pa.Table, pa.Table]] = {}
-        self._taken: dict[str, tuple[pa.Table, pa.Table]] = {}
-        self._lock = threading.RLock()
-        self._here = threading.local()
+        super().__init__(address)
+        self._taken: dict[str, tuple[pa.Table, pa.Table]] = {}  # by benchmark, `asked` and the questions it was part of
 
-    # --- what is in force
-
-    def now(self) -> InForce:
-        """What holds now, whoever wrote it."""
-        if (still := getattr(self._here, "still", None)) is not None:
-            return still
-        with self._lock:
-            self._look()
-            return self._in_force
-
-    @contextmanager
-    def still(self) -> Iterator[None]:
-        """Within the block this thread sees the lake as it is at its beginning."""
-        before, self._here.still = getattr(self._here, "still", None), self.now()
-        try:
-            yield
-        finally:
-            self._here.still = before
-
-    def _look(self) -> None:
-        table = self.tables.table("evaluations")
-        if table is None or table.version() == self._seen:
-            return
-        files = set(self.tables.files("evaluations")["path"].to_pylist())
-        rewritten = bool(self._read_from - files)  # compacted, or some were lost
-        new = files if rewritten else files - self._read_from
-        rows = [self.tables.read_file("evaluations", file) for file in sorted(new)]
-        found = {event.event_id: event for part in rows for event in events_of(part)}
-        if rewritten or not found.keys() <= self._events.keys():
-            self._events = found if rewritten else self._events | found
-            self._in_force = InForce(self._events.values())
-        self._read_from, self._seen = files, table.version()
-
-    # --- writing
+    # --- the one commit
 
     @contextmanager
     def together(self) -> Iterator[Writing]:
         """What this thread writes in the block reaches the lake in one commit at its end, and at `Writing.commit`.
-        Until then nobody sees it. So it does where the block raises: what was finished before is not lost."""
+        Until then nobody sees it. Where the block raises, what was finished before is committed as well."""
         if (outer := getattr(self._here, "writing", None)) is not None:
             yield outer
             return
@@ -137,7 +63,7 @@ class Lake:
             writing.commit()
 
     def record(self, events: Sequence[Event]) -> None:
-        """The commit: from now on they hold, whoever looks."""
+        """Commit `events`: from now on they hold for everybody."""
         with self._lock:
             self.tables.look_again("evaluations")
             self._look()
@@ -158,180 +84,100 @@ class Lake:
     def write_evaluation(
         self, benchmark: str, model: str, answers: pa.Table, questions: pa.Table, metadata: Mapping[str, str]
     ) -> Written:
-        """Takes in the graded answers of one model to a benchmark, and the questions.
+        """Take in the graded answers of one model to a benchmark, and the questions.
 
-        `answers`: task, doc_id, correct, score and any of KNOWN_OF_ANSWERS; a subset of the questions is fine.
+        `answers`: task, doc_id, correct, score and any other columns of ANSWERS; a subset of the questions is fine.
         `questions`: task, doc_id, text, category and perhaps target: every question of the benchmark in its own order
         (ids of equal texts depend on it). Answers of another fingerprint that were there are superseded.
         Raises ValueError where answers are absent, null, given twice or to no known question.
         """
-        asked = self._describe(benchmark, questions)
-        rows = identified(benchmark, model, answers, asked)
+        return self._write(benchmark, model, answers, questions, metadata, EVALUATION)
+
+    def write_onboarding(
+        self, benchmark: str, model: str, answers: pa.Table, questions: pa.Table, metadata: Mapping[str, str]
+    ) -> Written:
+        """Add graded answers to a few chosen questions, which nothing trains on, to those of the same fingerprint;
+        those of another are dropped.
+
+        Everything is as in `write_evaluation`; of two answers to a question the newer one counts.
+        """
+        return self._write(benchmark, model, answers, questions, metadata, ONBOARDING)
+
+    def _write(
+        self,
+        benchmark: str,
+        model: str,
+        answers: pa.Table,
+        questions: pa.Table,
+        metadata: Mapping[str, str],
+        source: str,
+    ) -> Written:
+        asked = describe_questions(benchmark, questions)
+        rows = identify_questions(benchmark, model, answers, asked)
         with self.together() as writing:
             self.take_questions(writing, benchmark, asked)
-            stored = self.now().answers.get((benchmark, model))
-            wanted = done(benchmark, model, rows, _OURS | dict(metadata))
-            replaced = stored is not None and stored.fingerprint != wanted.fingerprint
-            if stored is not None and replaced:
-                writing.add(stored.again("superseded", _REPLACED))
-            self._put(writing, wanted, rows, None if replaced else stored)
-        return Written(rows.num_rows, accuracy_of(rows), stored is None or stored.digest != wanted.digest)
-
-    def _put(self, writing: Writing, wanted: Event, rows: pa.Table, stored: Event | None) -> None:
-        """Adds answers, or only what is new of them."""
-        if stored is None or (stored.digest, stored.metadata.get("known")) != (wanted.digest, wanted.metadata["known"]):
-            writing.add_answers(wanted, rows)
-        elif lasting(stored.metadata) != lasting(wanted.metadata):
-            writing.add(replace(wanted, evaluation_id=stored.evaluation_id))
-        else:
-            self._clear(writing, *wanted.pair)
-
-    def _describe(self, benchmark: str, questions: pa.Table) -> pa.Table:
-        """The same questions come with every model."""
-        before, known = self._described.get(benchmark, (None, None))
-        if known is None or not questions.equals(before):
-            known = described(benchmark, questions)
-            self._described[benchmark] = questions, known
-        return known
+            in_force = self.now()
+            before = (in_force.onboarding if source == ONBOARDING else in_force.answers).get((benchmark, model))
+            stored = before if before and before.fingerprint == metadata.get(FINGERPRINT) else None
+            if source == ONBOARDING:
+                rows = merge_answers(self.rows_of(stored) if stored else ANSWERS.empty_table(), rows)
+            elif before and not stored:
+                writing.add(before.again("superseded", _REPLACED))
+            event = done(benchmark, model, rows, {SOURCES: json.dumps([EVALUATION]), **metadata}, source)
+            if not stored or (stored.digest, stored.metadata.get("known")) != (event.digest, event.metadata["known"]):
+                writing.add_answers(event, rows)
+            elif stored.lasting_metadata != event.lasting_metadata:
+                writing.add(replace(event, evaluation_id=stored.evaluation_id))
+            else:
+                self.forget_failure(benchmark, model)
+        return Written(rows.num_rows, accuracy_of(rows), before is None or before.digest != event.digest)
 
     def take_questions(self, writing: Writing, benchmark: str, asked: pa.Table) -> bool:
-        """Adds what `asked` (QUESTION_PART) says that the lake does not have, if any. Raises SplitConflictError."""
+        """Add what `asked` (QUESTION_PART) says that the lake does not know; return whether there was something. Raises
+        SplitConflictError."""
         stored = self.questions_of(benchmark)
-        taken_into, taken = self._taken.get(benchmark, (None, None))
-        if stored is not None and stored is taken_into and asked is taken:
+        if stored is None:
+            writing.add_questions(benchmark, merge_questions(None, asked))
+            return True
+        taken, taken_into = self._taken.get(benchmark, (None, None))
+        if taken_into is stored and asked.equals(taken):
             return False  # the same questions come with every model
         merged = merge_questions(stored, asked)
-        if stored is None:
-            writing.add_questions(benchmark, merged)
-        elif merged.equals(stored):
-            self._taken[benchmark] = stored, asked
+        if merged.equals(stored):
+            self._taken[benchmark] = asked, stored
             return False
-        else:
-            before = {row["question_id"]: row for row in stored.to_pylist()}
-            new = [row for row in merged.to_pylist() if before.get(row["question_id"]) != row]
-            writing.add_questions(benchmark, pa.Table.from_pylist(new, schema=QUESTION_PART))
+        before = {row["question_id"]: row for row in stored.to_pylist()}
+        new = [row for row in merged.to_pylist() if before.get(row["question_id"]) != row]
+        writing.add_questions(benchmark, pa.Table.from_pylist(new, schema=QUESTION_PART))
         return True
 
-    def response_metadata(self, benchmark: str, model: str) -> dict[str, str] | None:
-        """What determined the answers of the pair (fingerprint, versions, …); None where it has none."""
-        return _metadata(self.now().answers.get((benchmark, model)))
-
-    def pairs(self) -> list[Pair]:
-        """(benchmark, model) of all answers, sorted."""
-        return sorted(self.now().answers)
-
-    def responses(self) -> pa.Table:
-        """All responses (question_id, model, benchmark, correct, score), a row a question that a model was asked; by
-        benchmark and model."""
-        return self._read_sorted(self.now().answers, _GRADES)
-
-    def usage(self) -> pa.Table:
-        """The tokens and US$ that answers took (question_id, model, USAGE), where that is known."""
-        told = {pair: event for pair, event in self.now().answers.items() if event.metadata.get("usage")}
-        return self._read_sorted(told, ["question_id", "model", *USAGE.names])
-
-    def _read_sorted(self, answers: Mapping[Pair, Event], columns: Sequence[str]) -> pa.Table:
-        return self._read([answers[pair] for pair in sorted(answers)], columns)
-
-    def _read(self, events: Sequence[Event], columns: Sequence[str]) -> pa.Table:
-        """`columns` of the answers of `events`. Raises CorruptFileError where they are not whole."""
-        if not any(event.n for event in events):
-            return empty_table("responses").select(columns)
-        with open_reader() as connection, rows_of(connection, self.tables, "responses", events) as rows:
-            return connection.sql(f"SELECT {', '.join(columns)} {rows} {AS_WRITTEN}").to_arrow_table()
-
-    def answers_of(self, benchmark: str, model: str) -> pa.Table | None:
-        """ANSWERS of the pair; None where it has none."""
-        event = self.now().answers.get((benchmark, model))
-        return None if event is None else self.rows_of(event)
-
-    def rows_of(self, event: Event) -> pa.Table:
-        """ANSWERS that `event` speaks of. Raises CorruptFileError where they are not whole."""
-        return self._read([event], ANSWERS.names)
-
-    def rows_of_each(self, events: Sequence[Event]) -> Iterator[tuple[Event, pa.Table]]:
-        """The ANSWERS of each of `events`, which are all there."""
-        rows, start = self._read(events, ANSWERS.names), 0
-        for event in events:
-            yield event, rows.slice(start, event.n)
-            start += event.n or 0
-
-    # --- questions
-
-    def questions_of(self, benchmark: str) -> pa.Table | None:
-        """QUESTION_PART of a benchmark, by task and doc_id; None where it has no questions."""
-        found = self._read_questions([benchmark])
-        return found[benchmark].rows if found else None
-
-    def questions(self) -> pa.Table:
-        """All questions (the columns of the warehouse's table), by benchmark, task and doc_id."""
-        columns = empty_table("questions").column_names
-        parts = [
-            known.rows.append_column("benchmark", pa.repeat(benchmark, known.rows.num_rows)).select(columns)
-            for benchmark, known in self._read_questions().items()
-        ]
-        return pa.concat_tables([empty_table("questions"), *parts])
-
-    def count_questions(self) -> int:
-        return sum(known.rows.num_rows for known in self._read_questions().values())
-
-    def questions_state(self) -> str:
-        """Digest of which questions came when: the same are not read again to see that they are the same."""
-        return _digest(sorted((name, *batches) for name, batches in self.now().questions.items()))
-
-    def _read_questions(self, benchmarks: Iterable[str] | None = None) -> dict[str, _Questions]:
-        """By benchmark (None: all) its questions, which are remembered."""
-        batches = self.now().questions
-        wanted = sorted(batches if benchmarks is None else batches.keys() & set(benchmarks))
-        for name in wanted:
-            if name not in self._questions or self._questions[name].batches != batches[name]:
-                events = list(batches[name].values())
-                with open_reader() as connection, rows_of(connection, self.tables, "questions", events) as rows:
-                    found = connection.sql(f"SELECT {', '.join(QUESTION_PART.names)} {rows} {_NEWEST}").to_arrow_table()
-                self._questions[name] = _Questions(batches[name], found, content_digest(found))
-        return {name: self._questions[name] for name in wanted}
-
-    def state(self, without: Collection[Pair] = ()) -> str:
-        """Digest of what collection brought: questions, answers (but those of the pairs `without`), labels of imported
-        models.
-
-        The same rows have the same digest, whoever wrote them, whenever and under whichever fingerprint.
-        """
-        with self.still():
-            in_force = self.now()
-            content = {
-                "answers": sorted((*pair, e.digest) for pair, e in in_force.answers.items() if pair not in without),
-                "questions": sorted((name, known.digest) for name, known in self._read_questions().items()),
-                "labels": sorted(event.metadata.get("labels_digest") or "" for event in in_force.imports.values()),
-            }
-        return _digest(content)
-
-    def answers_state(self, pairs: Iterable[Pair]) -> str:
-        """Digest of the answers of `pairs`, and of all that is known of them; of those without, that there are none."""
-        answers = self.now().answers
-        found = [(pair, answers.get(pair)) for pair in sorted(set(pairs))]
-        return _digest([(*pair, event and (event.digest, event.metadata["known"])) for pair, event in found])
-
-    # --- answers under earlier entries
-
     def supersede(self, benchmark: str, model: str, why: str) -> bool:
-        """Keeps the answers of the pair aside, with the reason (one sentence). False where it has none."""
-        stored = self.now().answers.get((benchmark, model))
-        if stored is not None:
-            with self.together() as writing:
-                writing.add(stored.again("superseded", why))
-                writing.commit()  # what comes next looks whether they still hold
-        return stored is not None
+        """Set the answers of the pair aside, with the reason (one sentence). Return False where it has none."""
+        is_there = (benchmark, model) in self.now().answers
+        if is_there:
+            self.retire([(benchmark, model)], why)
+        return is_there
+
+    def retire(self, pairs: Iterable[Pair], why: str) -> None:
+        """Set the answers of `pairs` aside, with the reason (one sentence)."""
+        answers = self.now().answers
+        with self.together() as writing:
+            for pair in sorted(set(pairs) & answers.keys()):
+                writing.add(answers[pair].again("superseded", why))
+            writing.commit()  # what comes next looks whether they still hold
 
     def restore(self, benchmark: str, model: str, fingerprint: str) -> bool:
-        """Takes superseded answers of this fingerprint back; those that are in their place are superseded.
+        """Take superseded answers of this fingerprint back; those in their place are superseded.
 
-        False, with nothing changed, where there are none, or a question of theirs has left the lake.
+        Return False, with nothing changed, where there are none, or a question of theirs has left the lake.
         """
-        in_force = self.now()
-        aside = in_force.superseded.get((benchmark, model), {}).get(fingerprint)
-        active = in_force.answers.get((benchmark, model))
-        if aside is None or (active is not None and active.fingerprint == fingerprint) or not self._asks(aside):
+        in_force, pair = self.now(), (benchmark, model)
+        aside, active = in_force.superseded.get(pair, {}).get(fingerprint), in_force.answers.get(pair)
+        if aside is None or (active is not None and active.fingerprint == fingerprint):
+            return False
+        known = self.questions_of(benchmark)
+        asked = self.rows_of(aside)["question_id"].to_pylist()
+        if known is None or not set(asked) <= set(known["question_id"].to_pylist()):
             return False
         with self.together() as writing:
             if active is not None:
@@ -340,164 +186,66 @@ class Lake:
             writing.commit()
         return True
 
-    def _asks(self, answers: Event) -> bool:
-        """Whether the lake has all questions that these answers are to."""
-        known = self.questions_of(answers.benchmark)
-        asked = self.rows_of(answers)["question_id"].to_pylist()
-        return known is not None and set(asked) <= set(known["question_id"].to_pylist())
-
-    def evaluated(self) -> list[Pair]:
-        """(benchmark, model) of the answers that were not imported, sorted: an import takes back what it brought."""
-        return sorted(pair for pair, event in self.now().answers.items() if not is_imported(event.metadata))
-
-    def retire(self, pairs: Iterable[Pair], why: str) -> None:
-        """Supersedes the answers of `pairs`, with the reason (one sentence)."""
-        answers = self.now().answers
-        with self.together() as writing:
-            for pair in sorted(set(pairs) & answers.keys()):
-                writing.add(answers[pair].again("superseded", why))
-
-    def superseded(self) -> pa.Table:
-        """The sets of answers that are kept aside, a row a set; by benchmark, model and time."""
-        events = [event for sets in list(self.now().superseded.values()) for event in list(sets.values())]
-        return _table(
-            "superseded",
-            [
-                vars(event) | {"why": event.reason, "superseded_at": event.recorded_at}
-                for event in sorted(events, key=lambda event: (event.pair, event.position))
-            ],
-        )
-
     def annotate(self, benchmark: str, model: str, metadata: Mapping[str, str]) -> None:
-        """Adds to the metadata of the pair's answers, which hold; its failure, if any, is forgotten."""
+        """Add to the metadata of the pair's answers, which hold; its failure, if any, is forgotten."""
         stored = self.now().answers[benchmark, model]
         known = stored.metadata | dict(metadata)
         with self.together() as writing:
             if known != stored.metadata:
                 writing.add(stored.again("done", metadata=known))
             else:
-                self._clear(writing, benchmark, model)
-
-    # --- failures
-
-    def record_failure(self, benchmark: str, model: str, kind: str, reason: str, entry: str = "") -> None:
-        """Remembers why the pair has no (new) answers, until it gets some; `entry`: digest of its registry entry."""
-        self.write_failure(benchmark, model, next_failure(self.failure(benchmark, model), kind, reason, entry))
-
-    def write_failure(self, benchmark: str, model: str, failure: Failure) -> None:
-        """Takes the place of the pair's failure, if it has one."""
-        with self.together() as writing:
-            writing.add(
-                Event(
-                    *("failed", benchmark, model),
-                    kind=failure.kind,
-                    attempts=failure.attempts,
-                    entry=failure.entry,
-                    reason=failure.reason,
-                    recorded_at=failure.failed_at,
-                )
-            )
-
-    def failure(self, benchmark: str, model: str) -> Failure | None:
-        """Why the pair's last evaluation failed; None where it did not."""
-        return self.now().failures.get((benchmark, model))
-
-    def forget_failure(self, benchmark: str, model: str) -> None:
-        """Nothing is left to be tried again."""
-        with self.together() as writing:
-            self._clear(writing, benchmark, model)
-
-    def _clear(self, writing: Writing, benchmark: str, model: str) -> None:
-        if (benchmark, model) in self.now().failures:
-            writing.add(Event("cleared", benchmark, model))
-
-    def failures_state(self, counts: Callable[[str, str], bool] = lambda benchmark, model: True) -> str:
-        """Digest of which pairs, of those that count, failed, and why; neither of when nor of how often."""
-        failures = [row for row in self.failures().to_pylist() if row["kind"] != INTERRUPTED]
-        failures = [row for row in failures if counts(row["benchmark"], row["model"])]
-        return _digest([{name: row[name] for name in ("benchmark", "model", "kind", "reason")} for row in failures])
-
-    def failures(self) -> pa.Table:
-        """The pairs whose last evaluation failed, sorted."""
-        return self._failed("failures", lambda kind: kind != NOT_APPLICABLE)
-
-    def not_applicable(self) -> pa.Table:
-        """benchmark, model and reason of the pairs that were found not to be askable, sorted."""
-        return self._failed("not_applicable", lambda kind: kind == NOT_APPLICABLE)
-
-    def _failed(self, name: str, wanted: Callable[[str], bool]) -> pa.Table:
-        failures = sorted(self.now().failures.items())
-        rows = [
-            vars(failure) | {"benchmark": benchmark, "model": model, "retry_at": failure.retry_at}
-            for (benchmark, model), failure in failures
-            if wanted(failure.kind)
-        ]
-        return _table(name, rows)
-
-    def evaluations(self) -> pa.Table:
-        """How far the answers of each pair can be trusted, as its evaluation noted it: null where it did not say, or
-        does not know. Imported answers have no row."""
-        told = [event for _, event in sorted(self.now().answers.items()) if event.fingerprint]
-        columns = empty_table("evaluations").column_names[2:]
-        rows = [
-            {"benchmark": event.benchmark, "model": event.model}
-            | {name: float(event.metadata[name]) for name in columns if name in event.metadata}
-            for event in told
-        ]
-        return _table("evaluations", rows)
-
-    # --- answers to a chosen few questions, which nothing trains on
-
-    def write_onboarding(
-        self, benchmark: str, model: str, answers: pa.Table, questions: pa.Table, metadata: Mapping[str, str]
-    ) -> Written:
-        """Adds graded answers to those of the same fingerprint; those of another make place.
-
-        All as in `write_evaluation`; a question answered twice has the newer answer.
-        """
-        asked = self._describe(benchmark, questions)
-        rows = identified(benchmark, model, answers, asked)
-        with self.together() as writing:
-            self.take_questions(writing, benchmark, asked)
-            stored = self.now().onboarding.get((benchmark, model))
-            goes_on = stored if stored is not None and stored.fingerprint == metadata.get(FINGERPRINT) else None
-            rows = merged_answers(self.rows_of(goes_on) if goes_on else ANSWERS.empty_table(), rows)
-            wanted = done(benchmark, model, rows, _OURS | dict(metadata), ONBOARDING)
-            self._put(writing, wanted, rows, stored)
-        return Written(rows.num_rows, accuracy_of(rows), stored is None or stored.digest != wanted.digest)
-
-    def onboarding_metadata(self, benchmark: str, model: str) -> dict[str, str] | None:
-        """What determined the onboarding answers of the pair; None where it has none."""
-        return _metadata(self.now().onboarding.get((benchmark, model)))
-
-    def onboarding_responses(self) -> pa.Table:
-        """All onboarding answers, as `responses` has others."""
-        return self._read_sorted(self.now().onboarding, _GRADES)
-
-    def onboarded_models(self) -> list[str]:
-        """The models that have onboarding answers, sorted."""
-        return sorted({model for _, model in list(self.now().onboarding)})
+                self.forget_failure(benchmark, model)
 
     def drop_onboarding(self, model: str, benchmark: str | None = None) -> None:
-        """Lets the model's onboarding answers (to one benchmark; None: to all) go: better ones took their place."""
+        """Drop the model's onboarding answers (to one benchmark; None: to all), since better ones took their place."""
         with self.together() as writing:
             for pair, event in sorted(self.now().onboarding.items()):
                 if pair[1] == model and benchmark in (None, pair[0]):
                     writing.add(event.again("dropped"))
 
-    def onboarding_state(self, without: Collection[str] = ()) -> str:
-        """Digest of the onboarding answers, which `state` leaves out, but those of the models `without`."""
-        onboarding = self.now().onboarding
-        return _digest(sorted((*pair, event.digest) for pair, event in onboarding.items() if pair[1] not in without))
+    # --- failures
+
+    def record_failure(self, benchmark: str, model: str, kind: str, reason: str, entry: str = "") -> None:
+        """Remember why the pair has no (new) answers, until it gets some; `entry`: digest of its registry entry."""
+        self.write_failure(benchmark, model, next_failure(self.failure(benchmark, model), kind, reason, entry))
+
+    def write_failure(self, benchmark: str, model: str, failure: Failure) -> None:
+        """Replace the pair's failure, if it has one."""
+        known = vars(failure).copy()
+        event = Event("failed", benchmark, model, recorded_at=known.pop("failed_at"), **known)
+        with self.together() as writing:
+            writing.add(event)
+
+    def forget_failure(self, benchmark: str, model: str) -> None:
+        with self.together() as writing:
+            if (benchmark, model) in self.now().failures:
+                writing.add(Event("cleared", benchmark, model))
+
+    # --- tables of later stages
+
+    def add_question_embeddings(
+        self, encoder: str, question_ids: Sequence[str], vectors: npt.NDArray[np.float32]
+    ) -> None:
+        """Add `vectors` (n, d) of `question_ids` (n) as a part of the table question_embeddings."""
+        # Lists of variable length, so that encoders of different dimensions fit one table.
+        columns = [question_ids, [encoder] * len(question_ids), list(vectors)]
+        table = pa.table(columns, schema=empty_table("question_embeddings").schema)
+        part = hashlib.sha256("\0".join([encoder, *question_ids]).encode()).hexdigest()[:16]
+        self.write_table("question_embeddings", table, part)
+
+    def write_table(self, name: str, table: pa.Table, part: str = "part") -> None:
+        """Replace one part of a later stage's table with `table`."""
+        self._check_is_later(name)
+        self.tables.replace(name, table, part)
 
     # --- upkeep, see upkeep.py
 
     def check(self) -> list[Damage]:
-        """Reads everything whole; what cannot be read."""
+        """Read everything, and return what cannot be read."""
         return find_damage(Lake(self.address))
 
     def mend(self, *, thoroughly: bool = False) -> list[Damage]:
-        """Sets aside what cannot be read, so that it counts as missing and is made again; what that was."""
+        """Move away what cannot be read, so that it counts as missing and is made again; return what that was."""
         fresh = Lake(self.address)  # this one may remember what is lost
         found = mend(fresh, thoroughly=thoroughly)
         if found:
@@ -505,81 +253,5 @@ class Lake:
         return found
 
     def compact(self, progress: Callable[[int, int, str], None] | None = None, kept: timedelta = KEPT) -> None:
-        """Makes few large files of many small ones, and removes what nobody needs any more."""
+        """Merge many small files into few large ones, and remove what nobody needs any more."""
         compact(self, kept=kept, progress=progress)
-
-    # --- imports
-
-    def imports(self) -> list[dict[str, Any]]:
-        """What was imported, one dict a source: source, split, labels, digest, rows, duplicates, models, questions,
-        benchmarks and imported_at (UTC)."""
-        events = [event for _, event in sorted(self.now().imports.items())]
-        return [event.metadata | {"source": event.source, "imported_at": event.recorded_at} for event in events]
-
-    def labels(self) -> pa.Table | None:
-        """Labels of models that came with imports; None where none did."""
-        parts = [
-            event.metadata["labels_part"] for event in self.now().imports.values() if event.metadata["labels_part"]
-        ]
-        tables = [table for part in sorted(parts) if (table := self.read_table("imported_models", part))]
-        return pa.concat_tables(tables, promote_options="permissive") if tables else None
-
-    # --- tables of later stages
-
-    def embedded_questions(self, encoder: str) -> list[str]:
-        """Ids of the questions that this encoder has encoded."""
-        rows = self.tables.read("question_embeddings", ["question_id"], pc.field("encoder") == encoder)
-        return rows["question_id"].to_pylist() if rows else []
-
-    def add_question_embeddings(
-        self, encoder: str, question_ids: Sequence[str], vectors: npt.NDArray[np.float32]
-    ) -> None:
-        """Adds `vectors` (n, d) of `question_ids` (n) as a part of the table question_embeddings."""
-        table = pa.table(
-            {
-                "question_id": pa.array(question_ids, pa.string()),
-                "encoder": pa.array([encoder] * len(question_ids), pa.string()),
-                # Lists of variable length, so that encoders of different dimensions fit one table.
-                "embedding": pa.array(list(vectors), pa.list_(pa.float32())),
-            }
-        )
-        part = hashlib.sha256("\0".join([encoder, *question_ids]).encode()).hexdigest()[:16]
-        self.write_table("question_embeddings", table, part)
-
-    def write_table(self, name: str, table: pa.Table, part: str = "part") -> None:
-        """Puts `table` in the place of one part of a later stage's table."""
-        self._check_is_later(name)
-        self.tables.replace(name, table, part)
-
-    def read_table(self, name: str, part: str | None = None) -> pa.Table | None:
-        """One part of a later stage's table, or all of them; None where there is none."""
-        self._check_is_later(name)
-        if part is not None and part not in self.table_parts(name):
-            return None
-        rows = self.tables.read(name, where=None if part is None else pc.field(PART) == part)
-        return rows.drop_columns(PART).combine_chunks() if rows else None
-
-    def table_parts(self, name: str) -> list[str]:
-        """The parts that have rows, sorted."""
-        table = self.tables.table(name)
-        return sorted(partition[PART] for partition in table.partitions()) if table else []
-
-    def _check_is_later(self, name: str) -> None:
-        if name in _OWN:
-            raise ValueError(f"{name} is written by write_evaluation and read by {name}()")
-
-
-def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
-    """The warehouse's table `name` with these rows, of which other keys are left out."""
-    return pa.Table.from_pylist(rows, schema=empty_table(name).schema) if rows else empty_table(name)
-
-
-def _metadata(event: Event | None) -> dict[str, str] | None:
-    if event is None:
-        return None
-    own = {"benchmark": event.benchmark, "model": event.model, "rows": str(event.n), "accuracy": repr(event.accuracy)}
-    return own | event.metadata
-
-
-def _digest(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

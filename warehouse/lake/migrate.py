@@ -1,4 +1,4 @@
-"""Bringing over a lake of the layout before this one, of Parquet files in folders.
+"""Migrating a lake of the previous layout, which has Parquet files in folders.
 
     responses/benchmark=<b>/model=<m>/part.parquet     answers; their metadata say what determined them
     responses/benchmark=<b>/model=<m>/failure.json     why the last evaluation failed
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +25,12 @@ import pyarrow.parquet as pq
 
 from warehouse.files import locked
 
-from .answers import SOURCES, complete
+from .answers import SOURCES, complete_columns
 from .delta import naming_what_is_corrupt
 from .events import ONBOARDING, Event
+from .failures import Failure
 from .lake import Lake
-from .questions import QUESTION_PART, content_digest
+from .questions import QUESTION_PART, digest_rows
 from .writing import Writing, done
 
 __all__ = ["is_of_files", "migrate"]
@@ -39,14 +40,14 @@ _NOT_METADATA = frozenset({"benchmark", "model", "rows", "accuracy", "superseded
 
 
 def is_of_files(folder: Path) -> bool:
-    """Whether the lake in `folder` is of the layout before, or its migration was cut short."""
+    """Return whether the lake in `folder` has the previous layout, or its migration was interrupted."""
     if not folder.exists():
         return _half_made(folder).exists() and kept_at(folder).exists()
     return any(folder.glob("questions/benchmark=*/part.parquet")) and not (folder / "questions" / "_delta_log").exists()
 
 
 def kept_at(folder: Path) -> Path:
-    """Where the lake of files stays."""
+    """Return where the lake of files is kept."""
     return folder.with_name(f"{folder.name}.of-files")
 
 
@@ -55,9 +56,9 @@ def _half_made(folder: Path) -> Path:
 
 
 def migrate(folder: Path, progress: Callable[[int, int, str], None] | None = None) -> Path | None:
-    """Makes the lake in `folder` one of Delta tables; returns where the old one is kept, None where it is one already.
+    """Convert the lake in `folder` to Delta tables; return where the old one is kept, None where nothing is to be done.
 
-    The new one is made beside it and takes its place when it is whole: a run that is killed begins again.
+    The new one is made next to it and replaces it when it is complete: a run that is killed begins again.
     Raises CorruptFileError where a file of the old one cannot be read.
     """
     new, old = _half_made(folder), kept_at(folder)
@@ -66,7 +67,7 @@ def migrate(folder: Path, progress: Callable[[int, int, str], None] | None = Non
             return None
         if folder.exists():
             if old.exists():
-                raise FileExistsError(f"{old} is there already, with another lake of files: move it away first")
+                raise FileExistsError(f"{old} exists already, with another lake of files: move it away first")
             shutil.rmtree(new, ignore_errors=True)
             _copy(folder, Lake(new), progress or (lambda done, total, what: None))
             folder.rename(old)
@@ -80,10 +81,10 @@ def _copy(folder: Path, lake: Lake, tell: Callable[[int, int, str], None]) -> No
     )
     with lake.together() as writing:
         for number, benchmark in enumerate(benchmarks):
-            tell(number, len(benchmarks), "benchmarks brought over")
-            _copy_benchmark(folder, benchmark, writing)
+            tell(number, len(benchmarks), "benchmarks migrated")
+            _copy_benchmark(folder, benchmark, lake, writing)
             writing.spill()
-        tell(len(benchmarks), len(benchmarks), "benchmarks brought over")
+        tell(len(benchmarks), len(benchmarks), "benchmarks migrated")
         for path in sorted(folder.glob("imports/[!.]*.parquet")):
             _copy_import(path, folder / "imported_models" / path.name, lake, writing)
         for path in sorted(folder.glob("[!.]*/[!.]*.parquet")):
@@ -91,7 +92,7 @@ def _copy(folder: Path, lake: Lake, tell: Callable[[int, int, str], None]) -> No
                 lake.write_table(path.parent.name, _read(path)[0], unquote(path.stem))
 
 
-def _copy_benchmark(folder: Path, name: str, writing: Writing) -> None:
+def _copy_benchmark(folder: Path, name: str, lake: Lake, writing: Writing) -> None:
     benchmark = unquote(name.partition("=")[2])
     if (path := folder / "questions" / name / "part.parquet").exists():
         rows, _ = _read(path)
@@ -105,30 +106,19 @@ def _copy_benchmark(folder: Path, name: str, writing: Writing) -> None:
         for path in sorted(folder.glob(f"{top}/{name}/model=*/part.parquet")):
             event, rows, _ = _answers(path, source)
             writing.add_answers(event, rows)
-    for event in _failures(folder.glob(f"responses/{name}/model=*/failure.json")):
-        writing.add(event)
+    for path in sorted(folder.glob(f"responses/{name}/model=*/failure.json")):
+        with naming_what_is_corrupt(str(path)):
+            said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        failed_at = datetime.fromisoformat(said["failed_at"]).astimezone(UTC)
+        failure = Failure(said["kind"], said["reason"], said["attempts"], said.get("entry", ""), failed_at)
+        lake.write_failure(benchmark, unquote(path.parent.name.partition("=")[2]), failure)
 
 
 def _answers(path: Path, source: str = "") -> tuple[Event, pa.Table, dict[str, str]]:
     rows, known = _read(path)
-    rows, rest = complete(rows), {key: value for key, value in known.items() if key not in _NOT_METADATA}
+    rows, rest = complete_columns(rows), {key: value for key, value in known.items() if key not in _NOT_METADATA}
     event = done(known["benchmark"], known["model"], rows, rest, source or json.loads(known[SOURCES])[0])
     return event, rows, known
-
-
-def _failures(paths: Iterator[Path]) -> Iterator[Event]:
-    for path in sorted(paths):
-        benchmark, model = (unquote(folder.name.partition("=")[2]) for folder in (path.parent.parent, path.parent))
-        with naming_what_is_corrupt(str(path)):
-            said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        yield Event(
-            *("failed", benchmark, model),
-            kind=said["kind"],
-            reason=said["reason"],
-            attempts=said["attempts"],
-            entry=said.get("entry", ""),
-            recorded_at=datetime.fromisoformat(said["failed_at"]).astimezone(UTC),
-        )
 
 
 def _copy_import(path: Path, labels: Path, lake: Lake, writing: Writing) -> None:
@@ -137,14 +127,14 @@ def _copy_import(path: Path, labels: Path, lake: Lake, writing: Writing) -> None
     record |= {"labels_part": None, "labels_digest": None}
     if labels.exists():
         rows, _ = _read(labels)
-        digest = content_digest(rows)
+        digest = digest_rows(rows)
         record |= {"labels_part": f"{source} {digest}", "labels_digest": digest}
         lake.write_table("imported_models", rows, record["labels_part"])
     writing.add(Event("imported", source=source, metadata=record, recorded_at=at))
 
 
 def _read(path: Path) -> tuple[pa.Table, dict[str, str]]:
-    """The rows of a Parquet file, and what its writer noted in it."""
+    """Return the rows of a Parquet file, and what its writer noted in it."""
     with naming_what_is_corrupt(str(path)):
         rows = pq.ParquetFile(path, page_checksum_verification=True).read()
     noted = {key.decode(): value.decode() for key, value in (rows.schema.metadata or {}).items()}

@@ -1,53 +1,40 @@
-"""What identifies a question, which split it is in, and how two descriptions of one question are merged."""
+"""What identifies a question, which split it belongs to, and how two descriptions of one question are merged."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
+from warehouse.database.connect import empty_table
 from warehouse.errors import SplitConflictError
 
 from .events import EVALUATION
 
-__all__ = [
-    "QUESTION_PART",
-    "Split",
-    "content_digest",
-    "described",
-    "merge_questions",
-    "question_ids",
-    "split_of",
-]
+__all__ = ["QUESTION_PART", "SPLITS", "merge_questions", "question_ids", "split_of"]
 
 QUESTION_PART = pa.schema(
-    {
-        "question_id": pa.string(),
-        "category": pa.string(),
-        "task": pa.string(),
-        "doc_id": pa.int64(),
-        "text": pa.string(),
-        "split": pa.string(),
-        "source": pa.string(),
-        "split_source": pa.string(),  # null: the split follows from the text
-        "target": pa.string(),  # what is right, where that is known
-    }
+    [
+        *empty_table("questions").drop_columns(["benchmark", "target"]).schema,
+        ("source", pa.string()),
+        ("split_source", pa.string()),  # null: the split follows from the text
+        empty_table("questions").schema.field("target"),
+    ]
 )
-"""A benchmark's questions, as the lake's table `questions` has them beside the benchmark and `evaluation_id`."""
+"""A benchmark's questions, as in the lake's table `questions`, which also has `benchmark` and `evaluation_id`."""
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[str, ...] = get_args(Split)
+SPLITS = ("train", "val", "test")
 _TRAIN, _VAL = 0.8, 0.9  # cumulative shares
 
 
 def question_ids(benchmark: str, texts: Sequence[str]) -> list[str]:
-    """16 hex digits a question, the same on every machine.
+    """Return 16 hex digits for each question, the same on every machine.
 
-    The k-th question (k > 1) of a benchmark with the very same text carries its ordinal k, so `texts` are all
-    questions of the benchmark in their own order.
+    Where several questions have the same text, the number of the repetition is part of the id, so `texts` must be
+    all questions of the benchmark in their own order.
     """
     seen: Counter[str] = Counter()
     ids = []
@@ -58,15 +45,15 @@ def question_ids(benchmark: str, texts: Sequence[str]) -> list[str]:
     return ids
 
 
-def split_of(text: str) -> Split:
-    """80 / 10 / 10, from the text alone: new questions move no old ones and copies stay together."""
+def split_of(text: str) -> str:
+    """Split 80 / 10 / 10 by the text alone: new questions move no old ones, and copies stay together."""
     share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
     return "train" if share < _TRAIN else "val" if share < _VAL else "test"
 
 
-def described(benchmark: str, questions: pa.Table, source: str = EVALUATION) -> pa.Table:
-    """The `questions` that `source` brings as QUESTION_PART. They may have columns split, null where it follows from
-    the text, and target."""
+def describe_questions(benchmark: str, questions: pa.Table, source: str = EVALUATION) -> pa.Table:
+    """Return the `questions` that `source` brings as QUESTION_PART. They may have the columns target and split, which
+    is null where it follows from the text."""
     count, texts = questions.num_rows, questions["text"].to_pylist()
     given, targets = (
         questions[name].to_pylist() if name in questions.column_names else [None] * count
@@ -87,51 +74,34 @@ def described(benchmark: str, questions: pa.Table, source: str = EVALUATION) -> 
 
 
 def merge_questions(stored: pa.Table | None, new: pa.Table) -> pa.Table:
-    """The questions of a benchmark after `new` came in (all QUESTION_PART), ordered by task and doc_id.
+    """Return the questions of a benchmark after `new` came in (all QUESTION_PART), ordered by task and doc_id.
 
-    No question ever leaves. What an evaluation says of category, task and doc_id holds over what an import
-    says; a split that an import brings holds over the split that follows from the text; whoever said a thing
-    may change it. Raises SplitConflictError where two imports differ.
+    No question ever leaves. What an evaluation says of category, task and doc_id overrides what an import says; a
+    split that an import brings overrides the one that follows from the text; each source may change what it said.
+    Raises SplitConflictError where two imports differ.
     """
-    known = [] if stored is None else stored.to_pylist()
-    rows: dict[str, dict[str, Any]] = {row["question_id"]: row for row in known}
+    rows: dict[str, dict[str, Any]] = {row["question_id"]: row for row in (stored.to_pylist() if stored else [])}
     conflicts = []
     for row in new.to_pylist():
-        old = rows.get(row["question_id"])
-        if old is None:
-            rows[row["question_id"]] = row
-            continue
-        if _conflicting(old, row):
-            conflicts.append((row["question_id"], old["split_source"]))
-        rows[row["question_id"]] = old | _description(old, row) | _split(old, row)
+        old = rows.setdefault(row["question_id"], row)
+        given_before, given_now = old["split_source"], row["split_source"]
+        if given_before and given_now and given_before != given_now and old["split"] != row["split"]:
+            conflicts.append((row["question_id"], given_before))
+        describes = row if row["source"] in (old["source"], EVALUATION) else old
+        splits = row if given_before == row["source"] or (given_before is None and given_now is not None) else old
+        rows[row["question_id"]] = {
+            **{name: describes[name] for name in ("question_id", "category", "task", "doc_id", "text", "source")},
+            **{name: splits[name] for name in ("split", "split_source")},
+            "target": old["target"] if row["target"] is None else row["target"],
+        }
     if conflicts:
         raise SplitConflictError(tuple(question_id for question_id, _ in conflicts), conflicts[0][1])
     order = sorted(rows.values(), key=lambda row: (row["task"], row["doc_id"], row["question_id"]))
     return pa.Table.from_pylist(order, schema=QUESTION_PART)
 
 
-def _conflicting(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    by_two = old["split_source"] and new["split_source"] and old["split_source"] != new["split_source"]
-    return bool(by_two) and old["split"] != new["split"]
-
-
-def _description(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    takes_over = new["source"] in (old["source"], EVALUATION)
-    chosen = new if takes_over else old
-    described = {name: chosen[name] for name in ("category", "task", "doc_id", "source")}
-    return described | {"target": old["target"] if new["target"] is None else new["target"]}
-
-
-def _split(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    withdrawn = old["split_source"] == new["source"]
-    first_given = old["split_source"] is None and new["split_source"] is not None
-    chosen = new if withdrawn or first_given else old
-    return {name: chosen[name] for name in ("split", "split_source")}
-
-
-def content_digest(questions: pa.Table) -> str:
-    """Of the rows; the same rows have the same digest."""
+def digest_rows(rows: pa.Table) -> str:
     digest = hashlib.sha256()
-    for column in questions.columns:
+    for column in rows.columns:
         digest.update("\0".join(map(str, column.to_pylist())).encode() + b"\1")
     return digest.hexdigest()[:16]

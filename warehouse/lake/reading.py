@@ -1,4 +1,4 @@
-"""Answers and questions, read by DuckDB from the lake's files: millions of rows, of which Python need not hold one."""
+"""Reading answers and questions from the lake's files with DuckDB, without holding millions of rows in Python."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ AS_WRITTEN = "ORDER BY number, file_index, file_row_number"
 def rows_of(
     connection: duckdb.DuckDBPyConnection, tables: DeltaTables, name: str, events: Sequence[Event]
 ) -> Iterator[str]:
-    """`FROM …`, SQL for the rows of the table that `events` speak of, each with the `model` and the `number` of its
-    event among them. Raises CorruptFileError where they are not all there, or cannot be read within the block."""
+    """Yield `FROM …`, SQL for the table's rows of these events, each with the `model` of its event and its `number` in
+    `events`. Raises CorruptFileError where they are not all there, or cannot be read within the block."""
     paths = _paths_with(tables, name, [event.evaluation_id or "" for event in events])
     files = ", ".join(literal(file) for file in tables.local_files(name, paths))
     found = f"read_parquet([{files}], file_row_number = true)" if paths else "(SELECT '' AS evaluation_id LIMIT 0)"
@@ -48,7 +48,7 @@ def rows_of(
 
 
 def _check_whole(address: str, events: Sequence[Event], counts: Sequence[int]) -> None:
-    """Raises CorruptFileError where an event has not as many rows as it says."""
+    """Raise CorruptFileError where an event has more or fewer rows than it says."""
     for event, count in zip(events, counts, strict=True):
         if count != event.n:
             alike = [number for number, other in enumerate(events) if other.pair == event.pair]
@@ -58,7 +58,7 @@ def _check_whole(address: str, events: Sequence[Event], counts: Sequence[int]) -
 
 
 def _paths_with(tables: DeltaTables, name: str, ids: Sequence[str]) -> list[str]:
-    """The files that may have rows of these evaluations, by what the log says of them, in an order that lasts."""
+    """Return the files that may have rows of these evaluations according to the log, always in the same order."""
     ids, paths = sorted(ids), []
     for file in tables.files(name).to_pylist():
         first, last = file.get("min.evaluation_id"), file.get("max.evaluation_id")

@@ -1,6 +1,6 @@
-"""Damage found, set aside and made good; small files made large ones, and what nobody needs removed.
+"""Repairing damage; merging many small files into few large ones, and removing what nobody needs.
 
-What went missing is made again: answers are asked or imported again, tables of later stages computed again. Nothing is
+What went missing is made again: answers are asked or imported again, tables of later stages are recomputed. Nothing is
 deleted: a file that cannot be read is moved to `damaged/` in the lake.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 
 from warehouse.errors import CorruptFileError, WarehouseError, first_line
 
-from .answers import answers_digest
+from .answers import digest_answers
 from .events import Event, new_id
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ COMPACTIONS = "compactions"
 _LONGEST = timedelta(hours=1)
 _NO_QUESTIONS = "The questions that they answer could not be read any more."
 _LOST = "They could not be read any more."
-KEPT = timedelta(days=1)  # readers may still be at files that were replaced, writers at answers that have no event yet
+KEPT = timedelta(days=1)  # readers may still use files that were replaced, and writers answers that have no event yet
 
 Kind = Literal["log", "file", "answers", "superseded answers", "onboarding answers", "questions"]
 _REMEDIES: dict[Kind, str] = {
@@ -53,11 +54,11 @@ _REMEDIES: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Damage:
-    """Something of the lake that is not as it was written."""
+    """A part of the lake that is not as it was written."""
 
     where: str
     kind: Kind
-    what: str  # it held, in words
+    what: str  # what it held, in words
     reason: str
 
     @property
@@ -69,11 +70,11 @@ class Damage:
 
 
 def find_damage(lake: Lake, *, thoroughly: bool = True) -> list[Damage]:
-    """What cannot be read; `lake` then passes over it. Thoroughly, every file is read whole, and answers are held
-    against their digests; else it is only seen that all is there and as long as it was."""
+    """Return what cannot be read; `lake` ignores it from then on. Thoroughly, every file is read whole, and answers are
+    compared with their digests; otherwise only whether each file is there, and as long as it was."""
     found = [damage for name in lake.tables.names() for damage in _damaged_files(lake, name, thoroughly)]
     if any(damage.kind == "log" for damage in found):
-        return found  # what is in force cannot be told
+        return found  # what is in force is not known then
     lake.tables.lost |= {damage.where for damage in found}
     for benchmark, reason in _missing_questions(lake).items():
         found.append(Damage(lake.tables.at("questions"), "questions", f"the questions of {benchmark}", reason))
@@ -93,22 +94,19 @@ def _damaged_files(lake: Lake, name: str, thoroughly: bool) -> Iterator[Damage]:
     for path, size in zip(files["path"].to_pylist(), files["size_bytes"].to_pylist(), strict=True):
         where = f"{lake.tables.at(name)}/{path}"
         try:
-            if lake.tables.on_disk and (length := _length(Path(where))) != size:
-                raise CorruptFileError(
-                    where, "it is not there" if length is None else f"it has {length} of {size} bytes"
-                )
+            if lake.tables.on_disk and not Path(where).exists():
+                raise CorruptFileError(where, "it is not there")
+            if lake.tables.on_disk and (length := Path(where).stat().st_size) != size:
+                raise CorruptFileError(where, f"it has {length} of {size} bytes")
             if thoroughly:
                 lake.tables.read_file(name, path)
         except CorruptFileError as error:
             yield Damage(where, "file", f"rows of the table {name}", error.reason)
 
 
-def _length(path: Path) -> int | None:
-    return path.stat().st_size if path.exists() else None
-
-
 def _culprit(lake: Lake, name: str) -> str | None:
-    """What of a log that cannot be read may be left out: its last entry, a checkpoint, or what names the last one."""
+    """Return the address of the file that makes a log unreadable and can be left out: its last entry, a checkpoint, or
+    the file that names the last one."""
     from pyarrow.fs import FileSelector
 
     files = lake.tables.filesystem()
@@ -129,7 +127,7 @@ def _culprit(lake: Lake, name: str) -> str | None:
 
 
 def _missing_questions(lake: Lake) -> dict[str, str]:
-    """The benchmarks whose questions are not all there, and why."""
+    """Return the benchmarks whose questions are not all there, and why."""
     in_force, missing = lake.now(), {}
     answered = {benchmark for benchmark, _ in [*in_force.answers, *in_force.onboarding]}
     for benchmark in sorted(answered | in_force.questions.keys()):
@@ -142,24 +140,24 @@ def _missing_questions(lake: Lake) -> dict[str, str]:
 
 
 def _missing_answers(lake: Lake, thoroughly: bool) -> Iterator[tuple[Kind, Event, str]]:
-    """Answers that are not as they were written, and why."""
-    sets, counts = _sets(lake), _counts(lake)
-    for kind, event in sets:
+    """Yield the answers that are not as they were written, and why."""
+    counts, complete = _counts(lake), []
+    for kind, event in _sets(lake):
         if (count := counts[event.evaluation_id or ""]) != event.n:
             yield kind, event, f"of {event.n} answers {count} are there"
-    by_benchmark: dict[str, list[tuple[Kind, Event]]] = {}
-    for kind, event in sets:
-        if thoroughly and counts[event.evaluation_id or ""] == event.n:
-            by_benchmark.setdefault(event.benchmark, []).append((kind, event))
-    for _, known in sorted(by_benchmark.items()):
+        elif thoroughly:
+            complete.append((kind, event))
+    complete.sort(key=lambda one: one[1].benchmark)
+    for _, group in groupby(complete, key=lambda one: one[1].benchmark):  # one by one, which takes less memory
+        known = list(group)
         found = lake.rows_of_each([event for _, event in known])
         for (kind, event), (_, rows) in zip(known, found, strict=True):
-            if answers_digest(rows)[0] != event.digest:
+            if digest_answers(rows)[0] != event.digest:
                 yield kind, event, "they are not those that were written"
 
 
 def _counts(lake: Lake) -> Counter[str]:
-    """How many answers there are by evaluation_id. Files with those of one only need not be opened."""
+    """Count the answers by evaluation_id. Files with those of a single one need not be opened."""
     counts: Counter[str] = Counter()
     for file in lake.tables.files("responses").to_pylist():
         first, last, n = file.get("min.evaluation_id"), file.get("max.evaluation_id"), file["num_records"]
@@ -172,7 +170,7 @@ def _counts(lake: Lake) -> Counter[str]:
 
 
 def _sets(lake: Lake) -> list[tuple[Kind, Event]]:
-    """All answers of which the lake knows."""
+    """Return all answers that the lake knows."""
     in_force = lake.now()
     aside = [event for sets in in_force.superseded.values() for event in sets.values()]
     return [
@@ -183,10 +181,10 @@ def _sets(lake: Lake) -> list[tuple[Kind, Event]]:
 
 
 def mend(lake: Lake, *, thoroughly: bool = False) -> list[Damage]:
-    """Sets aside what cannot be read, so that it counts as missing and is made again; what that was. Raises
+    """Move away what cannot be read, so that it counts as missing and is made again; return what that was. Raises
     CorruptFileError where a log is damaged before its end."""
     if not thoroughly:
-        with suppress(CorruptFileError):  # which is damage: all is read then
+        with suppress(CorruptFileError):  # that is damage, so everything is read
             if not find_damage(type(lake)(lake.address), thoroughly=False):
                 return []
     found = find_damage(lake)
@@ -196,19 +194,19 @@ def mend(lake: Lake, *, thoroughly: bool = False) -> list[Damage]:
         if damage.kind in ("log", "file"):
             _move_aside(lake, damage.where)
     for name in lake.tables.names():
-        if table := _readable(lake, name):
+        if table := _without_damaged_end(lake, name):
             table.repair()
-    _give_up(lake)
+    _record_losses(lake)
     return found
 
 
-def _give_up(lake: Lake) -> None:
-    """Events that say what is not there any more."""
+def _record_losses(lake: Lake) -> None:
+    """Write the events that give up what is not there any more."""
     without = _missing_questions(lake)
-    faults = {event.event_id for _, event, _ in _missing_answers(lake, thoroughly=True)}
+    lost = {event.event_id for _, event, _ in _missing_answers(lake, thoroughly=True)}
     with lake.together() as writing:
         for kind, event in _sets(lake):
-            if event.event_id in faults:
+            if event.event_id in lost:
                 writing.add(event.again("dropped", _LOST))
             elif event.benchmark in without and kind != "superseded answers":
                 writing.add(event.again("superseded" if kind == "answers" else "dropped", _NO_QUESTIONS))
@@ -216,8 +214,8 @@ def _give_up(lake: Lake) -> None:
             writing.add(Event("withdrawn", benchmark, reason=_LOST))
 
 
-def _readable(lake: Lake, name: str) -> DeltaTable | None:
-    """The table, without the end of its log where that cannot be read."""
+def _without_damaged_end(lake: Lake, name: str) -> DeltaTable | None:
+    """Return the table, after the end of its log was moved away where that cannot be read."""
     while True:
         lake.tables.forget(name)
         try:
@@ -230,7 +228,7 @@ def _readable(lake: Lake, name: str) -> DeltaTable | None:
 
 
 def _move_aside(lake: Lake, address: str) -> None:
-    """To `damaged/`, under its path in the lake; what lies there already stays."""
+    """Move a file to `damaged/`, under its path in the lake; what is there already stays."""
     from pyarrow.fs import FileType
 
     files, path = lake.tables.filesystem(), address.removeprefix(f"{lake.address}/")
@@ -244,8 +242,8 @@ def _move_aside(lake: Lake, address: str) -> None:
 
 
 def compact(lake: Lake, *, kept: timedelta = KEPT, progress: Callable[[int, int, str], None] | None = None) -> None:
-    """Makes few large files of many small ones, and removes what is older than `kept` and no longer needed: rows that
-    no event speaks of, files that were replaced, entries of logs. Raises WarehouseError where another does so now."""
+    """Merge many small files into few large ones, and remove what is older than `kept` and no longer needed: rows
+    without an event, files that were replaced, entries of logs. Raises WarehouseError where another process does so."""
     with _alone(lake):
         names = lake.tables.names()
         for number, name in enumerate(names):
@@ -265,8 +263,8 @@ def compact(lake: Lake, *, kept: timedelta = KEPT, progress: Callable[[int, int,
 
 
 def compact_events(lake: Lake) -> None:
-    """Only the events, of which there are many small files first; unless another process is at it, or it fails: what
-    was written before is in the lake all the same."""
+    """Merge the files of the events only, which are the first to be many. Where another process does so, or it fails,
+    nothing is lost: what was written before is in the lake all the same."""
     with suppress(WarehouseError), _alone(lake):
         if table := lake.tables.table("evaluations"):
             table.optimize.compact()
@@ -274,8 +272,8 @@ def compact_events(lake: Lake) -> None:
 
 @contextmanager
 def _alone(lake: Lake) -> Iterator[None]:
-    """Two compactions of a table at once would both succeed, and double its rows: delta-rs does not see that the first
-    has removed what the second reads, as it sees of everything else that writes."""
+    """Keep other compactions out. Two of them at once would both succeed and double the rows: delta-rs does not notice
+    that the first removes what the second reads, as it notices for everything else that writes."""
     from deltalake import DeltaTable, write_deltalake
     from deltalake.exceptions import DeltaError
 
@@ -298,7 +296,7 @@ def _alone(lake: Lake) -> Iterator[None]:
 
 
 def _stray(lake: Lake, name: str, kept: timedelta) -> list[str]:
-    """Ids of rows of which no event speaks, or none any more."""
+    """Return the ids of rows without an event in force."""
     rows = lake.tables.read(name, ["evaluation_id"])
     ids = set(rows["evaluation_id"].unique().to_pylist()) if rows else set()
     in_force = lake.now()

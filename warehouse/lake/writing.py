@@ -1,4 +1,4 @@
-"""Taking questions and answers into the lake: all that belongs together in one commit."""
+"""Writing questions and answers to the lake: everything that belongs together in one commit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from .answers import FINGERPRINT, accuracy_of, answers_digest, has_usage
+from .answers import FINGERPRINT, accuracy_of, digest_answers, has_usage
 from .events import EVALUATION, Event, new_id
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ __all__ = ["Writing", "done"]
 
 
 class Writing:
-    """What is on its way into the lake. `commit` brings it in: all of it, or nothing where it is cut short."""
+    """What is about to be written to the lake. `commit` writes all of it, or nothing where it is cut short."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
@@ -31,30 +31,30 @@ class Writing:
         self._events.append(event)
 
     def add_questions(self, benchmark: str, rows: pa.Table) -> None:
-        """`rows` (QUESTION_PART) are new, or say something new of questions that there are."""
+        """Add `rows` (QUESTION_PART), which are new or say something new of known questions."""
         event = Event("questions", benchmark, evaluation_id=new_id(datetime.now(UTC)), n=rows.num_rows)
         self._questions.append(_labelled(rows, event))
         self.add(event)
 
     def add_answers(self, event: Event, rows: pa.Table) -> None:
-        """`rows` (ANSWERS) are those of `event`, which says that they are done."""
+        """Add the `rows` (ANSWERS) of which `event` says that they are done."""
         self._answers.append(_labelled(rows, event))
         self.add(event)
 
     def after(self, step: Callable[[], None]) -> None:
-        """`step` is to be taken once all of this is in the lake."""
+        """Call `step` once all of this is in the lake."""
         self._then.append(step)
 
     def spill(self) -> None:
-        """Writes questions and answers, which nobody sees before `commit`, and frees their memory."""
+        """Write questions and answers, which nobody sees before `commit`, and free their memory."""
         for name, tables in (("questions", self._questions), ("responses", self._answers)):
             if tables:
                 self._lake.tables.append(name, pa.concat_tables(tables))
                 tables.clear()
 
     def discard(self) -> None:
-        for held in (self._questions, self._answers, self._events, self._then):
-            held.clear()
+        for waiting in (self._questions, self._answers, self._events, self._then):
+            waiting.clear()
 
     def commit(self) -> None:
         if self._events:
@@ -72,8 +72,8 @@ def _labelled(rows: pa.Table, event: Event) -> pa.Table:
 
 
 def done(benchmark: str, model: str, rows: pa.Table, metadata: dict[str, str], source: str = EVALUATION) -> Event:
-    """The event that says: `source` brought these answers (ANSWERS) of the pair; `metadata` tell SOURCES of all."""
-    digest, known = answers_digest(rows)
+    """Return the event which says that `source` brought these answers (ANSWERS); `metadata` has the SOURCES of all."""
+    digest, known = digest_answers(rows)
     now = datetime.now(UTC)
     return Event(
         *("done", benchmark, model, new_id(now), source),

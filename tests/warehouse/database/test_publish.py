@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from warehouse.database.connect import empty_table
 from warehouse.database.publish import TABLES, publish
 from warehouse.database.read import connect, query
 from warehouse.errors import CorruptFileError, WarehouseError
@@ -27,6 +28,12 @@ def test_an_empty_lake_publishes_empty_tables(lake: Lake, database: Path):
     assert publish(lake, database) == dict.fromkeys(TABLES, 0)
     for view in ("leaderboard", "coverage", "model_similarity"):
         assert query(database, f"FROM {view}").num_rows == 0
+
+
+def test_tables_have_the_arrow_types_that_schema_sql_says(lake: Lake, database: Path):
+    publish(lake, database)
+    for name in TABLES:
+        assert query(database, f"FROM {name}").schema == empty_table(name).schema
 
 
 def test_everything_users_see_has_a_comment(lake: Lake, database: Path):
@@ -351,7 +358,8 @@ def test_a_file_that_only_newer_clients_open_is_made_anew(
 ):
     evaluated(lake, "b", "m", "10")
     with monkeypatch.context() as earlier:
-        earlier.setattr("warehouse.database.connect.OLDEST_CLIENT", "v1.2.0")
+        for module in ("connect", "publish"):
+            earlier.setattr(f"warehouse.database.{module}.OLDEST_CLIENT", "v1.2.0")
         publish(lake, database)
         assert file_format(database) == 65
     publish(lake, database, ["forecasts"])
@@ -380,7 +388,7 @@ def test_a_live_file_that_cannot_be_built_upon_is_made_anew(
     with caplog.at_level(logging.WARNING):
         publish(lake, database, ["forecasts"])
     assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 2}]
-    assert f"{database} is damaged or of another version of embedllm: it is made anew" in caplog.text
+    assert f"{database} is damaged or of another version of embedllm: it is written again" in caplog.text
 
 
 def test_a_damaged_lake_file_is_named_and_the_live_file_stays(

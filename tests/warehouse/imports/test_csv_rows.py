@@ -25,6 +25,8 @@ HEADER = "prompt_id,label,model_name,category,prompt"
         (b'a,b\n1,"x\ry\r\nz"\n', True),
         (b'a,b\r\n1,"x\ny\r\nz\rq"\r\n', True),
         (b'a,b\r\n1,"say ""\n"" twice"\r\n', True),
+        (b'a,b\r\n1,"x\ny"\r\n2,"\r"\r\n3,z\r\n', True),
+        (b'a,b\r\n1,"x\ny"\r\n2,"\r"\r\n3,z\n', False),
         (b"a,b\n1,2\r\n", False),
         (b"a,b\r\n1,2\n", False),
         (b"a,b\r1,2\r", False),
@@ -37,17 +39,6 @@ HEADER = "prompt_id,label,model_name,category,prompt"
 def test_a_regular_file_has_one_line_end_outside_quotes(tmp_path: Path, content: bytes, regular: bool):
     (tmp_path / "r.csv").write_bytes(content)
     assert is_regular(tmp_path / "r.csv") == regular
-
-
-def test_quotes_are_counted_across_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "r.csv").write_bytes(b'a,b\r\n1,"x\ny"\r\n2,"\r"\r\n3,z\n')
-    for length in range(1, 30):
-        monkeypatch.setattr("warehouse.imports.csv_rows._SLICE", length)
-        assert not is_regular(tmp_path / "r.csv")
-    (tmp_path / "r.csv").write_bytes(b'a,b\r\n1,"x\ny"\r\n2,"\r"\r\n3,z\r\n')
-    for length in range(1, 30):
-        monkeypatch.setattr("warehouse.imports.csv_rows._SLICE", length)
-        assert is_regular(tmp_path / "r.csv")
 
 
 TEXTS = st.text(st.sampled_from('ab ,"\r\nü\0'), min_size=1, max_size=6)

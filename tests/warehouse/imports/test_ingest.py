@@ -182,7 +182,7 @@ def test_a_prompt_id_belongs_to_one_split(lake: Lake, published, tmp_path: Path)
     [
         ("10,train\n2,dev\n3,test\n", "split.csv has 1 rows whose split is none of train, val, test"),
         ("10,train\n3,test\n", "split.csv lacks 1 prompt_id of the results (2)"),
-        ("10,train\n2,val\n2,val\n3,test\n", "split.csv has 2 rows whose prompt_id stands there twice: rows (2, 3)"),
+        ("10,train\n2,val\n2,val\n3,test\n", "split.csv has 2 rows whose prompt_id is there twice: rows (2, 3)"),
         ("10,train\n,val\n2,val\n3,test\n", "split.csv has 1 rows without prompt_id: rows (2)"),
     ],
 )

@@ -33,7 +33,7 @@ def test_parquet_with_lists_and_booleans(tmp_path: Path):
     ("content", "message"),
     [
         ("name,family\nm,x\n", "it has no column model_name, only name, family"),
-        ("model\nm\nm\n", "row 2: m stands there twice"),
+        ("model\nm\nm\n", "row 2: m is there twice"),
         ("model,family\n,x\n", "row 1: the model is missing"),
         ("model,size_b\nm,7B\n", "row 1: size_b is '7B'; it must be a number"),
         ("model,size_b\nm,-1\n", "row 1: size_b is '-1'"),
