@@ -19,6 +19,7 @@ from embedder.baselines.baselines import KNN, Majority, ModelBenchmarkMean, Mode
 from embedder.baselines.mf import MatrixFactorization
 from embedder.spectral.spectral import SpectralEmbedder
 
+from .errors import EmbedderError
 from .predictor import Predictor
 
 __all__ = ["EmbedderInfo", "StoreError", "load_embedder", "save_embedder", "write_file"]
@@ -30,7 +31,7 @@ METHODS: dict[str, type[Predictor]] = {
 }
 
 
-class StoreError(ValueError):
+class StoreError(EmbedderError):
     """A stored embedder is absent, damaged, of another format, or fitted on another encoder's vectors."""
 
 

@@ -14,6 +14,7 @@ from assets.inputs.workspace import Workspace
 from harness.entries import ModelEntry
 from warehouse.errors import CorruptFileError
 from warehouse.lake import NOT_APPLICABLE, Failure
+from warehouse.lake.failures import INTERRUPTED
 
 __all__ = ["Unanswered", "Why", "can_ask", "find_unanswered"]
 
@@ -35,10 +36,15 @@ class Unanswered:
     failure: Failure | None = None  # of the last try under this very entry
     what: str | None = None  # has changed, where it is not the entry
 
-    def __str__(self) -> str:
-        if self.failure:
-            return f"{self.benchmark}: {self.why} ({self.failure.kind}, attempt {self.failure.attempts + 1})"
-        return f"{self.benchmark}: {self.why}{f' ({self.what})' if self.what else ''}"
+    def tell(self, *, being_asked: bool = False) -> str:
+        """Return the reason for asking. While the model is `being_asked`, its present attempt, too, stands in the lake
+        as one that was interrupted."""
+        note, failure = self.what, self.failure
+        if failure and being_asked and failure.kind == INTERRUPTED:
+            note = f"attempt {failure.attempts}" if failure.attempts > 1 else None
+        elif failure:
+            note = f"{failure.kind}, attempt {failure.attempts + 1}"
+        return f"{self.benchmark}: {self.why}{f' ({note})' if note else ''}"
 
     def is_due(self, retry_by: datetime | None) -> bool:
         """Whether it is to be asked by then (UTC). What failed is, once its back-off is over; without a time, never."""

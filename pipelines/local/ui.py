@@ -30,7 +30,7 @@ class PortTaken(CommandError):
 
 
 def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], None]) -> NoReturn:
-    """Becomes `dagster dev`: web server, daemon and code server, until it is told to end (Ctrl-C or SIGTERM).
+    """Become `dagster dev`: web server, daemon and code server, until it is told to end (Ctrl-C or SIGTERM).
 
     Whatever a UI that was killed has left is ended first. `starts` is called when nothing stands in the way any more.
     DAGSTER_HOME must be set (`use_home`).
@@ -66,7 +66,7 @@ def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], Non
 
 
 def _end_leftovers(dagster_home: str) -> None:
-    """Ends what a UI that was killed has left, with its runs, so that nothing is done twice.
+    """End what a UI that was killed has left, with its runs, so that nothing is done twice.
 
     Nothing else has ADDRESS in its environment.
     """
@@ -81,7 +81,7 @@ def _end_leftovers(dagster_home: str) -> None:
 
 
 def reload_definitions() -> str:
-    """Have the running UI load the definitions anew; a sentence on how that went."""
+    """Have the running UI load the definitions again; return a sentence on how that went."""
     from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 
     host, _, port = os.environ.get(ADDRESS, USUAL).rpartition(":")
@@ -89,4 +89,4 @@ def reload_definitions() -> str:
         info = DagsterGraphQLClient(host, port_number=int(port)).reload_repository_location(LOCATION)
     except DagsterGraphQLClientError as error:
         return f"The benchmarks of the registry have changed: press *Reload definitions* ({error})."
-    return f"The benchmarks of the registry have changed: definitions are loaded anew ({info.status.value})."
+    return f"The benchmarks of the registry have changed: definitions are loaded again ({info.status.value})."
