@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -61,7 +62,7 @@ def can_ask(workspace: Workspace) -> bool:
 
 
 def find_unanswered(workspace: Workspace, local: LocalState | None = None) -> dict[str, list[Unanswered]]:
-    """By model, the benchmarks it still has to answer; models with nothing to do are left out.
+    """Return by model the benchmarks it still has to answer; models with nothing to do are left out.
 
     Reads what the lake holds, and looks whether weights and tasks are what they were: on this machine, and where
     `local` does, elsewhere.
@@ -75,8 +76,9 @@ def _of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Ite
     if model.budget and (serving(workspace.lake) is None or _is_onboarded(model, workspace, local)):
         return  # without an embedder, nothing tells which few questions are telling
     for benchmark in workspace.registry.benchmarks_of(model):
-        entry, what = entry_digest(model, benchmark, workspace), None
-        known = _metadata(benchmark.name, model.name, workspace)
+        entry, what, known = entry_digest(model, benchmark, workspace), None, None
+        with suppress(CorruptFileError):  # which is moved aside when the model is asked
+            known = workspace.lake.response_metadata(benchmark.name, model.name)
         if known is not None and known.get(ENTRY, entry) == entry:  # imported answers have no entry, and hold
             what = local.change(known, model, benchmark)
             if what is None:
@@ -88,13 +90,6 @@ def _of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Ite
         elif failure.kind != NOT_APPLICABLE:
             interrupted = failure.retry_at <= failure.failed_at  # a kill or two may be an accident
             yield Unanswered(benchmark.name, why if interrupted else Why.FAILED, failure)
-
-
-def _metadata(benchmark: str, model: str, workspace: Workspace) -> dict[str, str] | None:
-    try:
-        return workspace.lake.response_metadata(benchmark, model)
-    except CorruptFileError:  # moved aside when the model is asked
-        return None
 
 
 def _is_onboarded(model: ModelEntry, workspace: Workspace, local: LocalState) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import dagster as dg
 
@@ -18,35 +19,32 @@ from .plan import PLANNED, REASON, Request, plan
 
 __all__ = ["build_sensors", "open_to_work", "run_request"]
 
-EVERY = 10  # seconds between two looks
-RUNNING = dg.DefaultSensorStatus.RUNNING
+look_often = partial(dg.sensor, minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
 
 
 def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> list[dg.SensorDefinition]:
     """Sensors over definitions with the benchmarks of `loaded`; each look opens home and registry as they are then."""
 
-    @dg.sensor(
-        name="evaluate_what_is_new",
+    @look_often(
         description="Asks every model what it was never asked, or what its entry has changed since: a run a model. "
         "Keeps the partitions equal to models.yaml.",
         job=evaluate,
-        minimum_interval_seconds=EVERY,
-        default_status=RUNNING,
     )
     def evaluate_what_is_new(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         workspace = open_to_work(open_workspace, context.instance)
         if isinstance(workspace, dg.SkipReason):
             return workspace
-        partitions = _change_partitions(workspace, context.instance)
+        new, gone = compare_partitions(context.instance, (model.name for model in workspace.registry.models))
+        partitions = [
+            *([MODELS.build_add_request(new)] if new else []),
+            *([MODELS.build_delete_request(gone)] if gone else []),  # the answers stay in the lake
+        ]
         due = [request for request in plan(workspace, context.instance) if request.model]
         return _start(due, context.instance, loaded, dynamic_partitions_requests=partitions)
 
-    @dg.sensor(
-        name="refresh_what_changed",
+    @look_often(
         description="Makes again what was made from something else than what is there now, once all answers are in.",
         job=refresh,
-        minimum_interval_seconds=EVERY,
-        default_status=RUNNING,
     )
     def refresh_what_changed(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         workspace = open_to_work(open_workspace, context.instance)
@@ -55,12 +53,9 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
         due = [request for request in plan(workspace, context.instance) if not request.model]
         return _start(due, context.instance, loaded, asset_events=[*find_changed(workspace, context.instance)])
 
-    @dg.sensor(
-        name="housekeeping",
+    @look_often(
         description="Ends the runs whose process is gone, and loads the definitions again when the benchmarks of "
         "the registry are others.",
-        minimum_interval_seconds=EVERY,
-        default_status=RUNNING,
     )
     def housekeeping(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         ended = end_lost_runs(context.instance)
@@ -116,14 +111,3 @@ def _key(request: Request, instance: dg.DagsterInstance) -> str:
     runs = instance.get_run_records(dg.RunsFilter(tags={PLANNED: request.digest}))
     newest = runs[0].dagster_run.run_id[:8] if runs else "first"
     return f"{request.digest} {len(runs)} {newest}"
-
-
-def _change_partitions(
-    workspace: Workspace, instance: dg.DagsterInstance
-) -> list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
-    """Answers of a model that is no longer registered stay in the lake."""
-    new, gone = compare_partitions(instance, (model.name for model in workspace.registry.models))
-    return [
-        *([MODELS.build_add_request(new)] if new else []),
-        *([MODELS.build_delete_request(gone)] if gone else []),
-    ]

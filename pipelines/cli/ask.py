@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from embedder.router import Choice, Router
 
 SCORE = "Sorted by score: probability and the model's rate on such questions, averaged as log-odds{cost}."
+COST = "US$"
 BATCH = 64  # questions that `route` encodes between two steps of its bar
 
 
@@ -69,8 +70,7 @@ def route(
         cost_weight=cost_weight,
     )
     out.print(_tabulate_questions(questions, ranked) if file else _tabulate_models(ranked[0]))
-    if strange := _warn_of_strange(ranked, router.least_support, benchmark):
-        say(strange)
+    _warn_of_strange(ranked, router.least_support, benchmark)
     say(SCORE.format(cost=f", less {cost_weight:g} times its cost" if cost_weight else ""))
 
 
@@ -99,59 +99,60 @@ def _rank(router: Router, questions: list[str], **options: Any) -> list[list[Cho
     return ranked
 
 
-def _warn_of_strange(ranked: list[list[Choice]], least: float | None, benchmark: str | None) -> str | None:
-    """Return a warning where questions are unlike those the embedder was fitted on."""
+def _warn_of_strange(ranked: list[list[Choice]], least: float | None, benchmark: str | None) -> None:
+    """Warn where questions are unlike those the embedder was fitted on."""
     found = [choices[0].support for choices in ranked]
     few = [support for support in found if least is not None and support is not None and support < least]
     if not few:
-        return None
-    little = f"this is little more than the models' average{f' on {benchmark}' if benchmark else ''}"
+        return
     if len(found) == 1:
-        return f"This question is unlike anything asked (support {few[0]:.2f}): {little}."
-    return f"{len(few)} of the {len(found)} questions are unlike anything asked (support below {least:.2f}): {little}."
+        which = f"This question is unlike anything asked (support {few[0]:.2f})"
+    else:
+        which = f"{len(few)} of the {len(found)} questions are unlike anything asked (support below {least:.2f})"
+    say(f"{which}: this is little more than the models' average{f' on {benchmark}' if benchmark else ''}.")
 
 
 def _tabulate_models(choices: list[Choice]) -> Table:
     """Return a table with a row for each model that may be asked one question."""
     support = choices[0].support
-    title = (
-        None if support is None else f"support {support:.2f}: how like the questions asked so far this one is (0 to 1)"
-    )
-    columns = (Column("model", no_wrap=True), "score", "probability of a correct answer", "95% interval")
-    table = Table(*columns, caption=title, caption_justify="left")
-    if costs := any(choice.cost is not None for choice in choices):
-        table.add_column("US$", no_wrap=True)
-    for choice in choices:
-        table.add_row(choice.model, *_figures(choice), *([_cost(choice)] if costs else []))
-    return table
+    note = f"support {support or 0:.2f}: how like the questions asked so far this one is (0 to 1)"
+    rows = [_describe(choice) | {COST: _cost(choice)} for choice in choices]
+    return _tabulate(rows, unbroken=("model", COST), caption=None if support is None else note)
 
 
 def _tabulate_questions(questions: list[str], ranked: list[list[Choice]]) -> Table:
-    """Return a table with a row for each question: the model to ask and, where more are wanted, those that come
-    next."""
-    table = Table("question", "model", "score", "probability of a correct answer", "95% interval")
-    if supported := any(choices[0].support is not None for choices in ranked):
-        table.add_column("support", no_wrap=True)
-    if costs := any(choices[0].cost is not None for choices in ranked):
-        table.add_column("US$", no_wrap=True)
-    if several := any(len(choices) > 1 for choices in ranked):
-        table.add_column("then, with score")
-    for question, (first, *others) in zip(questions, ranked, strict=True):
-        shown = question if len(question) <= 60 else f"{question[:59]}…"
-        then = ", ".join(f"{choice.model} {choice.score:.3f}" for choice in others)
-        support = ["" if first.support is None else f"{first.support:.2f}"] if supported else []
-        costed = [_cost(first)] if costs else []
-        table.add_row(shown, first.model, *_figures(first), *support, *costed, *([then] if several else []))
+    """Return a table with a row for each question: the model to ask and, where more are wanted, those that follow."""
+    rows = [
+        {"question": question if len(question) <= 60 else f"{question[:59]}…"}
+        | _describe(first)
+        | {"support": None if first.support is None else f"{first.support:.2f}", COST: _cost(first)}
+        | {"then, with score": ", ".join(f"{choice.model} {choice.score:.3f}" for choice in others)}
+        for question, (first, *others) in zip(questions, ranked, strict=True)
+    ]
+    return _tabulate(rows, unbroken=("support", COST))
+
+
+def _describe(choice: Choice) -> dict[str, str | None]:
+    return {
+        "model": choice.model,
+        "score": f"{choice.score:.3f}",
+        "probability of a correct answer": f"{choice.probability:.3f}",
+        "95% interval": "not known" if choice.low is None else f"{choice.low:.3f} to {choice.high:.3f}",
+    }
+
+
+def _cost(choice: Choice) -> str | None:
+    return None if choice.cost is None else f"{choice.cost:.2g}"
+
+
+def _tabulate(rows: list[dict[str, str | None]], *, unbroken: tuple[str, ...], caption: str | None = None) -> Table:
+    """Return a table of those columns in which at least one row has something."""
+    names = [name for name in rows[0] if any(row[name] for row in rows)]
+    columns = [Column(name, no_wrap=name in unbroken) for name in names]
+    table = Table(*columns, caption=caption, caption_justify="left")
+    for row in rows:
+        table.add_row(*(row[name] or ("not known" if name == COST else "") for name in names))
     return table
-
-
-def _figures(choice: Choice) -> tuple[str, str, str]:
-    interval = "not known" if choice.low is None else f"{choice.low:.3f} to {choice.high:.3f}"
-    return f"{choice.score:.3f}", f"{choice.probability:.3f}", interval
-
-
-def _cost(choice: Choice) -> str:
-    return "not known" if choice.cost is None else f"{choice.cost:.2g}"
 
 
 def report(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,23 +23,6 @@ OFTEN = 0.1  # share of questions that lack what they speak of: complete multipl
 lake_app = typer.Typer(no_args_is_help=True, help="Upkeep of the lake.")
 
 
-class Conflict(StrEnum):
-    """What becomes of two labels for one answer, see `warehouse.imports.ingest.OnConflict`."""
-
-    refuse = "refuse"
-    majority = "majority"
-    drop = "drop"
-    first = "first"
-
-
-class Format(StrEnum):
-    """How `sql` prints."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-
-
 @stops_at_once("an import is all or nothing, the same command does what is missing")
 def import_(
     source: Annotated[
@@ -49,9 +31,9 @@ def import_(
     split: Annotated[Path | None, typer.Option(help="Table prompt_id, split (CSV or Parquet).")] = None,
     models: Annotated[Path | None, typer.Option(help="Table of model labels: model_name, family, size_b, …")] = None,
     on_conflict: Annotated[
-        Conflict,
+        Literal["refuse", "majority", "drop", "first"],
         typer.Option(help="Of two labels for one answer: refuse, or the majority, none, the first."),
-    ] = Conflict.refuse,
+    ] = "refuse",
     resplit: Annotated[bool, typer.Option("--resplit", help="The same split for questions of the same text.")] = False,
 ) -> None:
     """Bring in published results (the EmbedLLM layout), all or nothing; the same file again changes nothing."""
@@ -69,7 +51,7 @@ def import_(
             benchmark_of=workspace.registry.benchmark_of,
             model_fault=model_name_fault,
             benchmark_fault=benchmark_name_fault,
-            on_conflict=on_conflict.value,
+            on_conflict=on_conflict,
             resplit=resplit,
             progress=console.progress,
         )
@@ -79,23 +61,21 @@ def import_(
         + ("Next: `embedllm run`" if summary.changed else "The lake holds them all already; nothing has changed.")
     )
     if summary.resolved:
-        say(f"{summary.resolved:,} answers had two labels; decided by --on-conflict {on_conflict.value}.")
+        say(f"{summary.resolved:,} answers had two labels; decided by --on-conflict {on_conflict}.")
     if summary.resplit:
         say(f"{summary.resplit:,} questions got the split of another with the same text.")
-    if warning := _warn_of_lacking(summary.lacking):
-        say(warning)
+    _warn_of_lacking(summary.lacking)
 
 
-def _warn_of_lacking(lacking: Mapping[str, tuple[int, int]]) -> str | None:
-    """Return a warning where a benchmark's questions often lack what they speak of; most such questions do not show
-    it."""
+def _warn_of_lacking(lacking: Mapping[str, tuple[int, int]]) -> None:
+    """Warn where a benchmark's questions often lack what they speak of; most such questions do not show it."""
     often = {name: counts for name, counts in lacking.items() if counts[0] >= OFTEN * counts[1]}
     if not often:
-        return None
+        return
     names = sorted(often, key=lambda name: -often[name][0] / often[name][1])
     several = f" and {len(names) - 3} more benchmarks" if len(names) > 3 else ""
     found, asked = (sum(counts) for counts in zip(*often.values(), strict=True))
-    return (
+    say(
         f"Warning: {found / asked:.0%} of the {asked:,} questions of {', '.join(names[:3])}{several} ask to choose "
         "among options, or speak of a picture, that their text does not show. Put all that the models were shown into "
         "the column prompt: forecasts are better for it (docs/import.md)."
@@ -105,7 +85,9 @@ def _warn_of_lacking(lacking: Mapping[str, tuple[int, int]]) -> str | None:
 @stops_at_once()
 def sql(
     statement: Annotated[str, typer.Argument(help="One DuckDB query, in quotes.")],
-    output: Annotated[Format, typer.Option("--format", "-f", help="How to print the rows.")] = Format.table,
+    output: Annotated[
+        Literal["table", "csv", "json"], typer.Option("--format", "-f", help="How to print the rows.")
+    ] = "table",
 ) -> None:
     """Query the warehouse. Tables: models, benchmarks, questions, responses, leaderboard, forecasts, predictions, …"""
     import duckdb
@@ -116,9 +98,9 @@ def sql(
         rows = query(open_results().database, statement)
     except duckdb.Error as error:
         raise CommandError(f"the query failed: {error}") from error
-    if output is Format.table:
+    if output == "table":
         out.print(table_of(rows))
-    elif output is Format.csv:
+    elif output == "csv":
         write_csv(rows, sys.stdout)
     else:
         sys.stdout.write(json.dumps(rows.to_pylist(), default=str, ensure_ascii=False, indent=1) + "\n")

@@ -15,7 +15,6 @@ from .interrupts import KEPT, stops_at_once
 from .models import adopt
 
 if TYPE_CHECKING:
-    from assets.inputs.workspace import Workspace
     from pipelines.local.chain import Again
 
 COUNTS = """
@@ -87,6 +86,7 @@ def _run_chain(*, full: bool = False, check: bool = False, again: Again | None =
     from pipelines.automation.plan import LATER
     from pipelines.local.chain import run_chain
     from pipelines.local.instance import use_home
+    from warehouse.database.read import query
 
     settings, workspace = open_home()
     if not workspace.registry.models and not workspace.lake.pairs():
@@ -103,20 +103,6 @@ def _run_chain(*, full: bool = False, check: bool = False, again: Again | None =
             console.say(f"Nothing changed: every answer is there and {rest} made of them is up to date.")
         if result.later:
             console.say(f"Out of date, and waiting for {LATER}: {', '.join(result.later)}.")
-    _summarize(workspace)
-    if sentence := tell_held_back(workspace.lake):
-        say(sentence)
-    if result.failed:
-        raise CommandError(
-            f"{len(result.failed)} of {result.evaluated} models have failed evaluations ({', '.join(result.failed[:3])}"
-            f"{', …' if len(result.failed) > 3 else ''}); everything else is done. "
-            "See `SELECT * FROM failures` for the reasons; `embedllm run` tries them again."
-        )
-
-
-def _summarize(workspace: Workspace) -> None:
-    from warehouse.database.read import query
-
     counts = query(workspace.database, COUNTS).to_pydict()
     models, benchmarks, questions, responses = (column[0] for column in counts.values())
     say(
@@ -125,6 +111,14 @@ def _summarize(workspace: Workspace) -> None:
     )
     out.print(table_of(query(workspace.database, RESULTS), title="On test questions (95% interval)"))
     say(f"Report: {workspace.report}")
+    if sentence := tell_held_back(workspace.lake):
+        say(sentence)
+    if result.failed:
+        raise CommandError(
+            f"{len(result.failed)} of {result.evaluated} models have failed evaluations ({', '.join(result.failed[:3])}"
+            f"{', …' if len(result.failed) > 3 else ''}); everything else is done. "
+            "See `SELECT * FROM failures` for the reasons; `embedllm run` tries them again."
+        )
 
 
 def show_plan(full: FULL = False) -> None:

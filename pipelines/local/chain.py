@@ -35,10 +35,6 @@ WHENEVER = datetime.max.replace(tzinfo=UTC)
 """What failed is tried again, however long its back-off."""
 
 
-class ChainFailed(CommandError):
-    """A stage of the chain failed; the message says which and why."""
-
-
 @dataclass(frozen=True)
 class ChainResult:
     """What one run of the chain did."""
@@ -77,7 +73,7 @@ def run_chain(
         HomeBusy: another command works on this home.
         ModelNotFound: all models to evaluate come from the hub, and it cannot be reached.
         TaskUnknown: a benchmark names a task, metric or filter that lm-eval does not have.
-        ChainFailed: a stage failed; what earlier stages made stays and is not made again.
+        CommandError: a stage failed; what earlier stages made stays and is not made again.
         RegistryError: `again` names a model or a benchmark that the registry does not have, or does not have it asked.
     """
     workspace = replace(workspace, progress=console.progress)
@@ -188,7 +184,7 @@ def make_assets(
     console: Console,
     tags: Mapping[str, str],
 ) -> None:
-    """Make these assets, none of which asks a model, in this process. Raises ChainFailed."""
+    """Make these assets, none of which asks a model, in this process. Raises CommandError where one fails."""
     definitions = build_definitions(workspace.registry, workspace, loggers={"console": console.stages()})
     without = {"loggers": {"console": {}}}  # without it, Dagster logs every event
     result = execute(definitions, REFRESH, instance, assets=assets, tags=tags, run_config=without)
@@ -200,7 +196,7 @@ def make_assets(
                 publish(workspace.lake, workspace.database, TABLES)
             except WarehouseError as error:
                 console.warn(str(error))
-        raise ChainFailed(f"{failure.step_key} failed: {_reason(failure.step_failure_data.error)}")
+        raise CommandError(f"{failure.step_key} failed: {_reason(failure.step_failure_data.error)}")
 
 
 def _reason(error: Any) -> str:

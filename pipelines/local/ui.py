@@ -18,15 +18,11 @@ from pipelines.settings import PROJECT, Settings
 
 from .instance import LOCATION, UI_LOCK, HomeBusy
 
-__all__ = ["PortTaken", "reload_definitions", "run_ui"]
+__all__ = ["reload_definitions", "run_ui"]
 
 ADDRESS = "EMBEDLLM_UI"  # environment variable: host and port of the web server
 USUAL = "127.0.0.1:3000"
 ENDING = 5.0  # seconds
-
-
-class PortTaken(CommandError):
-    """Something else answers on the port."""
 
 
 def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], None]) -> NoReturn:
@@ -37,7 +33,7 @@ def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], Non
 
     Raises:
         HomeBusy: another UI runs on this home.
-        PortTaken: something else listens on the port.
+        CommandError: something else listens on the port.
     """
     lock = os.open(settings.home / UI_LOCK, os.O_RDWR | os.O_CREAT)
     try:
@@ -50,7 +46,7 @@ def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], Non
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortTaken(
+            raise CommandError(
                 f"port {port} of {host} is not free ({error.strerror}); choose another by --port."
             ) from None
     starts()

@@ -7,7 +7,8 @@ import pytest
 
 from embedder.encoder import EncoderError
 from pipelines.cli.console import Console
-from pipelines.local.chain import ChainFailed, make_assets
+from pipelines.errors import CommandError
+from pipelines.local.chain import make_assets
 from pipelines.settings import Settings, open_workspace
 from warehouse.database.read import query
 from warehouse.imports.ingest import import_results
@@ -23,7 +24,7 @@ def test_what_was_made_before_a_failure_is_published(tmp_path: Path, monkeypatch
         raise EncoderError("it cannot be found")
 
     monkeypatch.setattr("assets.matrix.reading._encoder", no_encoder)
-    fails = pytest.raises(ChainFailed, match="question_embeddings failed: it cannot be found")
+    fails = pytest.raises(CommandError, match="question_embeddings failed: it cannot be found")
     with Console() as console, dg.DagsterInstance.ephemeral() as instance, fails:
         made = [dg.AssetKey(name) for name in ("correctness_matrix", "coverage", "question_embeddings", "warehouse")]
         make_assets(made, workspace, instance, console, {})

@@ -126,7 +126,7 @@ def test_a_command_ends_the_runs_that_were_killed(tmp_path: Path):
         assert _failed(instance) == runs
 
 
-@pytest.mark.parametrize("process", [None, describe_process()])
+@pytest.mark.parametrize("process", [None, describe_process()], ids=["unknown", "known"])
 def test_runs_of_a_ui_at_work_are_not_disturbed(tmp_path: Path, process: str | None):
     with dg.DagsterInstance.ephemeral() as instance, locked(tmp_path / UI_LOCK):
         _start(instance, process)
