@@ -55,7 +55,7 @@ class Unanswered:
 
 
 def can_ask(workspace: Workspace) -> bool:
-    """Whether there are models: where the zoo makes them, it must be built."""
+    """Return whether there are models to ask: where the zoo makes them, it must have been built."""
     from harness.zoo import is_built
 
     return workspace.registry.made_by != "zoo" or is_built(workspace.zoo, seed=workspace.seed)
@@ -93,7 +93,7 @@ def _of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Ite
 
 
 def _is_onboarded(model: ModelEntry, workspace: Workspace, local: LocalState) -> bool:
-    """Whether it has answered its budget of questions, under the entries as they read now, or more than that."""
+    """Return whether the model has answered its budget of questions, under the entries as they read now, or more than that."""
     benchmarks, lake = workspace.registry.benchmarks_of(model), workspace.lake
     if any(lake.response_metadata(benchmark.name, model.name) for benchmark in benchmarks):
         return True  # it was evaluated in full

@@ -22,7 +22,7 @@ Requests = Iterator[dg.RunRequest | dg.SkipReason]
 
 
 def build_schedules(open_workspace: Callable[[], Workspace]) -> list[dg.ScheduleDefinition]:
-    """What the sensors leave: failures, which they do not repeat, and what is too expensive for every change."""
+    """Return schedules for what the sensors leave: failures, and what is too expensive to repeat at every change."""
 
     @at_a_fixed_time(
         description="Asks again what is missing or failed, where its back-off is over, or makes what is out of date.",

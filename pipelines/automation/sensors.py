@@ -23,7 +23,8 @@ look_often = partial(dg.sensor, minimum_interval_seconds=10, default_status=dg.D
 
 
 def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> list[dg.SensorDefinition]:
-    """Sensors over definitions with the benchmarks of `loaded`; each look opens home and registry as they are then."""
+    """Return sensors over definitions with the benchmarks of `loaded`; each look opens home and registry as they then
+    are."""
 
     @look_often(
         description="Asks every model what it was never asked, or what its entry has changed since: a run a model. "

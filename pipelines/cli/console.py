@@ -12,19 +12,11 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 import rich.console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -43,11 +35,8 @@ class _Output(rich.console.Console):
 
 
 # Names and questions are shown as they are.
-out = _Output(
-    highlight=False,
-    markup=False,
-    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE,
-)
+_width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+out = _Output(highlight=False, markup=False, width=_width)
 
 
 def command() -> str:
@@ -116,14 +105,8 @@ class Console:
     def __init__(self) -> None:
         self._file = os.fdopen(os.dup(2), "w", encoding="utf-8")
         self._console = _Terminal(file=self._file)
-        self._bars = Progress(
-            TextColumn("{task.description:<22}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-        )
+        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self._bars = Progress(TextColumn("{task.description:<22}"), *columns, console=self._console)
         self._tasks: dict[str, tuple[int, float]] = {}
 
     def __enter__(self) -> Self:
@@ -131,9 +114,7 @@ class Console:
             self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
             self._bars.stop()
         with suppress(BrokenPipeError):

@@ -112,9 +112,15 @@ def _onboard(
 
 
 def _show(entry: ModelEntry, asked: Asked, workspace: Workspace) -> None:
-    accuracies = _query_serving(
-        entry.name,
-        workspace,
+    from warehouse.database.connect import literal
+    from warehouse.database.read import query
+
+    def query_serving(columns_from_table: str, order: str = "") -> pa.Table:
+        """Return what the embedder that serves has of this model."""
+        of_model = f"SEMI JOIN serving USING (embedder) WHERE model = {literal(entry.name)}"
+        return query(workspace.database, f"SELECT {columns_from_table} {of_model} {order}")
+
+    accuracies = query_serving(
         "benchmark, answered, n AS questions, accuracy, ci_low, ci_high FROM onboarded",
         "ORDER BY benchmark <> 'all', benchmark",
     )
@@ -122,34 +128,18 @@ def _show(entry: ModelEntry, asked: Asked, workspace: Workspace) -> None:
         say(f"Left out: {error}")
     answers, new = accuracies["answered"][0].as_py(), sum(asked.answers.values())
     say(f"Onboarded {entry.name} from {answers} answers, {new} of them new.")
-    (placed,) = _query_serving(
-        entry.name, workspace, "embedder, len(embedding) AS dimensions FROM model_embeddings"
-    ).to_pylist()
+    (placed,) = query_serving("embedder, len(embedding) AS dimensions FROM model_embeddings").to_pylist()
     say(
         f"Its embedding ({placed['dimensions']} numbers) is in model_embeddings, next to those of "
         f"{placed['embedder']}, which have not moved."
     )
     out.print(table_of(accuracies, title="Predicted accuracy (95% interval)"))
-    nearest = _query_serving(
-        entry.name,
-        workspace,
-        "other AS model, distance FROM model_similarity",
-        f"ORDER BY distance, other LIMIT {NEAREST}",
+    nearest = query_serving(
+        "other AS model, distance FROM model_similarity", f"ORDER BY distance, other LIMIT {NEAREST}"
     )
     out.print(table_of(nearest, title="Nearest models"))
     condition = "without `budget` in its entry," if entry.budget else "its entry has no `budget`, so"
     say(
         f"Next: `embedllm onboard {entry.name} --budget` with a higher number asks more and predicts more exactly; "
         f"{condition} `embedllm run` evaluates it in full."
-    )
-
-
-def _query_serving(name: str, workspace: Workspace, columns_from_table: str, order: str = "") -> pa.Table:
-    """Return what the embedder that serves has of this model."""
-    from warehouse.database.connect import literal
-    from warehouse.database.read import query
-
-    return query(
-        workspace.database,
-        f"SELECT {columns_from_table} SEMI JOIN serving USING (embedder) WHERE model = {literal(name)} {order}",
     )

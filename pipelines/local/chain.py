@@ -37,7 +37,7 @@ WHENEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class ChainResult:
-    """What one run of the chain did."""
+    """What one run of the chain has done."""
 
     evaluated: int
     failed: tuple[str, ...]
@@ -70,7 +70,7 @@ def run_chain(
     hub is asked whether models and tasks there are what they were.
 
     Raises:
-        HomeBusy: another command works on this home.
+        CommandError: another command works on this home.
         ModelNotFound: all models to evaluate come from the hub, and it cannot be reached.
         TaskUnknown: a benchmark names a task, metric or filter that lm-eval does not have.
         CommandError: a stage failed; what earlier stages made stays and is not made again.

@@ -37,10 +37,6 @@ UNFINISHED = [
 ]
 
 
-class HomeBusy(CommandError):
-    """Another `embedllm` command is at work on this home."""
-
-
 def use_home(settings: Settings) -> Path:
     """Point Dagster, and every process started from here, at this home; returns DAGSTER_HOME."""
     folder = settings.home / "dagster"
@@ -67,7 +63,7 @@ def exclusive(home: Path) -> Iterator[None]:
     """Hold the home for one command; the lock goes with the process, however it ends.
 
     Raises:
-        HomeBusy: another process holds it.
+        CommandError: another process holds it.
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / COMMAND_LOCK).open("a+") as lock:
@@ -81,7 +77,7 @@ def exclusive(home: Path) -> Iterator[None]:
                     time.sleep(MOMENT / 20)
                     continue
                 lock.seek(0)
-                raise HomeBusy(
+                raise CommandError(
                     f"{home} is in use by another embedllm command (process {lock.read().strip() or 'unknown'}); "
                     "wait for it to end, or set EMBEDLLM_HOME to another folder."
                 ) from None
@@ -124,14 +120,14 @@ def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> int:
     """Mark as failed the runs that no process is at work on. Call it holding the home, as then no command is.
 
     Raises:
-        HomeBusy: a run is at work on it.
+        CommandError: a run is at work on it.
     """
     runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     with locked(home / UI_LOCK, wait=False) as without_ui:
         # A run that has not named its process yet is somebody's only while a UI runs.
         alive = [run for run in runs if (not is_gone(run.tags[PROCESS]) if PROCESS in run.tags else not without_ui)]
         if alive:
-            raise HomeBusy(
+            raise CommandError(
                 f"The UI has runs at work on {home} ({len(alive)}), which do what this command would; wait for them, "
                 "or stop the UI."
             )

@@ -16,7 +16,7 @@ import psutil
 from pipelines.errors import CommandError
 from pipelines.settings import PROJECT, Settings
 
-from .instance import LOCATION, UI_LOCK, HomeBusy
+from .instance import LOCATION, UI_LOCK
 
 __all__ = ["reload_definitions", "run_ui"]
 
@@ -32,14 +32,14 @@ def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], Non
     DAGSTER_HOME must be set (`use_home`).
 
     Raises:
-        HomeBusy: another UI runs on this home.
+        CommandError: another UI runs on this home.
         CommandError: something else listens on the port.
     """
     lock = os.open(settings.home / UI_LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise HomeBusy(f"{settings.home} has a UI running already; use that one, or stop it first.") from None
+        raise CommandError(f"{settings.home} has a UI running already; use that one, or stop it first.") from None
     _end_leftovers(os.environ["DAGSTER_HOME"])
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
