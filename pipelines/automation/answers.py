@@ -93,7 +93,7 @@ def _of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Ite
 
 
 def _is_onboarded(model: ModelEntry, workspace: Workspace, local: LocalState) -> bool:
-    """Return whether the model has answered its budget of questions, under the entries as they read now, or more than that."""
+    """Return whether it has answered its budget of questions, or more, under the entries as they read now."""
     benchmarks, lake = workspace.registry.benchmarks_of(model), workspace.lake
     if any(lake.response_metadata(benchmark.name, model.name) for benchmark in benchmarks):
         return True  # it was evaluated in full

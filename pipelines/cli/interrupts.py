@@ -73,7 +73,7 @@ def _watched(sentence: str) -> Iterator[None]:
 
 
 def _start_tracker() -> None:
-    """Start the process that removes the semaphores of processes that are gone, and keep it from warning that it did."""
+    """Start the process that removes the semaphores of processes that are gone, without its warning of that."""
     before = os.environ.get("PYTHONWARNINGS", "")
     os.environ["PYTHONWARNINGS"] = f"{before},ignore:resource_tracker".strip(",")
     resource_tracker.ensure_running()
