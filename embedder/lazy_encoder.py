@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .errors import EmbedderError
+
 if TYPE_CHECKING:
     from .encoder import Encoder
     from .static_reader import StaticReader
@@ -31,7 +33,7 @@ READING = "the question with and without options, first and last window"  # chan
 _DISTILLING = "1"  # how static encoders are distilled; with another one they are distilled again
 
 
-class EncoderError(RuntimeError):
+class EncoderError(EmbedderError):
     """A question encoder cannot be loaded: it is unknown, out of reach, or not what its name promises."""
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from .errors import EmbedderError
 from .predictor import Forecast, Predictor
 from .questions import Questions
 
@@ -35,11 +36,11 @@ class Choice(NamedTuple):
     support: float | None = None
 
 
-class UnknownBenchmark(ValueError):
+class UnknownBenchmark(EmbedderError):
     """A benchmark or category was named that no training question is of."""
 
 
-class UnknownModel(ValueError):
+class UnknownModel(EmbedderError):
     """A model was named that the embedder was not fitted on or whose cost is not known, or no model is left."""
 
 

@@ -21,6 +21,7 @@ from embedder.baselines.mf import MatrixFactorization
 from embedder.baselines.rates import Majority, ModelBenchmarkMean, ModelMean
 from embedder.spectral.spectral import SpectralEmbedder
 
+from .errors import EmbedderError
 from .predictor import Predictor
 
 __all__ = [
@@ -40,7 +41,7 @@ METHODS: dict[str, type[Predictor]] = {
 }
 
 
-class StoreError(ValueError):
+class StoreError(EmbedderError):
     """A stored embedder is missing, damaged, of another format, or fitted on another encoder's vectors."""
 
 

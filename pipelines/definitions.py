@@ -22,7 +22,7 @@ def build_definitions(
     workspace: WorkspaceResource | Workspace,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
-    """The whole graph over the benchmarks of one registry."""
+    """Return the whole graph over the benchmarks of one registry."""
     return dg.Definitions(
         assets=[*build_assets(registry), *external_assets()],
         asset_checks=build_checks(),
@@ -38,7 +38,7 @@ def build_definitions(
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What Dagster's own commands load; built when asked for, so that importing this reads no settings."""
+    """Return what Dagster's own commands load; built when it is asked for, so that importing this reads no settings."""
     settings = Settings()
     return build_definitions(registry_in_force(settings), WorkspaceResource.of(settings))
 

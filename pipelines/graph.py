@@ -19,7 +19,7 @@ from harness.registry import Registry
 
 
 def build_assets(registry: Registry) -> list[dg.AssetsDefinition]:
-    """Every asset over this registry, in the order in which the chain runs."""
+    """Return every asset over this registry, in the order in which the chain runs."""
     return [
         *([zoo] if registry.made_by == "zoo" else []),
         *([build_responses(registry)] if registry.benchmarks else []),
@@ -36,5 +36,5 @@ def build_assets(registry: Registry) -> list[dg.AssetsDefinition]:
 
 
 def build_resources(workspace: dg.ConfigurableResource[Workspace] | Workspace) -> dict[str, object]:
-    """What the assets need."""
+    """Return what the assets need."""
     return {"workspace": workspace, "lake_tables": lake_tables}

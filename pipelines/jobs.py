@@ -11,7 +11,7 @@ EVALUATE = "evaluate"
 
 @dg.op
 def compact(workspace: dg.ResourceParam[Workspace]) -> None:
-    """Makes few large files of many small ones, and removes what nobody needs any more."""
+    """Make few large files of many small ones, and remove what nobody needs any more."""
     workspace.lake.compact()
 
 
@@ -31,5 +31,5 @@ evaluate = dg.define_asset_job(
 
 
 def build_jobs(registry: Registry) -> list:
-    """`evaluate` runs one model on the benchmarks of the registry; `refresh` makes everything else."""
+    """Return `refresh` and, where the registry has benchmarks, `evaluate`, which asks one model all of them."""
     return [refresh, evaluate] if registry.benchmarks else [refresh]

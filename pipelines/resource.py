@@ -29,11 +29,11 @@ class WorkspaceResource(dg.ConfigurableResource[Workspace]):
 
     @classmethod
     def of(cls, settings: Settings) -> WorkspaceResource:
-        """With the values that are in force."""
+        """Return the resource with the values that are in force."""
         return cls(**settings.model_dump(mode="json", include=set(cls.model_fields)))
 
     def create_resource(self, context: dg.InitResourceContext) -> Workspace:
-        """Opens it in the process of a run, which is told to Dagster: once that is gone, so is the run."""
+        """Open it in the process of a run, and tell Dagster which process that is: once it is gone, so is the run."""
         if context.instance and context.run:
             context.instance.add_run_tags(context.run.run_id, {PROCESS: describe_process()})
         given: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}

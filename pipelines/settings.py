@@ -71,12 +71,12 @@ class Settings(BaseSettings):
 
 
 def home_of(settings: Settings) -> Home:
-    """What was made under these settings, for whoever only reads it."""
+    """Return the home of these settings, for whoever only reads results."""
     return Home(settings.home, **_shared(settings))
 
 
 def open_workspace(settings: Settings) -> Workspace:
-    """What the assets work on, under these settings.
+    """Return what the assets work on, under these settings.
 
     Raises:
         RegistryError: a registry file is missing or malformed.
@@ -97,22 +97,25 @@ def _shared(settings: Settings) -> dict[str, Any]:
 
 
 def registry_in_force(settings: Settings) -> Registry:
-    """What stands in `registry_folder`; but where nobody has chosen the demo's and the lake holds imported results and
-    no answer that a model of the demo gave, there is no registry: an import does not train the zoo.
+    """Return what stands in `registry_folder`. Where nobody has chosen the demo's registry, and the lake holds imported
+    results and no answer of the demo's models, that is an empty registry: an import does not train the zoo.
 
     Raises:
         RegistryError: a registry file is missing or malformed.
     """
     from harness.registry import Registry
+    from warehouse.lake.answers import is_evaluated
 
     folder = registry_folder(settings)
     files = (folder / "models.yaml", folder / "benchmarks.yaml")
     stamps = tuple((file.stat().st_ino, file.stat().st_mtime_ns) for file in files if file.exists())
     registry = _registry(folder, settings.home, stamps)
-    chosen = settings.registry or folder != DEMO_REGISTRY
-    if not chosen and _holds_imports_alone(home_of(settings), {model.name for model in registry.models}):
-        return Registry(folder=DEMO_REGISTRY, models=(), benchmarks=())
-    return registry
+    if settings.registry or folder != DEMO_REGISTRY:
+        return registry
+    lake, demo = home_of(settings).lake, {model.name for model in registry.models}
+    evaluated = any(is_evaluated(event.metadata) for (_, model), event in lake.now().answers.items() if model in demo)
+    imported_only = bool(lake.imports()) and not evaluated
+    return Registry(folder=DEMO_REGISTRY, models=(), benchmarks=()) if imported_only else registry
 
 
 @lru_cache(maxsize=2)  # the sensors look every few seconds, and reading YAML takes longest of what they do
@@ -122,17 +125,9 @@ def _registry(folder: Path, home: Path, _: tuple[tuple[int, int], ...]) -> Regis
     return load_registry(folder, home)
 
 
-def _holds_imports_alone(home: Home, models: set[str]) -> bool:
-    from warehouse.lake.answers import is_evaluated
-
-    answers = home.lake.now().answers
-    evaluated = any(is_evaluated(event.metadata) for (_, model), event in answers.items() if model in models)
-    return bool(home.lake.imports()) and not evaluated
-
-
 def registry_folder(settings: Settings) -> Path:
-    """The folder that EMBEDLLM_REGISTRY names, else the home's own registry, else the demo's. One that comes with
-    embedllm gives way to the home's copy of it as soon as there is one."""
+    """Return the folder that EMBEDLLM_REGISTRY names, else the home's own registry, else the demo's. A registry that
+    comes with embedllm gives way to the home's copy of it as soon as there is one."""
     own, named = own_registry(settings.home), settings.registry
     if named is None:
         return own if own.is_dir() else DEMO_REGISTRY
@@ -140,12 +135,12 @@ def registry_folder(settings: Settings) -> Path:
 
 
 def own_registry(home: Path) -> Path:
-    """Where a home's own registry is, if it has one."""
+    """Return where a home's own registry is, if it has one."""
     return home / "registry"
 
 
 def copied_from(registry: Path) -> str | None:
-    """The name of the registry that comes with embedllm of which this one is a copy; None where it is none."""
+    """Return the name of the registry that comes with embedllm of which this one is a copy; None where it is none."""
     file = registry / COPIED_FROM
     return file.read_text(encoding="utf-8").strip() if file.exists() else None
 

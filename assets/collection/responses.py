@@ -190,8 +190,8 @@ def _was_interrupted(model: str, benchmark: BenchmarkEntry, workspace: Workspace
 
 def _few_answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace) -> Outcomes:
     """Of a model with a budget: to the most telling questions of all benchmarks."""
-    from assets.embedding.select_questions import CannotOnboard, ask
-    from assets.embedding.serving import NoEmbedder
+    from assets.embedding.select_questions import ask
+    from embedder.errors import EmbedderError
 
     tasks, budget = _task_index(workspace.registry.tasks_dir), workspace.registry.model(name).budget
     assert budget, "the entry has a budget"
@@ -203,7 +203,7 @@ def _few_answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspa
         except HarnessError as error:  # it has recorded the failure
             yield from ((benchmark, error) for benchmark in benchmarks)
             return
-        except (CannotOnboard, NoEmbedder) as error:
+        except EmbedderError as error:
             for benchmark in benchmarks:
                 _record_failure(name, benchmark, "failed", str(error), workspace)
                 yield benchmark, error

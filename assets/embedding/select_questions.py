@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from assets.inputs.entries import ENTRY, attempt_digest, entry_digest
 from assets.inputs.workspace import Workspace
+from embedder.errors import EmbedderError
 from harness.checks import FIRST, check_share_unanswered
 from harness.errors import HarnessError
 from harness.registry import BenchmarkEntry
@@ -29,7 +30,7 @@ __all__ = ["Asked", "CannotOnboard", "ask", "check_onboarding"]
 BATCH = 16  # questions between two looks at the answers
 
 
-class CannotOnboard(LookupError):
+class CannotOnboard(EmbedderError):
     """A model cannot be onboarded; the message says why and what to do instead."""
 
 

@@ -15,6 +15,7 @@ from assets.inputs.home import Home
 from assets.inputs.versions import serving
 from assets.matrix.costs import model_costs
 from assets.matrix.reading import correctness, described_questions, encoder_in_use
+from embedder.errors import EmbedderError
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from embedder.router import Router
 
 
-class NoEmbedder(LookupError):
+class NoEmbedder(EmbedderError):
     """No embedder was fitted yet in this home."""
 
 

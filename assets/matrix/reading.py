@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.inputs.home import Home
+from embedder.errors import EmbedderError
 from embedder.lazy_encoder import LazyEncoder
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
@@ -65,7 +66,7 @@ def described_questions(workspace: Home, matrix: CorrectnessMatrix, encoder: str
     """The matrix's questions, in its order, with their embeddings.
 
     Raises:
-        LookupError: a question has no embedding by this encoder.
+        EmbedderError: a question has no embedding by this encoder.
     """
     ids = hashlib.sha256("\0".join(matrix.question_ids).encode()).hexdigest()
     return _described(_Wanted(workspace.lake.address, encoder, ids, workspace, matrix))
@@ -88,7 +89,7 @@ def _described(wanted: _Wanted) -> Questions:
     at = {question: row for row, question in enumerate(table["question_id"].to_pylist())}
     rows = [at[question] for question in matrix.question_ids if question in at]
     if missing := len(matrix.question_ids) - len(rows):
-        raise LookupError(
+        raise EmbedderError(
             f"{missing} of {len(matrix.question_ids)} questions have no embedding by {wanted.encoder}; "
             "materialise question_embeddings first."
         )

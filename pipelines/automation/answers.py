@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +15,7 @@ from assets.inputs.workspace import Workspace
 from harness.registry import ModelEntry
 from warehouse.errors import CorruptFileError
 from warehouse.lake import NOT_APPLICABLE, Failure
+from warehouse.lake.failures import INTERRUPTED
 
 __all__ = ["Unanswered", "Why", "can_ask", "find_unanswered"]
 
@@ -35,10 +37,15 @@ class Unanswered:
     failure: Failure | None = None  # of the last try under this very entry
     what: str | None = None  # has changed, where it is not the entry
 
-    def __str__(self) -> str:
-        if self.failure:
-            return f"{self.benchmark}: {self.why} ({self.failure.kind}, attempt {self.failure.attempts + 1})"
-        return f"{self.benchmark}: {self.why}{f' ({self.what})' if self.what else ''}"
+    def tell(self, *, being_asked: bool = False) -> str:
+        """Return the reason for asking. While the model is `being_asked`, its present attempt, too, stands in the lake
+        as one that was interrupted."""
+        note, failure = self.what, self.failure
+        if failure and being_asked and failure.kind == INTERRUPTED:
+            note = f"attempt {failure.attempts}" if failure.attempts > 1 else None
+        elif failure:
+            note = f"{failure.kind}, attempt {failure.attempts + 1}"
+        return f"{self.benchmark}: {self.why}{f' ({note})' if note else ''}"
 
     def is_due(self, retry_by: datetime | None) -> bool:
         """Whether it is to be asked by then (UTC). What failed is, once its back-off is over; without a time, never."""
@@ -48,14 +55,14 @@ class Unanswered:
 
 
 def can_ask(workspace: Workspace) -> bool:
-    """Whether there are models: where the zoo makes them, it must be built."""
+    """Return whether there are models to ask: where the zoo makes them, it must have been built."""
     from harness.zoo import is_built
 
     return workspace.registry.made_by != "zoo" or is_built(workspace.zoo, seed=workspace.seed)
 
 
 def find_unanswered(workspace: Workspace, local: LocalState | None = None) -> dict[str, list[Unanswered]]:
-    """By model, the benchmarks it still has to answer; models with nothing to do are left out.
+    """Return by model the benchmarks it still has to answer; models with nothing to do are left out.
 
     Reads what the lake holds, and looks whether weights and tasks are what they were: on this machine, and where
     `local` does, elsewhere.
@@ -69,8 +76,9 @@ def _of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Ite
     if model.budget and (serving(workspace.lake) is None or _is_onboarded(model, workspace, local)):
         return  # without an embedder, nothing tells which few questions are telling
     for benchmark in workspace.registry.benchmarks_of(model):
-        entry, what = entry_digest(model, benchmark, workspace), None
-        known = _metadata(benchmark.name, model.name, workspace)
+        entry, what, known = entry_digest(model, benchmark, workspace), None, None
+        with suppress(CorruptFileError):  # which is moved aside when the model is asked
+            known = workspace.lake.response_metadata(benchmark.name, model.name)
         if known is not None and known.get(ENTRY, entry) == entry:  # imported answers have no entry, and hold
             what = local.change(known, model, benchmark)
             if what is None:
@@ -84,15 +92,8 @@ def _of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Ite
             yield Unanswered(benchmark.name, why if interrupted else Why.FAILED, failure)
 
 
-def _metadata(benchmark: str, model: str, workspace: Workspace) -> dict[str, str] | None:
-    try:
-        return workspace.lake.response_metadata(benchmark, model)
-    except CorruptFileError:  # moved aside when the model is asked
-        return None
-
-
 def _is_onboarded(model: ModelEntry, workspace: Workspace, local: LocalState) -> bool:
-    """Whether it has answered its budget of questions, under the entries as they read now, or more than that."""
+    """Return whether it has answered its budget of questions, or more, under the entries as they read now."""
     benchmarks, lake = workspace.registry.benchmarks_of(model), workspace.lake
     if any(lake.response_metadata(benchmark.name, model.name) for benchmark in benchmarks):
         return True  # it was evaluated in full

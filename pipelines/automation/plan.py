@@ -132,7 +132,8 @@ def _ask(
     cannot = {(pair["benchmark"], pair["model"]) for pair in workspace.lake.not_applicable().to_pylist()}
     for model in workspace.registry.models:
         found = {one.benchmark: one for one in unanswered.get(model.name, ())}
-        reasons = {name: str(one) for name, one in found.items() if one.is_due(retry_by)}
+        being_asked = model.name in busy
+        reasons = {name: one.tell(being_asked=being_asked) for name, one in found.items() if one.is_due(retry_by)}
         if compare:
             asked = [benchmark.name for benchmark in workspace.registry.benchmarks_of(model)]
             reasons |= {name: COMPARED for name in asked if name not in found and (name, model.name) not in cannot}
@@ -141,7 +142,7 @@ def _ask(
                 {responses_key(name): reason for name, reason in reasons.items()},
                 digest_of([model.name, model.as_written.model_dump_json(), reasons])[:16],
                 model.name,
-                waits=BEING_ASKED if model.name in busy else None,
+                waits=BEING_ASKED if being_asked else None,
             )
 
 

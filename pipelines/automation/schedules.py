@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 
 import dagster as dg
 
@@ -14,33 +15,25 @@ from .plan import Request, plan
 from .sensors import open_to_work, run_request
 
 NIGHTLY, WEEKLY, COMPACTION = "0 3 * * *", "0 4 * * 0", "0 5 * * 0"
-EVERYTHING = dg.AssetSelection.all()
 RUNNING = dg.DefaultScheduleStatus.RUNNING
+at_a_fixed_time = partial(dg.schedule, execution_timezone="UTC", target=dg.AssetSelection.all(), default_status=RUNNING)
 
 Requests = Iterator[dg.RunRequest | dg.SkipReason]
 
 
 def build_schedules(open_workspace: Callable[[], Workspace]) -> list[dg.ScheduleDefinition]:
-    """What the sensors leave: failures, which they do not repeat, and what is too expensive for every change."""
+    """Return schedules for what the sensors leave: failures, and what is too expensive to repeat at every change."""
 
-    @dg.schedule(
-        name="nightly_retry",
+    @at_a_fixed_time(
         description="Asks again what is missing or failed, where its back-off is over, or makes what is out of date.",
         cron_schedule=NIGHTLY,
-        execution_timezone="UTC",
-        target=EVERYTHING,
-        default_status=RUNNING,
     )
     def nightly_retry(context: dg.ScheduleEvaluationContext) -> Requests:
         return _start(open_workspace, context)
 
-    @dg.schedule(
-        name="weekly_full_refresh",
+    @at_a_fixed_time(
         description="Compares every answer with weights and tasks as they are now, and refreshes what is expensive.",
         cron_schedule=WEEKLY,
-        execution_timezone="UTC",
-        target=EVERYTHING,
-        default_status=RUNNING,
     )
     def weekly_full_refresh(context: dg.ScheduleEvaluationContext) -> Requests:
         return _start(open_workspace, context, weekly=True)
@@ -72,5 +65,5 @@ def _start(
 
 
 def _key(request: Request, at: datetime) -> str:
-    """Once a night, however often the daemon starts."""
+    """Return a key that is the same all night, however often the daemon starts."""
     return f"{at:%Y-%m-%d %H:%M} {f'{request.model} asked' if request.model else 'refresh'}"

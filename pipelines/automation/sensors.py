@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import dagster as dg
 
@@ -11,42 +12,40 @@ from assets.inputs.partitions import MODELS
 from assets.inputs.workspace import Workspace
 from harness.registry import Registry, RegistryError
 from pipelines.jobs import evaluate, refresh
-from pipelines.local.instance import end_lost_runs, find_who_works
+from pipelines.local.instance import compare_partitions, end_lost_runs, find_who_works
 from pipelines.local.ui import reload_definitions
 
 from .plan import PLANNED, REASON, Request, plan
 
 __all__ = ["build_sensors", "open_to_work", "run_request"]
 
-EVERY = 15  # seconds between two looks
-RUNNING = dg.DefaultSensorStatus.RUNNING
+look_often = partial(dg.sensor, minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)
 
 
 def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> list[dg.SensorDefinition]:
-    """Sensors over definitions with the benchmarks of `loaded`; each look opens home and registry as they are then."""
+    """Return sensors over definitions with the benchmarks of `loaded`; each look opens home and registry as they then
+    are."""
 
-    @dg.sensor(
-        name="evaluate_what_is_new",
+    @look_often(
         description="Asks every model what it was never asked, or what its entry has changed since: a run a model. "
         "Keeps the partitions equal to models.yaml.",
         job=evaluate,
-        minimum_interval_seconds=EVERY,
-        default_status=RUNNING,
     )
     def evaluate_what_is_new(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         workspace = open_to_work(open_workspace, context.instance)
         if isinstance(workspace, dg.SkipReason):
             return workspace
-        partitions = _change_partitions(workspace, context.instance)
+        new, gone = compare_partitions(context.instance, (model.name for model in workspace.registry.models))
+        partitions = [
+            *([MODELS.build_add_request(new)] if new else []),
+            *([MODELS.build_delete_request(gone)] if gone else []),  # the answers stay in the lake
+        ]
         due = [request for request in plan(workspace, context.instance) if request.model]
         return _start(due, context.instance, loaded, dynamic_partitions_requests=partitions)
 
-    @dg.sensor(
-        name="refresh_what_changed",
-        description="Makes anew what was made from something else than what is there now, once all answers are in.",
+    @look_often(
+        description="Makes again what was made from something else than what is there now, once all answers are in.",
         job=refresh,
-        minimum_interval_seconds=EVERY,
-        default_status=RUNNING,
     )
     def refresh_what_changed(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         workspace = open_to_work(open_workspace, context.instance)
@@ -55,12 +54,9 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
         due = [request for request in plan(workspace, context.instance) if not request.model]
         return _start(due, context.instance, loaded, asset_events=[*find_changed(workspace, context.instance)])
 
-    @dg.sensor(
-        name="housekeeping",
-        description="Ends the runs whose process is gone, and loads the definitions anew when the benchmarks of the "
-        "registry are others.",
-        minimum_interval_seconds=EVERY,
-        default_status=RUNNING,
+    @look_often(
+        description="Ends the runs whose process is gone, and loads the definitions again when the benchmarks of "
+        "the registry are others.",
     )
     def housekeeping(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         ended = end_lost_runs(context.instance)
@@ -77,7 +73,7 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
 
 
 def open_to_work(open_workspace: Callable[[], Workspace], instance: dg.DagsterInstance) -> Workspace | dg.SkipReason:
-    """The workspace, unless the registry has a slip or somebody else does what is due."""
+    """Return the workspace, unless the registry has a slip or somebody else does what is due."""
     try:
         workspace = open_workspace()
     except RegistryError as error:
@@ -87,7 +83,7 @@ def open_to_work(open_workspace: Callable[[], Workspace], instance: dg.DagsterIn
 
 
 def run_request(request: Request, key: str) -> dg.RunRequest:
-    """What Dagster starts once for every key."""
+    """Return what Dagster starts once for every key."""
     return dg.RunRequest(
         run_key=key,
         asset_selection=request.assets,
@@ -99,37 +95,20 @@ def run_request(request: Request, key: str) -> dg.RunRequest:
 def _start(
     due: Iterable[Request], instance: dg.DagsterInstance, loaded: Registry, **events: Sequence[object]
 ) -> dg.SensorResult:
-    """Starts what can begin. Of benchmarks that are not loaded yet, nothing is: they will be."""
+    """Start what can begin, but nothing of benchmarks that are not loaded yet: they will be."""
     known = {benchmark.name for benchmark in loaded.benchmarks}
     requests = [request for request in due if known.issuperset(request.benchmarks)]
     started = [request for request in requests if request.waits is None]
-    waiting = [f"{_count(request)}: {request.waits}" for request in requests if request.waits]
+    waiting = [
+        f"{request.model or f'{len(request.reasons)} assets'}: {request.waits}" for request in requests if request.waits
+    ]
     runs = [run_request(request, _key(request, instance)) for request in started]
     skipped = None if runs else "; ".join(waiting) or "Nothing is due."
     return dg.SensorResult(run_requests=runs, skip_reason=skipped, **events)  # pyright: ignore[reportArgumentType]
 
 
-def _count(request: Request) -> str:
-    return request.model or f"{len(request.reasons)} assets"
-
-
 def _key(request: Request, instance: dg.DagsterInstance) -> str:
-    """Another one after each run for the same: what was killed, or was undone since, is started again."""
+    """Return another key after each run for the same: what was killed, or was undone since, is started again."""
     runs = instance.get_run_records(dg.RunsFilter(tags={PLANNED: request.digest}))
     newest = runs[0].dagster_run.run_id[:8] if runs else "first"
     return f"{request.digest} {len(runs)} {newest}"
-
-
-def _change_partitions(
-    workspace: Workspace, instance: dg.DagsterInstance
-) -> list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
-    """Answers of a model that is no longer registered stay in the lake."""
-    wanted = [model.name for model in workspace.registry.models]
-    known = set(instance.get_dynamic_partitions(str(MODELS.name)))
-    added, removed = [name for name in wanted if name not in known], sorted(known - set(wanted))
-    changes = []
-    if added:
-        changes.append(MODELS.build_add_request(added))
-    if removed:
-        changes.append(MODELS.build_delete_request(removed))
-    return changes

@@ -1,28 +1,92 @@
-"""What the user sees while the chain runs."""
+"""How commands print: lines and tables on standard output, bars and news of a long command on standard error."""
 
 from __future__ import annotations
 
+import csv
+import errno
+import json
 import logging
 import os
+import shutil
+import sys
 import time
 from contextlib import suppress
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TextIO
 
 import rich.console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 if TYPE_CHECKING:
     import dagster as dg
+    import pyarrow as pa
 
 STEP = 4  # without a terminal, a long step reports this many times
+WIDE = 10_000  # columns, where no terminal cuts what is printed
+
+
+class _Output(rich.console.Console):
+    """Standard output."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))  # app.py ends the command
+
+
+# Names and questions are shown as they are.
+_width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+out = _Output(highlight=False, markup=False, width=_width)
+
+
+def command() -> str:
+    """Return what the user typed to call this program."""
+    typed = sys.argv[0]
+    # Of a program found on PATH the shell passes on the whole path.
+    return "embedllm" if Path(typed).name != "embedllm" or typed == shutil.which("embedllm") else typed
+
+
+def as_typed(text: str) -> str:
+    """Return the text with every `embedllm …` in backticks as the user would have to type it."""
+    return text.replace("`embedllm ", f"`{command()} ")
+
+
+def say(text: str) -> None:
+    """Print a paragraph on standard output, its lines not cut to the width of the terminal."""
+    out.print(as_typed(text), soft_wrap=True)
+
+
+def table_of(rows: pa.Table, title: str | None = None) -> Table:
+    """Return rows as a table of the terminal, numbers to the right."""
+    import pyarrow.types as types
+
+    table = Table(title=title, title_justify="left")
+    for number, field in enumerate(rows.schema):
+        numeric = types.is_floating(field.type) or types.is_integer(field.type)
+        # A row's name stays whole where the terminal is narrow.
+        table.add_column(field.name, justify="right" if numeric else "left", no_wrap=number == 0)
+    for row in rows.to_pylist():
+        table.add_row(*(cell(value) for value in row.values()))
+    return table
+
+
+def cell(value: object) -> str:
+    """Return a value as a table of the terminal shows it."""
+    if value is None:
+        return "NULL"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def write_csv(rows: pa.Table, file: TextIO) -> None:
+    """Write rows as CSV with a header: null is empty, a list or a struct is JSON."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(rows.column_names)
+    for batch in rows.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            writer.writerow(
+                json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, list | dict) else value
+                for value in row.values()
+            )
 
 
 class _Terminal(rich.console.Console):
@@ -41,14 +105,8 @@ class Console:
     def __init__(self) -> None:
         self._file = os.fdopen(os.dup(2), "w", encoding="utf-8")
         self._console = _Terminal(file=self._file)
-        self._bars = Progress(
-            TextColumn("{task.description:<22}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-        )
+        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self._bars = Progress(TextColumn("{task.description:<22}"), *columns, console=self._console)
         self._tasks: dict[str, tuple[int, float]] = {}
 
     def __enter__(self) -> Self:
@@ -56,20 +114,22 @@ class Console:
             self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
             self._bars.stop()
         with suppress(BrokenPipeError):
             self._file.close()
 
     def say(self, text: str) -> None:
-        """One line, above the bars."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        """Print one line above the bars."""
+        self._console.print(as_typed(text), highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Print one line with a yellow mark."""
+        self.say(f"  [yellow]![/] {escape(text)}")
 
     def progress(self, done: int, total: int, label: str) -> None:
-        """How far a long step is; the first call under a label starts its bar."""
+        """Show how far a long step is; the first call under a label starts its bar."""
         if label not in self._tasks:
             shown = self._bars.add_task(label, total=total) if self._console.is_terminal else 0
             self._tasks[label] = (shown, time.monotonic())
@@ -80,7 +140,7 @@ class Console:
             self.say(f"  {label}: {done} of {total} ({time.monotonic() - started:.0f} s)")
 
     def stages(self) -> dg.LoggerDefinition:
-        """A Dagster logger that says which asset is being made, and how long each took."""
+        """Return a Dagster logger that says which asset is being made, and how long each took."""
         import dagster as dg
 
         handler = _StageHandler(self)
@@ -95,7 +155,7 @@ class Console:
 
 
 class _StageHandler(logging.Handler):
-    """A line an asset; a check only shows when it does not pass."""
+    """Prints a line for each asset; a check is only shown when it does not pass."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -118,7 +178,7 @@ class _StageHandler(logging.Handler):
             check = event.asset_check_evaluation_data
             if not check.passed:
                 asset = check.asset_key.to_user_string()
-                self._console.say(f"  [yellow]![/] {asset}: {check.check_name} does not hold")
+                self._console.warn(f"{asset}: {check.check_name} does not hold")
         elif event.is_step_success and step in self._made:
             self._console.say(f"  [green]✓[/] {step:<22} {time.monotonic() - self._started[step]:6.1f} s")
         elif event.is_step_failure:

@@ -9,14 +9,12 @@ from rich.table import Table
 
 from pipelines.errors import CommandError
 
-from .terminal import cell, command, open_results, out, table_of
+from .console import cell, out, say, table_of
+from .home import open_results
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from assets.inputs.home import Home
     from embedder.predictor import Predictor
-    from embedder.questions import Questions
 
 Row = dict[str, Any]  # of the table `embedders`
 
@@ -32,14 +30,18 @@ def list_embedders() -> None:
     """Every version, the latest last: what it was fitted on, how good it is on val questions, how far its models moved
     from the version it was aligned to, the share of test forecasts that changed sides, and whether it was held back;
     then what is wrong with which."""
-    workspace = open_results()
+    import pyarrow as pa
+
+    from assets.inputs.versions import EMBEDDERS
+
+    home = open_results()
     columns = ["embedder", "serving", "models", "val_log_loss", *DRIFT, "held_back"]
     names = ["embedder", "serves", "models", "log-loss", "moved", "changed", "held"]  # short, for a narrow terminal
-    rows = _versions(workspace)
-    out.print(table_of(_rows(rows, columns).rename_columns(names)))
+    rows = _versions(home)
+    out.print(table_of(pa.Table.from_pylist(rows, schema=EMBEDDERS).select(columns).rename_columns(names)))
     for row in rows:
         if row["verdict"]:
-            out.print(f"{row['embedder']}: {row['verdict']}.", soft_wrap=True, highlight=False)
+            say(f"{row['embedder']}: {row['verdict']}.")
 
 
 @embedders_app.command("diff")
@@ -50,15 +52,40 @@ def diff(
 ) -> None:
     """How version B differs from A: models, figures, and how far the common models moved once B's axes are turned onto
     A's (those of a version aligned to A are already)."""
-    workspace = open_results()
-    rows = _versions(workspace)
-    earlier = _named(rows, a)
-    later = _named(rows, b) if b else _serving(rows)
-    out.print(_side_by_side(earlier, later))
-    old, new = (_load(workspace, row["embedder"]) for row in (earlier, later))
+    home = open_results()
+    rows = _versions(home)
+    earlier = _find(rows, a)
+    later = _find(rows, b) if b else _serving(rows)
+    table = Table("", earlier["embedder"], later["embedder"])  # a row a figure: two versions have too many for a line
+    for name in (*FIGURES, *PROVENANCE):
+        table.add_row(name, *(cell(row[name]) for row in (earlier, later)))
+    out.print(table)
+    old, new = (_load(home, row["embedder"]) for row in (earlier, later))
     for word, names in (("added", set(new.models) - set(old.models)), ("removed", set(old.models) - set(new.models))):
-        out.print(f"Models {word}: {', '.join(sorted(names)) or 'none'}", soft_wrap=True)
-    _print_drift(workspace, new, old, top=top, encoders=(earlier["encoder"], later["encoder"]))
+        say(f"Models {word}: {', '.join(sorted(names)) or 'none'}")
+    _print_drift(home, new, old, top=top, encoders=(earlier["encoder"], later["encoder"]))
+
+
+def _print_drift(home: Home, new: Predictor, old: Predictor, *, top: int, encoders: tuple[str, str]) -> None:
+    import pyarrow as pa
+
+    from assets.matrix.reading import correctness, described_questions
+    from embedder.spectral.alignment import align, common_models, measure_drift, measure_moves
+    from embedder.spectral.spectral import SpectralEmbedder
+
+    if not (isinstance(new, SpectralEmbedder) and isinstance(old, SpectralEmbedder)) or len(set(encoders)) > 1:
+        say("Their embeddings cannot be compared: they are of other methods or encoders.")
+    elif not common_models(new, old):
+        say("They have no models in common that could have moved.")
+    else:
+        turned = align(new, old)
+        tests = described_questions(home, correctness(home).of_split("test"), encoders[0])
+        found = measure_drift(turned, old, tests)
+        changed = "not known, for want of test questions" if found.predictions is None else f"{found.predictions:.2%}"
+        say(f"Mean distance the common models moved: {found.distance:.4f}")
+        say(f"Test forecasts of theirs that changed sides of one half: {changed}")
+        most = sorted(measure_moves(turned, old).items(), key=lambda item: -item[1])[:top]
+        out.print(table_of(pa.Table.from_pylist([{"most moved": name, "distance": far} for name, far in most])))
 
 
 @embedders_app.command("rollback")
@@ -82,63 +109,49 @@ def serve_version(
 
 
 def _let_serve(version: str | None) -> None:
-    """Version `version`, or the one before the one that serves."""
+    """Let this version serve, or without one the version before the one that serves."""
     from assets.inputs.versions import serve
+    from assets.matrix.reading import encoder_in_use
+    from embedder.errors import EmbedderError
     from pipelines.local.instance import exclusive
     from warehouse.database.publish import publish
 
-    workspace = open_results()
-    with exclusive(workspace.home):
-        rows = _versions(workspace)
-        chosen = (_named(rows, version) if version else _before_serving(rows))["embedder"]
+    home = open_results()
+    with exclusive(home.home):
+        rows = _versions(home)
+        chosen = (_find(rows, version) if version else _find_before_serving(rows))["embedder"]
         serving = _serving(rows)["embedder"]
         if chosen == serving:
-            out.print(f"{chosen} serves already.", soft_wrap=True)
+            say(f"{chosen} serves already.")
             return
-        _check_usable(workspace, chosen, serving)
-        serve(workspace.lake, chosen)
-        publish(workspace.lake, workspace.database, ["embedders"])
-    out.print(
+        try:
+            _load(home, chosen, encoder_in_use(home).name)
+        except (CommandError, EmbedderError) as error:
+            raise CommandError(f"{serving} goes on serving: {error}") from error
+        serve(home.lake, chosen)
+        publish(home.lake, home.database, ["embedders"])
+    say(
         f"{chosen} serves now instead of {serving}, until other data make a new version.\n"
-        f"Next: {command()} run, to evaluate it and write the report on it; while `{command()} ui` is running, that "
-        "happens by itself.",
-        soft_wrap=True,
+        "Next: `embedllm run`, to evaluate it and write the report on it; while `embedllm ui` is running, that "
+        "happens by itself."
     )
 
 
-def _versions(workspace: Home) -> list[Row]:
+def _versions(home: Home) -> list[Row]:
+    """Return the versions, the latest last. Raises NoEmbedder where there are none."""
+    from assets.embedding.serving import serving_version
     from assets.inputs.versions import versions
 
-    rows = versions(workspace.lake).to_pylist()
-    if not rows:
-        raise CommandError(
-            f"There is no embedder yet in {workspace.home}: run `embedllm run` or `embedllm demo` first."
-        )
-    return rows
-
-
-def _rows(rows: list[Row], columns: list[str]) -> pa.Table:
-    import pyarrow as pa
-
-    from assets.inputs.versions import EMBEDDERS
-
-    return pa.Table.from_pylist(rows, schema=EMBEDDERS).select(columns)
-
-
-def _side_by_side(earlier: Row, later: Row) -> Table:
-    """A row a figure: two versions have too many for one line."""
-    table = Table("", earlier["embedder"], later["embedder"])
-    for name in (*FIGURES, *PROVENANCE):
-        table.add_row(name, *(cell(row[name]) for row in (earlier, later)))
-    return table
+    serving_version(home)
+    return versions(home.lake).to_pylist()
 
 
 def _serving(rows: list[Row]) -> Row:
     return next(row for row in rows if row["serving"])
 
 
-def _before_serving(rows: list[Row]) -> Row:
-    """The version that was made before the one that serves, and was not held back."""
+def _find_before_serving(rows: list[Row]) -> Row:
+    """Return the version that was made before the one that serves, and was not held back."""
     earlier = [row for row in rows[: rows.index(_serving(rows))] if not row["held_back"]]
     if not earlier:
         raise CommandError(
@@ -148,8 +161,8 @@ def _before_serving(rows: list[Row]) -> Row:
     return earlier[-1]
 
 
-def _named(rows: list[Row], name: str) -> Row:
-    """The version of this name, or the only one whose name begins like it."""
+def _find(rows: list[Row], name: str) -> Row:
+    """Return the version of this name, or the only one whose name begins like it."""
     found = [row for row in rows if row["embedder"] == name] or [r for r in rows if r["embedder"].startswith(name)]
     if len(found) == 1:
         return found[0]
@@ -161,51 +174,11 @@ def _named(rows: list[Row], name: str) -> Row:
     )
 
 
-def _load(workspace: Home, version: str, encoder: str | None = None) -> Predictor:
+def _load(home: Home, version: str, encoder: str | None = None) -> Predictor:
     from embedder.store import StoreError, load_embedder
 
-    workspace.fetch(workspace.embedders / version)
+    home.fetch(home.embedders / version)
     try:
-        return load_embedder(workspace.embedders / version, encoder=encoder)[0]
+        return load_embedder(home.embedders / version, encoder=encoder)[0]
     except StoreError as error:
         raise CommandError(f"{version} cannot be loaded: {error}.") from error
-
-
-def _check_usable(workspace: Home, chosen: str, serving: str) -> None:
-    """Its files are whole, and of the encoder in use."""
-    from assets.matrix.reading import encoder_in_use
-    from embedder.lazy_encoder import EncoderError
-
-    try:
-        _load(workspace, chosen, encoder_in_use(workspace).name)
-    except (CommandError, EncoderError) as error:
-        raise CommandError(f"{serving} goes on serving: {error}") from error
-
-
-def _print_drift(workspace: Home, new: Predictor, old: Predictor, *, top: int, encoders: tuple[str, str]) -> None:
-    import pyarrow as pa
-
-    from embedder.spectral.alignment import align, common_models, measure_drift, measure_moves
-    from embedder.spectral.spectral import SpectralEmbedder
-
-    if not (isinstance(new, SpectralEmbedder) and isinstance(old, SpectralEmbedder)) or len(set(encoders)) > 1:
-        out.print("Their embeddings cannot be compared: they are of other methods or encoders.")
-    elif not common_models(new, old):
-        out.print("They have no models in common that could have moved.")
-    else:
-        turned = align(new, old)
-        found = measure_drift(turned, old, _test_questions(workspace, encoders[0]))
-        changed = "not known, for want of test questions" if found.predictions is None else f"{found.predictions:.2%}"
-        out.print(f"Mean distance the common models moved: {found.distance:.4f}")
-        out.print(f"Test forecasts of theirs that changed sides of one half: {changed}")
-        most = sorted(measure_moves(turned, old).items(), key=lambda item: -item[1])[:top]
-        out.print(table_of(pa.Table.from_pylist([{"most moved": name, "distance": far} for name, far in most])))
-
-
-def _test_questions(workspace: Home, encoder: str) -> Questions:
-    from assets.matrix.reading import correctness, described_questions
-
-    try:
-        return described_questions(workspace, correctness(workspace).of_split("test"), encoder)
-    except LookupError as error:
-        raise CommandError(str(error)) from error

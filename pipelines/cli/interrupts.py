@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from multiprocessing import resource_tracker
-from types import FrameType
 from typing import ParamSpec, TypeVar
 
 import psutil
@@ -27,7 +26,7 @@ UNREAD = 128 + signal.SIGPIPE  # as a shell says it of other tools
 
 
 def stops_at_once(what_is_kept: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Makes a command end with one sentence when it is told to, whatever it is at.
+    """Make a command end with one sentence when it is told to, whatever it is doing.
 
     Everything in a home is written so that a kill harms nothing, so nothing is waited for: a thread that does nothing
     else says the sentence, kills the worker processes and ends this one.
@@ -48,14 +47,14 @@ def stops_at_once(what_is_kept: str = "") -> Callable[[Callable[P, R]], Callable
 
 @contextmanager
 def _watched(sentence: str) -> Iterator[None]:
-    """Python tells of a signal by a byte in a pipe, whichever handlers Dagster may have set since."""
+    """Let a thread watch for signals: Python writes each into a pipe, whatever handlers Dagster may have set since."""
     told, tell = os.pipe()
     os.set_blocking(tell, False)
     terminal = os.dup(2)  # Dagster turns what is written to 2 into a run's log, while an asset is made
     watcher = threading.Thread(target=_watch, args=(told, terminal, sentence), daemon=True)
     watcher.start()
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as in `nohup`
-    handlers = {number: signal.signal(number, _do_nothing) for number in heard}
+    handlers = {number: signal.signal(number, lambda *_: None) for number in heard}
     before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     # Ctrl-C goes to every process of the terminal, but those that are started from here inherit that it is blocked.
     _start_tracker()  # before that, as its start unblocks it
@@ -74,27 +73,20 @@ def _watched(sentence: str) -> Iterator[None]:
 
 
 def _start_tracker() -> None:
-    """The process that removes semaphores of processes that are gone; it need not warn of having done so."""
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, "ignore:resource_tracker"]))
+    """Start the process that removes the semaphores of processes that are gone, without its warning of that."""
+    before = os.environ.get("PYTHONWARNINGS", "")
+    os.environ["PYTHONWARNINGS"] = f"{before},ignore:resource_tracker".strip(",")
     resource_tracker.ensure_running()
-    if before is None:
-        del os.environ["PYTHONWARNINGS"]
-    else:
-        os.environ["PYTHONWARNINGS"] = before
-
-
-def _do_nothing(_: int, __: FrameType | None) -> None:
-    """A handler; the watcher does it."""
+    os.environ["PYTHONWARNINGS"] = before  # empty is as good as none
 
 
 def _watch(told: int, terminal: int, sentence: str) -> None:
-    while number := os.read(told, 1):
-        if number[0] in SIGNALS:
-            _stop(number[0], terminal, sentence)
-
-
-def _stop(number: int, terminal: int, sentence: str) -> None:
+    """Wait for a signal, say the sentence, and end this process and all that it started."""
+    number = 0
+    while number not in SIGNALS:
+        if not (read := os.read(told, 1)):
+            return  # the command is at its end
+        number = read[0]
     with suppress(OSError):  # nobody may be there to read it
         below_the_bars = "\x1b[?25h\n" if os.isatty(terminal) else ""  # where the cursor is hidden
         os.write(terminal, f"{below_the_bars}{sentence}\n".encode())

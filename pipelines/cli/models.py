@@ -1,19 +1,25 @@
-"""`embedllm models add` and `remove`: the registry's models from the command line."""
+"""`embedllm models`: which models the registry has, and how one is added or removed."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.table import Column, Table
 
 from harness.registry import Backend
 from pipelines.errors import CommandError
 
-from .terminal import command, open_home, out
+from .console import out, say
+from .home import open_home
 
-# What says how a model is reached and what is known of it; `onboard` takes the same.
+if TYPE_CHECKING:
+    from assets.inputs.workspace import Workspace
+
+# Options that say how a model is reached and what is known of it; `onboard` has them too.
 NAME = Annotated[str, typer.Argument(help="The name users will see, e.g. Qwen/Qwen1.5-7B-Chat.", show_default=False)]
 BACKEND = Annotated[Backend, typer.Option(help="How lm-eval reaches it.")]
 ARGS = Annotated[
@@ -54,11 +60,43 @@ BUDGET = Annotated[
     typer.Option(help="Onboard it from about this many answers, instead of evaluating it in full.", show_default=False),
 ]
 
-# Which could be read as numbers, but never are.
+# These are never read as numbers.
 TEXT_ARGS = ("pretrained", "tokenizer", "revision", "subfolder", "gguf_file", "peft", "delta", "model", "base_url")
 FOLDER_ARGS = ("pretrained", "tokenizer", "peft", "delta")
 
 
+models_app = typer.Typer(no_args_is_help=True, help="The models of the registry in force.")
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """Every model, and how much it has answered."""
+    from assets.embedding.onboarded import answers_that_hold
+    from assets.figures.style import parameters
+
+    _, workspace = open_home()
+    registry, done, few = workspace.registry, workspace.lake.pairs(), answers_that_hold(workspace)
+    if not registry.models:
+        say('The registry lists no models. Those of imported results: `embedllm sql "FROM models"`.')
+        return
+    table = Table(Column("model", no_wrap=True), "family", "parameters", "communities", "backend", "answered")
+    for model in registry.models:
+        benchmarks, questions = sum(name == model.name for _, name in done), len(few.get(model.name, ()))
+        onboarded = questions and not benchmarks
+        table.add_row(
+            model.name,
+            model.family or "",
+            parameters(model.size_b) if model.size_b else "",
+            ", ".join(model.communities),
+            model.backend,
+            f"{questions} questions"
+            if onboarded
+            else f"{benchmarks} of {len(registry.benchmarks_of(model))} benchmarks",
+        )
+    out.print(table)
+
+
+@models_app.command("add")
 def add(
     name: NAME,
     backend: BACKEND = "hf",
@@ -79,78 +117,60 @@ def add(
     description: DESCRIPTION = None,
 ) -> None:
     """Add a model to models.yaml; the rest of the file stays as it is."""
+    options = dict(locals())
     from harness.registry.registering import add_model, check_addition
 
-    home, folder = registry_in_use()
-    entry = entry_of(
-        name=name,
-        home=home,
-        backend=backend,
-        arg=arg,
-        tag=tag,
-        family=family,
-        size_b=size_b,
-        price_input=price_input,
-        price_output=price_output,
-        budget=budget,
-        benchmark=benchmark,
-        except_=except_,
-        truncation=truncation,
-        implausible_answers=implausible_answers,
-        chat_template=chat_template,
-        trust_remote_code=trust_remote_code,
-        batch_size=batch_size,
-        description=description,
-    )
+    _, workspace = open_home()
+    folder, home = registry_in_use(workspace), workspace.home
+    entry = build_entry(options, home)
     check_addition(folder, home, entry)
     folder = registry_to_write(folder, home)
     added = add_model(folder, home, entry)
     asked = f"onboard it from about {added.budget} answers" if added.budget else "evaluate it"
-    out.print(
+    say(
         f"Added {added.name} to {folder / 'models.yaml'}.\n"
-        f"Next: {command()} run, to {asked}; while `{command()} ui` is running, that happens by itself.",
-        soft_wrap=True,
+        f"Next: `embedllm run`, to {asked}; while `embedllm ui` is running, that happens by itself."
     )
 
 
+@models_app.command("remove")
 def remove(name: NAME) -> None:
     """Remove a model from models.yaml; its answers stay in the lake, and are back when it is added again."""
     from harness.registry import load_registry
     from harness.registry.registering import remove_model
 
-    home, folder = registry_in_use()
+    _, workspace = open_home()
+    folder, home = registry_in_use(workspace), workspace.home
     load_registry(folder, home).model(name)  # refused before anything is copied
     folder = registry_to_write(folder, home)
     remove_model(folder, home, name)
-    out.print(
+    say(
         f"Removed {name} from {folder / 'models.yaml'}; its answers stay in the lake.\n"
-        f"Next: {command()} run, to make matrix and embeddings without it; while `{command()} ui` is running, "
-        "that happens by itself.",
-        soft_wrap=True,
+        "Next: `embedllm run`, to make matrix and embeddings without it; while `embedllm ui` is running, that happens "
+        "by itself."
     )
 
 
-def registry_in_use() -> tuple[Path, Path]:
-    """Home, and folder of the registry in force.
+def registry_in_use(workspace: Workspace) -> Path:
+    """Return the folder of the registry in force.
 
     Raises:
         CommandError: no registry is in force.
     """
     from pipelines.settings import SHIPPED
 
-    settings, workspace = open_home()
     folder = workspace.registry.folder
     if folder in SHIPPED and not workspace.registry.benchmarks:
         raise CommandError(
-            f"{settings.home} holds imported results and no registry is in force; "
+            f"{workspace.home} holds imported results and no registry is in force; "
             "set EMBEDLLM_REGISTRY to a folder with models.yaml and benchmarks.yaml, e.g. registry/paper."
         )
-    return settings.home, folder
+    return folder
 
 
 def registry_to_write(folder: Path, home: Path) -> Path:
-    """The folder itself; of a registry that comes with embedllm the home's copy, made now. Call it once all else is
-    checked.
+    """Return the folder itself, or the home's copy of a registry that comes with embedllm, which is made now. Call it
+    once everything else is checked.
 
     Raises:
         CommandError: the home has a registry of its own that is no copy of this one.
@@ -161,7 +181,7 @@ def registry_to_write(folder: Path, home: Path) -> Path:
 
 
 def adopt(shipped: Path, home: Path) -> Path:
-    """Make a registry that comes with embedllm the home's own, and say so; returns its folder.
+    """Make a registry that comes with embedllm the home's own, and say so; return its folder.
 
     Raises:
         CommandError: the home has a registry of its own that is no copy of this one.
@@ -171,59 +191,39 @@ def adopt(shipped: Path, home: Path) -> Path:
     own = own_registry(home)
     if copied_from(own) != shipped.name:
         copy_registry(shipped, home)
-        out.print(
-            f"Copied registry/{shipped.name} to {own}: from now on that is the registry of this home, yours to change.",
-            soft_wrap=True,
-        )
+        say(f"Copied registry/{shipped.name} to {own}: from now on that is the registry of this home, yours to change.")
     return own
 
 
-def entry_of(
-    *,
-    name: str,
-    home: Path,
-    backend: Backend = "hf",
-    arg: list[str] | None = None,
-    tag: list[str] | None = None,
-    family: str | None = None,
-    size_b: float | None = None,
-    price_input: float | None = None,
-    price_output: float | None = None,
-    budget: int | None = None,
-    benchmark: list[str] | None = None,
-    except_: list[str] | None = None,
-    truncation: str = "count",
-    implausible_answers: str = "refuse",
-    chat_template: bool = False,
-    trust_remote_code: bool = False,
-    batch_size: str | None = None,
-    description: str | None = None,
-) -> dict[str, Any]:
-    """The entry these options describe, as it would stand in models.yaml: what was not said is left out.
+def build_entry(options: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """Return the entry that these options of a command describe, as it would stand in models.yaml, without what was
+    not given.
 
-    Folders become absolute, those inside `home` begin with `{home}`. Raises CommandError for an ARG without `=`, or
+    Folders become absolute, those inside `home` begin with `{home}`. Raises CommandError for an --arg without `=`, or
     with a path at which there is nothing.
     """
-    price = {"input": price_input, "output": price_output}
-    said = {
-        "name": name,
-        "backend": backend if backend != "hf" else None,
-        "args": _model_args(arg or [], home),
-        "family": family,
-        "size_b": size_b,
-        "communities": list(tag) if tag else None,
+    price = {"input": options["price_input"], "output": options["price_output"]}
+    batch_size = options["batch_size"]
+    fields = {
+        "name": options["name"],
+        "backend": options["backend"],
+        "args": _model_args(options["arg"] or [], home),
+        "family": options["family"],
+        "size_b": options["size_b"],
+        "communities": options["tag"] or None,
         "price": {key: value for key, value in price.items() if value is not None} or None,
-        "trust_remote_code": trust_remote_code or None,
-        "apply_chat_template": chat_template or None,
+        "trust_remote_code": options["trust_remote_code"] or None,
+        "apply_chat_template": options["chat_template"] or None,
         "batch_size": int(batch_size) if batch_size and batch_size.isdecimal() else batch_size,
-        "budget": budget,
-        "benchmarks": list(benchmark) if benchmark else None,
-        "except": list(except_) if except_ else None,
-        "truncation": truncation if truncation != "count" else None,
-        "implausible_answers": implausible_answers if implausible_answers != "refuse" else None,
-        "description": description,
+        "budget": options["budget"],
+        "benchmarks": options["benchmark"] or None,
+        "except": options["except_"] or None,
+        "truncation": options.get("truncation"),
+        "implausible_answers": options.get("implausible_answers"),
+        "description": options["description"],
     }
-    return {field: value for field, value in said.items() if value is not None}
+    usual = {"backend": "hf", "truncation": "count", "implausible_answers": "refuse"}
+    return {field: value for field, value in fields.items() if value is not None and value != usual.get(field)}
 
 
 def _model_args(pairs: list[str], home: Path) -> dict[str, Any]:
@@ -242,7 +242,7 @@ def _model_args(pairs: list[str], home: Path) -> dict[str, Any]:
 
 
 def _portable(arg: str, value: str, home: Path) -> str:
-    """A folder as a process anywhere finds it, also in a home that has moved; a hub name as it is."""
+    """Return a folder as a process anywhere finds it, also in a home that has moved; a hub name stays as it is."""
     path = Path(value.replace("{home}", str(home))).expanduser()
     if not (path.is_dir() or value.startswith(("/", "./", "../", "~", "{home}"))):
         return value
@@ -256,7 +256,7 @@ def _portable(arg: str, value: str, home: Path) -> str:
 
 
 def _scalar(value: str) -> str | int | float | bool:
-    """The number or truth value a text stands for, else the text; in quotes it is a text in any case."""
+    """Return the number or truth value a text stands for, else the text; in quotes it is always a text."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         return value[1:-1]
     if value.lower() in ("true", "false"):

@@ -1,4 +1,4 @@
-"""`embedllm onboard`: a model from about a hundred answers, without training anything anew."""
+"""`embedllm onboard`: a model from about a hundred answers, and nothing is trained again."""
 
 from __future__ import annotations
 
@@ -8,29 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import CommandError
 
-from .console import Console
+from . import models
+from .console import Console, out, say, table_of
+from .home import open_home
 from .interrupts import KEPT, stops_at_once
-from .models import (
-    ARGS,
-    BACKEND,
-    BATCH_SIZE,
-    BENCHMARKS,
-    BUDGET,
-    CHAT_TEMPLATE,
-    DESCRIPTION,
-    EXCEPT,
-    FAMILY,
-    NAME,
-    PRICE_INPUT,
-    PRICE_OUTPUT,
-    REMOTE_CODE,
-    SIZE_B,
-    TAGS,
-    entry_of,
-    registry_in_use,
-    registry_to_write,
-)
-from .terminal import command, open_home, out, table_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,102 +29,68 @@ MADE = ("coverage", "onboarded", "warehouse")
 
 @stops_at_once(KEPT)
 def onboard(
-    name: NAME,
-    budget: BUDGET = None,
-    backend: BACKEND = "hf",
-    arg: ARGS = None,
-    tag: TAGS = None,
-    family: FAMILY = None,
-    size_b: SIZE_B = None,
-    price_input: PRICE_INPUT = None,
-    price_output: PRICE_OUTPUT = None,
-    benchmark: BENCHMARKS = None,
-    except_: EXCEPT = None,
-    chat_template: CHAT_TEMPLATE = False,
-    trust_remote_code: REMOTE_CODE = False,
-    batch_size: BATCH_SIZE = None,
-    description: DESCRIPTION = None,
+    name: models.NAME,
+    budget: models.BUDGET = None,
+    backend: models.BACKEND = "hf",
+    arg: models.ARGS = None,
+    tag: models.TAGS = None,
+    family: models.FAMILY = None,
+    size_b: models.SIZE_B = None,
+    price_input: models.PRICE_INPUT = None,
+    price_output: models.PRICE_OUTPUT = None,
+    benchmark: models.BENCHMARKS = None,
+    except_: models.EXCEPT = None,
+    chat_template: models.CHAT_TEMPLATE = False,
+    trust_remote_code: models.REMOTE_CODE = False,
+    batch_size: models.BATCH_SIZE = None,
+    description: models.DESCRIPTION = None,
 ) -> None:
-    """Ask a model the 128 questions that tell most of it, and place it among the others; nothing is trained anew.
+    """Ask a model the 128 questions that tell most of it, and place it among the others; nothing is trained again.
 
     A model that models.yaml does not have is added to it once it has answered: say with --arg how it is reached.
     """
-    said: dict[str, Any] = {
-        "arg": arg,
-        "tag": tag,
-        "family": family,
-        "size_b": size_b,
-        "price_input": price_input,
-        "price_output": price_output,
-        "benchmark": benchmark,
-        "except_": except_,
-        "chat_template": chat_template,
-        "trust_remote_code": trust_remote_code,
-        "batch_size": batch_size,
-        "description": description,
-    }
+    options = dict(locals())
+    from assets.embedding.select_questions import check_onboarding
+    from harness.registry.registering import check_addition
+
     settings, workspace = open_home()
     entry = next((model for model in workspace.registry.models if model.name == name), None)
-    _check_said(name, entry, said, workspace)
-    wanted = _budget(budget, entry)
-    _check(name, wanted, workspace)
-    new = None
-    if entry is None:
-        from harness.registry.registering import check_addition
-
-        home, folder = registry_in_use()
-        new = entry_of(**said, name=name, home=home, backend=backend, budget=wanted)
-        workspace = replace(workspace, registry=check_addition(folder, home, new))
-        entry = workspace.registry.model(name)
-    asked = _onboard(entry, wanted, settings, workspace, new)
-    _show(entry, asked, workspace)
-
-
-def _check_said(name: str, entry: ModelEntry | None, said: Mapping[str, Any], workspace: Workspace) -> None:
-    """A new model must be described, one that is registered must not."""
-    if entry is None and not said["arg"]:
+    if entry is None and not arg:
         raise CommandError(
             f"{name} is not in the registry: add --arg pretrained=… (its folder or hub name) to onboard it, and any "
-            f"other options of `{command()} models add`."
+            "other options of `embedllm models add`."
         )
-    if entry is not None and any(value is not None and value is not False for value in said.values()):
+    described = [option for option, value in options.items() if value is not None and value is not False]
+    if entry is not None and not {"name", "budget", "backend"}.issuperset(described):
         raise CommandError(
             f"{name} is in {workspace.registry.folder / 'models.yaml'} already; change its entry there, and give "
             "nothing but --budget here."
         )
-
-
-def _budget(said: int | None, entry: ModelEntry | None) -> int:
-    if said is not None and said < LEAST_BUDGET:
-        raise CommandError(f"--budget is {said}, but must be {LEAST_BUDGET} or more.")
-    return said or (entry.budget if entry else None) or DEFAULT_BUDGET
-
-
-def _check(name: str, budget: int, workspace: Workspace) -> None:
-    """Before anything is written."""
-    from assets.embedding.select_questions import CannotOnboard, check_onboarding
-    from assets.embedding.serving import NoEmbedder
-
-    try:
-        check_onboarding(name, budget, workspace)
-    except (CannotOnboard, NoEmbedder) as error:
-        raise CommandError(str(error)) from error
+    if budget is not None and budget < LEAST_BUDGET:
+        raise CommandError(f"--budget is {budget}, but must be {LEAST_BUDGET} or more.")
+    budget = budget or (entry.budget if entry else None) or DEFAULT_BUDGET
+    check_onboarding(name, budget, workspace)
+    new = None
+    if entry is None:
+        folder = models.registry_in_use(workspace)
+        new = models.build_entry({**options, "budget": budget}, workspace.home)
+        workspace = replace(workspace, registry=check_addition(folder, workspace.home, new))
+        entry = workspace.registry.model(name)
+    asked = _onboard(entry, budget, settings, workspace, new)
+    _show(entry, asked, workspace)
 
 
 def _onboard(
     entry: ModelEntry, budget: int, settings: Settings, workspace: Workspace, new: Mapping[str, Any] | None
 ) -> Asked:
-    """`new`: what to write into models.yaml once it has worked, where that does not have the model yet."""
+    """Ask the model, and make what follows from its answers; `new` is written into models.yaml once that has worked."""
     import dagster as dg
 
-    from assets.embedding.select_questions import CannotOnboard, ask
-    from embedder.lazy_encoder import EncoderError
-    from embedder.store import StoreError
+    from assets.embedding.select_questions import ask
     from harness.evaluate import LoadedModel, TaskIndex
     from harness.registry.registering import add_model
     from pipelines.automation.plan import REASON
-    from pipelines.jobs import REFRESH
-    from pipelines.local.chain import run_job
+    from pipelines.local.chain import make_assets
     from pipelines.local.instance import end_dead_runs, exclusive, follow_move, register_models, use_home
 
     use_home(settings)
@@ -152,15 +99,12 @@ def _onboard(
         end_dead_runs(instance, settings.home)
         follow_move(workspace)
         tasks = TaskIndex(workspace.registry.tasks_dir)
-        try:
-            with LoadedModel(entry, device=workspace.device, cache_dir=workspace.cache, seed=workspace.seed) as model:
-                asked = ask(workspace, model, budget, tasks)
-        except (CannotOnboard, EncoderError, StoreError) as error:
-            raise CommandError(str(error)) from error
+        with LoadedModel(entry, device=workspace.device, cache_dir=workspace.cache, seed=workspace.seed) as model:
+            asked = ask(workspace, model, budget, tasks)
         made, why = [dg.AssetKey(name) for name in MADE], f"{entry.name} was onboarded"
-        run_job(workspace, instance, console, REFRESH, selection=made, tags={REASON: why})
+        make_assets(made, workspace, instance, console, {REASON: why})
         if new:
-            folder = registry_to_write(workspace.registry.folder, settings.home)
+            folder = models.registry_to_write(workspace.registry.folder, settings.home)
             add_model(folder, settings.home, new)
             console.say(f"Added {entry.name} to {folder / 'models.yaml'}.")
         register_models(instance, (model.name for model in workspace.registry.models))
@@ -168,48 +112,34 @@ def _onboard(
 
 
 def _show(entry: ModelEntry, asked: Asked, workspace: Workspace) -> None:
-    accuracies = _accuracies(entry.name, workspace)
-    answers, new = accuracies["answered"][0].as_py(), sum(asked.answers.values())
-    for error in asked.failed.values():
-        out.print(f"Left out: {error}", soft_wrap=True)
-    out.print(f"Onboarded {entry.name} from {answers} answers, {new} of them new.", soft_wrap=True)
-    (placed,) = _serving_rows(
-        entry.name, workspace, "embedder, len(embedding) AS dimensions FROM model_embeddings"
-    ).to_pylist()
-    out.print(
-        f"Its embedding ({placed['dimensions']} numbers) is in model_embeddings, beside those of {placed['embedder']}, "
-        "which have not moved.",
-        soft_wrap=True,
-    )
-    out.print(table_of(accuracies, title="Predicted accuracy (95% interval)"))
-    out.print(table_of(_nearest(entry.name, workspace), title="Nearest models"))
-    out.print(f"Next: {_next(entry)}", soft_wrap=True)
-
-
-def _next(entry: ModelEntry) -> str:
-    refine = f"{command()} onboard {entry.name} --budget with a higher number asks more and predicts more exactly"
-    if entry.budget:
-        return f"{refine}; without `budget` in its entry, {command()} run evaluates it in full."
-    return f"{refine}; its entry has no `budget`, so {command()} run evaluates it in full."
-
-
-def _accuracies(name: str, workspace: Workspace) -> pa.Table:
-    """All benchmarks together first."""
-    columns = "benchmark, answered, n AS questions, accuracy, ci_low, ci_high"
-    return _serving_rows(name, workspace, f"{columns} FROM onboarded", "ORDER BY benchmark <> 'all', benchmark")
-
-
-def _nearest(name: str, workspace: Workspace) -> pa.Table:
-    order = f"ORDER BY distance, other LIMIT {NEAREST}"
-    return _serving_rows(name, workspace, "other AS model, distance FROM model_similarity", order)
-
-
-def _serving_rows(name: str, workspace: Workspace, columns_from_table: str, order: str = "") -> pa.Table:
-    """What the embedder that serves has of this model."""
     from warehouse.database.connect import literal
     from warehouse.database.read import query
 
-    return query(
-        workspace.database,
-        f"SELECT {columns_from_table} SEMI JOIN serving USING (embedder) WHERE model = {literal(name)} {order}",
+    def query_serving(columns_from_table: str, order: str = "") -> pa.Table:
+        """Return what the embedder that serves has of this model."""
+        of_model = f"SEMI JOIN serving USING (embedder) WHERE model = {literal(entry.name)}"
+        return query(workspace.database, f"SELECT {columns_from_table} {of_model} {order}")
+
+    accuracies = query_serving(
+        "benchmark, answered, n AS questions, accuracy, ci_low, ci_high FROM onboarded",
+        "ORDER BY benchmark <> 'all', benchmark",
+    )
+    for error in asked.failed.values():
+        say(f"Left out: {error}")
+    answers, new = accuracies["answered"][0].as_py(), sum(asked.answers.values())
+    say(f"Onboarded {entry.name} from {answers} answers, {new} of them new.")
+    (placed,) = query_serving("embedder, len(embedding) AS dimensions FROM model_embeddings").to_pylist()
+    say(
+        f"Its embedding ({placed['dimensions']} numbers) is in model_embeddings, next to those of "
+        f"{placed['embedder']}, which have not moved."
+    )
+    out.print(table_of(accuracies, title="Predicted accuracy (95% interval)"))
+    nearest = query_serving(
+        "other AS model, distance FROM model_similarity", f"ORDER BY distance, other LIMIT {NEAREST}"
+    )
+    out.print(table_of(nearest, title="Nearest models"))
+    condition = "without `budget` in its entry," if entry.budget else "its entry has no `budget`, so"
+    say(
+        f"Next: `embedllm onboard {entry.name} --budget` with a higher number asks more and predicts more exactly; "
+        f"{condition} `embedllm run` evaluates it in full."
     )

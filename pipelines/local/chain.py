@@ -23,25 +23,21 @@ from pipelines.errors import CommandError
 from pipelines.jobs import REFRESH
 from pipelines.settings import Settings
 from warehouse.database.publish import TABLES, publish
-from warehouse.database.read import is_whole
+from warehouse.database.read import find_fault
 from warehouse.errors import WarehouseError
 
 from .in_process import execute
 from .instance import end_dead_runs, exclusive, follow_move, register_models
 from .workers import Outcome, evaluate_models
 
-OWN = ("harness", "warehouse", "embedder", "assets")  # packages whose errors are sentences
+OWN = ("harness", "warehouse", "embedder", "assets")  # packages whose errors are sentences; Dagster passes on names
 WHENEVER = datetime.max.replace(tzinfo=UTC)
 """What failed is tried again, however long its back-off."""
 
 
-class ChainFailed(CommandError):
-    """A stage of the chain failed; the message says which and why."""
-
-
 @dataclass(frozen=True)
 class ChainResult:
-    """What one run of the chain did."""
+    """What one run of the chain has done."""
 
     evaluated: int
     failed: tuple[str, ...]
@@ -74,19 +70,22 @@ def run_chain(
     hub is asked whether models and tasks there are what they were.
 
     Raises:
-        HomeBusy: another command works on this home.
+        CommandError: another command works on this home.
         ModelNotFound: all models to evaluate come from the hub, and it cannot be reached.
         TaskUnknown: a benchmark names a task, metric or filter that lm-eval does not have.
-        ChainFailed: a stage failed; what earlier stages made stays and is not made again.
+        CommandError: a stage failed; what earlier stages made stays and is not made again.
         RegistryError: `again` names a model or a benchmark that the registry does not have, or does not have it asked.
     """
     workspace = replace(workspace, progress=console.progress)
     with exclusive(settings.home), dg.DagsterInstance.get() as instance:
         end_dead_runs(instance, settings.home)
-        _mend(workspace, console)
-        _republish(workspace, console)
+        for damage in workspace.lake.mend():
+            console.warn(str(damage))
+        if workspace.database.exists() and (fault := find_fault(workspace.database)):
+            console.warn(f"{workspace.database} {fault}: it is made again from the lake")
+            publish(workspace.lake, workspace.database)
         follow_move(workspace)
-        register_models(instance, (m.name for m in workspace.registry.models))
+        register_models(instance, (model.name for model in workspace.registry.models))
         outcomes: dict[str, Outcome] = {}
         made: set[str] = set()  # digests of what was refreshed, which is not done twice
         local = LocalState(workspace, ask_hub=check)
@@ -101,10 +100,11 @@ def run_chain(
                 outcomes |= {outcome.model: outcome for outcome in found}
             else:
                 (request,) = due
-                run_job(workspace, instance, console, REFRESH, request.assets, _tags(request))
+                tags = {REASON: request.reason, PLANNED: request.digest}
+                make_assets(request.assets, workspace, instance, console, tags)
                 made.add(request.digest)
             for sentence in local.unknown:
-                console.say(f"  [yellow]![/] cannot be compared: {sentence}")
+                console.warn(f"cannot be compared: {sentence}")
             local = LocalState(workspace)  # elsewhere one look is enough
     failed = tuple(outcome.model for outcome in outcomes.values() if not outcome.succeeded)
     later = tuple(key.to_user_string() for one in planned if one.waits == LATER for key in one.assets)
@@ -119,7 +119,7 @@ def _choose(
     asked: Collection[str],
     made: Collection[str],
 ) -> list[Request]:
-    """What to do next: all models that have not been asked yet in this run, or else one refresh."""
+    """Return what to do next: all models that have not been asked yet in this run, or else one refresh."""
     ready = [request for request in planned if request.waits is None and request.digest not in made]
     models = [request for request in ready if request.model]
     if again and again.model not in asked:
@@ -152,75 +152,55 @@ def _evaluate(
     instance: dg.DagsterInstance,
     console: Console,
 ) -> list[Outcome]:
-    _check_before_evaluating(workspace, due)
+    from harness.identity import check_hub
+    from harness.tasks import TaskIndex
+
+    # An unknown task or a hub out of reach ends the run here: one sentence instead of a failure for each model.
+    check_hub([workspace.registry.model(request.model) for request in due if request.model])
+    asked = {name for request in due for name in request.benchmarks}
+    index = TaskIndex(workspace.registry.tasks_dir)
+    index.check(benchmark for benchmark in workspace.registry.benchmarks if benchmark.name in asked)
     gpus = count_accelerators() if settings.device is None else 0
-    workers = settings.evaluation_workers or gpus or _cpu_workers(workspace)
+    # The zoo's models take a core each; of others one at a time uses all cores, and two may not fit into memory.
+    cores = len(os.sched_getaffinity(0)) if workspace.registry.made_by == "zoo" else 1
+    workers = settings.evaluation_workers or gpus or cores
     outcomes, known = [], workspace.lake.not_applicable().to_pylist()
     repeated = {again.model} if again else set()
     for outcome in evaluate_models(due, workspace, instance, workers=workers, again=repeated):
         outcomes.append(outcome)
         console.progress(len(outcomes), len(due), "models evaluated")
-    _say_not_applicable([pair for pair in workspace.lake.not_applicable().to_pylist() if pair not in known], console)
+    new = [pair for pair in workspace.lake.not_applicable().to_pylist() if pair not in known]
+    for model in dict.fromkeys(pair["model"] for pair in new):
+        of_model = [pair for pair in new if pair["model"] == model]
+        names = ", ".join(pair["benchmark"] for pair in of_model)
+        console.say(f"  {model} is not asked {names}: {of_model[0]['reason']}")
     return outcomes
 
 
-def _say_not_applicable(pairs: Sequence[Mapping[str, str]], console: Console) -> None:
-    """Once, when it was found out."""
-    for model in dict.fromkeys(pair["model"] for pair in pairs):
-        of_model = [pair for pair in pairs if pair["model"] == model]
-        names = ", ".join(pair["benchmark"] for pair in of_model)
-        console.say(f"  {model} is not asked {names}: {of_model[0]['reason']}")
-
-
-def _check_before_evaluating(workspace: Workspace, due: Sequence[Request]) -> None:
-    """An unknown task or a hub out of reach ends the run here: one sentence instead of a failure a model."""
-    from harness.identity import check_hub
-    from harness.tasks import TaskIndex
-
-    check_hub([workspace.registry.model(request.model) for request in due if request.model])
-    asked = {name for request in due for name in request.benchmarks}
-    index = TaskIndex(workspace.registry.tasks_dir)
-    index.check(benchmark for benchmark in workspace.registry.benchmarks if benchmark.name in asked)
-
-
-def _tags(request: Request) -> dict[str, str]:
-    return {REASON: request.reason, PLANNED: request.digest}
-
-
-def _cpu_workers(workspace: Workspace) -> int:
-    """The zoo's models take a core each; of others one at a time uses all cores, and two may not fit into memory."""
-    return len(os.sched_getaffinity(0)) if workspace.registry.made_by == "zoo" else 1
-
-
-def run_job(
+def make_assets(
+    assets: Sequence[dg.AssetKey],
     workspace: Workspace,
     instance: dg.DagsterInstance,
     console: Console,
-    job: str,
-    selection: Sequence[dg.AssetKey],
     tags: Mapping[str, str],
 ) -> None:
-    """Makes the assets of `selection`, by `job`, in this process. Raises ChainFailed."""
+    """Make these assets, none of which asks a model, in this process. Raises CommandError where one fails."""
     definitions = build_definitions(workspace.registry, workspace, loggers={"console": console.stages()})
     without = {"loggers": {"console": {}}}  # without it, Dagster logs every event
-    result = execute(definitions, job, instance, assets=selection, tags=tags, run_config=without)
+    result = execute(definitions, REFRESH, instance, assets=assets, tags=tags, run_config=without)
     if not result.success:
         failure = next(e for e in result.all_events if e.is_step_failure)
-        if job == REFRESH and failure.step_key != "warehouse":
-            _publish_the_rest(workspace, console)
-        raise ChainFailed(f"{failure.step_key} failed: {_reason(failure.step_failure_data.error)}")
-
-
-def _publish_the_rest(workspace: Workspace, console: Console) -> None:
-    """What was made although something else failed, for which Dagster skips the asset that publishes."""
-    try:
-        publish(workspace.lake, workspace.database, TABLES)
-    except WarehouseError as error:
-        console.say(f"  [yellow]![/] {error}")
+        if failure.step_key != "warehouse":
+            # What was made although something else failed, for which Dagster skips the asset that publishes.
+            try:
+                publish(workspace.lake, workspace.database, TABLES)
+            except WarehouseError as error:
+                console.warn(str(error))
+        raise CommandError(f"{failure.step_key} failed: {_reason(failure.step_failure_data.error)}")
 
 
 def _reason(error: Any) -> str:
-    """What went wrong, without how it travelled through Dagster."""
+    """Return what went wrong, without how it travelled through Dagster."""
     while error and error.cause and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
     if error is None:
@@ -228,16 +208,3 @@ def _reason(error: Any) -> str:
     kind, _, sentence = error.message.strip().partition(": ")
     is_sentence = kind.split(".")[0] in OWN or kind.endswith(".Failure")
     return sentence if is_sentence else f"{kind}: {sentence}"
-
-
-def _mend(workspace: Workspace, console: Console) -> None:
-    """What cannot be read is set aside, to be made again."""
-    for damage in workspace.lake.mend():
-        console.say(f"  [yellow]![/] {damage}")
-
-
-def _republish(workspace: Workspace, console: Console) -> None:
-    if workspace.database.exists() and not is_whole(workspace.database):
-        why = "is damaged or of another version of embedllm"
-        console.say(f"  [yellow]![/] {workspace.database} {why}: it is made anew from the lake")
-        publish(workspace.lake, workspace.database)

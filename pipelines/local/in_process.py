@@ -34,7 +34,7 @@ def execute(
     run_config: Mapping[str, Any],
     partition: str | None = None,
 ) -> dg.JobExecutionResult:
-    """One run of `job` on some of its assets, in this process; it ends without an exception, whatever happens in it."""
+    """Execute one run of `job` on some of its assets in this process; no exception leaves it, whatever happens."""
     chosen = definitions.resolve_job_def(job).get_subset(asset_selection=frozenset(assets))
     origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), REPOSITORY)
     own = {

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
 
 import dagster as dg
 
@@ -38,10 +37,6 @@ UNFINISHED = [
 ]
 
 
-class HomeBusy(CommandError):
-    """Another `embedllm` command is at work on this home."""
-
-
 def use_home(settings: Settings) -> Path:
     """Point Dagster, and every process started from here, at this home; returns DAGSTER_HOME."""
     folder = settings.home / "dagster"
@@ -56,15 +51,11 @@ def use_home(settings: Settings) -> Path:
             with replacing(target) as draft:
                 draft.write_text(wanted, encoding="utf-8")
         with dg.DagsterInstance.get() as instance:
-            _limit_pools(instance)
+            # Now, as Dagster gives a pool its default limit only after it has let runs of it start.
+            events = instance.event_log_storage
+            for pool in POOLS - {pool.name for pool in events.get_pool_limits()}:
+                events.initialize_concurrency_limit_to_default(pool)
     return folder
-
-
-def _limit_pools(instance: dg.DagsterInstance) -> None:
-    """Before the first run: Dagster gives a pool its default limit only after it has let runs of it start."""
-    known = {pool.name for pool in instance.event_log_storage.get_pool_limits()}
-    for pool in POOLS - known:
-        instance.event_log_storage.initialize_concurrency_limit_to_default(pool)
 
 
 @contextmanager
@@ -72,38 +63,32 @@ def exclusive(home: Path) -> Iterator[None]:
     """Hold the home for one command; the lock goes with the process, however it ends.
 
     Raises:
-        HomeBusy: another process holds it.
+        CommandError: another process holds it.
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / COMMAND_LOCK).open("a+") as lock:
-        if not _taken(lock):
-            lock.seek(0)
-            raise HomeBusy(
-                f"{home} is in use by another embedllm command (process {lock.read().strip() or 'unknown'}); "
-                "wait for it to end, or set EMBEDLLM_HOME to another folder."
-            )
+        deadline = time.monotonic() + MOMENT
+        while True:  # the UI takes the lock now and then, to see whether a command has it
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() <= deadline:
+                    time.sleep(MOMENT / 20)
+                    continue
+                lock.seek(0)
+                raise CommandError(
+                    f"{home} is in use by another embedllm command (process {lock.read().strip() or 'unknown'}); "
+                    "wait for it to end, or set EMBEDLLM_HOME to another folder."
+                ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         yield
 
 
-def _taken(lock: IO[str]) -> bool:
-    """Tries for a moment: the UI takes the lock now and then, to see whether a command has it."""
-    deadline = time.monotonic() + MOMENT
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(MOMENT / 20)
-        else:
-            return True
-
-
 def find_who_works(workspace: Workspace, instance: dg.DagsterInstance) -> str | None:
-    """A sentence on who else does what would be done here by itself; None where nobody does."""
+    """Return a sentence on who else does what would be done here by itself; None where nobody does."""
     with locked(workspace.command_lock, wait=False) as is_free:
         if not is_free:
             return "An embedllm command is at work on this home, and does what is due."
@@ -114,46 +99,40 @@ def find_who_works(workspace: Workspace, instance: dg.DagsterInstance) -> str | 
 
 
 def end_lost_runs(instance: dg.DagsterInstance) -> int:
-    """Mark as failed the runs whose process is gone, so that what they were to do is done again; how many there were.
+    """Mark as failed the runs whose process is gone, so that what they were to do is done again; return how many.
 
     Dagster's default launcher cannot tell. Runs of other hosts are left to their launchers.
     """
-    records = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
-    lost = [record.dagster_run for record in records if _is_lost(record)]
+    lost = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
+        run, since = record.dagster_run, record.update_timestamp.replace(tzinfo=UTC)
+        if process := run.tags.get(PROCESS):
+            is_lost = is_gone(process)
+        else:  # it has no process yet, or was killed before it could name it
+            is_lost = run.status is dg.DagsterRunStatus.STARTED and since < datetime.now(UTC) - UNKNOWN_FOR
+        if is_lost:
+            lost.append(run)
     _end(instance, lost)
     return len(lost)
-
-
-def _is_lost(record: dg.RunRecord) -> bool:
-    """What has not named its process has none yet, or was killed before it could."""
-    run, since = record.dagster_run, record.update_timestamp.replace(tzinfo=UTC)
-    if process := run.tags.get(PROCESS):
-        return is_gone(process)
-    return run.status is dg.DagsterRunStatus.STARTED and since < datetime.now(UTC) - UNKNOWN_FOR
 
 
 def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> int:
     """Mark as failed the runs that no process is at work on. Call it holding the home, as then no command is.
 
     Raises:
-        HomeBusy: a run is at work on it.
+        CommandError: a run is at work on it.
     """
     runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     with locked(home / UI_LOCK, wait=False) as without_ui:
-        alive = [run for run in runs if _may_live(run, without_ui=without_ui)]
+        # A run that has not named its process yet is somebody's only while a UI runs.
+        alive = [run for run in runs if (not is_gone(run.tags[PROCESS]) if PROCESS in run.tags else not without_ui)]
         if alive:
-            raise HomeBusy(
+            raise CommandError(
                 f"The UI has runs at work on {home} ({len(alive)}), which do what this command would; wait for them, "
                 "or stop the UI."
             )
         _end(instance, runs)
     return len(runs)
-
-
-def _may_live(run: dg.DagsterRun, *, without_ui: bool) -> bool:
-    """A run that has not named its process yet is somebody's only while a UI runs."""
-    process = run.tags.get(PROCESS)
-    return not is_gone(process) if process else not without_ui
 
 
 def _end(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
@@ -162,16 +141,22 @@ def _end(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
 
 
 def follow_move(workspace: Workspace) -> None:
-    """Once a home was moved or copied, what names files in it by their paths names them where they are now."""
+    """Make what names files of the home by their paths name them where they are now, after a home was moved."""
     from harness.zoo import update_tasks
 
     if workspace.registry.made_by == "zoo":
         update_tasks(workspace.zoo, seed=workspace.seed)
 
 
-def register_models(instance: dg.DagsterInstance, names: Iterable[str]) -> None:
+def register_models(instance: dg.DagsterInstance, models: Iterable[str]) -> None:
     """Make the partitions equal to the registry's models; answers of a model no longer there stay in the lake."""
-    wanted, known = list(names), set(instance.get_dynamic_partitions(MODELS_PARTITION))
-    instance.add_dynamic_partitions(MODELS_PARTITION, [name for name in wanted if name not in known])
-    for name in known - set(wanted):
+    new, gone = compare_partitions(instance, models)
+    instance.add_dynamic_partitions(MODELS_PARTITION, new)
+    for name in gone:
         instance.delete_dynamic_partition(MODELS_PARTITION, name)
+
+
+def compare_partitions(instance: dg.DagsterInstance, models: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the models that are no partitions yet, and the partitions that are none of these models."""
+    wanted, known = list(models), set(instance.get_dynamic_partitions(MODELS_PARTITION))
+    return [name for name in wanted if name not in known], sorted(known.difference(wanted))

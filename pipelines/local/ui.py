@@ -16,41 +16,37 @@ import psutil
 from pipelines.errors import CommandError
 from pipelines.settings import PROJECT, Settings
 
-from .instance import LOCATION, UI_LOCK, HomeBusy
+from .instance import LOCATION, UI_LOCK
 
-__all__ = ["PortTaken", "reload_definitions", "run_ui"]
+__all__ = ["reload_definitions", "run_ui"]
 
 ADDRESS = "EMBEDLLM_UI"  # environment variable: host and port of the web server
 USUAL = "127.0.0.1:3000"
 ENDING = 5.0  # seconds
 
 
-class PortTaken(CommandError):
-    """Something else answers on the port."""
-
-
 def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], None]) -> NoReturn:
-    """Becomes `dagster dev`: web server, daemon and code server, until it is told to end (Ctrl-C or SIGTERM).
+    """Become `dagster dev`: web server, daemon and code server, until it is told to end (Ctrl-C or SIGTERM).
 
     Whatever a UI that was killed has left is ended first. `starts` is called when nothing stands in the way any more.
     DAGSTER_HOME must be set (`use_home`).
 
     Raises:
-        HomeBusy: another UI runs on this home.
-        PortTaken: something else listens on the port.
+        CommandError: another UI runs on this home.
+        CommandError: something else listens on the port.
     """
     lock = os.open(settings.home / UI_LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise HomeBusy(f"{settings.home} has a UI running already; use that one, or stop it first.") from None
+        raise CommandError(f"{settings.home} has a UI running already; use that one, or stop it first.") from None
     _end_leftovers(os.environ["DAGSTER_HOME"])
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortTaken(
+            raise CommandError(
                 f"port {port} of {host} is not free ({error.strerror}); choose another by --port."
             ) from None
     starts()
@@ -66,7 +62,7 @@ def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], Non
 
 
 def _end_leftovers(dagster_home: str) -> None:
-    """Ends what a UI that was killed has left, with its runs, so that nothing is done twice.
+    """End what a UI that was killed has left, with its runs, so that nothing is done twice.
 
     Nothing else has ADDRESS in its environment.
     """
@@ -81,7 +77,7 @@ def _end_leftovers(dagster_home: str) -> None:
 
 
 def reload_definitions() -> str:
-    """Have the running UI load the definitions anew; a sentence on how that went."""
+    """Have the running UI load the definitions again; return a sentence on how that went."""
     from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 
     host, _, port = os.environ.get(ADDRESS, USUAL).rpartition(":")
@@ -89,4 +85,4 @@ def reload_definitions() -> str:
         info = DagsterGraphQLClient(host, port_number=int(port)).reload_repository_location(LOCATION)
     except DagsterGraphQLClientError as error:
         return f"The benchmarks of the registry have changed: press *Reload definitions* ({error})."
-    return f"The benchmarks of the registry have changed: definitions are loaded anew ({info.status.value})."
+    return f"The benchmarks of the registry have changed: definitions are loaded again ({info.status.value})."

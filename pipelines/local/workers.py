@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import get_context
 
 import dagster as dg
 
@@ -48,10 +48,11 @@ def evaluate_models(
 
     Models in `again` are asked whatever they answered before.
     """
-    left = {request.model: request for request in requests if request.model}
+    registry, left = workspace.registry, {request.model: request for request in requests if request.model}
     while left:
         try:
-            with _pool(min(workers, len(left))) as pool:
+            count = min(workers, len(left))
+            with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (count,)) as pool:
                 futures = [
                     pool.submit(evaluate_model, request, again=model in again) for model, request in left.items()
                 ]
@@ -64,20 +65,11 @@ def evaluate_models(
             if workers == 1:  # the first in line is the one that was running
                 model = next(iter(left))
                 for benchmark in left.pop(model).benchmarks:
-                    _record_kill(model, benchmark, workspace)
+                    entry = attempt_digest(registry.model(model), registry.benchmark(benchmark), workspace)
+                    reason = f"{model} on {benchmark}: {KILLED}"
+                    workspace.lake.record_failure(benchmark, model, "out_of_memory", reason, entry=entry)
                 yield Outcome(model, succeeded=False)
             workers = 1  # alone, a model has all the memory, and a kill names its culprit
-
-
-def _record_kill(model: str, benchmark: str, workspace: Workspace) -> None:
-    registry = workspace.registry
-    entry = attempt_digest(registry.model(model), registry.benchmark(benchmark), workspace)
-    workspace.lake.record_failure(benchmark, model, "out_of_memory", f"{model} on {benchmark}: {KILLED}", entry=entry)
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(workers,))
 
 
 def _start_worker(workers: int) -> None:
@@ -89,7 +81,7 @@ def _start_worker(workers: int) -> None:
 
 
 def evaluate_model(request: Request, *, again: bool = False) -> Outcome:
-    """One run of the job `evaluate`, in this process."""
+    """Execute one run of the job `evaluate` in this process."""
     tags = {REASON: request.reason, PLANNED: request.digest, **({AGAIN: "true"} if again else {})}
     model = request.model or ""
     result = execute(

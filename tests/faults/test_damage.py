@@ -33,7 +33,7 @@ def test_damage_is_named_and_mended(copy: Any, small: Any, differences: Callable
         assert f"{path} ({what}) cannot be read" in found.output
         assert f"{path} ({what}) cannot be read" in done.stderr
         assert (copy.path / "lake" / "damaged" / path.relative_to(copy.path / "lake")).exists()
-    assert f"{database} is damaged or of another version of embedllm: it is written again from the lake" in done.stderr
+    assert f"{database} is damaged (" in done.stderr
 
     assert copy.command.here("check").exit_code == 0
     assert copy.to_do() == []

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipelines.automation.answers import Unanswered, Why
 from pipelines.automation.plan import REASON
 from pipelines.automation.sensors import build_sensors
 from pipelines.local.instance import exclusive
 from tests.pipelines.fake_home import CHEAP, EXPENSIVE, FEW, NOTHING, FakeHome, asked, made
 from warehouse.imports.ingest import import_results
+from warehouse.lake import Failure
 
 MODELS = "ash beech cedar elm fir larch maple org/oak pine willow yew".split()  # noqa: SIM905
 BELOW_EMBEDDER = {"onboarded", "warehouse", "report", *FEW}
@@ -674,3 +677,10 @@ def test_in_the_end_all_is_asked_and_made_but_what_failed(events: list[tuple[str
         assert {pair.split()[0] for pair in failed} <= {of for what, of in events if what in ("break", "kill")}
         assert len(home.harness.fingerprints) == len(set(home.harness.fingerprints))
         assert not home.pairs() or home.stale() == set()
+
+
+@pytest.mark.parametrize(("attempts", "told"), [(1, "sums: new"), (2, "sums: new (attempt 2)")])
+def test_what_is_being_asked_is_not_called_interrupted(attempts: int, told: str) -> None:
+    begun = Failure("interrupted", "It began and did not end.", attempts, "", datetime(2026, 4, 1, tzinfo=UTC))
+    assert Unanswered("sums", Why.NEW, begun).tell(being_asked=True) == told
+    assert Unanswered("sums", Why.NEW, begun).tell() == f"sums: new (interrupted, attempt {attempts + 1})"

@@ -7,8 +7,8 @@ import pytest
 
 from embedder.encoder import EncoderError
 from pipelines.cli.console import Console
-from pipelines.jobs import REFRESH
-from pipelines.local.chain import ChainFailed, run_job
+from pipelines.errors import CommandError
+from pipelines.local.chain import make_assets
 from pipelines.settings import Settings, open_workspace
 from warehouse.database.read import query
 from warehouse.imports.ingest import import_results
@@ -24,9 +24,9 @@ def test_what_was_made_before_a_failure_is_published(tmp_path: Path, monkeypatch
         raise EncoderError("it cannot be found")
 
     monkeypatch.setattr("assets.matrix.reading._encoder", no_encoder)
-    fails = pytest.raises(ChainFailed, match="question_embeddings failed: it cannot be found")
+    fails = pytest.raises(CommandError, match="question_embeddings failed: it cannot be found")
     with Console() as console, dg.DagsterInstance.ephemeral() as instance, fails:
         made = [dg.AssetKey(name) for name in ("correctness_matrix", "coverage", "question_embeddings", "warehouse")]
-        run_job(workspace, instance, console, REFRESH, made, {})
+        make_assets(made, workspace, instance, console, {})
     found = query(workspace.database, "SELECT model, accuracy FROM leaderboard WHERE benchmark = 'all'").to_pylist()
     assert found == [{"model": "lab/a", "accuracy": 1.0}]

@@ -11,7 +11,7 @@ from warehouse.errors import WarehouseError, first_line
 
 from .connect import identifier, literal, open_database, schema_digest
 
-__all__ = ["WarehouseError", "connect", "is_whole", "query"]
+__all__ = ["WarehouseError", "connect", "find_fault", "is_whole", "query"]
 
 
 def connect(database: Path) -> duckdb.DuckDBPyConnection:
@@ -46,13 +46,20 @@ def query(database: Path, sql: str) -> pa.Table:
 
 def is_whole(database: Path) -> bool:
     """Return whether the file opens, has this version's schema, and all its blocks (with checksums) can be read."""
+    return find_fault(database) is None
+
+
+def find_fault(database: Path) -> str | None:
+    """Return why the file is not whole, as what follows its name in a sentence; None where it is."""
     try:
         with connect(database) as connection:
             if connection.execute("SELECT schema_digest FROM warehouse_info").fetchall() != [(schema_digest(),)]:
-                return False
+                return "was made by another version of embedllm"
             tables = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'warehouse'"
             for (name,) in connection.execute(tables).fetchall():
                 connection.execute(f"SELECT bit_xor(hash(t)) FROM {identifier(name)} t").fetchall()
-    except (WarehouseError, duckdb.Error):
-        return False
-    return True
+    except duckdb.CatalogException:  # no warehouse_info
+        return "was made by another version of embedllm, or by another program"
+    except (WarehouseError, duckdb.Error) as error:
+        return f"is damaged ({first_line(error.__cause__ or error)})"
+    return None

@@ -9,6 +9,7 @@ import pytest
 from assets.embedding.question_embeddings import question_embeddings
 from assets.inputs.workspace import Workspace
 from assets.matrix.reading import correctness, described_questions
+from embedder.errors import EmbedderError
 from warehouse.database.read import query
 
 Materialize = Callable[..., dict[str, Any]]
@@ -63,7 +64,7 @@ def test_a_question_without_embedding_is_an_error(
     answer("sums", "elm", "10")
     materialize(question_embeddings)
     answer("trees", "elm", "1")
-    with pytest.raises(LookupError, match="1 of 3 questions have no embedding by counting@1"):
+    with pytest.raises(EmbedderError, match="1 of 3 questions have no embedding by counting@1"):
         described_questions(workspace, correctness(workspace), encoder.name)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -316,6 +317,8 @@ def test_import_says_what_it_brought_and_the_same_again_changes_nothing(
     assert again.exit_code == 0
     assert "Nothing new in" in again.stdout
     assert "12 answers of 2 models to 6 questions in 1 benchmarks" in again.stdout
+    assert "nothing has changed" in again.stdout
+    assert "Next" not in again.stdout
     assert listing(used_home) == before
 
 
@@ -353,6 +356,17 @@ def test_import_refuses_the_names_that_the_registry_refuses(used_home: Path, inv
         assert part in " ".join(said.stderr.split())
     assert "法律" not in said.stderr
     assert listing(used_home) == before
+
+
+def test_a_warehouse_of_another_version_is_told_from_a_damaged_one(published_home: Path, invoke: Invoke) -> None:
+    database = published_home / "warehouse.duckdb"
+    with duckdb.connect(database) as connection:
+        connection.execute("UPDATE warehouse_info SET schema_digest = 'older'")
+    older = invoke("check")
+    assert older.exit_code == 1
+    assert f"{database} was made by another version" in older.stdout
+    database.write_bytes(database.read_bytes()[:5000])
+    assert f"{database} is damaged" in invoke("check").stdout
 
 
 @pytest.fixture
@@ -577,6 +591,25 @@ def test_route_reads_standard_input(route: Invoke) -> None:
     assert_refused(CliRunner().invoke(app, ["route", "--file", "-"], input=" \n"), "standard input is empty")
     assert_refused(CliRunner().invoke(app, ["route", "--file", "-"], input=b"\xff\xfe"), "standard input is not UTF-8")
     assert_refused(route("  "), "the question is empty")
+
+
+@pytest.mark.parametrize(
+    ("typed", "on_path", "told"),
+    [
+        (".venv/bin/embedllm", "/x/.venv/bin/embedllm", ".venv/bin/embedllm"),
+        ("/x/.venv/bin/embedllm", "/x/.venv/bin/embedllm", "embedllm"),
+        ("../bin/embedllm", None, "../bin/embedllm"),
+        ("-c", None, "embedllm"),
+    ],
+)
+def test_what_to_do_next_is_called_as_the_user_called_this(
+    typed: str, on_path: str | None, told: str, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [typed])
+    monkeypatch.setattr("shutil.which", lambda _: on_path)
+    GOOD.to_csv(tmp_path / "good.csv", index=False)
+    assert f"`{told} run`" in invoke("import", tmp_path / "good.csv").stdout
+    assert_refused(invoke("sql", "SELECT 1"), f"`{told} run`", f"`{told} demo`")
 
 
 def test_every_command_has_help(invoke: Invoke) -> None:

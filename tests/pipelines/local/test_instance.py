@@ -14,9 +14,9 @@ from assets.inputs.partitions import MODELS_PARTITION
 from assets.inputs.processes import PROCESS, describe_process, is_gone
 from assets.inputs.workspace import COMMAND_LOCK, Workspace
 from harness.registry import Registry
+from pipelines.errors import CommandError
 from pipelines.local.instance import (
     UI_LOCK,
-    HomeBusy,
     end_dead_runs,
     end_lost_runs,
     exclusive,
@@ -42,7 +42,7 @@ def test_second_command_is_told_who_holds_the_home(tmp_path):
     try:
         assert held.wait(30)
         with (
-            pytest.raises(HomeBusy, match=rf"in use by another embedllm command \(process {holder.pid}\)"),
+            pytest.raises(CommandError, match=rf"in use by another embedllm command \(process {holder.pid}\)"),
             exclusive(tmp_path),
         ):
             pass
@@ -130,7 +130,7 @@ def test_a_command_ends_the_runs_that_were_killed(tmp_path: Path):
 def test_runs_of_a_ui_at_work_are_not_disturbed(tmp_path: Path, process: str | None):
     with dg.DagsterInstance.ephemeral() as instance, locked(tmp_path / UI_LOCK):
         _start(instance, process)
-        with pytest.raises(HomeBusy, match=r"The UI has runs at work on .* \(1\)"):
+        with pytest.raises(CommandError, match=r"The UI has runs at work on .* \(1\)"):
             end_dead_runs(instance, tmp_path)
         assert _failed(instance) == set()
 
