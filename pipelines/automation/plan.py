@@ -193,6 +193,10 @@ def find_out_of_date(
             found[spec.key] = OutOfDate(spec, reason, attempt, later, spreads=not later, direct=bool(changed))
         elif confirm and spec.freshness_policy:
             found[spec.key] = OutOfDate(spec, CONFIRMED, attempt, spreads=False)
+    for key in reversed(found):
+        if not found[key].later:  # then what it is made from may not wait either
+            for parent in _parents(found[key].spec) & found.keys():
+                found[parent] = replace(found[parent], later=False)
     return found
 
 
