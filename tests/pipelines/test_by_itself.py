@@ -12,13 +12,14 @@ import pytest
 import yaml
 
 from assets.evaluation.experiments import EXPERIMENTS
+from assets.evaluation.left_out_embeddings import left_out_embeddings
 from pipelines.automation.plan import REASON
 
 PATIENCE_S = 240  # a refresh takes half a minute on an idle machine
 EXPENSIVE = {
-    experiment.key.to_user_string()
-    for experiment in EXPERIMENTS
-    if "embedllm/expensive" in experiment.get_asset_spec().tags
+    asset.key.to_user_string()
+    for asset in (left_out_embeddings, *EXPERIMENTS)
+    if "embedllm/expensive" in asset.get_asset_spec().tags
 }
 CHEAP = {experiment.key.to_user_string() for experiment in EXPERIMENTS} - EXPENSIVE
 REFRESHED = {

@@ -32,6 +32,7 @@ GROUPS = ["collection", "matrix", "embedding", "evaluation", "report"]
 EXPERIMENT_NODES = [experiment.op.name for experiment in EXPERIMENTS]
 NODES = [
     *("imported_results", "correctness_matrix", "coverage", "question_embeddings", "embedder", "onboarded"),
+    "left_out_embeddings",
     *EXPERIMENT_NODES,
     "warehouse",
     "report",
