@@ -10,6 +10,7 @@ from assets.embedding.onboarded import onboarded
 from assets.embedding.question_embeddings import question_embeddings
 from assets.evaluation.experiment import lake_tables
 from assets.evaluation.experiments import EXPERIMENTS
+from assets.evaluation.left_out_embeddings import left_out_embeddings
 from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
 from assets.matrix.coverage import build_coverage
@@ -29,6 +30,7 @@ def build_assets(registry: Registry) -> list[dg.AssetsDefinition]:
         question_embeddings,
         embedder,
         onboarded,
+        left_out_embeddings,
         *EXPERIMENTS,
         warehouse,
         report,

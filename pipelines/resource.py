@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from assets.inputs.processes import PROCESS, describe_process
 from assets.inputs.workspace import Workspace
+from pipelines.local.processes import PROCESS, describe_process
 
 from .settings import Settings, open_workspace
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,19 +11,17 @@ from assets.embedding.serving import Serving
 from assets.figures.scatter import Panel, predicted_against_observed
 from assets.figures.sections import Picture, Section, refused, rows
 from embedder.downstream.benchmark_predictions import predict_benchmarks
+from embedder.downstream.left_out import LeftOut
 
 from .experiment import Result, experiment
-from .left_out_embeddings import TrainWithout
 
 TITLE = "How good will models be on a new benchmark?"
 MOST_PANELS = 12
 
 
-def tell_accuracies(serving: Serving, train_without: TrainWithout, seed: int) -> Result:
+def tell_accuracies(serving: Serving, left_out: Mapping[frozenset[str], LeftOut], seed: int) -> Result:
     """A row is how well one method tells models' accuracies on a benchmark from their answers to others;
     `predicted_accuracies` has every single prediction."""
-    names = sorted(set(serving.matrix.benchmarks))
-    left_out = train_without([frozenset([name]) for name in names] if len(names) > 1 else [])
     table, predicted = predict_benchmarks(serving.matrix, left_out, serving.version, seed=seed)
     overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["mae"] is not None]
     return Result(
@@ -36,8 +34,9 @@ def tell_accuracies(serving: Serving, train_without: TrainWithout, seed: int) ->
 benchmark_predictions = experiment(
     tell_accuracies,
     name="benchmark_predictions",
-    kinds={"pytorch"},
+    kinds={"scipy"},
     code_version="2",
+    deps=("correctness_matrix", "embedder", "left_out_embeddings"),
     expensive=True,
     latest_only=["predicted_accuracies"],
 )

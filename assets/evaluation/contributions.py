@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,24 +11,28 @@ import pyarrow as pa
 from assets.embedding.serving import Serving
 from assets.figures.heatmaps import contribution_heatmap
 from assets.figures.sections import Picture, Section, refused, rows
-from embedder.downstream.contributions import contribute, left_out_sets
+from embedder.downstream.contributions import contribute
+from embedder.downstream.left_out import LeftOut
 
 from .experiment import Result, experiment
-from .left_out_embeddings import TrainWithout
 
 TITLE = "Which benchmarks tell something about others?"
 MOST_PAIRS = 10  # in the report
 
 
-def measure_contributions(serving: Serving, train_without: TrainWithout, seed: int) -> Result:
+def measure_contributions(serving: Serving, left_out: Mapping[frozenset[str], LeftOut], seed: int) -> Result:
     """A row is by how much training on one benchmark lowers the error of predicting models' accuracies on another."""
-    left_out = train_without(left_out_sets(sorted(set(serving.matrix.benchmarks))))
     table = contribute(serving.matrix, left_out, serving.version, seed=seed)
-    return Result({"contributions": table}, describe(table), {"trainings": len(left_out)})
+    return Result({"contributions": table}, describe(table))
 
 
 contributions = experiment(
-    measure_contributions, name="contributions", kinds={"pytorch"}, code_version="2", expensive=True
+    measure_contributions,
+    name="contributions",
+    kinds={"numpy"},
+    code_version="2",
+    deps=("correctness_matrix", "embedder", "left_out_embeddings"),
+    expensive=True,
 )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -26,7 +25,7 @@ from assets.matrix.reading import encoder_in_use, model_labels
 from embedder.downstream.cost import QuestionCosts
 
 from .experiment_checks import CHECK, check_spec, find_faults
-from .left_out_embeddings import left_out_embeddings
+from .left_out_embeddings import load_left_out
 
 __all__ = ["LakeTableIOManager", "Result", "experiment", "lake_tables"]
 
@@ -59,7 +58,7 @@ INPUTS: Mapping[str, Callable[[Workspace], Any]] = {
     "question_costs": _question_costs,
     "labels": model_labels,
     "placed": place_models,
-    "train_without": lambda workspace: partial(left_out_embeddings, workspace, load_serving(workspace)),
+    "left_out": load_left_out,
     "encoder": encoder_in_use,
     "seed": lambda workspace: workspace.seed,
     "progress": lambda workspace: workspace.progress,

@@ -1,201 +1,174 @@
-"""Trainings without some of the benchmarks, kept beside the embedder that serves: experiments share them."""
+"""What the serving embedder would have learnt without one benchmark, or without two; experiments share it."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import multiprocessing
 import os
-import shutil
+import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import closing
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+from joblib import Parallel, cpu_count, delayed
 
-from assets.embedding.serving import Serving
-from assets.inputs.processes import end_with_parent
+from assets.embedding.serving import Serving, load_serving
+from assets.inputs.provenance import EXPENSIVE, Made, asset, digest
+from assets.inputs.repair import mending
 from assets.inputs.workspace import Workspace
-from embedder.downstream.left_out import LANDMARKS, LeftOut, fit_without
+from embedder.downstream.left_out import LANDMARKS, LeftOut, fit_without, left_out_sets
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
-from warehouse.files import locked, replacing
 
-__all__ = ["TrainWithout", "left_out_embeddings"]
+__all__ = ["end_with_parent", "left_out_embeddings", "load_left_out"]
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+TABLE = "left_out_embeddings"
+SCHEMA = pa.schema(
+    {
+        "training": pa.string(),
+        "forecast_of": pa.string(),
+        "embeddings": pa.list_(pa.float32()),  # model after model
+        "text": pa.list_(pa.float64()),
+    }
+)
+CODE_VERSION = "1"  # another one trains again, even on the same answers
 WORTH_PROCESSES = 20.0  # seconds of training: processes that have to load torch first take ten to start
 
 Names = frozenset[str]
-TrainWithout = Callable[[Iterable[Names]], Mapping[Names, LeftOut]]
-"""Returns what the serving embedder would have learnt without each of some sets of benchmarks."""
 
 
-@dataclass(frozen=True)
-class _Training:
-    """All that a training needs but the benchmarks to leave out."""
+class Training(NamedTuple):
+    """Digests: of all that is trained on and how, and of the one benchmark that the texts are forecast of, if any."""
 
-    matrix: CorrectnessMatrix
-    questions: Questions
-    seed: int
-
-    def digest(self) -> str:
-        """Of the data and the way of training: the version that serves may be of other answers by now."""
-        found = hashlib.sha256(json.dumps([FORMAT, LANDMARKS, self.seed, self.matrix.models]).encode())
-        for array in (self.matrix.labels, self.questions.vectors):
-            found.update(np.ascontiguousarray(array).tobytes())
-        for names in (self.matrix.question_ids, self.matrix.benchmarks, self.matrix.categories, self.matrix.splits):
-            found.update("\0".join(names).encode())
-        return found.hexdigest()
-
-    def __call__(self, left_out: Names) -> LeftOut:
-        return fit_without(self.matrix, self.questions, left_out, seed=self.seed)
+    digest: str
+    forecast_of: str | None
 
 
-def left_out_embeddings(workspace: Workspace, served: Serving, sets: Iterable[Names]) -> dict[Names, LeftOut]:
-    """What the serving embedder would have learnt without each of `sets` of benchmarks.
+@asset(
+    deps=["correctness_matrix", "embedder"],
+    reads=["seed"],
+    group_name="evaluation",
+    kinds={"pytorch"},
+    owners=["team:embedllm"],
+    code_version=CODE_VERSION,
+    tags=EXPENSIVE,
+)
+def left_out_embeddings(workspace: Workspace) -> Made:
+    """A row is what the serving embedder would have learnt without one benchmark, or without two. Each training is
+    kept as soon as it has ended, and one on the same answers is not repeated."""
+    served, lake = load_serving(workspace), workspace.lake
+    trainings = find_trainings(served, workspace.seed)
+    known = _read(workspace, trainings, len(served.matrix.models))
+    missing = [left_out for left_out in trainings if left_out not in known]
+    train = partial(_train, served.matrix, served.questions, workspace.seed)
+    with closing(_train_each(train, missing)) as trained:  # whatever happens here, the processes end
+        for done, (left_out, found) in enumerate(trained, 1):
+            row = [*trainings[left_out], found.embeddings.ravel(), found.text]
+            columns = [pa.array([value], field.type) for value, field in zip(row, SCHEMA, strict=True)]
+            lake.write_table(TABLE, pa.table(columns, SCHEMA), trainings[left_out].digest)
+            workspace.progress(done, len(missing), "trainings without a benchmark")
+    parts = {training.digest for training in trainings.values()}
+    for part in set(lake.table_parts(TABLE)) - parts:
+        lake.write_table(TABLE, SCHEMA.empty_table(), part)
+    return Made({"trainings": len(trainings), "trained_now": len(missing)}, tables={TABLE: sorted(parts)})
 
-    Those not computed yet are, by as many processes as there are cores, and each is kept as soon as it is there:
-    `left_out/<version>/<digest>.safetensors` in the home. What is kept of versions that no longer serve is removed.
+
+def load_left_out(workspace: Workspace) -> dict[Names, LeftOut]:
+    """Return what was learnt without each of the sets of benchmarks that experiments on the serving embedder leave out.
+
+    Raises:
+        LookupError: a training is not there.
     """
-    training = _Training(served.matrix, served.questions, workspace.seed)
-    home = workspace.home / "left_out"
-    with locked(home / ".lock"):
-        _remove_others(home, served.version)
-        digest = training.digest()
-        files = {left_out: _file(home / served.version, digest, left_out) for left_out in sets}
-        found = {left_out: kept for left_out, file in files.items() if (kept := _load(file, digest, left_out))}
-        missing = [left_out for left_out in files if left_out not in found]
-        with closing(_trained(training, missing)) as trainings:  # whatever happens here, the processes end
-            for done, (left_out, trained) in enumerate(trainings, 1):
-                _save(files[left_out], digest, left_out, trained)
-                found[left_out] = trained
-                workspace.progress(done, len(missing), "trainings without a benchmark")
-    return {left_out: found[left_out] for left_out in files}
+    served = load_serving(workspace)
+    trainings = find_trainings(served, workspace.seed)
+    known = _read(workspace, trainings, len(served.matrix.models))
+    if missing := len(trainings) - len(known):
+        raise LookupError(
+            f"{missing} of {len(trainings)} trainings without a benchmark are not there; materialise {TABLE} first."
+        )
+    return known
 
 
-# --- training
+def find_trainings(served: Serving, seed: int) -> dict[Names, Training]:
+    """Return the trainings that experiments need, by the benchmarks that are left out."""
+    matrix, contents = served.matrix, {}
+    for name in np.unique(matrix.benchmarks).tolist():
+        rows = matrix.benchmarks == name
+        content = hashlib.sha256()
+        for array in (matrix.labels, served.questions.vectors):
+            content.update(array[rows].tobytes())
+        for column in (matrix.question_ids, matrix.categories, matrix.splits):
+            content.update("\0".join(column[rows]).encode())
+        contents[name] = content.hexdigest()
+    how = [CODE_VERSION, LANDMARKS, seed, matrix.models]
+    return {
+        left_out: Training(
+            digest([how, {name: content for name, content in contents.items() if name not in left_out}]),
+            contents[min(left_out)] if len(left_out) == 1 else None,
+        )
+        for left_out in left_out_sets(list(contents))
+    }
 
 
-def _trained(training: _Training, sets: Sequence[Names]) -> Generator[tuple[Names, LeftOut], None, None]:
-    """Each of `sets` as it is trained; the first says whether more processes are worth their start."""
-    left = list(sets)
-    if not left:
+def _read(workspace: Workspace, trainings: dict[Names, Training], models: int) -> dict[Names, LeftOut]:
+    """Return those of `trainings` that are there; one that keeps forecasts nobody asked for will do."""
+    with mending(workspace):
+        table = workspace.lake.read_table(TABLE) or SCHEMA.empty_table()
+    at = {training: row for row, training in enumerate(table["training"].to_pylist())}
+    found = {}
+    for left_out, (training, forecast_of) in trainings.items():
+        if training in at and forecast_of in (None, table["forecast_of"][at[training]].as_py()):
+            embeddings, text = (table[column][at[training]].values.to_numpy() for column in ("embeddings", "text"))
+            found[left_out] = LeftOut(embeddings.reshape(models, -1), text)
+    return found
+
+
+def _train_each(
+    train: Callable[[Names], tuple[Names, LeftOut]], sets: Sequence[Names]
+) -> Generator[tuple[Names, LeftOut], None, None]:
+    """Yield each training as it ends; the first says whether more processes are worth their start."""
+    if not sets:
         return
-    _ = training.questions.lexical  # once, not in every process
-    started = time.monotonic()
-    first = _one(training, left.pop(0))
-    seconds = (time.monotonic() - started) * len(left)
+    started, left = time.monotonic(), list(sets)
+    first = train(left.pop(0))
+    worth_it = (time.monotonic() - started) * len(left) > WORTH_PROCESSES
     yield first
-    workers = min(len(os.sched_getaffinity(0)), len(left))
-    if workers > 1 and seconds > WORTH_PROCESSES:
+    for workers in (min(cpu_count(), len(left)), 1) if worth_it else (1,):
+        parallel: Any = Parallel(
+            workers, return_as="generator_unordered", initializer=end_with_parent, idle_worker_timeout=5
+        )
         try:
-            for left_out, trained in _in_processes(training, list(left), workers):
-                left.remove(left_out)
-                yield left_out, trained
+            for trained in parallel([delayed(train)(left_out) for left_out in left]):
+                left.remove(trained[0])
+                yield trained
         except BrokenProcessPool:
             log.warning(
                 "A process that trained without some benchmarks was killed by the system, most often because memory "
                 "ran out; the other %d trainings follow one after the other.",
                 len(left),
             )
-    for left_out in left:
-        yield _one(training, left_out)
 
 
-def _one(training: _Training, left_out: Names) -> tuple[Names, LeftOut]:
-    with _one_thread():
-        return left_out, training(left_out)
+def _train(matrix: CorrectnessMatrix, questions: Questions, seed: int, left_out: Names) -> tuple[Names, LeftOut]:
+    return left_out, fit_without(matrix, questions, left_out, seed=seed)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """As in the processes, so that the order of sums, and with it the last digit, does not depend on where it runs."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    with threadpool_limits(1):
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+def end_with_parent() -> None:
+    """End this process once the one that started it has ended. A worker would otherwise wait for its next task."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 
-def _in_processes(training: _Training, sets: Sequence[Names], workers: int) -> Iterator[tuple[Names, LeftOut]]:
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(training,))
-    try:
-        for future in as_completed([pool.submit(_in_worker, left_out) for left_out in sets]):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_worker: list[_Training] = []
-
-
-def _start_worker(training: _Training) -> None:
-    """The data reach a worker once, not with each of its trainings."""
-    end_with_parent()
-    _worker.append(training)
-
-
-def _in_worker(left_out: Names) -> tuple[Names, LeftOut]:
-    return _one(_worker[0], left_out)
-
-
-# --- files
-
-
-def _file(folder: Path, digest: str, left_out: Names) -> Path:
-    name = hashlib.sha256(json.dumps([digest, sorted(left_out)]).encode()).hexdigest()
-    return folder / f"{name[:24]}.safetensors"
-
-
-def _remove_others(home: Path, version: str) -> None:
-    for folder in home.iterdir():
-        if folder.is_dir() and folder.name != version:
-            shutil.rmtree(folder)
-
-
-def _save(file: Path, digest: str, left_out: Names, trained: LeftOut) -> None:
-    from safetensors.numpy import save_file
-
-    names = sorted(left_out)
-    text = np.stack([trained.text[name] for name in names])
-    embeddings = np.ascontiguousarray(trained.embeddings)
-    described = {"data": digest, "left_out": names, "sha256": _checksum(embeddings, text)}
-    with replacing(file) as temporary:
-        save_file({"embeddings": embeddings, "text": text}, temporary, {"described": json.dumps(described)})
-
-
-def _load(file: Path, digest: str, left_out: Names) -> LeftOut | None:
-    """None where there is no such file, or it is not what it should be."""
-    from safetensors import SafetensorError, safe_open
-
-    if not file.exists():
-        return None
-    names = sorted(left_out)
-    try:
-        with safe_open(file, "numpy") as stored:
-            embeddings, text = stored.get_tensor("embeddings"), stored.get_tensor("text")
-            described = json.loads(stored.metadata()["described"])
-        if described != {"data": digest, "left_out": names, "sha256": _checksum(embeddings, text)}:
-            raise ValueError("its contents are not what it says they are")
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s is damaged (%s): it is computed again", file, str(error).split("\n")[0])
-        return None
-    return LeftOut(embeddings, dict(zip(names, text, strict=True)))
-
-
-def _checksum(*arrays: np.ndarray) -> str:
-    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        while os.getppid() == parent.pid:  # joblib's workers cannot join it, and psutil waits until it is reaped
+            time.sleep(0.5)
+        os._exit(1)

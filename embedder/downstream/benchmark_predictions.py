@@ -87,7 +87,7 @@ def _predict(matrix: CorrectnessMatrix, benchmark: str, target: Target, trained:
     """Return by method the predicted accuracies (S, k) of the models held out."""
     elsewhere = matrix.rows((matrix.splits == "train") & (matrix.benchmarks != benchmark))
     embeddings = trained.embeddings[target.columns]
-    text = trained.text[benchmark][target.columns]
+    text = trained.text[target.columns]
     mean = accuracies(elsewhere)[target.columns]
     rates = _rates(elsewhere)[target.columns]
     held_out = target.splits.held_out

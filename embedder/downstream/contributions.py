@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations, permutations
+from collections.abc import Mapping
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from .columns import counts, figures, texts
 from .held_out_models import LEAST_MODELS, Target, accuracies, answered_enough, known_models, predict_held_out
 from .left_out import LeftOut
 
-__all__ = ["CONTRIBUTIONS", "contribute", "left_out_sets"]
+__all__ = ["CONTRIBUTIONS", "contribute"]
 
 LEAST_BENCHMARKS = 3  # a contributor, a target, and something to train on without both
 CONTRIBUTIONS = pa.schema(
@@ -27,13 +27,6 @@ CONTRIBUTIONS = pa.schema(
         *texts("reason"),
     ]
 )
-
-
-def left_out_sets(benchmarks: Sequence[str]) -> list[frozenset[str]]:
-    """Return the trainings that `contribute` needs: without each benchmark, and without each pair of them."""
-    if len(benchmarks) < LEAST_BENCHMARKS:
-        return []
-    return [frozenset(some) for count in (1, 2) for some in combinations(sorted(benchmarks), count)]
 
 
 def contribute(

@@ -194,6 +194,10 @@ def find_out_of_date(
             found[spec.key] = OutOfDate(spec, reason, attempt, later, spreads=not later, direct=bool(changed))
         elif confirm and spec.freshness_policy:
             found[spec.key] = OutOfDate(spec, CONFIRMED, attempt, spreads=False)
+    for key in reversed(found):  # what an expensive one that is due is made from may not wait either
+        if not found[key].later and EXPENSIVE.items() <= found[key].spec.tags.items():
+            for parent in _parents(found[key].spec) & found.keys():
+                found[parent] = replace(found[parent], later=False)
     return found
 
 

@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 KEPT = "what was finished is kept, the same command goes on from there"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-TRACKER = "multiprocessing.resource_tracker"  # in its command; it ends with us
+TRACKER = "resource_tracker"  # in the commands of Python's and joblib's; they end with us, once they have cleaned up
 UNREAD = 128 + signal.SIGPIPE  # as a shell says it of other tools
 
 

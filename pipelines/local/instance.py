@@ -13,11 +13,12 @@ from pathlib import Path
 import dagster as dg
 
 from assets.inputs.partitions import MODELS_PARTITION
-from assets.inputs.processes import PROCESS, is_gone
 from assets.inputs.workspace import COMMAND_LOCK, Workspace
 from pipelines.errors import CommandError
 from pipelines.settings import PROJECT, Settings
 from warehouse.files import locked, replacing
+
+from .processes import PROCESS, is_gone
 
 LAUNCHED_BY = "embedllm/launched-by"
 LOCATION = "pipelines.definitions"

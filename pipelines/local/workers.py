@@ -13,8 +13,8 @@ from multiprocessing import get_context
 import dagster as dg
 
 from assets.collection.responses import AGAIN
+from assets.evaluation.left_out_embeddings import end_with_parent
 from assets.inputs.entries import attempt_digest
-from assets.inputs.processes import end_with_parent
 from assets.inputs.workspace import Workspace
 from pipelines.automation.plan import PLANNED, REASON, Request
 from pipelines.definitions import build_definitions

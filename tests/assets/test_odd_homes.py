@@ -11,6 +11,7 @@ import pytest
 from assets.embedding.embedder import embedder
 from assets.embedding.question_embeddings import question_embeddings
 from assets.evaluation.experiments import EXPERIMENTS
+from assets.evaluation.left_out_embeddings import left_out_embeddings
 from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
 from assets.report.report import report
@@ -115,7 +116,8 @@ def test_a_split_without_questions(
 
 
 def _evaluate(workspace: Workspace) -> None:
-    chain = [build_correctness_matrix(workspace.registry), question_embeddings, embedder, *ASSETS, warehouse, report]
+    matrix = build_correctness_matrix(workspace.registry)
+    chain = [matrix, question_embeddings, embedder, left_out_embeddings, *ASSETS, warehouse, report]
     with dg.DagsterInstance.ephemeral() as instance:
         made = dg.materialize(chain, resources=build_resources(workspace), instance=instance)
     assert made.success

@@ -27,6 +27,7 @@ import yaml
 
 from assets.embedding.select_questions import Asked
 from assets.evaluation.experiments import EXPERIMENTS
+from assets.evaluation.left_out_embeddings import left_out_embeddings
 from assets.inputs.entries import ENTRY, entry_digest, find_unregistered
 from assets.inputs.external import EXTERNALS, external_assets
 from assets.inputs.partitions import MODELS_PARTITION
@@ -44,9 +45,9 @@ from pipelines.settings import Settings, open_workspace
 from warehouse.lake import Lake
 
 EXPENSIVE = {
-    experiment.key.to_user_string()
-    for experiment in EXPERIMENTS
-    if "embedllm/expensive" in experiment.get_asset_spec().tags
+    asset.key.to_user_string()
+    for asset in (left_out_embeddings, *EXPERIMENTS)
+    if "embedllm/expensive" in asset.get_asset_spec().tags
 }
 CHEAP = {experiment.key.to_user_string() for experiment in EXPERIMENTS} - EXPENSIVE
 FEW = {"forecasts", "communities"}  # of the cheap experiments, which differ in nothing that matters here

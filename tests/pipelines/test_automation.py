@@ -409,6 +409,17 @@ def test_new_code_of_an_expensive_experiment(home: FakeHome) -> None:
     assert home.settle() == [made("forecast_curve", "warehouse", "report")]
 
 
+def test_what_is_due_takes_what_it_is_made_from_with_it(home: FakeHome) -> None:
+    home.change("elm", family="leafy")
+    assert home.settle() == [made(*BELOW_ANSWERS)]  # the expensive wait
+    home.versions["contributions"] = "new"
+    home.reload()
+    assert home.settle() == [made("left_out_embeddings", "contributions", "warehouse", "report")]
+    home.versions["contributions"] = "newer"
+    home.reload()
+    assert home.settle() == [made("contributions", "warehouse", "report")]
+
+
 def test_another_encoder(home: FakeHome) -> None:
     home.settings = home.settings.model_copy(update={"encoder": "another"})
     home.reload()

@@ -29,6 +29,7 @@ STAGES = {
     "question_embeddings": "embedding",
     "embedder": "embedding",
     "onboarded": "embedding",
+    "left_out_embeddings": "evaluation",
     "forecasts": "evaluation",
     "forecast_curve": "evaluation",
     "routing": "evaluation",
@@ -57,7 +58,8 @@ CHECKS = {
     "embedder:model_embeddings_are_finite",
     "embedder:good_enough_to_serve",
 }
-CHECKS |= {f"{name}:results_are_sound" for name, group in STAGES.items() if group == "evaluation"}
+EXPERIMENTS = {name for name, group in STAGES.items() if group == "evaluation"} - {"left_out_embeddings"}
+CHECKS |= {f"{name}:results_are_sound" for name in EXPERIMENTS}
 OF_ANSWERS = {"answers_can_be_trusted"}
 
 
@@ -143,7 +145,8 @@ def test_a_home_with_nothing_but_imports_has_nothing_to_evaluate(tmp_path, publi
 
 
 ONE_AT_A_TIME = {"embedder", "onboarded", "warehouse"}
-EXPENSIVE_ONES = {"forecast_curve", "robustness", "benchmark_predictions", "contributions"}
+LEFT_OUT = {"left_out_embeddings", "benchmark_predictions", "contributions"}
+EXPENSIVE_ONES = {"forecast_curve", "robustness", *LEFT_OUT}
 
 
 def test_every_asset_is_made_by_itself(tmp_path):
@@ -159,7 +162,6 @@ def test_the_graph_says_what_is_made_of_what(tmp_path):
         for key in graph.materializable_asset_keys
     }
     collected = {"imported_results", *(f"responses/{skill}" for skill in SKILLS)}
-    experiments = {name for name, group in STAGES.items() if group == "evaluation"}
     assert parents == {
         "zoo": {"zoo_recipe"},
         "imported_results": {"imports"},
@@ -169,10 +171,11 @@ def test_the_graph_says_what_is_made_of_what(tmp_path):
         "question_embeddings": {"correctness_matrix", "encoder"},
         "embedder": {"correctness_matrix", "question_embeddings", "chosen_version", "seed"},
         "onboarded": {"embedder", "few_answers"},
-        **{name: {"correctness_matrix", "embedder", "seed"} for name in experiments},
+        **{name: {"correctness_matrix", "embedder", "seed"} for name in EXPERIMENTS | LEFT_OUT},
+        **{name: {"correctness_matrix", "embedder", "left_out_embeddings", "seed"} for name in LEFT_OUT & EXPERIMENTS},
         "communities": {"correctness_matrix", "embedder", "onboarded", "seed"},
         "robustness": {"correctness_matrix", "embedder", "encoder", "seed"},
-        "warehouse": {name for name, group in STAGES.items() if group not in ("collection", "report")},
+        "warehouse": {name for name, group in STAGES.items() if group in ("matrix", "embedding")} | EXPERIMENTS,
         "report": {"warehouse"},
     }
 

@@ -10,6 +10,7 @@ from scipy.stats import kendalltau
 from assets.embedding.embedder import embedder
 from assets.embedding.question_embeddings import question_embeddings
 from assets.evaluation.benchmark_predictions import benchmark_predictions
+from assets.evaluation.left_out_embeddings import left_out_embeddings
 from assets.figures.sections import read_sections
 from assets.inputs.workspace import Workspace
 from assets.matrix.correctness_matrix import build_correctness_matrix
@@ -34,6 +35,7 @@ def fitted(
     materialize(build_correctness_matrix(workspace.registry))
     materialize(question_embeddings)
     materialize(embedder)
+    materialize(left_out_embeddings)
     return workspace
 
 
@@ -107,7 +109,8 @@ def test_a_home_of_one_benchmark_says_why_not(
 ) -> None:
     for at in range(9):
         answer("sums", f"m{at}", "01" * 20)
-    for asset in (build_correctness_matrix(workspace.registry), question_embeddings, embedder, benchmark_predictions):
+    matrix = build_correctness_matrix(workspace.registry)
+    for asset in (matrix, question_embeddings, embedder, left_out_embeddings, benchmark_predictions):
         materialize(asset)
     shown = read_sections(workspace.lake)["benchmark_predictions"]
     assert shown.says == "Not possible here: needs at least 2 benchmarks, found 1."

@@ -24,7 +24,7 @@ def known(embeddings, text=0.5):
     """Trainings without "a" or "b" that found these embeddings of models."""
     embeddings = np.asarray(embeddings, np.float32).reshape(len(embeddings), -1)
     texts = np.full(len(embeddings), text)
-    return {frozenset([name]): LeftOut(embeddings, {name: texts}) for name in "ab"}
+    return {frozenset([name]): LeftOut(embeddings, texts) for name in "ab"}
 
 
 def by_key(table):

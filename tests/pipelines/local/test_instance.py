@@ -11,7 +11,6 @@ import dagster as dg
 import pytest
 
 from assets.inputs.partitions import MODELS_PARTITION
-from assets.inputs.processes import PROCESS, describe_process, is_gone
 from assets.inputs.workspace import COMMAND_LOCK, Workspace
 from harness.registry import Registry
 from pipelines.errors import CommandError
@@ -24,6 +23,7 @@ from pipelines.local.instance import (
     register_models,
     use_home,
 )
+from pipelines.local.processes import PROCESS, describe_process, is_gone
 from pipelines.settings import Settings
 from warehouse.files import locked
 

@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from assets.evaluation.experiments import EXPERIMENTS
+from assets.evaluation.left_out_embeddings import left_out_embeddings
 from pipelines.automation.plan import REASON
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -28,9 +29,9 @@ GROUPS = ["collection", "matrix", "embedding", "evaluation", "report"]
 MODELS, BENCHMARKS = ("tiny/a", "tiny/b", "tiny/c"), ("sums", "towns")
 PATIENCE_S = 240  # for one step; a refresh takes half a minute on an idle machine
 EXPENSIVE = {
-    experiment.key.to_user_string()
-    for experiment in EXPERIMENTS
-    if "embedllm/expensive" in experiment.get_asset_spec().tags
+    asset.key.to_user_string()
+    for asset in (left_out_embeddings, *EXPERIMENTS)
+    if "embedllm/expensive" in asset.get_asset_spec().tags
 }
 CHEAP = {experiment.key.to_user_string() for experiment in EXPERIMENTS} - EXPENSIVE
 REFRESHED = {

@@ -1,38 +1,24 @@
-"""The processes of runs: workers end with who started them, and of a run it can be told whether its process is gone."""
+"""Tell which process executes a run, and whether that process is gone."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
-import threading
 from pathlib import Path
 
 import psutil
 
 PROCESS = "embedllm/process"
-"""Tag of a run: `describe_process` of the one that executes it."""
-
-
-def end_with_parent() -> None:
-    """Called first in a worker: it would otherwise wait for ever for work from a parent that was killed."""
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
-
-
-def _wait_for_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+"""Tag of a run: `describe_process` of the process that executes it."""
 
 
 def describe_process() -> str:
-    """Host, process id and start of this process, which together no other has."""
+    """Return the host, id and start of this process: no other process has all three."""
     return f"{socket.gethostname()} {os.getpid()} {_start_of(os.getpid())}"
 
 
 def is_gone(process: str) -> bool:
-    """Whether a process (`describe_process`) of this host has ended; of other hosts nothing can be told."""
+    """Tell whether a process (`describe_process`) of this host has ended; False for one of another host."""
     host, pid, start = process.split()
     if host != socket.gethostname():
         return False
@@ -43,7 +29,7 @@ def is_gone(process: str) -> bool:
 
 
 def _start_of(pid: int) -> str:
-    """Of Linux, in clock ticks since the boot, and which boot: what psutil tells moves when the clock is set."""
+    """Return (on Linux) the boot and the clock ticks since then: what psutil tells moves when the clock is set."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
