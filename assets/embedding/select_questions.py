@@ -1,4 +1,4 @@
-"""Which few questions a model is asked that is onboarded, and the asking."""
+"""Which few questions a model is asked that is onboarded, and how it is asked."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from harness.evaluate import LoadedModel
     from harness.tasks import TaskIndex
 
-__all__ = ["Asked", "CannotOnboard", "ask", "check_onboarding"]
-
 BATCH = 16  # questions between two looks at the answers
 
 
@@ -42,7 +40,7 @@ class Asked:
 
 
 def check_onboarding(name: str, budget: int, workspace: Workspace) -> None:
-    """Whether a model of this name can be onboarded from `budget` answers; reads neither weights nor tasks.
+    """Check that a model of this name can be onboarded from `budget` answers; this reads neither weights nor tasks.
 
     Raises:
         NoEmbedder: none was fitted yet.
@@ -66,11 +64,11 @@ def check_onboarding(name: str, budget: int, workspace: Workspace) -> None:
 
 
 def ask(workspace: Workspace, model: LoadedModel, budget: int, tasks: TaskIndex) -> Asked:
-    """Ask `model` the training questions that tell most of it, until the lake has `budget` answers of it.
+    """Ask `model` the training questions that say most about it, until the lake has `budget` answers of it.
 
     They are chosen in batches, across benchmarks, given the answers so far. Each answer is in the lake before the next
-    batch is chosen, so that an interview that was killed goes on where it was. A benchmark that fails is left out, and
-    its failure recorded.
+    batch is chosen, so that an interview that was killed continues where it was. A benchmark that fails is left out,
+    and its failure is recorded.
 
     Raises:
         NoEmbedder: none was fitted yet.
@@ -78,7 +76,7 @@ def ask(workspace: Workspace, model: LoadedModel, budget: int, tasks: TaskIndex)
         HarnessError: no benchmark could be asked.
     """
     check_onboarding(model.name, budget, workspace)
-    interview = _Interview.prepared(workspace, model, tasks)
+    interview = _Interview.prepare(workspace, model, tasks)
     if interview.places:
         _check_budget(budget, len(interview.places))
     label = f"{model.name}: answers"
@@ -92,7 +90,7 @@ def ask(workspace: Workspace, model: LoadedModel, budget: int, tasks: TaskIndex)
 
 
 def _benchmarks_of(name: str, workspace: Workspace) -> Sequence[BenchmarkEntry]:
-    """Those that the model is asked; all, where it is not registered yet."""
+    """Return the benchmarks that the model is asked; all, where it is not registered yet."""
     registry = workspace.registry
     entry = next((model for model in registry.models if model.name == name), None)
     return registry.benchmarks_of(entry) if entry else registry.benchmarks
@@ -130,8 +128,9 @@ class _Interview:
     failed: dict[str, HarnessError] = field(default_factory=dict)
 
     @classmethod
-    def prepared(cls, workspace: Workspace, model: LoadedModel, tasks: TaskIndex) -> _Interview:
-        """With the training questions of every benchmark that can be loaded, and the answers that hold."""
+    def prepare(cls, workspace: Workspace, model: LoadedModel, tasks: TaskIndex) -> _Interview:
+        """Return an interview with the training questions of every benchmark that can be loaded, and the answers that
+        hold."""
         pool, _ = open_pool(workspace)
         count = len(pool.matrix.question_ids)
         interview = cls(workspace, model, tasks, pool, np.full(count, np.nan), np.zeros(count, bool))
@@ -151,7 +150,7 @@ class _Interview:
         return int((~np.isnan(self.answers)).sum())
 
     def ask(self, count: int) -> None:
-        """The `count` most informative questions."""
+        """Ask the `count` most informative questions."""
         chosen: dict[BenchmarkEntry, list[int]] = {}
         for row in self.pool.most_informative(self.answers, self.is_open, count).tolist():
             chosen.setdefault(self.places[row].benchmark, []).append(row)
@@ -162,7 +161,7 @@ class _Interview:
                 self._fail(benchmark, error)
 
     def _find(self, benchmark: BenchmarkEntry) -> None:
-        """The places of a benchmark's training questions; answers that were given by other weights go."""
+        """Find the places of a benchmark's training questions; answers that were given by other weights are dropped."""
         from harness.evaluate import fingerprint
 
         lake, matrix = self.workspace.lake, self.pool.matrix
@@ -201,7 +200,7 @@ class _Interview:
             check_share_unanswered(asked - answered, asked)
 
     def _fail(self, benchmark: BenchmarkEntry, error: HarnessError) -> None:
-        """Nothing more of this benchmark is asked."""
+        """Record the failure of a benchmark, of which nothing more is asked."""
         entry = attempt_digest(self.model.entry, benchmark, self.workspace)
         self.workspace.lake.record_failure(benchmark.name, self.model.name, error.kind, str(error), entry=entry)
         self.failed[benchmark.name] = error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from assets.inputs.home import Home
+from assets.inputs.memory import remember_last
 from assets.inputs.versions import serving
 from assets.matrix.costs import model_costs
 from assets.matrix.reading import correctness, described_questions, encoder_in_use
@@ -19,9 +21,11 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 
 if TYPE_CHECKING:
-    from embedder.predictor import Forecast, Predictor
+    from embedder.predictor import Forecast
     from embedder.question_costs import CostPredictor
     from embedder.router import Router
+    from embedder.spectral.spectral import SpectralEmbedder
+    from embedder.store import EmbedderInfo
 
 
 class NoEmbedder(LookupError):
@@ -34,7 +38,7 @@ class Serving:
     is computed for the first of them."""
 
     version: str
-    embedder: Predictor
+    embedder: SpectralEmbedder
     matrix: CorrectnessMatrix
     questions: Questions
     question_costs: Mapping[str, CostPredictor] = field(default_factory=dict)  # by column of warehouse.answers.USAGE
@@ -42,9 +46,7 @@ class Serving:
     @property
     def embeddings(self) -> npt.NDArray[np.float32]:
         """(M, d); NaN for a model without training answers."""
-        embeddings = self.embedder.model_embeddings
-        assert embeddings is not None, "the method that serves has embeddings"
-        return embeddings
+        return self.embedder.model_embeddings
 
     @property
     def answering_models(self) -> int:
@@ -61,7 +63,7 @@ class Serving:
 
     @cached_property
     def test_forecast(self) -> Forecast:
-        """By their texts alone: whoever asks a question seldom says which benchmark it could be of."""
+        """By their texts alone: people who ask a question seldom say which benchmark it could be of."""
         return self.embedder.forecast(self.test_questions.by_text_alone())
 
     @cached_property
@@ -77,7 +79,7 @@ class Serving:
 
 
 def serving_version(workspace: Home) -> str:
-    """The version in use.
+    """Return the version in use.
 
     Raises:
         NoEmbedder: none was fitted yet.
@@ -88,23 +90,48 @@ def serving_version(workspace: Home) -> str:
     return version
 
 
+def load_spectral(folder: Path, encoder: str | None = None) -> tuple[SpectralEmbedder, EmbedderInfo]:
+    """Load a version of the embedder.
+
+    Raises:
+        StoreError: its files are damaged, or it is of another method, or of another encoder than the one given.
+    """
+    from embedder.spectral.spectral import SpectralEmbedder
+    from embedder.store import StoreError, load_embedder
+
+    fitted, info = load_embedder(folder, encoder=encoder)
+    if not isinstance(fitted, SpectralEmbedder):
+        raise StoreError(f"{folder}: its method is {fitted.method}, and only {SpectralEmbedder.method} can serve")
+    return fitted, info
+
+
+def serving_state(workspace: Home) -> tuple[str, str, str, str]:
+    """Return what decides what there is to read now: the version in use, the encoder in use, and the lake.
+
+    Raises:
+        NoEmbedder: none was fitted yet.
+    """
+    lake = workspace.lake
+    return serving_version(workspace), encoder_in_use(workspace).name, lake.address, lake.state()
+
+
+@remember_last(serving_state)
 def load_serving(workspace: Home) -> Serving:
-    """The serving embedder and the answers in the lake; read once for all the stages of a run.
+    """Return the serving embedder and the answers in the lake; they are read once for all the stages of a run.
 
     Raises:
         NoEmbedder: none was fitted yet.
         StoreError: its files are damaged, or it was fitted on another encoder's vectors.
     """
-    return _read(serving_state(workspace))
+    from embedder.question_costs import load_question_costs
 
-
-def serving_state(workspace: Home) -> ServingState:
-    """What decides what there is to read now.
-
-    Raises:
-        NoEmbedder: none was fitted yet.
-    """
-    return ServingState(serving_version(workspace), encoder_in_use(workspace).name, workspace.lake.state(), workspace)
+    version, encoder = serving_version(workspace), encoder_in_use(workspace).name
+    folder = workspace.embedders / version
+    fitted, _ = load_spectral(folder, encoder)
+    # After a rollback, models have answers that the version in use does not know.
+    matrix = correctness(workspace).of_models(fitted.models)
+    questions = described_questions(workspace, matrix, encoder)
+    return Serving(version, fitted, matrix, questions, load_question_costs(folder))
 
 
 class PlacedModel(NamedTuple):
@@ -116,8 +143,8 @@ class PlacedModel(NamedTuple):
 
 
 def place_models(workspace: Home) -> list[PlacedModel]:
-    """Every model that has an embedding next to the serving ones, by name. Those onboarded from a few answers are among
-    them, with the accuracy that is predicted of them."""
+    """Return every model that has an embedding of the version in use, by name. Those onboarded from a few answers are
+    among them, with the accuracy that is predicted of them."""
     served, lake = load_serving(workspace), workspace.lake
     of_serving = pc.field("embedder") == served.version
     embeddings, onboarded = lake.read_table("model_embeddings"), lake.read_table("onboarded")
@@ -134,8 +161,8 @@ def place_models(workspace: Home) -> list[PlacedModel]:
 
 
 def open_router(workspace: Home) -> Router:
-    """The router on the serving embedder and the models onboarded to it, with what each model costs: for each question,
-    where answers say what they took.
+    """Return the router on the serving embedder and the models onboarded to it. It knows what each model costs: for
+    each question, where answers say what they took.
 
     Raises:
         NoEmbedder: none was fitted yet.
@@ -153,26 +180,3 @@ def open_router(workspace: Home) -> Router:
     extended, costs = load_extended(folder, fitted), model_costs(workspace, load_question_costs(folder))
     predict = partial(costs.predict, models=extended.models) if costs.predictors else None
     return Router(extended, encoder, costs.by_model, predict)
-
-
-@dataclass(frozen=True)
-class ServingState:
-    """What decides what is read, whichever workspace it is read by."""
-
-    version: str
-    encoder: str
-    lake: str
-    workspace: Home = field(compare=False)
-
-
-@lru_cache(maxsize=1)
-def _read(state: ServingState) -> Serving:
-    from embedder.question_costs import load_question_costs
-    from embedder.store import load_embedder
-
-    folder = state.workspace.embedders / state.version
-    fitted, _ = load_embedder(folder, encoder=state.encoder)
-    # After a rollback, models have answers that the version in use does not know.
-    matrix = correctness(state.workspace).of_models(fitted.models)
-    questions = described_questions(state.workspace, matrix, state.encoder)
-    return Serving(state.version, fitted, matrix, questions, load_question_costs(folder))

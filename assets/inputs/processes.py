@@ -1,4 +1,4 @@
-"""The processes of runs: workers end with who started them, and of a run it can be told whether its process is gone."""
+"""The processes of runs: workers end together with their parent, and a run whose process is gone can be recognised."""
 
 from __future__ import annotations
 

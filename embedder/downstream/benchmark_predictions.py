@@ -80,7 +80,9 @@ def predict_benchmarks(
         if len(target.columns) < LEAST_MODELS:
             rows.append(_refused(name, _too_few(len(target.columns)), models=len(target.columns)))
             continue
-        predicted = _predictions(matrix, name, target, trained)
+        predicted = {  # a regression may leave the range of shares
+            method: np.clip(values, 0, 1) for method, values in _predictions(matrix, name, target, trained).items()
+        }
         scores[name] = {method: _scores(values, target.observed) for method, values in predicted.items()}
         rows += [_row(name, method, [target], [of], seed) for method, of in scores[name].items()]
         details += [_details(matrix, name, method, target, values) for method, values in predicted.items()]

@@ -120,9 +120,9 @@ def _versions(workspace: Home) -> list[Row]:
 def _rows(rows: list[Row], columns: list[str]) -> pa.Table:
     import pyarrow as pa
 
-    from assets.inputs.versions import EMBEDDERS
+    from warehouse.database.connect import empty_table
 
-    return pa.Table.from_pylist(rows, schema=EMBEDDERS).select(columns)
+    return pa.Table.from_pylist(rows, schema=empty_table("embedders").schema).select(columns)
 
 
 def _side_by_side(earlier: Row, later: Row) -> Table:
