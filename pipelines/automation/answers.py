@@ -1,4 +1,4 @@
-"""Which model has yet to answer what: what the registry asks for and the lake does not have."""
+"""Which model still has to answer what: what the registry asks for and the lake does not have."""
 
 from __future__ import annotations
 
@@ -15,25 +15,23 @@ from harness.entries import ModelEntry
 from warehouse.errors import CorruptFileError
 from warehouse.lake import NOT_APPLICABLE, Failure
 
-__all__ = ["Unanswered", "Why", "can_ask", "find_unanswered"]
-
 
 class Why(StrEnum):
     """Why a model has to answer a benchmark."""
 
     NEW = "new"  # it never was asked
     CHANGED = "changed"  # its entry reads differently now, or its weights or its task are others
-    FAILED = "failed"  # the last evaluation under this very entry, and with these very files, failed
+    FAILED = "failed"  # the last evaluation under this entry, and with these files, failed
 
 
 @dataclass(frozen=True)
 class Unanswered:
-    """A benchmark that a model has yet to answer, and why."""
+    """A benchmark that a model still has to answer, and why."""
 
     benchmark: str
     why: Why
-    failure: Failure | None = None  # of the last try under this very entry
-    what: str | None = None  # has changed, where it is not the entry
+    failure: Failure | None = None  # of the last try under this entry
+    what: str | None = None  # what has changed, where it is not the entry
 
     def __str__(self) -> str:
         if self.failure:
@@ -41,36 +39,40 @@ class Unanswered:
         return f"{self.benchmark}: {self.why}{f' ({self.what})' if self.what else ''}"
 
     def is_due(self, retry_by: datetime | None) -> bool:
-        """Whether it is to be asked by then (UTC). What failed is, once its back-off is over; without a time, never."""
+        """Whether the benchmark is to be asked by then (UTC). If it failed, it is asked once its back-off is over;
+        without a time, never."""
         if self.why is not Why.FAILED or self.failure is None:
             return True
         return retry_by is not None and self.failure.is_due(retry_by)
 
 
 def can_ask(workspace: Workspace) -> bool:
-    """Whether there are models: where the zoo makes them, it must be built."""
+    """Whether there are models to ask: if the zoo makes them, it must be built."""
     from harness.zoo import is_built
 
     return workspace.registry.made_by != "zoo" or is_built(workspace.zoo, seed=workspace.seed)
 
 
 def find_unanswered(workspace: Workspace, local: LocalState | None = None) -> dict[str, list[Unanswered]]:
-    """By model, the benchmarks it still has to answer; models with nothing to do are left out.
+    """Return by model the benchmarks it still has to answer; models with nothing to do are left out.
 
-    Reads what the lake holds, and looks whether weights and tasks are what they were: on this machine, and where
-    `local` does, elsewhere.
+    Reads what the lake holds, and looks whether weights and tasks are what they were: on this machine, and elsewhere if
+    `local` does.
     """
     local = local or LocalState(workspace)
-    found = {model.name: list(_of_model(model, workspace, local)) for model in workspace.registry.models}
+    found = {model.name: list(_find_of_model(model, workspace, local)) for model in workspace.registry.models}
     return {model: unanswered for model, unanswered in found.items() if unanswered}
 
 
-def _of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Iterator[Unanswered]:
+def _find_of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Iterator[Unanswered]:
     if model.budget and (serving(workspace.lake) is None or _is_onboarded(model, workspace, local)):
-        return  # without an embedder, nothing tells which few questions are telling
+        return  # without an embedder, nothing tells which few questions to ask
     for benchmark in workspace.registry.benchmarks_of(model):
         entry, what = entry_digest(model, benchmark, workspace), None
-        known = _metadata(benchmark.name, model.name, workspace)
+        try:
+            known = workspace.lake.response_metadata(benchmark.name, model.name)
+        except CorruptFileError:  # set aside when the model is asked
+            known = None
         if known is not None and known.get(ENTRY, entry) == entry:  # imported answers have no entry, and hold
             what = local.change(known, model, benchmark)
             if what is None:
@@ -84,15 +86,9 @@ def _of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Ite
             yield Unanswered(benchmark.name, why if interrupted else Why.FAILED, failure)
 
 
-def _metadata(benchmark: str, model: str, workspace: Workspace) -> dict[str, str] | None:
-    try:
-        return workspace.lake.response_metadata(benchmark, model)
-    except CorruptFileError:  # moved aside when the model is asked
-        return None
-
-
 def _is_onboarded(model: ModelEntry, workspace: Workspace, local: LocalState) -> bool:
-    """Whether it has answered its budget of questions, under the entries as they read now, or more than that."""
+    """Whether the model has answered its budget of questions under the entries as they read now, or was evaluated in
+    full."""
     benchmarks, lake = workspace.registry.benchmarks_of(model), workspace.lake
     if any(lake.response_metadata(benchmark.name, model.name) for benchmark in benchmarks):
         return True  # it was evaluated in full

@@ -1,4 +1,4 @@
-"""What runs by itself as soon as something changes, while the daemon does (docs/operate.md)."""
+"""What runs by itself as soon as something changes, as long as the daemon runs (docs/operate.md)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from pipelines.local.ui import reload_definitions
 
 from .plan import PLANNED, REASON, Request, plan
 
-__all__ = ["build_sensors", "open_to_work", "run_request"]
-
 EVERY = 15  # seconds between two looks
 RUNNING = dg.DefaultSensorStatus.RUNNING
 
 
 def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> list[dg.SensorDefinition]:
-    """Sensors over definitions with the benchmarks of `loaded`; each look opens home and registry as they are then."""
+    """Return the sensors of definitions with the benchmarks of `loaded`. Each time they look, they open home and
+    registry as they are then."""
 
     @dg.sensor(
         name="evaluate_what_is_new",
-        description="Asks every model what it was never asked, or what its entry has changed since: a run a model. "
-        "Keeps the partitions equal to models.yaml.",
+        description="Asks every model what it was never asked, and again what was asked under another entry: a run for "
+        "each model. Keeps the partitions equal to models.yaml.",
         job=evaluate,
         minimum_interval_seconds=EVERY,
         default_status=RUNNING,
@@ -43,7 +42,7 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
 
     @dg.sensor(
         name="refresh_what_changed",
-        description="Makes anew what was made from something else than what is there now, once all answers are in.",
+        description="Makes again what was made from something else than what is there now, once all answers are there.",
         job=refresh,
         minimum_interval_seconds=EVERY,
         default_status=RUNNING,
@@ -57,8 +56,8 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
 
     @dg.sensor(
         name="housekeeping",
-        description="Ends the runs whose process is gone, and loads the definitions anew when the benchmarks of the "
-        "registry are others.",
+        description="Ends the runs whose process is gone, and reloads the definitions when the benchmarks of the "
+        "registry have changed.",
         minimum_interval_seconds=EVERY,
         default_status=RUNNING,
     )
@@ -77,7 +76,7 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
 
 
 def open_to_work(open_workspace: Callable[[], Workspace], instance: dg.DagsterInstance) -> Workspace | dg.SkipReason:
-    """The workspace, unless the registry has a slip or somebody else does what is due."""
+    """Return the workspace, or why nothing is started: the registry has a mistake, or somebody else does the work."""
     try:
         workspace = open_workspace()
     except RegistryError as error:
@@ -87,7 +86,7 @@ def open_to_work(open_workspace: Callable[[], Workspace], instance: dg.DagsterIn
 
 
 def run_request(request: Request, key: str) -> dg.RunRequest:
-    """What Dagster starts once for every key."""
+    """Return what Dagster starts; once for every key."""
     return dg.RunRequest(
         run_key=key,
         asset_selection=request.assets,
@@ -99,31 +98,27 @@ def run_request(request: Request, key: str) -> dg.RunRequest:
 def _start(
     due: Iterable[Request], instance: dg.DagsterInstance, loaded: Registry, **events: Sequence[object]
 ) -> dg.SensorResult:
-    """Starts what can begin. Of benchmarks that are not loaded yet, nothing is: they will be."""
+    """Start what can begin, except for benchmarks that are not loaded yet: they will be."""
     known = {benchmark.name for benchmark in loaded.benchmarks}
-    requests = [request for request in due if known.issuperset(request.benchmarks)]
-    started = [request for request in requests if request.waits is None]
-    waiting = [f"{_count(request)}: {request.waits}" for request in requests if request.waits]
-    runs = [run_request(request, _key(request, instance)) for request in started]
-    skipped = None if runs else "; ".join(waiting) or "Nothing is due."
-    return dg.SensorResult(run_requests=runs, skip_reason=skipped, **events)  # pyright: ignore[reportArgumentType]
-
-
-def _count(request: Request) -> str:
-    return request.model or f"{len(request.reasons)} assets"
-
-
-def _key(request: Request, instance: dg.DagsterInstance) -> str:
-    """Another one after each run for the same: what was killed, or was undone since, is started again."""
-    runs = instance.get_run_records(dg.RunsFilter(tags={PLANNED: request.digest}))
-    newest = runs[0].dagster_run.run_id[:8] if runs else "first"
-    return f"{request.digest} {len(runs)} {newest}"
+    started, waiting = [], []
+    for request in due:
+        if not known.issuperset(request.benchmarks):
+            continue
+        if request.waits:
+            waiting.append(f"{request.model or f'{len(request.reasons)} assets'}: {request.waits}")
+            continue
+        # After each run for the same the key is another, so that what was killed, or was undone since, starts again.
+        runs = instance.get_run_records(dg.RunsFilter(tags={PLANNED: request.digest}))
+        newest = runs[0].dagster_run.run_id[:8] if runs else "first"
+        started.append(run_request(request, f"{request.digest} {len(runs)} {newest}"))
+    skipped = None if started else "; ".join(waiting) or "Nothing is due."
+    return dg.SensorResult(run_requests=started, skip_reason=skipped, **events)  # pyright: ignore[reportArgumentType]
 
 
 def _change_partitions(
     workspace: Workspace, instance: dg.DagsterInstance
 ) -> list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
-    """Answers of a model that is no longer registered stay in the lake."""
+    """Return what makes the partitions those of the registry; answers of models that are no longer in it stay."""
     wanted = [model.name for model in workspace.registry.models]
     known = set(instance.get_dynamic_partitions(str(MODELS.name)))
     added, removed = [name for name in wanted if name not in known], sorted(known - set(wanted))

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.collection.answer_checks import CHECK, check_specs, quality_metadata, evaluate_checks
+from assets.collection.answer_checks import CHECK, check_specs, evaluate_checks, quality_metadata
 from assets.inputs.partitions import responses_key
 from assets.inputs.workspace import Workspace
 
