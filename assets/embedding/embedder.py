@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from assets.figures.maps import model_map
 from assets.figures.style import markdown
@@ -30,7 +28,7 @@ from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 
-from .serving import load_spectral
+from .serving import load_spectral, tabulate_embeddings
 
 if TYPE_CHECKING:
     from embedder.spectral.spectral import SpectralEmbedder
@@ -66,13 +64,25 @@ def embedder(workspace: Workspace) -> Made:
     # On every run: what answers cost may have become known since the version was fitted.
     costs = save_question_costs(workspace.embedders / version, fit_question_costs(workspace, matrix, questions))
     vectors = fitted.model_embeddings
-    known = np.asarray(np.isfinite(vectors).all(axis=1))  # a model without training answers has none
-    names = [name for name, is_known in zip(fitted.models, known, strict=True) if is_known]
-    served = _record(workspace, fitted.method, info, names, vectors[known])
-    families = {m.name: m.family for m in workspace.registry.models}
+    has_vector = np.asarray(np.isfinite(vectors).all(axis=1))  # a model without training answers has none
+    known = {name: vectors[at] for at, name in enumerate(fitted.models) if has_vector[at]}
+    workspace.lake.write_table("model_embeddings", tabulate_embeddings(version, known), version)
+    served = record(
+        workspace.lake,
+        asdict(info)
+        | {
+            "method": fitted.method,
+            "models": len(known),
+            "dimensions": vectors.shape[1],
+            "created_at": datetime.fromisoformat(info.created_at).replace(tzinfo=None),
+        },
+        replace=not _can_go_on(workspace, encoder),
+    )
+    families = {model.name: model.family for model in workspace.registry.models}
+    picture = model_map(vectors[has_vector], [families.get(name) for name in known])
     return Made(
         metadata={
-            **table_metadata("model_embeddings", len(names)),
+            **table_metadata("model_embeddings", len(known)),
             "version": version,
             "serving": served,
             "dimensions": vectors.shape[1],
@@ -86,11 +96,11 @@ def embedder(workspace: Workspace) -> Made:
             "verdict": info.verdict or "nothing is wrong with it",
             "judged_against": f"{info.aligned_to} and the models' rates" if info.aligned_to else "the models' rates",
             "folder": dg.MetadataValue.path(str(workspace.embedders / version)),
-            "map": dg.MetadataValue.md(markdown(model_map(vectors[known], [families.get(n) for n in names]))),
+            "map": dg.MetadataValue.md(markdown(picture)),
         },
         tables={"model_embeddings": [served]},
         files=[*sorted({workspace.embedders / name for name in (served, version)}), *([costs] if costs else [])],
-        # What comes next evaluates the version that serves: another than the data's where that was rolled or held back.
+        # What comes next evaluates the version that serves: not today's where that was rolled back or held back.
         data_version=served,
     )
 
@@ -220,28 +230,3 @@ def _can_go_on(workspace: Workspace, encoder: str) -> bool:
             workspace.fetch(folder := workspace.embedders / row["embedder"])
             return (folder / "embedder.json").exists()
     return False
-
-
-def _record(
-    workspace: Workspace, method: str, info: EmbedderInfo, models: list[str], vectors: npt.NDArray[np.float32]
-) -> str:
-    """Write the version and its embeddings into the lake, and return the version that serves."""
-    lake = workspace.lake
-    lake.write_table(
-        "model_embeddings",
-        pa.table(
-            {
-                "embedder": [info.embedder] * len(models),
-                "model": models,
-                "embedding": pa.array(list(vectors), pa.list_(pa.float32())),
-            }
-        ),
-        info.embedder,
-    )
-    known = {
-        "method": method,
-        "models": len(models),
-        "dimensions": vectors.shape[1],
-        "created_at": datetime.fromisoformat(info.created_at).replace(tzinfo=None),
-    }
-    return record(lake, asdict(info) | known, replace=not _can_go_on(workspace, info.encoder))

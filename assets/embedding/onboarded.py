@@ -24,7 +24,7 @@ from assets.matrix.reading import correctness, described_questions, embeddings_o
 from embedder.questions import Questions
 from warehouse.database.connect import empty_table
 
-from .serving import load_spectral, serving_state, serving_version
+from .serving import load_spectral, serving_state, serving_version, tabulate_embeddings
 
 if TYPE_CHECKING:
     from embedder.spectral.fold_in import FoldedModel, Pool
@@ -52,7 +52,8 @@ def onboarded(workspace: Workspace) -> Made:
     version = serving_version(workspace)
     folded = _fold_in(workspace)
     table = _tabulate(version, folded)
-    lake.write_table("model_embeddings", _tabulate_embeddings(version, folded), f"{version}-onboarded")
+    joining = tabulate_embeddings(version, {name: model.embedding for name, model in folded.items()})
+    lake.write_table("model_embeddings", joining, f"{version}-onboarded")
     lake.write_table("onboarded", table, version)
     joined = Onboarded.of(folded, open_pool(workspace).questions) if folded else None
     save_onboarded(workspace.embedders / version, joined)
@@ -160,16 +161,6 @@ def _tabulate(version: str, folded: Mapping[str, FoldedModel]) -> pa.Table:
     return pa.Table.from_pylist(found, schema=empty_table("onboarded").schema)
 
 
-def _tabulate_embeddings(version: str, folded: Mapping[str, FoldedModel]) -> pa.Table:
-    return pa.table(
-        {
-            "embedder": pa.array([version] * len(folded), pa.string()),
-            "model": pa.array(list(folded), pa.string()),
-            "embedding": pa.array([model.embedding for model in folded.values()], pa.list_(pa.float32())),
-        }
-    )
-
-
 # --- what the report says of them
 
 
@@ -181,7 +172,8 @@ def describe(table: pa.Table, embeddings: Mapping[str, npt.NDArray[np.float32]])
         tables, f"SELECT model, {PREDICTED} FROM onboarded WHERE benchmark = 'all' ORDER BY accuracy DESC, model"
     )
     for row in overall:
-        row["nearest"] = _find_nearest(row["model"], embeddings)
+        own, others = embeddings[row["model"]], sorted(embeddings.keys() - {row["model"]})
+        row["nearest"] = min(others, key=lambda other: np.linalg.norm(embeddings[other] - own))
     parts = rows(
         tables,
         f"SELECT model, benchmark, {PREDICTED} FROM onboarded WHERE benchmark <> 'all' ORDER BY model, benchmark",
@@ -202,13 +194,6 @@ def describe(table: pa.Table, embeddings: Mapping[str, npt.NDArray[np.float32]])
         [overall[:MOST], parts[:MOST]],
         "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\n"
         "WHERE embedder = (FROM serving) ORDER BY model, benchmark;",
-    )
-
-
-def _find_nearest(name: str, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> str:
-    """Return the other model whose embedding is nearest to that of `name`."""
-    return min(
-        sorted(embeddings.keys() - {name}), key=lambda other: np.linalg.norm(embeddings[other] - embeddings[name])
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.inputs.home import Home
@@ -58,21 +59,17 @@ class Serving:
         return self.questions.rows(self.matrix.splits == "test")
 
     @cached_property
-    def val_questions(self) -> Questions:
-        return self.questions.rows(self.matrix.splits == "val")
-
-    @cached_property
     def test_forecast(self) -> Forecast:
         """By their texts alone: people who ask a question seldom say which benchmark it could be of."""
         return self.embedder.forecast(self.test_questions.by_text_alone())
 
     @cached_property
     def val_forecast(self) -> Forecast:
-        return self.embedder.forecast(self.val_questions.by_text_alone())
+        return self.embedder.forecast(self.questions.rows(self.matrix.splits == "val").by_text_alone())
 
     @cached_property
     def knn_test_forecast(self) -> Forecast:
-        """Of the test questions, by the baseline."""
+        """What the baseline KNN forecasts of the test questions."""
         from embedder.baselines.baselines import KNN
 
         return KNN().fit(self.matrix, self.questions).forecast(self.test_questions)
@@ -132,6 +129,17 @@ def load_serving(workspace: Home) -> Serving:
     matrix = correctness(workspace).of_models(fitted.models)
     questions = described_questions(workspace, matrix, encoder)
     return Serving(version, fitted, matrix, questions, load_question_costs(folder))
+
+
+def tabulate_embeddings(version: str, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> pa.Table:
+    """Return rows of the table `model_embeddings`: the embedding (d,) of each model in a version."""
+    return pa.table(
+        {
+            "embedder": pa.array([version] * len(embeddings), pa.string()),
+            "model": pa.array(list(embeddings), pa.string()),
+            "embedding": pa.array(list(embeddings.values()), pa.list_(pa.float32())),
+        }
+    )
 
 
 class PlacedModel(NamedTuple):

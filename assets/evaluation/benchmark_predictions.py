@@ -43,7 +43,7 @@ benchmark_predictions = experiment(
 )
 
 
-# Of each benchmark the models, with the mean of what was predicted of them in the splits that held them out.
+# A row a benchmark: its models, with the mean of what was predicted of each in the splits that held it out.
 PANELS = f"""\
 WITH means AS (
     SELECT benchmark, model, any_value(observed) AS observed,

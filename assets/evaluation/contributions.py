@@ -15,7 +15,7 @@ from embedder.downstream.contributions import contribute, left_out_sets
 from .experiment import Result, experiment
 from .left_out_embeddings import TrainWithout
 
-TITLE = "Which benchmarks tell something about others?"
+TITLE = "Which benchmarks help to predict others?"
 MOST_PAIRS = 10  # in the report
 
 

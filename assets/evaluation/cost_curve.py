@@ -101,17 +101,17 @@ def _tell_saving(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> 
 def _tell_rest(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> list[str]:
     """Return sentences on how the curves compare, what the dots of the models are, and whose costs these are."""
     area = {row["method"]: row["aiq"] for row in summary}
-    told = ["All curves are a single point."]
+    sentences = ["All curves are a single point."]
     if area["router"] is not None:
-        told = [
-            f"Averaged over the range of costs (AIQ) it answers {area['router']:.1%} right, the best model at each "
-            f"cost {area['best_single']:.1%}."
+        sentences = [
+            f"Averaged over the range of costs (AIQ), the router answers {area['router']:.1%} right, the best model at "
+            f"each cost {area['best_single']:.1%}."
         ]
     if len({row["n"] for row in curve if row["method"] == "model"} | {summary[0]["n"]}) > 1:
-        told.append("Single models are shown over the questions that each answered, which are not the same.")
+        sentences.append("Single models are shown over the questions that each answered, which are not the same.")
     if way := summary[0]["predicted_by"]:  # answers say what they took
-        told.append(
+        sentences.append(
             f"What a model will cost for a question is predicted by {PREDICTED_BY.get(way, way)}; what is counted as "
             f"spent was measured for {summary[0]['measured']:.0%} of the answers."
         )
-    return told
+    return sentences

@@ -1,4 +1,4 @@
-"""What must hold of the tables of every experiment."""
+"""What must be true of the tables of every experiment."""
 
 from __future__ import annotations
 

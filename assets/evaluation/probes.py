@@ -14,7 +14,7 @@ from assets.matrix.reading import ModelLabels
 from .communities import MOST_ROWS, significant
 from .experiment import Result, experiment
 
-TITLE = "What does an embedding tell of a model?"
+TITLE = "What does an embedding reveal about a model?"
 
 
 def probe_embeddings(serving: Serving, labels: Sequence[ModelLabels], seed: int) -> Result:

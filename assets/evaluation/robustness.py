@@ -121,22 +121,22 @@ def _tell_losses(first: Row, changed: Mapping[str, Sequence[Row]]) -> list[str]:
     ours = changed["embedder"]
     if not ours:
         return ["No other form changes a question here."]
-    told = [
+    sentences = [
         f"As they were asked, {first['n']:,} test questions are routed to models that answer "
         f"{first['routing_accuracy']:.1%} of them right, at a forecast of {first['routing_forecast']:.1%}."
     ]
     worst = max(ours, key=lambda row: row["routing_loss"])
     knn = changed["knn"][ours.index(worst)]
     if worst["routing_loss"] <= 0:
-        told.append(f"In none of {len(ours)} other forms are fewer routed right.")
+        sentences.append(f"In none of {len(ours)} other forms are fewer routed right.")
     else:
-        told.append(
+        sentences.append(
             f"Of {len(ours)} other forms, routing loses most in the form {worst['form']}: "
             f"{worst['routing_accuracy']:.1%} right (the same questions as asked: "
             f"{worst['asked_routing_accuracy']:.1%}), at a forecast of {worst['routing_forecast']:.1%}; KNN, which "
             f"sees nothing but sentence vectors, has {knn['routing_accuracy']:.1%} there."
         )
-    return told
+    return sentences
 
 
 def _tell_nonsense(nonsense: Sequence[Row]) -> str:

@@ -113,49 +113,52 @@ def asset(
         )
         def recorded(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]):
             # Returns a dg.MaterializeResult. Were that said above, Dagster would take no value for an IO manager.
-            spec, name = context.assets_def.get_asset_spec(context.asset_key), context.asset_key.to_user_string()
-            # What it is made from is looked up before it is read, so that the next look sees what changes meanwhile.
-            inputs = find_inputs(spec, read_provenance(workspace), workspace)
-            attempt = describe_attempt(spec, inputs)
-            pool = describe_pool(workspace) if EXPENSIVE.items() <= spec.tags.items() else None
-            try:
-                made = make(workspace)
-            except Exception:
-                _record_attempts(workspace, name, [attempt])
-                raise
-            version = made.data_version or attempt
-            written = {part.table: [part.part] for part in made.unwritten if part.rows.num_rows}
-
-            def record() -> None:
-                made_from = Provenance(
-                    asset=name,
-                    code_version=spec.code_version,
-                    data_version=version,
-                    inputs=inputs,
-                    tables={**made.tables, **written},
-                    files=[file.relative_to(workspace.home).as_posix() for file in made.files],
-                    pool=pool,
-                    made_at=datetime.now(UTC),
-                )
-                workspace.share(*made.files)
-                row = vars(made_from) | {column: json.dumps(getattr(made_from, column)) for column in _JSON}
-                workspace.lake.write_table(TABLE, pa.Table.from_pylist([row], schema=SCHEMA), name)
-                if name in failed_attempts(workspace):
-                    _record_attempts(workspace, name, [])
-
-            told = {
-                "metadata": made.metadata,
-                "data_version": dg.DataVersion(version),
-                "check_results": list(made.checks),
-            }
-            if made.unwritten:
-                return dg.MaterializeResult(value=Unwritten(made.unwritten, record), **told)
-            record()
-            return dg.MaterializeResult(**told)
+            spec = context.assets_def.get_asset_spec(context.asset_key)
+            return _make_and_record(make, spec, workspace)
 
         return recorded  # pyright: ignore[reportReturnType]  # of the overloads, it takes another
 
     return define
+
+
+def _make_and_record(
+    make: Callable[[Workspace], Made], spec: dg.AssetSpec, workspace: Workspace
+) -> dg.MaterializeResult:
+    name = spec.key.to_user_string()
+    # What it is made from is looked up before it is read, so that the next look sees what changes meanwhile.
+    inputs = find_inputs(spec, read_provenance(workspace), workspace)
+    attempt = describe_attempt(spec, inputs)
+    pool = describe_pool(workspace) if EXPENSIVE.items() <= spec.tags.items() else None
+    try:
+        made = make(workspace)
+    except Exception:
+        _record_attempts(workspace, name, [attempt])
+        raise
+    version = made.data_version or attempt
+    written = {part.table: [part.part] for part in made.unwritten if part.rows.num_rows}
+
+    def record() -> None:
+        made_from = Provenance(
+            asset=name,
+            code_version=spec.code_version,
+            data_version=version,
+            inputs=inputs,
+            tables={**made.tables, **written},
+            files=[file.relative_to(workspace.home).as_posix() for file in made.files],
+            pool=pool,
+            made_at=datetime.now(UTC),
+        )
+        workspace.share(*made.files)
+        row = vars(made_from) | {column: json.dumps(getattr(made_from, column)) for column in _JSON}
+        workspace.lake.write_table(TABLE, pa.Table.from_pylist([row], schema=SCHEMA), name)
+        if name in failed_attempts(workspace):
+            _record_attempts(workspace, name, [])
+
+    told = {"metadata": made.metadata, "data_version": dg.DataVersion(version), "check_results": list(made.checks)}
+    if made.unwritten:
+        return dg.MaterializeResult(value=Unwritten(made.unwritten, record), **told)
+    record()
+    return dg.MaterializeResult(**told)
 
 
 def find_inputs(spec: dg.AssetSpec, made: Mapping[str, Provenance], workspace: Workspace) -> dict[str, str]:

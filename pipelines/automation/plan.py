@@ -101,7 +101,7 @@ def plan(
         local: how to find out about weights and tasks; by default from what this machine has.
         leave_out: models that are neither asked nor waited for.
     """
-    # Looked up first: what ends meanwhile has left its answers, or is no longer out of date. None is a refresh.
+    # Looked up first: what ends meanwhile has left its answers, or is no longer out of date. None stands for a refresh.
     records = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
     busy = {record.dagster_run.tags.get("dagster/partition") for record in records}
     models, retry = can_ask(workspace), retry_by is not None

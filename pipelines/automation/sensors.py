@@ -122,9 +122,5 @@ def _change_partitions(
     wanted = [model.name for model in workspace.registry.models]
     known = set(instance.get_dynamic_partitions(str(MODELS.name)))
     added, removed = [name for name in wanted if name not in known], sorted(known - set(wanted))
-    changes = []
-    if added:
-        changes.append(MODELS.build_add_request(added))
-    if removed:
-        changes.append(MODELS.build_delete_request(removed))
-    return changes
+    add = [MODELS.build_add_request(added)] if added else []
+    return [*add, *([MODELS.build_delete_request(removed)] if removed else [])]
