@@ -27,7 +27,7 @@ def measure_contributions(serving: Serving, train_without: TrainWithout, seed: i
 
 
 contributions = experiment(
-    measure_contributions, name="contributions", kinds={"pytorch"}, code_version="2", expensive=True
+    measure_contributions, name="contributions", kinds={"pytorch"}, code_version="3", expensive=True
 )
 
 

@@ -99,7 +99,7 @@ def test_the_section(fitted: Workspace, materialize: Callable[..., dict[str, Any
         assert query(fitted.database, sql).num_rows > 0
     html = render("", [made])
     assert ODD_NAME not in html
-    assert "ridge regression on embeddings" in html
+    assert "Ridge regression on embeddings" in html
 
 
 def test_a_home_of_one_benchmark_says_why_not(
