@@ -28,6 +28,11 @@ refresh = dg.define_asset_job(
 evaluate = dg.define_asset_job(
     EVALUATE, dg.AssetSelection.key_prefixes("responses"), description="Ask one model the questions of every benchmark."
 )
+catch_up = dg.define_asset_job(
+    "catch_up",
+    dg.AssetSelection.all(),
+    description="What the nightly and the weekly schedule start: answers that are missing, and what is out of date.",
+)
 
 
 def build_jobs(registry: Registry) -> list:

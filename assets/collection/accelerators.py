@@ -11,13 +11,11 @@ from pathlib import Path
 
 from warehouse.files import locked
 
-__all__ = ["count_accelerators", "own_accelerator"]
-
 LOOK = 1.0  # seconds between two looks for a free one
 
 
 def count_accelerators() -> int:
-    """The GPUs here."""
+    """Return how many GPUs this machine has."""
     import torch
 
     return torch.cuda.device_count()
@@ -25,9 +23,10 @@ def count_accelerators() -> int:
 
 @contextmanager
 def own_accelerator(device: str | None) -> Iterator[str | None]:
-    """For the block, torch's name of a GPU that no other evaluation on this machine uses; waits until one is free.
+    """Reserve a GPU that no other evaluation on this machine uses for the block, and yield torch's name of it; waits
+    until one is free.
 
-    `device`, if the settings name one, is taken as it is; with less than two GPUs there is nothing to choose.
+    If the settings name a `device`, it is taken as it is; with fewer than two GPUs there is nothing to choose.
     """
     count = count_accelerators() if device is None else 0
     if count < 2:

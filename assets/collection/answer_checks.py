@@ -1,6 +1,6 @@
-"""What is looked at in the answers of each model to each benchmark: may they be trusted?
+"""Can the answers of each model to each benchmark be trusted?
 
-None of it stops anything: what cannot be an answer never gets here (harness/checks.py).
+A check that fails stops nothing: what cannot be an answer never gets here (harness/checks.py).
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from assets.inputs.partitions import MODELS, responses_key
 from assets.inputs.workspace import Workspace
 from harness.registry import Registry
 
-__all__ = ["CHECK", "check_specs", "described_quality", "evaluate_checks", "find_doubts"]
-
 MOST_TRUNCATED = 0.01  # shares of the questions asked
 MOST_ALIKE = 0.9
 
@@ -29,7 +27,8 @@ DESCRIPTION = (
 
 
 def check_specs(registry: Registry) -> list[dg.AssetCheckSpec]:
-    """The check of every benchmark's answers, a result a model; one, as each costs Dagster several milliseconds."""
+    """Return the check of every benchmark's answers, with a result a model. It is a single one, as each costs Dagster
+    several milliseconds."""
     with warnings.catch_warnings(action="ignore", category=dg.PreviewWarning):  # partitions of checks are new
         return [
             dg.AssetCheckSpec(
@@ -39,8 +38,8 @@ def check_specs(registry: Registry) -> list[dg.AssetCheckSpec]:
         ]
 
 
-def described_quality(known: Mapping[str, str]) -> dict[str, Any]:
-    """Metadata of a partition, from those of its answers: only what tells something."""
+def quality_metadata(known: Mapping[str, str]) -> dict[str, Any]:
+    """Return metadata of a partition from those of its answers: only what says something."""
     counts = {name: int(known.get(name, 0)) for name in ("unanswered", "truncated")}
     shares = {name: round(float(known[name]), 4) for name in ("commonest_choice", "chance") if name in known}
     return {**{name: count for name, count in counts.items() if count}, **shares}
@@ -49,7 +48,8 @@ def described_quality(known: Mapping[str, str]) -> dict[str, Any]:
 def evaluate_checks(
     benchmark: str, model: str, selected: Collection[dg.AssetCheckKey], workspace: Workspace
 ) -> Iterator[dg.AssetCheckResult]:
-    """The check of the answers of `model` to `benchmark`, if it is selected; none where it was not asked in full."""
+    """Yield the result of the check of the answers of `model` to `benchmark`, if it is selected; none where the model
+    was not asked in full."""
     known, key = workspace.lake.response_metadata(benchmark, model), responses_key(benchmark)
     if known and dg.AssetCheckKey(key, CHECK) in selected:
         doubts, figures = find_doubts(known)
@@ -64,7 +64,7 @@ def evaluate_checks(
 
 
 def find_doubts(known: Mapping[str, str]) -> tuple[list[str], dict[str, float]]:
-    """Why the answers described by `known` (their metadata) may not be trusted, and the figures that tell."""
+    """Return why the answers described by `known` (their metadata) may not be trusted, and the figures that show it."""
     from embedder.metrics import wilson  # loads scipy
 
     rows, accuracy, chance = int(known["rows"]), float(known["accuracy"]), float(known.get("chance", 0))

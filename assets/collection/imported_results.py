@@ -7,7 +7,7 @@ from assets.inputs.table_metadata import table_metadata
 from assets.inputs.workspace import Workspace
 
 
-@asset(group_name="collection", kinds={"deltalake"}, owners=["team:embedllm"], code_version="1", reads=["imports"])
+@asset(group_name="collection", kinds={"deltalake"}, code_version="1", reads=["imports"])
 def imported_results(workspace: Workspace) -> Made:
     """What `embedllm import` put into the lake: a row is a published answer of one model to one question."""
     imports = workspace.lake.imports()

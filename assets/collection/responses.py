@@ -20,24 +20,23 @@ from harness.registry import BenchmarkEntry, Registry
 from warehouse.errors import CorruptFileError
 
 from .accelerators import own_accelerator
-from .answer_checks import check_specs, described_quality, evaluate_checks
+from .answer_checks import check_specs, evaluate_checks, quality_metadata
 
-# Recorded before an evaluation begins, so that one which kills its process is not tried for ever.
+# This is recorded before an evaluation begins, so that one that kills its process is not tried for ever.
 INTERRUPTED = "Its evaluation began and did not end: the process was killed, most often because memory ran out."
 
 AGAIN = "embedllm/again"
-"""Tag of a run that asks whatever was answered before, and however little has changed."""
+"""Tag of a run that asks everything again, even where nothing has changed since it was answered."""
 
 WRITTEN_EVERY = 30.0  # seconds: a commit takes about as long as a tiny model needs for a benchmark
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A benchmark that was answered: under which version of its answers, whether they were there, and how long it
-    took."""
+    """A benchmark that was answered."""
 
-    version: str
-    reused: bool
+    version: str  # of its answers
+    reused: bool  # they were there already
     seconds: float
 
 
@@ -58,7 +57,7 @@ if TYPE_CHECKING:
 
 
 def build_responses(registry: Registry) -> dg.AssetsDefinition:
-    """One op that loads a model once and asks it whichever benchmarks were selected."""
+    """Return one op that loads a model once and asks it the benchmarks that were selected."""
 
     @dg.multi_asset(
         name="evaluate_model",
@@ -78,10 +77,10 @@ def build_responses(registry: Registry) -> dg.AssetsDefinition:
         selected = [b for b in registry.benchmarks if responses_key(b.name) in keys and b.name in asked]
         failed: dict[str, str] = {}
 
-        def told(outcomes: Outcomes) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        def report(outcomes: Outcomes) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
             for benchmark, outcome in outcomes:
                 if isinstance(outcome, Done):
-                    yield _result(benchmark.name, model.name, outcome, workspace)
+                    yield _materialization(benchmark.name, model.name, outcome, workspace)
                     yield from evaluate_checks(benchmark.name, model.name, context.selected_asset_check_keys, workspace)
                 elif isinstance(outcome, NotApplicable):
                     context.log.info("%s", outcome)
@@ -89,15 +88,15 @@ def build_responses(registry: Registry) -> dg.AssetsDefinition:
                     context.log.error("%s", outcome)
                     failed[benchmark.name] = str(outcome)
 
-        with mending(workspace), _recording(model.name, selected, workspace) as left:
+        with mending(workspace), _fail_what_is_left(model.name, selected, workspace) as left:
             if model.budget:
-                for benchmark, outcome in _few_answers(model.name, selected, workspace):
+                for benchmark, outcome in _ask_few(model.name, model.budget, selected, workspace):
                     left.remove(benchmark)
-                    yield from told([(benchmark, outcome)])
+                    yield from report([(benchmark, outcome)])
             else:
                 again = context.run.tags.get(AGAIN) == "true"
-                for outcomes in _written(_answers(model.name, selected, workspace, again=again), left, workspace):
-                    yield from told(outcomes)
+                for outcomes in _commit_together(_ask(model.name, selected, workspace, again=again), left, workspace):
+                    yield from report(outcomes)
         if failed:
             raise dg.Failure(
                 f"{context.partition_key}: {len(failed)} of {len(selected)} benchmarks failed. "
@@ -129,8 +128,11 @@ def _spec(benchmark: BenchmarkEntry, registry: Registry) -> dg.AssetSpec:
 
 
 @contextmanager
-def _recording(model: str, benchmarks: list[BenchmarkEntry], workspace: Workspace) -> Iterator[list[BenchmarkEntry]]:
-    """An error that nobody expected is the failure of all benchmarks still left: else it would be asked for ever."""
+def _fail_what_is_left(
+    model: str, benchmarks: list[BenchmarkEntry], workspace: Workspace
+) -> Iterator[list[BenchmarkEntry]]:
+    """Record an error that nobody expected as the failure of all benchmarks still left, so that the model is not asked
+    for ever. Yields the list of these, from which the block removes what is done."""
     left = list(benchmarks)
     try:
         yield left
@@ -142,8 +144,8 @@ def _recording(model: str, benchmarks: list[BenchmarkEntry], workspace: Workspac
         raise
 
 
-def _written(outcomes: Outcomes, left: list[BenchmarkEntry], workspace: Workspace) -> Iterator[Outcomes]:
-    """The outcomes once they are in the lake: those of half a minute together."""
+def _commit_together(outcomes: Outcomes, left: list[BenchmarkEntry], workspace: Workspace) -> Iterator[Outcomes]:
+    """Yield the outcomes once they are in the lake, those of half a minute together."""
     held: list[tuple[BenchmarkEntry, Outcome]] = []
     with workspace.lake.together() as writing:
         since = time.monotonic()
@@ -155,18 +157,19 @@ def _written(outcomes: Outcomes, left: list[BenchmarkEntry], workspace: Workspac
                     writing.commit()
                     yield held
                     held, since = [], time.monotonic()
-        except Exception:  # of which `_recording` makes the failure of what is left; what is held has not failed
+        except Exception:  # `_fail_what_is_left` records it; what is held has not failed
             writing.commit()
             yield held
             raise
     yield held
 
 
-def _answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace, *, again: bool) -> Outcomes:
+def _ask(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace, *, again: bool) -> Outcomes:
     tasks, lake = _task_index(workspace.registry.tasks_dir), workspace.lake
     with _loaded(name, workspace) as model, lake.together() as writing:
-        # After a kill each of them tells that it begins, so that the one that kills can be told from the others.
-        one_by_one = any(_was_interrupted(name, benchmark, workspace) for benchmark in benchmarks)
+        # After a kill, the beginning of each is recorded, so that the one that kills can be told from the others.
+        failures = [lake.failure(benchmark.name, name) for benchmark in benchmarks]
+        one_by_one = any(failure is not None and failure.kind == "interrupted" for failure in failures)
         if not one_by_one:
             for benchmark in benchmarks:
                 _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
@@ -176,30 +179,23 @@ def _answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace, 
                 _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
                 writing.commit()
             try:
-                yield benchmark, _evaluate(model, benchmark, tasks, workspace, again=again)
+                yield benchmark, _answer(model, benchmark, tasks, workspace, again=again)
             except HarnessError as error:
                 reason = error.problem if isinstance(error, NotApplicable) else str(error)
                 _record_failure(name, benchmark, error.kind, reason, workspace)
                 yield benchmark, error
 
 
-def _was_interrupted(model: str, benchmark: BenchmarkEntry, workspace: Workspace) -> bool:
-    failure = workspace.lake.failure(benchmark.name, model)
-    return failure is not None and failure.kind == "interrupted"
-
-
-def _few_answers(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace) -> Outcomes:
-    """Of a model with a budget: to the most telling questions of all benchmarks."""
+def _ask_few(name: str, budget: int, benchmarks: list[BenchmarkEntry], workspace: Workspace) -> Outcomes:
+    """Ask a model with a budget the questions of all benchmarks that say most about it."""
     from assets.embedding.select_questions import ask
     from embedder.errors import EmbedderError
 
-    tasks, budget = _task_index(workspace.registry.tasks_dir), workspace.registry.model(name).budget
-    assert budget, "the entry has a budget"
     for benchmark in benchmarks:
         _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
     with _loaded(name, workspace) as model:
         try:
-            asked = ask(workspace, model, budget, tasks)
+            asked = ask(workspace, model, budget, _task_index(workspace.registry.tasks_dir))
         except HarnessError as error:  # it has recorded the failure
             yield from ((benchmark, error) for benchmark in benchmarks)
             return
@@ -234,17 +230,17 @@ def _record_failure(model: str, benchmark: BenchmarkEntry, kind: str, reason: st
     workspace.lake.record_failure(benchmark.name, model, kind, reason, entry=entry)
 
 
-def _evaluate(
+def _answer(
     model: "LoadedModel", benchmark: BenchmarkEntry, tasks: "TaskIndex", workspace: Workspace, *, again: bool
 ) -> Answered:
-    from harness.evaluate import fingerprint
+    from harness.evaluate import evaluate, fingerprint
 
     name, lake, started = model.entry.name, workspace.lake, time.monotonic()
     wanted = fingerprint(model, benchmark, tasks)
     stamp = {ENTRY: entry_digest(model.entry, benchmark, workspace)}
     known = lake.response_metadata(benchmark.name, name)
     if known and known.get("fingerprint") not in (None, wanted):
-        # Data or weights that cannot be read now are no reason to give up the answers that there are.
+        # Data or weights that cannot be read now are no reason to give up the answers that are there.
         tasks.questions(benchmark)
         model.load()
         lake.supersede(benchmark.name, name, "its registry entry, its weights or its task have changed")
@@ -256,23 +252,14 @@ def _evaluate(
     else:
         if again:
             model.forget(benchmark.name)  # what a try that failed had kept
-        _ask(model, benchmark, tasks, stamp, workspace)
+        done = evaluate(model, benchmark, tasks, keep_answers=workspace.keep_answers)
+        with lake.together() as writing:
+            lake.write_evaluation(benchmark.name, name, done.answers, done.questions, {**done.metadata, **stamp})
+            writing.after(lambda: model.forget(benchmark.name))  # its answers are in the lake then
     return Answered(wanted, reused, time.monotonic() - started)
 
 
-def _ask(
-    model: "LoadedModel", benchmark: BenchmarkEntry, tasks: "TaskIndex", stamp: dict[str, str], workspace: Workspace
-) -> None:
-    from harness.evaluate import evaluate
-
-    name, lake = model.entry.name, workspace.lake
-    done = evaluate(model, benchmark, tasks, keep_answers=workspace.keep_answers)
-    with lake.together() as writing:
-        lake.write_evaluation(benchmark.name, name, done.answers, done.questions, {**done.metadata, **stamp})
-        writing.after(lambda: model.forget(benchmark.name))  # its answers are in the lake then
-
-
-def _result(benchmark: str, model: str, done: Done, workspace: Workspace) -> dg.MaterializeResult:
+def _materialization(benchmark: str, model: str, done: Done, workspace: Workspace) -> dg.MaterializeResult:
     if isinstance(done, Chosen):
         metadata = {"chosen_questions": done.answers, "dagster/partition_row_count": done.answers}
         metadata |= column_schema("onboarding_responses")
@@ -284,7 +271,7 @@ def _result(benchmark: str, model: str, done: Done, workspace: Workspace) -> dg.
             "reused": done.reused,
             "accuracy": float(stored["accuracy"]),
             "dagster/partition_row_count": int(stored["rows"]),
-            **described_quality(stored),
+            **quality_metadata(stored),
             "seconds": round(done.seconds, 2),
             **column_schema("responses"),
         },

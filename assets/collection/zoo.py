@@ -6,13 +6,7 @@ from assets.inputs.provenance import Made, asset
 from assets.inputs.workspace import Workspace
 
 
-@asset(
-    group_name="collection",
-    kinds={"pytorch", "huggingface"},
-    owners=["team:embedllm"],
-    code_version="1",
-    reads=["zoo_recipe"],
-)
+@asset(group_name="collection", kinds={"pytorch", "huggingface"}, code_version="1", reads=["zoo_recipe"])
 def zoo(workspace: Workspace) -> Made:
     """112 tiny language models, 14 families at 8 stages of training, and ten benchmarks they were never trained on."""
     from harness.zoo import build_zoo

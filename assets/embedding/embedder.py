@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from assets.figures.maps import model_map
 from assets.figures.style import markdown
@@ -30,14 +28,15 @@ from embedder import metrics
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 
+from .serving import load_spectral, tabulate_embeddings
+
 if TYPE_CHECKING:
-    from embedder.predictor import Predictor
     from embedder.spectral.spectral import SpectralEmbedder
     from embedder.store import EmbedderInfo
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = "5"  # another one fits anew, even on the same data
+CODE_VERSION = "5"  # another one is fitted again, even on the same data
 
 
 @asset(
@@ -45,35 +44,45 @@ CODE_VERSION = "5"  # another one fits anew, even on the same data
     reads=["chosen_version", "seed"],
     group_name="embedding",
     kinds={"pytorch"},
-    owners=["team:embedllm"],
     code_version=CODE_VERSION,
     pool="warehouse",  # one at a time reads and writes the table of versions
     freshness_policy=CONFIRMED_WEEKLY,
 )
 def embedder(workspace: Workspace) -> Made:
-    """A row is the embedding of one model: what its log-odds of a right answer are made of, fitted on the training
-    questions, on the axes of the version before. A new version serves from now on, if it is good enough."""
+    """A row is the embedding of one model, from which its log-odds of a right answer are computed. It is fitted on the
+    training questions, on the axes of the version before. A new version serves from now on, if it is good enough."""
     from embedder.question_costs import save_question_costs
 
     data_version, encoder = workspace.lake.state(), encoder_in_use(workspace).name
     with mending(workspace):
         matrix = correctness(workspace)
         questions = described_questions(workspace, matrix, encoder)
-    version = _version(matrix, questions, encoder, workspace.seed)
-    fitted, info = _kept(workspace.embedders / version) or _fit(
+    version = _name_version(matrix, questions, encoder, workspace.seed)
+    fitted, info = _load_kept(workspace.embedders / version) or _fit(
         workspace, matrix, questions, encoder=encoder, version=version, data_version=data_version
     )
     # On every run: what answers cost may have become known since the version was fitted.
     costs = save_question_costs(workspace.embedders / version, fit_question_costs(workspace, matrix, questions))
     vectors = fitted.model_embeddings
-    assert vectors is not None, "the method that serves has embeddings"
-    known = np.asarray(np.isfinite(vectors).all(axis=1))  # a model without training answers has none
-    names = [name for name, is_known in zip(fitted.models, known, strict=True) if is_known]
-    served = _record(workspace, fitted.method, info, names, vectors[known])
-    families = {m.name: m.family for m in workspace.registry.models}
+    has_vector = np.asarray(np.isfinite(vectors).all(axis=1))  # a model without training answers has none
+    known = {name: vectors[at] for at, name in enumerate(fitted.models) if has_vector[at]}
+    workspace.lake.write_table("model_embeddings", tabulate_embeddings(version, known), version)
+    served = record(
+        workspace.lake,
+        asdict(info)
+        | {
+            "method": fitted.method,
+            "models": len(known),
+            "dimensions": vectors.shape[1],
+            "created_at": datetime.fromisoformat(info.created_at).replace(tzinfo=None),
+        },
+        replace=not _can_go_on(workspace, encoder),
+    )
+    families = {model.name: model.family for model in workspace.registry.models}
+    picture = model_map(vectors[has_vector], [families.get(name) for name in known])
     return Made(
         metadata={
-            **table_metadata("model_embeddings", len(names)),
+            **table_metadata("model_embeddings", len(known)),
             "version": version,
             "serving": served,
             "dimensions": vectors.shape[1],
@@ -87,11 +96,11 @@ def embedder(workspace: Workspace) -> Made:
             "verdict": info.verdict or "nothing is wrong with it",
             "judged_against": f"{info.aligned_to} and the models' rates" if info.aligned_to else "the models' rates",
             "folder": dg.MetadataValue.path(str(workspace.embedders / version)),
-            "map": dg.MetadataValue.md(markdown(model_map(vectors[known], [families.get(n) for n in names]))),
+            "map": dg.MetadataValue.md(markdown(picture)),
         },
         tables={"model_embeddings": [served]},
         files=[*sorted({workspace.embedders / name for name in (served, version)}), *([costs] if costs else [])],
-        # What comes next evaluates the version that serves: another than the data's where that was rolled or held back.
+        # What comes next evaluates the version that serves: not today's where that was rolled back or held back.
         data_version=served,
     )
 
@@ -100,8 +109,8 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _version(matrix: CorrectnessMatrix, questions: Questions, encoder: str, seed: int) -> str:
-    """Named after what it is fitted on and how, so that the same data give the same version."""
+def _name_version(matrix: CorrectnessMatrix, questions: Questions, encoder: str, seed: int) -> str:
+    """Return a name made of what the embedder is fitted on and how, so that the same data give the same version."""
     from embedder.spectral.spectral import SpectralEmbedder
 
     how = [CODE_VERSION, SpectralEmbedder().settings(), encoder, seed]
@@ -113,14 +122,14 @@ def _version(matrix: CorrectnessMatrix, questions: Questions, encoder: str, seed
     return f"{SpectralEmbedder.method}-{digest.hexdigest()[:12]}"
 
 
-def _kept(folder: Path) -> tuple[Predictor, EmbedderInfo] | None:
-    """None where it was not fitted yet, or is damaged."""
-    from embedder.store import StoreError, load_embedder
+def _load_kept(folder: Path) -> tuple[SpectralEmbedder, EmbedderInfo] | None:
+    """Load a version; None where it was not fitted yet, or is damaged."""
+    from embedder.store import StoreError
 
     if not (folder / "embedder.json").exists():
         return None
     try:
-        return load_embedder(folder)
+        return load_spectral(folder)
     except StoreError as error:
         log.warning("%s: this is done now", error)
         return None
@@ -134,16 +143,25 @@ def _fit(
     encoder: str,
     version: str,
     data_version: str,
-) -> tuple[Predictor, EmbedderInfo]:
+) -> tuple[SpectralEmbedder, EmbedderInfo]:
     from embedder.gate import save_training_texts
+    from embedder.spectral.alignment import align, common_models, measure_drift
     from embedder.spectral.spectral import SpectralEmbedder
     from embedder.store import EmbedderInfo, save_embedder
 
     started = time.monotonic()
     fitted = SpectralEmbedder().on(workspace.device).fit(matrix, questions, seed=workspace.seed)
     seconds = time.monotonic() - started
-    before = _before(workspace, version, encoder)
-    fitted, drifted = _aligned(fitted, before, questions.rows(matrix.splits == "test"))
+    before = _load_before(workspace, version, encoder)
+    drifted = {}
+    if before and common_models(fitted, before[1]):
+        fitted = align(fitted, before[1])
+        found = measure_drift(fitted, before[1], questions.rows(matrix.splits == "test"))
+        drifted = {
+            "aligned_to": before[0],
+            "drift_distance": found.distance,
+            "drift_predictions": found.predictions,
+        }
     info = EmbedderInfo(
         embedder=version,
         encoder=encoder,
@@ -153,7 +171,7 @@ def _fit(
         seconds=seconds,
         data_version=data_version,
         code_version=CODE_VERSION,
-        **_validated(workspace, fitted, matrix, questions, before),
+        **_judge(workspace, fitted, matrix, questions, before),
         **drifted,
     )
     save_training_texts(workspace.embedders / version, matrix.texts[matrix.splits == "train"])
@@ -161,14 +179,15 @@ def _fit(
     return fitted, info
 
 
-def _validated(
+def _judge(
     workspace: Workspace,
-    fitted: Predictor,
+    fitted: SpectralEmbedder,
     matrix: CorrectnessMatrix,
     questions: Questions,
     before: tuple[str, SpectralEmbedder] | None,
 ) -> dict[str, Any]:
-    """How good it is on val questions, and whether good enough to serve; None without answers to them."""
+    """Return how good the embedder is on val questions, and whether it is good enough to serve; without answers to
+    them, nothing is known."""
     from embedder.gate import Version, judge_version, load_training_texts
 
     val = matrix.splits == "val"
@@ -186,29 +205,10 @@ def _validated(
     }
 
 
-def _aligned(
-    fitted: SpectralEmbedder, before: tuple[str, SpectralEmbedder] | None, test_questions: Questions
-) -> tuple[SpectralEmbedder, dict[str, Any]]:
-    """On the axes of the version `before`, and how far it is from it."""
-    from embedder.spectral.alignment import align, common_models, measure_drift
-
-    if before is None or not common_models(fitted, before[1]):
-        return fitted, {}
-    name, old = before
-    aligned = align(fitted, old)
-    found = measure_drift(aligned, old, test_questions)
-    return aligned, {
-        "aligned_to": name,
-        "drift_distance": found.distance,
-        "drift_predictions": found.predictions,
-    }
-
-
-def _before(workspace: Workspace, version: str, encoder: str) -> tuple[str, SpectralEmbedder] | None:
-    """The version whose axes `version` takes over, and its name: the one that serves, or, where `version` is only made
-    again, the one it was aligned to before. None where there is none, or its axes are of another encoder or method."""
-    from embedder.spectral.spectral import SpectralEmbedder
-    from embedder.store import StoreError, load_embedder
+def _load_before(workspace: Workspace, version: str, encoder: str) -> tuple[str, SpectralEmbedder] | None:
+    """Return the version whose axes `version` takes over, and its name: the one that serves, or, where `version` is
+    only made again, the one it was aligned to before. None where there is none, or its axes are of another encoder."""
+    from embedder.store import StoreError
 
     aligned_to = {row["embedder"]: row["aligned_to"] for row in versions(workspace.lake).to_pylist()}
     name = aligned_to[version] if version in aligned_to else serving(workspace.lake)
@@ -216,42 +216,17 @@ def _before(workspace: Workspace, version: str, encoder: str) -> tuple[str, Spec
         return None
     workspace.fetch(workspace.embedders / name)
     try:
-        old, info = load_embedder(workspace.embedders / name)
+        old, info = load_spectral(workspace.embedders / name)
     except StoreError as error:
         log.warning("%s has axes of its own, as the version before cannot be loaded: %s", version, error)
         return None
-    return (name, old) if isinstance(old, SpectralEmbedder) and info.encoder == encoder else None
+    return (name, old) if info.encoder == encoder else None
 
 
-def _goes_on(workspace: Workspace, encoder: str) -> bool:
-    """Whether the version that serves could do so further: it is of the encoder in use, and was not lost."""
+def _can_go_on(workspace: Workspace, encoder: str) -> bool:
+    """Whether the version that serves can go on serving: it is of the encoder in use, and was not lost."""
     for row in versions(workspace.lake).to_pylist():
         if row["serving"] and row["encoder"] == encoder:
             workspace.fetch(folder := workspace.embedders / row["embedder"])
             return (folder / "embedder.json").exists()
     return False
-
-
-def _record(
-    workspace: Workspace, method: str, info: EmbedderInfo, models: list[str], vectors: npt.NDArray[np.float32]
-) -> str:
-    """Into the lake. Returns the version that serves."""
-    lake = workspace.lake
-    lake.write_table(
-        "model_embeddings",
-        pa.table(
-            {
-                "embedder": [info.embedder] * len(models),
-                "model": models,
-                "embedding": pa.array(list(vectors), pa.list_(pa.float32())),
-            }
-        ),
-        info.embedder,
-    )
-    known = {
-        "method": method,
-        "models": len(models),
-        "dimensions": vectors.shape[1],
-        "created_at": datetime.fromisoformat(info.created_at).replace(tzinfo=None),
-    }
-    return record(lake, asdict(info) | known, replace=not _goes_on(workspace, info.encoder))

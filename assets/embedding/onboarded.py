@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,19 +15,19 @@ from assets.figures.bars import interval_bars
 from assets.figures.sections import Picture, Section, rows, section_metadata, section_part
 from assets.inputs.entries import ENTRY, entry_digest
 from assets.inputs.external import evaluated_in_full
+from assets.inputs.home import Home
+from assets.inputs.memory import remember_last
 from assets.inputs.provenance import Made, asset
 from assets.inputs.table_metadata import table_metadata
 from assets.inputs.workspace import Workspace
-from assets.matrix.reading import correctness, described_questions, embeddings_of
+from assets.matrix.reading import correctness, described_questions, embeddings_of, encoder_in_use
 from embedder.questions import Questions
 from warehouse.database.connect import empty_table
 
-from .serving import ServingState, serving_state, serving_version
+from .serving import load_spectral, serving_state, serving_version, tabulate_embeddings
 
 if TYPE_CHECKING:
     from embedder.spectral.fold_in import FoldedModel, ModelPool
-
-__all__ = ["OpenPool", "answers_that_hold", "describe", "onboarded", "open_pool"]
 
 MOST = 40  # rows of a table or a picture in the report
 PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
@@ -39,28 +38,34 @@ PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
     reads=["few_answers"],
     group_name="embedding",
     kinds={"python"},
-    owners=["team:embedllm"],
     code_version="3",
     pool="warehouse",  # one at a time writes to the folder of the version that serves
 )
 def onboarded(workspace: Workspace) -> Made:
     """A row is the accuracy on one benchmark that is predicted of a model from its answers to a chosen few questions.
     Such models join the embedder that serves; its own stay as they are."""
+    from embedder.spectral.onboarded import Onboarded, save_onboarded
+
+    lake = workspace.lake
     for model in evaluated_in_full(workspace):
-        workspace.lake.drop_onboarding(model)
+        lake.drop_onboarding(model)
     version = serving_version(workspace)
     folded = _fold_in(workspace)
-    table = _predictions(version, folded)
-    _record(workspace, version, folded, table)
-    section = describe(table, _embeddings(workspace, folded)) if folded else None
+    table = _tabulate(version, folded)
+    joining = tabulate_embeddings(version, {name: model.embedding for name, model in folded.items()})
+    lake.write_table("model_embeddings", joining, f"{version}-onboarded")
+    lake.write_table("onboarded", table, version)
+    joined = Onboarded.of(folded, open_pool(workspace).questions) if folded else None
+    save_onboarded(workspace.embedders / version, joined)
+    section = describe(table, _find_embeddings(workspace, folded)) if folded else None
     kept = section_part("onboarded", section, version=version)
-    workspace.lake.write_table(*kept)
+    lake.write_table(*kept)
     content = json.dumps([version, table.to_pylist(), [model.embedding.tolist() for model in folded.values()]])
     return Made(
         metadata={
             **table_metadata("onboarded", len(table)),
             "models": len(folded),
-            "answers": sum(_count(model) for model in folded.values()),
+            "answers": sum(int((~np.isnan(model.answers)).sum()) for model in folded.values()),
             "version": version,
             **(section_metadata(section) if section else {}),
         },
@@ -70,55 +75,7 @@ def onboarded(workspace: Workspace) -> Made:
     )
 
 
-def describe(table: pa.Table, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> Section:
-    """Return the report's section on the table `onboarded`: what is predicted of these models, and whom they are like
-    of all that have `embeddings` (d,)."""
-    tables = {"onboarded": table}
-    overall = rows(
-        tables, f"SELECT model, {PREDICTED} FROM onboarded WHERE benchmark = 'all' ORDER BY accuracy DESC, model"
-    )
-    for row in overall:
-        row["nearest"] = _nearest(row["model"], embeddings)
-    parts = rows(
-        tables,
-        f"SELECT model, benchmark, {PREDICTED} FROM onboarded WHERE benchmark <> 'all' ORDER BY model, benchmark",
-    )
-    first = overall[0]
-    who = "1 model has" if len(overall) == 1 else f"{len(overall):,} models have"
-    says = (
-        f"{who} answered a chosen few of all questions. {first['model']}, for one, answered "
-        f"{first['answered']:,} of {first['questions']:,}: it is expected to answer {first['accuracy']:.1%} right "
-        f"(95% interval {first['ci_low']:.1%} to {first['ci_high']:.1%}), and is most like {first['nearest']}."
-    )
-    # Of a single model, its benchmarks: one line would be no picture.
-    by, drawn = ("benchmark", parts) if len(overall) == 1 else ("model", overall)
-    bars = interval_bars(
-        [{**row, "method": row[by]} for row in drawn[:MOST]], ours="", label="predicted accuracy (%, 95% interval)"
-    )
-    return Section(
-        "What is expected of models known from a few answers",
-        says,
-        [Picture(bars, f"predicted accuracy with its interval, by {by}")],
-        [overall[:MOST], parts[:MOST]],
-        "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\n"
-        "WHERE embedder = (FROM serving) ORDER BY model, benchmark;",
-    )
-
-
-def _nearest(name: str, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> str:
-    """The other model whose embedding is nearest to that of `name`."""
-    return min(
-        sorted(embeddings.keys() - {name}), key=lambda other: np.linalg.norm(embeddings[other] - embeddings[name])
-    )
-
-
-def _embeddings(workspace: Workspace, folded: Mapping[str, FoldedModel]) -> dict[str, npt.NDArray[np.float32]]:
-    """By model, the embedding (d,) of those that serve and those that join them."""
-    fitted = open_pool(workspace).pool.predictor
-    known = dict(zip(fitted.models, fitted.model_embeddings, strict=True))
-    return {name: embedding for name, embedding in known.items() if np.isfinite(embedding).all()} | {
-        name: model.embedding for name, model in folded.items()
-    }
+# --- who has answered a few questions, and what follows
 
 
 class OpenPool(NamedTuple):
@@ -128,34 +85,28 @@ class OpenPool(NamedTuple):
     questions: Questions
 
 
-def open_pool(workspace: Workspace) -> OpenPool:
-    """Of the answers and embedded questions there are now, whether the embedder was fitted on them or not.
+@remember_last(serving_state)
+def open_pool(workspace: Home) -> OpenPool:
+    """Return the pool of the answers and embedded questions there are now, whether the embedder was fitted on them or
+    not.
 
     Raises:
         NoEmbedder: none was fitted yet.
         StoreError: its files are damaged, or it was fitted on another encoder's vectors.
     """
-    return _open_pool(serving_state(workspace))
-
-
-@lru_cache(maxsize=1)
-def _open_pool(state: ServingState) -> OpenPool:
     from embedder.spectral.fold_in import ModelPool
-    from embedder.spectral.spectral import SpectralEmbedder
-    from embedder.store import load_embedder
 
-    workspace = state.workspace
-    fitted, _ = load_embedder(workspace.embedders / state.version, encoder=state.encoder)
-    assert isinstance(fitted, SpectralEmbedder), "the method that serves"
+    encoder = encoder_in_use(workspace).name
+    fitted, _ = load_spectral(workspace.embedders / serving_version(workspace), encoder)
     matrix = correctness(workspace).of_models(fitted.models)
-    embedded = set(embeddings_of(workspace, state.encoder)["question_id"].to_pylist())
+    embedded = set(embeddings_of(workspace, encoder)["question_id"].to_pylist())
     matrix = matrix.rows(np.array([question in embedded for question in matrix.question_ids], bool))
-    questions = described_questions(workspace, matrix, state.encoder)
+    questions = described_questions(workspace, matrix, encoder)
     return OpenPool(ModelPool.of(fitted, matrix, questions), questions)
 
 
 def answers_that_hold(workspace: Workspace) -> dict[str, dict[str, bool]]:
-    """By registered model and question id, what was answered under the registry's entries as they read now."""
+    """Return by registered model and question id what was answered under the registry's entries as they read now."""
     registry, lake = workspace.registry, workspace.lake
     onboarded_models = lake.onboarded_models()
     holds = {
@@ -174,7 +125,8 @@ def answers_that_hold(workspace: Workspace) -> dict[str, dict[str, bool]]:
 
 
 def _fold_in(workspace: Workspace) -> dict[str, FoldedModel]:
-    """The models that have answered a few questions, by name; those the embedder was fitted on are in it already."""
+    """Return the models that have answered a few questions, by name; those that the embedder was fitted on are in it
+    already."""
     answers = answers_that_hold(workspace)
     if not answers:
         return {}
@@ -187,44 +139,68 @@ def _fold_in(workspace: Workspace) -> dict[str, FoldedModel]:
     }
 
 
-def _predictions(version: str, folded: Mapping[str, FoldedModel]) -> pa.Table:
-    """Return the rows of the table `onboarded`: one per model and benchmark, and one for all benchmarks."""
-    rows = [
-        {
-            "embedder": version,
-            "model": name,
-            "benchmark": found.benchmark,
-            "n": found.n,
-            "answered": _count(model, found.benchmark),
-            "accuracy": found.accuracy,
-            "ci_low": found.low,
-            "ci_high": found.high,
-        }
-        for name, model in folded.items()
-        for found in (*model.accuracies(), model.overall_accuracy())
-    ]
-    return pa.Table.from_pylist(rows, schema=empty_table("onboarded").schema)
+def _tabulate(version: str, folded: Mapping[str, FoldedModel]) -> pa.Table:
+    """Return the table `onboarded`: a row for each model and benchmark, and one for all benchmarks."""
+    found = []
+    for name, model in folded.items():
+        answered, benchmarks = ~np.isnan(model.answers), model.pool.matrix.benchmarks
+        for accuracy in (*model.accuracies(), model.overall_accuracy()):
+            asked = True if accuracy.benchmark == "all" else benchmarks == accuracy.benchmark
+            found.append(
+                {
+                    "embedder": version,
+                    "model": name,
+                    "benchmark": accuracy.benchmark,
+                    "n": accuracy.n,
+                    "answered": int((answered & asked).sum()),
+                    "accuracy": accuracy.accuracy,
+                    "ci_low": accuracy.low,
+                    "ci_high": accuracy.high,
+                }
+            )
+    return pa.Table.from_pylist(found, schema=empty_table("onboarded").schema)
 
 
-def _count(model: FoldedModel, benchmark: str = "all") -> int:
-    """Answers, to the questions of one benchmark or of all."""
-    answered = ~np.isnan(model.answers)
-    return int(answered.sum() if benchmark == "all" else (answered & (model.pool.matrix.benchmarks == benchmark)).sum())
+# --- what the report says of them
 
 
-def _record(workspace: Workspace, version: str, folded: Mapping[str, FoldedModel], table: pa.Table) -> None:
-    """Into the lake, and the folder that the router reads."""
-    from embedder.spectral.onboarded import Onboarded, save_onboarded
-
-    lake = workspace.lake
-    joined = Onboarded.of(folded, open_pool(workspace).questions) if folded else None
-    embeddings = pa.table(
-        {
-            "embedder": pa.array([version] * len(folded), pa.string()),
-            "model": pa.array(list(folded), pa.string()),
-            "embedding": pa.array([model.embedding for model in folded.values()], pa.list_(pa.float32())),
-        }
+def describe(table: pa.Table, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> Section:
+    """Return the report's section on the table `onboarded`: what is predicted of these models, and whom they are like
+    among all that have `embeddings` (d,)."""
+    tables = {"onboarded": table}
+    overall = rows(
+        tables, f"SELECT model, {PREDICTED} FROM onboarded WHERE benchmark = 'all' ORDER BY accuracy DESC, model"
     )
-    lake.write_table("model_embeddings", embeddings, f"{version}-onboarded")
-    lake.write_table("onboarded", table, version)
-    save_onboarded(workspace.embedders / version, joined)
+    for row in overall:
+        own, others = embeddings[row["model"]], sorted(embeddings.keys() - {row["model"]})
+        row["nearest"] = min(others, key=lambda other: np.linalg.norm(embeddings[other] - own))
+    parts = rows(
+        tables,
+        f"SELECT model, benchmark, {PREDICTED} FROM onboarded WHERE benchmark <> 'all' ORDER BY model, benchmark",
+    )
+    first = overall[0]
+    who = "1 model has" if len(overall) == 1 else f"{len(overall):,} models have"
+    # A single model has its benchmarks shown: one line would be no picture.
+    by, drawn = ("benchmark", parts) if len(overall) == 1 else ("model", overall)
+    bars = interval_bars(
+        [{**row, "method": row[by]} for row in drawn[:MOST]], ours="", label="predicted accuracy (%, 95% interval)"
+    )
+    return Section(
+        "What is expected of models known from a few answers",
+        f"{who} answered a chosen few of all questions. {first['model']}, for example, answered "
+        f"{first['answered']:,} of {first['questions']:,}: it is expected to answer {first['accuracy']:.1%} right "
+        f"(95% interval {first['ci_low']:.1%} to {first['ci_high']:.1%}), and is most like {first['nearest']}.",
+        [Picture(bars, f"predicted accuracy with its interval, by {by}")],
+        [overall[:MOST], parts[:MOST]],
+        "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\n"
+        "WHERE embedder = (FROM serving) ORDER BY model, benchmark;",
+    )
+
+
+def _find_embeddings(workspace: Workspace, folded: Mapping[str, FoldedModel]) -> dict[str, npt.NDArray[np.float32]]:
+    """Return by model the embedding (d,) of those that serve and those that join them."""
+    fitted = open_pool(workspace).pool.predictor
+    known = dict(zip(fitted.models, fitted.model_embeddings, strict=True))
+    return {name: embedding for name, embedding in known.items() if np.isfinite(embedding).all()} | {
+        name: model.embedding for name, model in folded.items()
+    }

@@ -1,4 +1,4 @@
-"""Which few questions a model is asked that is onboarded, and the asking."""
+"""Which few questions a model is asked that is onboarded, and how it is asked."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from harness.evaluate import LoadedModel
     from harness.tasks import TaskIndex
 
-__all__ = ["Asked", "CannotOnboard", "ask", "check_onboarding"]
-
 BATCH = 16  # questions between two looks at the answers
 
 
@@ -43,7 +41,7 @@ class Asked:
 
 
 def check_onboarding(name: str, budget: int, workspace: Workspace) -> None:
-    """Whether a model of this name can be onboarded from `budget` answers; reads neither weights nor tasks.
+    """Check that a model of this name can be onboarded from `budget` answers; this reads neither weights nor tasks.
 
     Raises:
         NoEmbedder: none was fitted yet.
@@ -67,11 +65,11 @@ def check_onboarding(name: str, budget: int, workspace: Workspace) -> None:
 
 
 def ask(workspace: Workspace, model: LoadedModel, budget: int, tasks: TaskIndex) -> Asked:
-    """Ask `model` the training questions that tell most of it, until the lake has `budget` answers of it.
+    """Ask `model` the training questions that say most about it, until the lake has `budget` answers of it.
 
     They are chosen in batches, across benchmarks, given the answers so far. Each answer is in the lake before the next
-    batch is chosen, so that an interview that was killed goes on where it was. A benchmark that fails is left out, and
-    its failure recorded.
+    batch is chosen, so that an interview that was killed continues where it was. A benchmark that fails is left out,
+    and its failure is recorded.
 
     Raises:
         NoEmbedder: none was fitted yet.
@@ -79,7 +77,7 @@ def ask(workspace: Workspace, model: LoadedModel, budget: int, tasks: TaskIndex)
         HarnessError: no benchmark could be asked.
     """
     check_onboarding(model.name, budget, workspace)
-    interview = _Interview.prepared(workspace, model, tasks)
+    interview = _Interview.prepare(workspace, model, tasks)
     if interview.places:
         _check_budget(budget, len(interview.places))
     label = f"{model.name}: answers"
@@ -93,7 +91,7 @@ def ask(workspace: Workspace, model: LoadedModel, budget: int, tasks: TaskIndex)
 
 
 def _benchmarks_of(name: str, workspace: Workspace) -> Sequence[BenchmarkEntry]:
-    """Those that the model is asked; all, where it is not registered yet."""
+    """Return the benchmarks that the model is asked; all, where it is not registered yet."""
     registry = workspace.registry
     entry = next((model for model in registry.models if model.name == name), None)
     return registry.benchmarks_of(entry) if entry else registry.benchmarks
@@ -131,8 +129,9 @@ class _Interview:
     failed: dict[str, HarnessError] = field(default_factory=dict)
 
     @classmethod
-    def prepared(cls, workspace: Workspace, model: LoadedModel, tasks: TaskIndex) -> _Interview:
-        """With the training questions of every benchmark that can be loaded, and the answers that hold."""
+    def prepare(cls, workspace: Workspace, model: LoadedModel, tasks: TaskIndex) -> _Interview:
+        """Return an interview with the training questions of every benchmark that can be loaded, and the answers that
+        hold."""
         pool, _ = open_pool(workspace)
         count = len(pool.matrix.question_ids)
         interview = cls(workspace, model, tasks, pool, np.full(count, np.nan), np.zeros(count, bool))
@@ -152,7 +151,7 @@ class _Interview:
         return int((~np.isnan(self.answers)).sum())
 
     def ask(self, count: int) -> None:
-        """The `count` most informative questions."""
+        """Ask the `count` most informative questions."""
         chosen: dict[BenchmarkEntry, list[int]] = {}
         for row in self.pool.most_informative(self.answers, self.is_open, count).tolist():
             chosen.setdefault(self.places[row].benchmark, []).append(row)
@@ -163,7 +162,7 @@ class _Interview:
                 self._fail(benchmark, error)
 
     def _find(self, benchmark: BenchmarkEntry) -> None:
-        """The places of a benchmark's training questions; answers that were given by other weights go."""
+        """Find the places of a benchmark's training questions; answers that were given by other weights are dropped."""
         from harness.evaluate import fingerprint
 
         lake, matrix = self.workspace.lake, self.pool.matrix
@@ -202,7 +201,7 @@ class _Interview:
             check_share_unanswered(asked - answered, asked)
 
     def _fail(self, benchmark: BenchmarkEntry, error: HarnessError) -> None:
-        """Nothing more of this benchmark is asked."""
+        """Record the failure of a benchmark, of which nothing more is asked."""
         entry = attempt_digest(self.model.entry, benchmark, self.workspace)
         self.workspace.lake.record_failure(benchmark.name, self.model.name, error.kind, str(error), entry=entry)
         self.failed[benchmark.name] = error

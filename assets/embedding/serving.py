@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.inputs.home import Home
+from assets.inputs.memory import remember_last
 from assets.inputs.versions import serving
 from assets.matrix.costs import model_costs
 from assets.matrix.reading import correctness, described_questions, encoder_in_use
@@ -20,9 +23,11 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 
 if TYPE_CHECKING:
-    from embedder.predictor import Forecast, Predictor
+    from embedder.predictor import Forecast
     from embedder.question_costs import CostPredictor
     from embedder.router import Router
+    from embedder.spectral.spectral import SpectralEmbedder
+    from embedder.store import EmbedderInfo
 
 
 class NoEmbedder(EmbedderError):
@@ -35,7 +40,7 @@ class Serving:
     is computed for the first of them."""
 
     version: str
-    embedder: Predictor
+    embedder: SpectralEmbedder
     matrix: CorrectnessMatrix
     questions: Questions
     question_costs: Mapping[str, CostPredictor] = field(default_factory=dict)  # by column of warehouse.answers.USAGE
@@ -43,9 +48,7 @@ class Serving:
     @property
     def embeddings(self) -> npt.NDArray[np.float32]:
         """(M, d); NaN for a model without training answers."""
-        embeddings = self.embedder.model_embeddings
-        assert embeddings is not None, "the method that serves has embeddings"
-        return embeddings
+        return self.embedder.model_embeddings
 
     @property
     def answering_models(self) -> int:
@@ -57,28 +60,24 @@ class Serving:
         return self.questions.rows(self.matrix.splits == "test")
 
     @cached_property
-    def val_questions(self) -> Questions:
-        return self.questions.rows(self.matrix.splits == "val")
-
-    @cached_property
     def test_forecast(self) -> Forecast:
-        """By their texts alone: whoever asks a question seldom says which benchmark it could be of."""
+        """By their texts alone: people who ask a question seldom say which benchmark it could be of."""
         return self.embedder.forecast(self.test_questions.by_text_alone())
 
     @cached_property
     def val_forecast(self) -> Forecast:
-        return self.embedder.forecast(self.val_questions.by_text_alone())
+        return self.embedder.forecast(self.questions.rows(self.matrix.splits == "val").by_text_alone())
 
     @cached_property
     def knn_test_forecast(self) -> Forecast:
-        """Of the test questions, by the baseline."""
+        """What the baseline KNN forecasts of the test questions."""
         from embedder.baselines.knn import KNN
 
         return KNN().fit(self.matrix, self.questions).forecast(self.test_questions)
 
 
 def serving_version(workspace: Home) -> str:
-    """The version in use.
+    """Return the version in use.
 
     Raises:
         NoEmbedder: none was fitted yet.
@@ -89,23 +88,59 @@ def serving_version(workspace: Home) -> str:
     return version
 
 
+def load_spectral(folder: Path, encoder: str | None = None) -> tuple[SpectralEmbedder, EmbedderInfo]:
+    """Load a version of the embedder.
+
+    Raises:
+        StoreError: its files are damaged, or it is of another method, or of another encoder than the one given.
+    """
+    from embedder.spectral.spectral import SpectralEmbedder
+    from embedder.store import StoreError, load_embedder
+
+    fitted, info = load_embedder(folder, encoder=encoder)
+    if not isinstance(fitted, SpectralEmbedder):
+        raise StoreError(f"{folder}: its method is {fitted.method}, and only {SpectralEmbedder.method} can serve")
+    return fitted, info
+
+
+def serving_state(workspace: Home) -> tuple[str, str, str, str]:
+    """Return what decides what there is to read now: the version in use, the encoder in use, and the lake.
+
+    Raises:
+        NoEmbedder: none was fitted yet.
+    """
+    lake = workspace.lake
+    return serving_version(workspace), encoder_in_use(workspace).name, lake.address, lake.state()
+
+
+@remember_last(serving_state)
 def load_serving(workspace: Home) -> Serving:
-    """The serving embedder and the answers in the lake; read once for all the stages of a run.
+    """Return the serving embedder and the answers in the lake; they are read once for all the stages of a run.
 
     Raises:
         NoEmbedder: none was fitted yet.
         StoreError: its files are damaged, or it was fitted on another encoder's vectors.
     """
-    return _read(serving_state(workspace))
+    from embedder.question_costs import load_question_costs
+
+    version, encoder = serving_version(workspace), encoder_in_use(workspace).name
+    folder = workspace.embedders / version
+    fitted, _ = load_spectral(folder, encoder)
+    # After a rollback, models have answers that the version in use does not know.
+    matrix = correctness(workspace).of_models(fitted.models)
+    questions = described_questions(workspace, matrix, encoder)
+    return Serving(version, fitted, matrix, questions, load_question_costs(folder))
 
 
-def serving_state(workspace: Home) -> ServingState:
-    """What decides what there is to read now.
-
-    Raises:
-        NoEmbedder: none was fitted yet.
-    """
-    return ServingState(serving_version(workspace), encoder_in_use(workspace).name, workspace.lake.state(), workspace)
+def tabulate_embeddings(version: str, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> pa.Table:
+    """Return rows of the table `model_embeddings`: the embedding (d,) of each model in a version."""
+    return pa.table(
+        {
+            "embedder": pa.array([version] * len(embeddings), pa.string()),
+            "model": pa.array(list(embeddings), pa.string()),
+            "embedding": pa.array(list(embeddings.values()), pa.list_(pa.float32())),
+        }
+    )
 
 
 class PlacedModel(NamedTuple):
@@ -117,8 +152,8 @@ class PlacedModel(NamedTuple):
 
 
 def place_models(workspace: Home) -> list[PlacedModel]:
-    """Every model that has an embedding next to the serving ones, by name. Those onboarded from a few answers are among
-    them, with the accuracy that is predicted of them."""
+    """Return every model that has an embedding of the version in use, by name. Those onboarded from a few answers are
+    among them, with the accuracy that is predicted of them."""
     served, lake = load_serving(workspace), workspace.lake
     of_serving = pc.field("embedder") == served.version
     embeddings, onboarded = lake.read_table("model_embeddings"), lake.read_table("onboarded")
@@ -135,8 +170,8 @@ def place_models(workspace: Home) -> list[PlacedModel]:
 
 
 def open_router(workspace: Home) -> Router:
-    """The router on the serving embedder and the models onboarded to it, with what each model costs: for each question,
-    where answers say what they took.
+    """Return the router on the serving embedder and the models onboarded to it. It knows what each model costs: for
+    each question, where answers say what they took.
 
     Raises:
         NoEmbedder: none was fitted yet.
@@ -154,26 +189,3 @@ def open_router(workspace: Home) -> Router:
     extended, costs = load_extended(folder, fitted), model_costs(workspace, load_question_costs(folder))
     predict = partial(costs.predict, models=extended.models) if costs.predictors else None
     return Router(extended, encoder, costs.by_model, predict)
-
-
-@dataclass(frozen=True)
-class ServingState:
-    """What decides what is read, whichever workspace it is read by."""
-
-    version: str
-    encoder: str
-    lake: str
-    workspace: Home = field(compare=False)
-
-
-@lru_cache(maxsize=1)
-def _read(state: ServingState) -> Serving:
-    from embedder.question_costs import load_question_costs
-    from embedder.store import load_embedder
-
-    folder = state.workspace.embedders / state.version
-    fitted, _ = load_embedder(folder, encoder=state.encoder)
-    # After a rollback, models have answers that the version in use does not know.
-    matrix = correctness(state.workspace).of_models(fitted.models)
-    questions = described_questions(state.workspace, matrix, state.encoder)
-    return Serving(state.version, fitted, matrix, questions, load_question_costs(folder))

@@ -1,4 +1,4 @@
-"""How well the accuracies of models on a benchmark are told by an embedder that never saw it."""
+"""How well an embedder that never saw a benchmark predicts the accuracies of models on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from assets.embedding.serving import Serving
 from assets.figures.scatter import Panel, predicted_against_observed
-from assets.figures.sections import Picture, Section, refused, rows
+from assets.figures.sections import Picture, Section, pivot, refused, rows
 from embedder.downstream.benchmark_predictions import predict_benchmarks
 from embedder.downstream.left_out import LeftOut
 
@@ -35,11 +35,30 @@ benchmark_predictions = experiment(
     tell_accuracies,
     name="benchmark_predictions",
     kinds={"scipy"},
-    code_version="2",
+    code_version="3",
     deps=("correctness_matrix", "embedder", "left_out_embeddings"),
     expensive=True,
     latest_only=["predicted_accuracies"],
 )
+
+
+# A row a benchmark: its models, with the mean of what was predicted of each in the splits that held it out.
+PANELS = f"""\
+WITH means AS (
+    SELECT benchmark, model, any_value(observed) AS observed,
+        avg(predicted) FILTER (method = 'embedder') AS predicted,
+        avg(predicted) FILTER (method = 'mean_elsewhere_fitted') AS baseline
+    FROM predicted_accuracies GROUP BY benchmark, model
+)
+SELECT benchmark AS title, list(observed ORDER BY model) AS observed, list(predicted ORDER BY model) AS predicted,
+    list(baseline ORDER BY model) AS baseline
+FROM means GROUP BY benchmark ORDER BY benchmark LIMIT {MOST_PANELS}"""
+SQL = """\
+SELECT benchmark, method, tau, p_value, significant, mae, reason FROM latest('benchmark_predictions')
+ORDER BY benchmark, mae;
+
+SELECT benchmark, model, avg(predicted) AS predicted, any_value(observed) AS observed FROM predicted_accuracies
+WHERE method = 'embedder' GROUP BY ALL ORDER BY abs(avg(predicted) - any_value(observed)) DESC LIMIT 10;"""
 
 
 def describe(table: pa.Table, predicted: pa.Table) -> Section:
@@ -52,8 +71,16 @@ def describe(table: pa.Table, predicted: pa.Table) -> Section:
     )
     if reason := refused(TITLE, overall):
         return reason
-    by_benchmark = rows(tables, _BY_BENCHMARK)
-    panels = _panels(rows(tables, _BY_MODEL))
+    by_benchmark = rows(
+        tables,
+        "SELECT benchmark, any_value(models) AS models, "
+        f"{pivot('significant', 'embedder', prefix='significant_')}, "
+        f"{pivot('tau', 'embedder', 'text', 'rates_elsewhere', prefix='tau_')}, "
+        f"{pivot('mae', 'embedder', 'embedder_and_text', 'mean_elsewhere_fitted', 'rates_elsewhere', prefix='mae_')}, "
+        "any_value(reason) AS reason FROM benchmark_predictions "
+        "WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark",
+    )
+    panels = [Panel(**row) for row in rows(tables, PANELS)]
     picture = predicted_against_observed(
         panels,
         ours="ridge on embeddings",
@@ -61,78 +88,36 @@ def describe(table: pa.Table, predicted: pa.Table) -> Section:
         x_label="observed accuracy (%)",
         y_label="predicted accuracy (%)",
     )
+    alt = (
+        f"observed accuracy of models on {len(panels)} benchmarks, and the mean of what was predicted of them in the "
+        "splits that held them out"
+    )
     return Section(
         TITLE,
-        _says(overall, by_benchmark),
-        [
-            Picture(
-                picture,
-                f"observed accuracy of models on {len(panels)} benchmarks, and what was predicted when they were held "
-                "out, in the mean of the splits",
-            )
-        ],
+        _tell_errors({row["method"]: row for row in overall}, by_benchmark),
+        [Picture(picture, alt)],
         [overall, by_benchmark],
-        _SQL,
+        SQL,
         "embedder",
     )
 
 
-# Accuracies by the paper's way, by the texts alone, and by the two plain ones.
-_BY_BENCHMARK = (
-    "SELECT benchmark, any_value(models) AS models, "
-    + ", ".join(
-        f"max({measure}) FILTER (method = '{method}') AS {measure}_{method}"
-        for measure, method in (
-            ("significant", "embedder"),
-            ("tau", "embedder"),
-            ("tau", "text"),
-            ("tau", "rates_elsewhere"),
-            ("mae", "embedder"),
-            ("mae", "embedder_and_text"),
-            ("mae", "mean_elsewhere_fitted"),
-            ("mae", "rates_elsewhere"),
-        )
-    )
-    + ", any_value(reason) AS reason FROM benchmark_predictions "
-    "WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark"
-)
-_BY_MODEL = """\
-SELECT benchmark, model, any_value(observed) AS observed, avg(predicted) FILTER (method = 'embedder') AS predicted,
-    avg(predicted) FILTER (method = 'mean_elsewhere_fitted') AS baseline
-FROM predicted_accuracies GROUP BY benchmark, model ORDER BY benchmark, model"""
-_SQL = """\
-SELECT benchmark, method, tau, p_value, significant, mae, reason FROM latest('benchmark_predictions')
-ORDER BY benchmark, mae;
-
-SELECT benchmark, model, avg(predicted) AS predicted, any_value(observed) AS observed FROM predicted_accuracies
-WHERE method = 'embedder' GROUP BY ALL ORDER BY abs(avg(predicted) - any_value(observed)) DESC LIMIT 10;"""
-
-
-def _says(overall: list[dict[str, Any]], by_benchmark: list[dict[str, Any]]) -> str:
-    found = {row["method"]: row for row in overall}
-    ours = found["embedder"]
+def _tell_errors(by_method: Mapping[str, dict[str, Any]], by_benchmark: Sequence[dict[str, Any]]) -> str:
+    """Return what the section says: how far the predictions are off, next to those of the baselines."""
+    ours = by_method["embedder"]
     tested = [row for row in by_benchmark if row["reason"] is None]
     splits = ours["splits"] // len(tested)
     clear = sum(row["significant_embedder"] > splits / 2 for row in tested)
-    ranks = "" if ours["tau"] is None else f"ranks them with Kendall's tau {ours['tau']:.2f} and "
+    error = {method: f"{100 * row['mae']:.1f} points" for method, row in by_method.items()}
+    error |= {
+        method: f"{error[method]} (Kendall's tau {row['tau']:.2f})"
+        for method, row in by_method.items()
+        if row["tau"] is not None
+    }
     return (
-        f"Of models held out, ridge regression on embeddings trained without a benchmark {ranks}misses their accuracy "
-        f"on it by {100 * ours['mae']:.1f} points (means over {len(tested)} benchmarks; p < 0.05 in most of "
-        f"{splits} splits on {clear} of them). Regression on the accuracies on the other benchmarks gives "
-        f"{_figures(found['rates_elsewhere'])}, on their mean {_figures(found['mean_elsewhere_fitted'])}; the forecast "
-        f"from the questions' texts alone, with no answers at all, {_figures(found['text'])}."
+        "Ridge regression on embeddings that were trained without a benchmark predicts the accuracies of held-out "
+        f"models on it with a mean error of {error['embedder']}. These are means over {len(tested)} benchmarks; "
+        f"p < 0.05 in most of {splits} splits on {clear} of them. The error of a regression on the accuracies on the "
+        f"other benchmarks is {error['rates_elsewhere']}, of one on their mean {error['mean_elsewhere_fitted']}, and "
+        f"of the forecast from the questions' texts alone, which needs no answers at all, {error['text']}."
     )
-
-
-def _figures(row: dict[str, Any]) -> str:
-    points = f"{100 * row['mae']:.1f} points"
-    return points if row["tau"] is None else f"{row['tau']:.2f} and {points}"
-
-
-def _panels(by_model: Sequence[dict[str, Any]]) -> list[Panel]:
-    """Of the first benchmarks: the mean prediction of each model over the splits in which it was held out."""
-    panels = []
-    for name in sorted({row["benchmark"] for row in by_model})[:MOST_PANELS]:
-        of_name = [row for row in by_model if row["benchmark"] == name]
-        panels.append(Panel(name, *([row[key] for row in of_name] for key in ("observed", "predicted", "baseline"))))
-    return panels

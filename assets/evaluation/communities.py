@@ -11,7 +11,7 @@ import pyarrow as pa
 from assets.embedding.serving import PlacedModel, Serving
 from assets.figures.communities import ratio_dots
 from assets.figures.maps import Mapped, hover_map, model_map
-from assets.figures.sections import Picture, Section, refused, rows
+from assets.figures.sections import Picture, Section, columns, refused, rows
 from assets.matrix.reading import ModelLabels
 
 from .experiment import Result, experiment
@@ -21,7 +21,7 @@ DISTANCE = (
     "The distance of two models is the root mean square difference of their log-odds of a right answer over the "
     "training questions."
 )
-MOST_ROWS = 25  # of the picture and the table; the rest by SQL
+MOST_ROWS = 25  # of the picture and the table; SQL has the rest
 
 
 def tabulate_communities(
@@ -49,7 +49,7 @@ communities = experiment(
 
 
 def significant(tested: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those of the tests of which at most 5% are expected to be false alarms (Benjamini and Hochberg)."""
+    """Return those of the tests of which at most 5% are expected to be false alarms (Benjamini and Hochberg)."""
     from scipy.stats import false_discovery_control
 
     adjusted = false_discovery_control([row["p_value"] for row in tested]) if tested else []
@@ -62,36 +62,41 @@ def describe(table: pa.Table, placed: Sequence[PlacedModel], labels: Sequence[Mo
     found = rows({"communities": table}, "SELECT * EXCLUDE (embedder) FROM communities ORDER BY ratio, kind, label")
     tested = [row for row in found if row["reason"] is None]
     pictured = sorted(tested, key=lambda row: -row["models"])[:MOST_ROWS]
-    pictures = _map(placed, labels)
-    if tested:
+    shown = sorted(pictured, key=lambda row: row["ratio"])
+    pictures = [_map_models(placed, labels)] if placed else []
+    if impossible := refused(TITLE, found):
+        says = impossible.says
+    else:
         pictures.append(Picture(ratio_dots(pictured), "distances inside communities relative to those to the outside"))
-    columns = ("kind", "label", "models", "inside", "outside", "ratio", "chance_low", "chance_high", "p_value")
-    shown = [{name: row[name] for name in columns} for row in pictured]
-    impossible = refused(TITLE, found)
-    says = impossible.says if impossible else _says(tested)
+        near = len(significant(tested))
+        clearest = min(tested, key=lambda row: (row["p_value"], row["ratio"]))
+        says = (
+            f"Of {len(tested)} communities, size classes and families, {near} {'lies' if near == 1 else 'lie'} closer "
+            "together than random groups of as many models (at most 5% false alarms expected among them); the clearest "
+            f"is {clearest['label']}, whose models are {clearest['ratio']:.0%} as far from each other as from other "
+            f"models (p = {clearest['p_value']:.2g})."
+        )
+    best = min(placed, key=lambda model: (-(model.accuracy or 0), model.model), default=None)
+    name = best.model.replace("'", "''") if best else ""
     return Section(
         TITLE,
         f"{says} {DISTANCE if method == 'spectral' else ''}",
         pictures,
-        [sorted(shown, key=lambda row: row["ratio"])],
-        _sql(placed),
+        [
+            columns(
+                shown,
+                *("kind", "label", "models", "inside", "outside", "ratio", "chance_low", "chance_high", "p_value"),
+            )
+        ],
+        "SELECT other, distance, cosine FROM model_similarity\n"
+        f"WHERE model = '{name}' AND embedder = (FROM serving)\n"
+        "ORDER BY distance LIMIT 5;\n\n"
+        "SELECT kind, label, models, ratio, p_value, reason FROM communities\n"
+        "WHERE embedder = (FROM serving) ORDER BY ratio;",
     )
 
 
-def _says(tested: list[dict[str, Any]]) -> str:
-    near = len(significant(tested))
-    clearest = min(tested, key=lambda row: (row["p_value"], row["ratio"]))
-    return (
-        f"Of {len(tested)} communities, size classes and families, {near} {'lies' if near == 1 else 'lie'} closer "
-        "together than random groups of as many models (at most 5% false alarms expected among them); the clearest is "
-        f"{clearest['label']}, with distances inside of {clearest['ratio']:.0%} of those to other models "
-        f"(p = {clearest['p_value']:.2g})."
-    )
-
-
-def _map(placed: Sequence[PlacedModel], labels: Sequence[ModelLabels]) -> list[Picture]:
-    if not placed:
-        return []
+def _map_models(placed: Sequence[PlacedModel], labels: Sequence[ModelLabels]) -> Picture:
     known = {label.model: label for label in labels}
     models = []
     for model in placed:
@@ -99,17 +104,4 @@ def _map(placed: Sequence[PlacedModel], labels: Sequence[ModelLabels]) -> list[P
         models.append(Mapped(model.model, label and label.family, label and label.size_b, model.accuracy))
     vectors = np.stack([model.embedding for model in placed])
     alt = f"map of {len(models)} models, near where they answer alike, marked by family"
-    return [Picture(model_map(vectors, [model.family for model in models]), alt, hover_map(vectors, models, alt))]
-
-
-def _sql(placed: Sequence[PlacedModel]) -> str:
-    """Whom the best model resembles, and the whole table."""
-    best = min(placed, key=lambda model: (-(model.accuracy or 0), model.model), default=None)
-    name = best.model.replace("'", "''") if best else ""
-    return (
-        "SELECT other, distance, cosine FROM model_similarity\n"
-        f"WHERE model = '{name}' AND embedder = (FROM serving)\n"
-        "ORDER BY distance LIMIT 5;\n\n"
-        "SELECT kind, label, models, ratio, p_value, reason FROM communities\n"
-        "WHERE embedder = (FROM serving) ORDER BY ratio;"
-    )
+    return Picture(model_map(vectors, [model.family for model in models]), alt, hover_map(vectors, models, alt))

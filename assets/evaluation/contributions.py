@@ -1,4 +1,4 @@
-"""Which benchmarks' questions help to tell the accuracies on another one."""
+"""Which benchmarks' questions help to predict the accuracies on another one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from embedder.downstream.left_out import LeftOut
 
 from .experiment import Result, experiment
 
-TITLE = "Which benchmarks tell something about others?"
+TITLE = "Which benchmarks help to predict others?"
 MOST_PAIRS = 10  # in the report
 
 
@@ -30,10 +30,13 @@ contributions = experiment(
     measure_contributions,
     name="contributions",
     kinds={"numpy"},
-    code_version="2",
+    code_version="3",
     deps=("correctness_matrix", "embedder", "left_out_embeddings"),
     expensive=True,
 )
+
+
+GIVES, GETS = "gives (squared points)", "gets (squared points)"
 
 
 def describe(table: pa.Table) -> Section:
@@ -45,12 +48,19 @@ def describe(table: pa.Table) -> Section:
     if reason := refused(TITLE, pairs):
         return reason
     found = [pair for pair in pairs if pair["reason"] is None]
-    sums = _sums(found)
-    names, cells, significant = _matrix(pairs)
+    # What each benchmark gives to all others and gets from them, in squared percentage points.
+    sums = rows(
+        {"contributions": table},
+        f"""SELECT benchmark, 1e4 * coalesce(sum(contribution) FILTER (benchmark = contributor), 0) AS "{GIVES}",
+            1e4 * coalesce(sum(contribution) FILTER (benchmark = target), 0) AS "{GETS}"
+        FROM (SELECT contribution, contributor, target, unnest([contributor, target]) AS benchmark
+            FROM contributions WHERE reason IS NULL)
+        GROUP BY benchmark ORDER BY 2 DESC, benchmark""",
+    )
     return Section(
         TITLE,
-        _says(found, sums),
-        [Picture(contribution_heatmap(names, cells, significant), "heat map of contributions by pair of benchmarks")],
+        _tell_who_helps(found, sums),
+        [Picture(contribution_heatmap(*_square(pairs)), "heat map of contributions by pair of benchmarks")],
         [
             sums,
             [{name: value for name, value in pair.items() if name != "reason"} for pair in found[:MOST_PAIRS]],
@@ -60,50 +70,34 @@ def describe(table: pa.Table) -> Section:
                 "ORDER BY reason",
             ),
         ],
-        _SQL,
+        "SELECT contributor, target, contribution, ci_low, ci_high FROM latest('contributions')\n"
+        "WHERE ci_low > 0 ORDER BY contribution DESC;",
     )
 
 
-_SQL = """\
-SELECT contributor, target, contribution, ci_low, ci_high FROM latest('contributions')
-WHERE ci_low > 0 ORDER BY contribution DESC;"""
-
-
-def _sums(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What each benchmark gives to all others and gets from them, in squared percentage points."""
-    names = sorted({pair["contributor"] for pair in found} | {pair["target"] for pair in found})
-    sums = [
-        {"benchmark": name}
-        | {
-            f"{verb} (squared points)": 1e4 * sum(pair["contribution"] for pair in found if pair[role] == name)
-            for verb, role in (("gives", "contributor"), ("gets", "target"))
-        }
-        for name in names
-    ]
-    return sorted(sums, key=lambda row: -row["gives (squared points)"])
-
-
-def _says(found: list[dict[str, Any]], sums: list[dict[str, Any]]) -> str:
+def _tell_who_helps(found: list[dict[str, Any]], sums: list[dict[str, Any]]) -> str:
+    """Return what the section says: which benchmark helps most, which is helped most, and how many pairs are clear."""
+    giver, taker = (max(sums, key=lambda row: row[column]) for column in (GIVES, GETS))
+    most = "No benchmark makes the others easier to predict in sum"
+    if giver[GIVES] > 0:
+        most = (
+            f"{giver['benchmark']} contributes most: with it in training, the mean squared errors on the others are "
+            f"lower by {giver[GIVES]:.1f} squared percentage points in sum"
+        )
+    helped = "none is helped in sum"
+    if taker[GETS] > 0:
+        helped = f"{taker['benchmark']} is helped most by the others ({taker[GETS]:.1f})"
     helping = sum(pair["ci_low"] > 0 for pair in found)
     harming = sum(pair["ci_high"] < 0 for pair in found)
-    gives, gets = (max(sums, key=lambda row: row[f"{verb} (squared points)"]) for verb in ("gives", "gets"))
-    given, got = gives["gives (squared points)"], gets["gets (squared points)"]
-    most = (
-        f"{gives['benchmark']} contributes most: with it in training, the mean squared errors on the others are lower "
-        f"by {given:.1f} squared percentage points in sum"
-        if given > 0
-        else "No benchmark makes the others easier to predict in sum"
-    )
-    helped = f"{gets['benchmark']} is helped most by the others ({got:.1f})" if got > 0 else "none is helped in sum"
     return (
         f"{most}; {helped}. Of {len(found)} pairs, {helping} help and {harming} harm with an interval (over the splits "
         "of the models) that excludes 0."
     )
 
 
-def _matrix(pairs: list[dict[str, Any]]) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Benchmarks (B), contributions (B, B), contributors in rows, NaN where there is none, and whether each differs
-    from 0."""
+def _square(pairs: list[dict[str, Any]]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the benchmarks (B), the contributions (B, B), contributors in rows, NaN where there is none, and whether
+    each differs from 0."""
     names = sorted({pair["contributor"] for pair in pairs} | {pair["target"] for pair in pairs})
     at = {name: number for number, name in enumerate(names)}
     cells, significant = np.full((len(names),) * 2, np.nan), np.zeros((len(names),) * 2, bool)

@@ -1,4 +1,4 @@
-"""What quality costs, and what is saved by weighing the one against the other."""
+"""What quality costs, and what is saved by weighing one against the other."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pyarrow as pa
 
 from assets.embedding.serving import Serving
 from assets.figures.costs import cost_quality_curves
-from assets.figures.sections import Picture, Section, refused, rows
+from assets.figures.sections import Picture, Section, columns, refused, rows
 from assets.figures.style import PARAMETERS
 from assets.matrix.costs import Costs
 from embedder.downstream.cost import QuestionCosts, weigh_costs
 
-from .experiment import Result, experiment
+from .experiment import Result, experiment, overall_figures
 
 TITLE = "What does quality cost?"
 SQL = """SELECT method, cost_weight, mean_cost, accuracy
@@ -23,11 +23,11 @@ WHERE method <> 'model' ORDER BY method, cost_weight;
 SELECT model, mean_cost, accuracy, n
 FROM cost_curve SEMI JOIN serving USING (embedder)
 WHERE pareto ORDER BY mean_cost, model;"""
-_OF_METHODS = (
-    *("method", "aiq", "aiq_low", "aiq_high"),
-    *("accuracy", "ci_low", "ci_high", "cost_share", "cost_share_low", "cost_share_high", "cost_weight", "reason"),
-)
-_OF_MODELS = ("model", "mean_cost", "cost_unit", "accuracy", "ci_low", "ci_high", "n")
+PREDICTED_BY = {
+    "mean": "its mean",
+    "category": "its mean in the question's category",
+    "form": "the form of the question's text",
+}
 
 
 def tabulate_cost_curve(serving: Serving, costs: Costs, question_costs: QuestionCosts | None, seed: int) -> Result:
@@ -42,11 +42,8 @@ def tabulate_cost_curve(serving: Serving, costs: Costs, question_costs: Question
         question_costs=question_costs,
         seed=seed,
     )
-    return Result(
-        {"cost_curve": curve, "cost_summary": summary},
-        describe(curve, summary),
-        {f"aiq_{r['method']}": round(r["aiq"], 4) for r in summary.to_pylist() if r["aiq"] is not None},
-    )
+    tables = {"cost_curve": curve, "cost_summary": summary}
+    return Result(tables, describe(curve, summary), overall_figures(summary, "aiq"))
 
 
 cost_curve = experiment(tabulate_cost_curve, name="cost_curve", kinds={"python"}, code_version="2")
@@ -63,61 +60,58 @@ def describe(cost_curve: pa.Table, cost_summary: pa.Table) -> Section:
     if not curve:  # a method without a saving still has its curve
         return refused(TITLE, summary) or Section(TITLE, "Not possible here: not evaluated yet.")
     pareto = [row for row in curve if row["pareto"]]
-    alt = "accuracy by mean cost of a question: router, baselines and single models"
     return Section(
         TITLE,
-        f"{_saving(curve, summary)} {_areas(curve, summary)}{_measured(summary[0])}",
-        [Picture(cost_quality_curves(curve), alt)],
+        " ".join([_tell_saving(curve, summary), *_tell_rest(curve, summary)]),
+        [Picture(cost_quality_curves(curve), "accuracy by mean cost of a question: router, baselines, single models")],
         [
-            [{name: row[name] for name in _OF_METHODS} for row in summary],
-            [{name: row[name] for name in _OF_MODELS} for row in pareto],
+            columns(
+                summary,
+                *("method", "aiq", "aiq_low", "aiq_high", "accuracy", "ci_low", "ci_high"),
+                *("cost_share", "cost_share_low", "cost_share_high", "cost_weight", "reason"),
+            ),
+            columns(pareto, "model", "mean_cost", "cost_unit", "accuracy", "ci_low", "ci_high", "n"),
         ],
         SQL,
         "router",
     )
 
 
-def _saving(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> str:
-    """What the router costs where it is to be as good as the single best model."""
+def _tell_saving(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> str:
+    """Return a sentence on what the router costs where it is to be as good as the single best model."""
     ours = next(row for row in summary if row["method"] == "router")
     best = next(row for row in curve if row["method"] == "best_single" and row["cost_weight"] == 0)
     known = "size" if ours["cost_unit"] == PARAMETERS else "price" if ours["predicted_by"] is None else "cost"
-    pool = f"Among the {ours['models']} models whose {known} is known, the router"
-    single = f"the single best model, which answers {best['accuracy']:.1%}"
+    router = f"Among the {ours['models']} models whose {known} is known, the router"
+    single = f"the single best model answers {best['accuracy']:.1%}"
     if ours["reason"] is not None:
-        return f"{pool} saves nothing that can be shown ({ours['reason']}); beside it stands {single} right."
-    found = (
-        f"{pool}, its cost weight chosen on val questions, answers {ours['accuracy']:.1%} of {ours['n']:,} test "
-        "questions right"
+        return f"{router} saves nothing that can be shown ({ours['reason']}); {single} right."
+    router += (
+        f", its cost weight chosen on val questions, answers {ours['accuracy']:.1%} of {ours['n']:,} test questions "
+        "right"
     )
-    share, low, high = (ours[name] for name in ("cost_share", "cost_share_low", "cost_share_high"))
-    if share is None:
-        return f"{found}; beside it stands {single} and is free."
-    interval = "" if low is None else f" (95% interval {low:.0%} to {high:.0%})"
-    return f"{found} at {share:.0%} of the cost{interval} of {single}."
+    if ours["cost_share"] is None:
+        return f"{router}; {single} and is free."
+    router += f" at {ours['cost_share']:.0%} of the cost of the single best model"
+    if ours["cost_share_low"] is not None:
+        router += f" (95% interval {ours['cost_share_low']:.0%} to {ours['cost_share_high']:.0%})"
+    return f"{router}; {single}."
 
 
-def _measured(summary: dict[str, Any]) -> str:
-    """Whose costs these are, where answers say what they took."""
-    if summary["predicted_by"] is None:
-        return ""
-    way = {"mean": "its mean", "category": "its mean in the question's category", "form": "the form of the text"}
-    told = way.get(summary["predicted_by"], summary["predicted_by"])
-    return (
-        f" What a model will cost for a question is predicted by {told}; what is counted as spent was measured for "
-        f"{summary['measured']:.0%} of the answers."
-    )
-
-
-def _areas(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> str:
-    """How the curves compare, and what the dots of the models are."""
+def _tell_rest(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> list[str]:
+    """Return sentences on how the curves compare, what the dots of the models are, and whose costs these are."""
     area = {row["method"]: row["aiq"] for row in summary}
-    compared = (
-        "All curves are a single point"
-        if area["router"] is None
-        else f"Averaged over the range of costs (AIQ) it answers {area['router']:.1%} right, the best model at each "
-        f"cost {area['best_single']:.1%}"
-    )
-    asked = {row["n"] for row in curve if row["method"] == "model"} | {summary[0]["n"]}
-    uneven = "; single models are shown over the questions that each answered, which are not the same"
-    return f"{compared}{uneven if len(asked) > 1 else ''}."
+    sentences = ["All curves are a single point."]
+    if area["router"] is not None:
+        sentences = [
+            f"Averaged over the range of costs (AIQ), the router answers {area['router']:.1%} right, the best model at "
+            f"each cost {area['best_single']:.1%}."
+        ]
+    if len({row["n"] for row in curve if row["method"] == "model"} | {summary[0]["n"]}) > 1:
+        sentences.append("Single models are shown over the questions that each answered, which are not the same.")
+    if way := summary[0]["predicted_by"]:  # answers say what they took
+        sentences.append(
+            f"What a model will cost for a question is predicted by {PREDICTED_BY.get(way, way)}; what is counted as "
+            f"spent was measured for {summary[0]['measured']:.0%} of the answers."
+        )
+    return sentences

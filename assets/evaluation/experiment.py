@@ -27,8 +27,6 @@ from embedder.downstream.cost import QuestionCosts
 from .experiment_checks import CHECK, check_spec, find_faults
 from .left_out_embeddings import load_left_out
 
-__all__ = ["LakeTableIOManager", "Result", "experiment", "lake_tables"]
-
 LAKE_TABLES = "lake_tables"
 """Name of the IO manager among Dagster's resources."""
 
@@ -41,6 +39,13 @@ class Result:
     tables: Mapping[str, pa.Table]
     section: Section
     figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+def overall_figures(table: pa.Table, measure: str, *, over: str = "benchmark") -> dict[str, float]:
+    """Return for the UI what each method has as `measure` in the rows on all benchmarks, or on all of what `over` is a
+    column of; a table without that column has but one row a method."""
+    overall = [row for row in table.to_pylist() if row.get(over, "all") == "all" and row[measure] is not None]
+    return {f"{measure}_{row['method']}": round(row[measure], 4) for row in overall}
 
 
 def _question_costs(workspace: Workspace) -> QuestionCosts | None:
@@ -76,7 +81,7 @@ def experiment(
     expensive: bool = False,
     latest_only: Collection[str] = (),
 ) -> dg.AssetsDefinition:
-    """The asset of an experiment: `find` is called with those of INPUTS that it has parameters for.
+    """Return the asset of an experiment: `find` is called with those of INPUTS that it has parameters for.
 
     An `expensive` one trains dozens of embedders, or encodes thousands of texts: it waits for the weekly refresh, or
     until the pool has grown. Tables in `latest_only` have many rows: those of earlier versions are replaced.
@@ -112,7 +117,6 @@ def experiment(
         reads=[setting for setting in ("encoder", "seed") if setting in inputs],
         group_name="evaluation",
         kinds=kinds,
-        owners=["team:embedllm"],
         code_version=code_version,
         tags=EXPENSIVE if expensive else None,
         check_specs=[check_spec(name)],

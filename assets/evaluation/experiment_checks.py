@@ -1,15 +1,13 @@
-"""What must hold of the tables of every experiment."""
+"""What must be true of the tables of every experiment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
-
-__all__ = ["CHECK", "PROMISES", "check_spec", "find_faults"]
 
 CHECK = "results_are_sound"
 ROUNDING = 1e-6  # of a mean of 32-bit probabilities
@@ -19,14 +17,12 @@ ACCURACY = ("accuracy", "ci_low", "ci_high")
 
 @dataclass(frozen=True)
 class Promise:
-    """By table, the columns that are probabilities or shares; what the results stand next to: `methods` that have rows
-    in the first table, or columns that are `filled` in each row with a result; and the table that says why there is no
-    result, if it is another than the first."""
+    """What the tables of an experiment hold."""
 
-    shares: Mapping[str, Sequence[str]]
-    methods: Set[str] = frozenset()
-    filled: Sequence[str] = ()
-    reasons: str | None = None
+    shares: Mapping[str, Sequence[str]]  # by table, the columns that are probabilities or shares
+    methods: Set[str] = frozenset()  # have rows in the experiment's own table
+    filled: Sequence[str] = ()  # columns that have a value in each of its rows with a result
+    reasons: str | None = None  # the table that says why there is no result, if it is not the experiment's own
 
 
 FORECASTERS = {"embedder", "mf", "knn", "model_benchmark_mean", "model_mean"}
@@ -60,7 +56,7 @@ PROMISES = {
         reasons="cost_summary",
     ),
     "benchmark_predictions": Promise(
-        {"benchmark_predictions": ("p_value",), "predicted_accuracies": ("observed",)},
+        {"benchmark_predictions": ("p_value", "mae"), "predicted_accuracies": ("predicted", "observed")},
         methods={"embedder", "embedder_and_text", "text", "rates_elsewhere", "mean_elsewhere", "mean_elsewhere_fitted"},
     ),
     "communities": Promise({"communities": ("p_value",)}, filled=("outside", "chance_low", "chance_high")),
@@ -79,7 +75,7 @@ PROMISES = {
 
 
 def check_spec(experiment: str) -> dg.AssetCheckSpec:
-    """The check of an experiment, which the experiment itself reports."""
+    """Return the check of an experiment, which the experiment itself reports."""
     return dg.AssetCheckSpec(
         CHECK,
         asset=experiment,
@@ -89,29 +85,25 @@ def check_spec(experiment: str) -> dg.AssetCheckSpec:
 
 
 def find_faults(experiment: str, tables: Mapping[str, pa.Table]) -> list[str]:
-    """What does not hold of the `tables` of an experiment, in sentences."""
+    """Return what is wrong with the `tables` of an experiment, in sentences."""
     promise, results = PROMISES[experiment], tables[experiment]
     reasons = promise.reasons or experiment
     if "reason" in results.column_names:
         results = results.filter(pc.field("reason").is_null())
     if not results.num_rows and tables[reasons]["reason"].null_count == tables[reasons].num_rows:
         return [f"{reasons} has no result and no reason why not"]
-    return [*_find_no_shares(promise, tables), *(_find_missing(promise, experiment, results) if results else ())]
-
-
-def _find_no_shares(promise: Promise, tables: Mapping[str, pa.Table]) -> Iterator[str]:
+    faults = []
     for table, columns in promise.shares.items():
         for column in columns:
             values = tables[table][column].drop_null().to_numpy()
             outside = values[~((values >= -ROUNDING) & (values <= 1 + ROUNDING))]  # so is NaN
             if len(outside):
-                yield f"{table}.{column} is not between 0 and 1 in {len(outside)} rows, but {outside[0]:g} in the first"
-
-
-def _find_missing(promise: Promise, experiment: str, results: pa.Table) -> Iterator[str]:
-    """Of what the `results` stand next to."""
+                faults.append(
+                    f"{table}.{column} is not between 0 and 1 in {len(outside)} rows, but {outside[0]:g} in the first"
+                )
+    if not results.num_rows:
+        return faults
     if missing := promise.methods - set(results["method"].to_pylist() if promise.methods else ()):
-        yield f"{experiment} has no rows of {', '.join(sorted(missing))}"
-    for column in promise.filled:
-        if gaps := results[column].null_count:
-            yield f"{experiment}.{column} is missing in {gaps} rows"
+        faults.append(f"{experiment} has no rows of {', '.join(sorted(missing))}")
+    gaps = {column: results[column].null_count for column in promise.filled}
+    return faults + [f"{experiment}.{column} is missing in {count} rows" for column, count in gaps.items() if count]

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from assets.embedding.serving import Serving
 from assets.figures.bars import interval_bars
-from assets.figures.sections import Picture, Section, refused, rows
+from assets.figures.sections import Picture, Section, pivot, refused, rows
 
-from .experiment import Result, experiment
+from .experiment import Result, experiment, overall_figures
 
 TITLE = "Who stands in for a model that is down?"
 MOST_USED = 10  # models in the report's table
@@ -22,10 +22,7 @@ def tabulate_fallbacks(serving: Serving, seed: int) -> Result:
     from embedder.downstream.fallbacks import find_fallbacks
 
     table = find_fallbacks(serving.matrix, serving.test_forecast, serving.embeddings, serving.version, seed=seed)
-    overall = [row for row in table.to_pylist() if row["model"] == "all" and row["reason"] is None]
-    return Result(
-        {"fallbacks": table}, describe(table), {f"loss_{row['method']}": round(row["loss"], 4) for row in overall}
-    )
+    return Result({"fallbacks": table}, describe(table), overall_figures(table, "loss", over="model"))
 
 
 fallbacks = experiment(tabulate_fallbacks, name="fallbacks", kinds={"scipy"}, code_version="2")
@@ -42,22 +39,19 @@ def describe(table: pa.Table) -> Section:
         return reason
     most_used = rows(
         {"fallbacks": table},
-        "SELECT model, n, accuracy_before, any_value(fallback) FILTER (method = 'nearest') AS nearest, "
+        f"SELECT model, n, accuracy_before, {pivot('fallback', 'nearest')}, "
         "any_value(distance) FILTER (method = 'nearest') AS distance, "
-        + ", ".join(
-            f"any_value(accuracy) FILTER (method = '{method}') AS accuracy_{method}"
-            for method in ("reroute", "nearest", "best_single", "random")
-        )
-        + " FROM fallbacks WHERE model <> 'all' AND reason IS NULL GROUP BY model, n, accuracy_before "
+        f"{pivot('accuracy', 'reroute', 'nearest', 'best_single', 'random', prefix='accuracy_')} "
+        "FROM fallbacks WHERE model <> 'all' AND reason IS NULL GROUP BY model, n, accuracy_before "
         f"ORDER BY n DESC, model LIMIT {MOST_USED}",
     )
     first, accuracy = overall[0], {row["method"]: row["accuracy"] for row in overall}
     return Section(
         TITLE,
         f"{first['accuracy_before']:.1%} of {first['n']:,} test questions are answered right by the model they are "
-        f"sent to; were that model down, {accuracy['reroute']:.1%} would be by the router's next choice, "
-        f"{accuracy['nearest']:.1%} by the model with the nearest embedding, {accuracy['best_single']:.1%} by the best "
-        f"other model (on training questions) and {accuracy['random']:.1%} by a random one.",
+        f"sent to. If that model were down, {accuracy['reroute']:.1%} would be answered right by the router's next "
+        f"choice, {accuracy['nearest']:.1%} by the model with the nearest embedding, {accuracy['best_single']:.1%} by "
+        f"the best other model (on training questions) and {accuracy['random']:.1%} by a random one.",
         [Picture(lost_points(overall), "right answers lost when a model is down, by what replaces it")],
         [overall, most_used],
         "SELECT model, fallback, distance, n, accuracy_before, accuracy FROM fallbacks\n"
@@ -68,7 +62,7 @@ def describe(table: pa.Table) -> Section:
 
 
 def lost_points(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The loss by method, beside nothing lost. Returns a data URI."""
+    """Draw the loss by method, with a line where nothing is lost. Returns a data URI."""
     label = (
         "right answers lost when the model is down\n"
         f"(percentage points of {rows[0]['accuracy_before']:.1%} with no model down, 95% interval)"

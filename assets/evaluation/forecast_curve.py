@@ -1,15 +1,15 @@
-"""How forecasts improve with training questions, beside the figures the paper reports."""
+"""How forecasts improve with training questions, next to the figures that the paper reports."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pyarrow as pa
 
 from assets.embedding.serving import Serving
 from assets.figures.curves import Curve, curves
-from assets.figures.sections import Picture, Section, refused, rows
+from assets.figures.sections import Picture, Row, Section, refused, rows, side_by_side
+from assets.figures.style import words
 from assets.inputs.workspace import Progress, silent
 from embedder.downstream.forecast_curve import measure_forecast_curve
 
@@ -22,8 +22,6 @@ PAPER = {  # Table 1 of EmbedLLM (arXiv 2410.02223): training questions → accu
 }
 X_LABEL = "training questions (logarithmic)"
 METHODS = ("embedder", "mf", "knn", "model_benchmark_mean", "model_mean")
-
-Row = dict[str, Any]
 
 
 def draw_learning_curves(serving: Serving, seed: int, progress: Progress = silent) -> Result:
@@ -60,17 +58,32 @@ def describe(table: pa.Table) -> Section:
     )
     if reason := refused(TITLE, found):
         return reason
-    of = {method: [row for row in found if row["method"] == method] for method in METHODS}
-    right = "accuracy on test questions: mean over draws, lowest to highest end of their 95% intervals"
-    loss = "log-loss on test questions: mean over draws, and their range"
+    by_method = {method: [row for row in found if row["method"] == method] for method in METHODS}
+    accuracy = [_curve(method, rows, ("accuracy", "ci_low", "ci_high"), 100) for method, rows in by_method.items()]
+    accuracy += [
+        Curve(f"{method}, the paper's data", list(known), [100 * share for share in known.values()], like=method)
+        for method, known in PAPER.items()
+    ]
+    loss = [_curve(method, rows, ("log_loss", "least", "most"), 1) for method, rows in by_method.items()]
+    accuracy_label = "accuracy on test questions (%), 95% intervals"
+    loss_label = "log-loss on test questions (nats), range of draws"
     return Section(
         TITLE,
-        f"{_found(of)} Dashed, and in the last table, are the paper's figures, on "
-        "its own 112 models and ten benchmarks: unless the data here are the same, only the shapes compare.",
-        [Picture(_accuracy_curves(of), right), Picture(_loss_curves(of), loss)],
+        f"{_tell_how_many(by_method)} The dashed curves and the last table show the paper's figures, on its own 112 "
+        "models and ten benchmarks: unless the data here are the same, only the shapes compare.",
         [
-            _by_size(of, "accuracy", "accuracy by training questions"),
-            _by_size(of, "log_loss", "log-loss by training questions"),
+            Picture(
+                curves(accuracy, ours="embedder", x_label=X_LABEL, y_label=accuracy_label),
+                "accuracy on test questions: mean over draws, lowest to highest end of their 95% intervals",
+            ),
+            Picture(
+                curves(loss, ours="embedder", x_label=X_LABEL, y_label=loss_label),
+                "log-loss on test questions: mean over draws, and their range",
+            ),
+        ],
+        [
+            side_by_side(by_method, "accuracy", {"accuracy by training questions": "questions", "draws": "draws"}),
+            side_by_side(by_method, "log_loss", {"log-loss by training questions": "questions", "draws": "draws"}),
             [{"paper's accuracy by training questions": n} | {m: PAPER[m][n] for m in PAPER} for n in PAPER["mf"]],
         ],
         "SELECT method, questions, count(*) AS draws, avg(accuracy) AS accuracy, stddev(accuracy) AS between_draws\n"
@@ -79,52 +92,28 @@ def describe(table: pa.Table) -> Section:
     )
 
 
-def _found(of: Mapping[str, list[Row]]) -> str:
-    """What the curves show, in a sentence."""
-    ours = of["embedder"]
-    all_questions, accuracy = ours[-1]["questions"], ours[-1]["accuracy"]
-    name = max(METHODS[1:], key=lambda method: of[method][-1]["accuracy"])
-    best = of[name][-1]["accuracy"]
-    enough = [f"{row['questions']:,}" for row in ours[:-1] if row["accuracy"] >= best]
-    reached = f"reaches with {enough[0]}" if enough else "reaches with all" if accuracy >= best else "misses with all"
-    fewest = f" (with {ours[0]['questions']:,}, {ours[0]['accuracy']:.1%})" if len(ours) > 1 else ""
+def _tell_how_many(by_method: Mapping[str, list[Row]]) -> str:
+    """Return a sentence on how well the embedder does with all questions, and how many make it as good as the best
+    baseline with all."""
+    *fewer, ours = by_method["embedder"]
+    best = max((by_method[method][-1] for method in METHODS[1:]), key=lambda row: row["accuracy"])
+    enough = next((row for row in fewer if row["accuracy"] >= best["accuracy"]), None)
+    if enough:
+        reached = f"reaches with {enough['questions']:,} of them"
+    elif ours["accuracy"] >= best["accuracy"]:
+        reached = "reaches with all of them"
+    else:
+        reached = "misses with all of them"
+    fewest = f" (with {fewer[0]['questions']:,}, {fewer[0]['accuracy']:.1%})" if fewer else ""
     return (
-        f"With all {all_questions:,} training questions the embedder forecasts {accuracy:.1%} of the answers right"
-        f"{fewest}, and the best of the baselines, {_said(name)}, {best:.1%}, which the embedder {reached} of them."
+        f"With all {ours['questions']:,} training questions the embedder forecasts {ours['accuracy']:.1%} of the "
+        f"answers right{fewest}, and the best of the baselines, {words(best['method'])}, {best['accuracy']:.1%}, which "
+        f"the embedder {reached}."
     )
-
-
-def _accuracy_curves(of: Mapping[str, list[Row]]) -> str:
-    drawn = [_curve(method, rows, ("accuracy", "ci_low", "ci_high"), 100) for method, rows in of.items()]
-    published = [
-        Curve(f"{method}, the paper's data", list(found), [100 * share for share in found.values()], like=method)
-        for method, found in PAPER.items()
-    ]
-    return curves(
-        drawn + published, ours="embedder", x_label=X_LABEL, y_label="accuracy on test questions (%), 95% intervals"
-    )
-
-
-def _loss_curves(of: Mapping[str, list[Row]]) -> str:
-    drawn = [_curve(method, rows, ("log_loss", "least", "most"), 1) for method, rows in of.items()]
-    return curves(drawn, ours="embedder", x_label=X_LABEL, y_label="log-loss on test questions (nats), range of draws")
 
 
 def _curve(method: str, rows: list[Row], columns: tuple[str, str, str], unit: float) -> Curve:
-    """Of the columns with the mean and the ends of the intervals."""
+    """Return a method's curve of the `columns` with the mean and the ends of the intervals, times `unit`."""
     mean, *ends = columns
     low, high = ([None if row[name] is None else unit * row[name] for row in rows] for name in ends)
-    return Curve(_said(method), [row["questions"] for row in rows], [unit * row[mean] for row in rows], low, high)
-
-
-def _by_size(of: Mapping[str, list[Row]], measure: str, head: str) -> list[Row]:
-    """A row a number of training questions, a column a method."""
-    return [
-        {head: found[0]["questions"], "draws": found[0]["draws"]}
-        | {_said(row["method"]): row[measure] for row in found}
-        for found in zip(*of.values(), strict=True)
-    ]
-
-
-def _said(method: str) -> str:
-    return method.replace("_", " ")
+    return Curve(words(method), [row["questions"] for row in rows], [unit * row[mean] for row in rows], low, high)

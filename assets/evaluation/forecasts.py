@@ -1,4 +1,4 @@
-"""How well the embedder foretells who answers what, beside its baselines."""
+"""How well the embedder forecasts who answers what, next to its baselines."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from assets.embedding.serving import Serving
 from assets.figures.bars import interval_bars
 from assets.figures.reliability import reliability_diagram
 from assets.figures.sections import Picture, Section, refused, rows
+from assets.figures.style import words
 from embedder.downstream.forecast import BINS, compare_forecasts
 
-from .experiment import Result, experiment
+from .experiment import Result, experiment, overall_figures
 
 TITLE = "Will a model answer a new question correctly?"
 COMPARED = ("embedder", "mf", "knn")  # in the reliability diagram
@@ -27,12 +28,8 @@ def tabulate_forecasts(serving: Serving, seed: int) -> Result:
         baseline.fit(serving.matrix, serving.questions, seed=seed)
         by_method[baseline.method] = baseline.forecast(serving.test_questions)
     table, predictions, reliability = compare_forecasts(serving.matrix, by_method, serving.version, seed=seed)
-    overall = [row for row in table.to_pylist() if row["benchmark"] == "all" and row["reason"] is None]
-    return Result(
-        {"forecasts": table, "predictions": predictions, "reliability": reliability},
-        describe(table, reliability),
-        {f"accuracy_{row['method']}": round(row["accuracy"], 4) for row in overall},
-    )
+    tables = {"forecasts": table, "predictions": predictions, "reliability": reliability}
+    return Result(tables, describe(table, reliability), overall_figures(table, "accuracy"))
 
 
 forecasts = experiment(
@@ -52,20 +49,24 @@ def describe(forecasts: pa.Table, reliability: pa.Table) -> Section:
     by_method = {row["method"]: row for row in overall}
     ours = by_method.pop("embedder")
     best = max(by_method.values(), key=lambda row: row["accuracy"])
-    off = " and ".join(f"those of {name} by {100 * by_method[name]['ece']:.1f}" for name in COMPARED[1:])
+    points = round(100 * (ours["accuracy"] - best["accuracy"]), 1)
+    compared = "as often as"
+    if points:
+        compared = f"{abs(points)} percentage points {'more' if points > 0 else 'less'} than"
     label = "forecast accuracy on test questions (%), 95% interval"
     bins = reliability.sort_by([("method", "ascending"), ("bin", "ascending")]).to_pylist()
-    compared = [row for name in COMPARED for row in bins if row["method"] == name]
+    shown = [row for name in COMPARED for row in bins if row["method"] == name]
     diagram = "share of right answers by forecast probability, with 95% intervals, and number of forecasts"
     return Section(
         TITLE,
         f"On {ours['n']:,} answers to test questions the embedder is right {ours['accuracy']:.1%} of the time, "
-        f"{_beside(ours['accuracy'], best['accuracy'])} the best of the baselines, {best['method'].replace('_', ' ')}, "
-        f"with {best['accuracy']:.1%} (mf is the paper's matrix factorisation, fitted here to the same answers). "
-        f"Its probabilities are off by {100 * ours['ece']:.1f} percentage points on average (ece), {off}.",
+        f"{compared} the best of the baselines, {words(best['method'])}, with {best['accuracy']:.1%} (mf is the "
+        "paper's matrix factorisation, fitted here to the same answers). The embedder's probabilities are off by "
+        f"{100 * ours['ece']:.1f} percentage points on average (ece), those of mf by "
+        f"{100 * by_method['mf']['ece']:.1f} and those of knn by {100 * by_method['knn']['ece']:.1f}.",
         [
             Picture(interval_bars(overall, ours="embedder", label=label), label),
-            Picture(reliability_diagram(compared, ours="embedder", bins=BINS), diagram),
+            Picture(reliability_diagram(shown, ours="embedder", bins=BINS), diagram),
         ],
         [overall],
         "SELECT benchmark, method, accuracy, log_loss\n"
@@ -78,10 +79,3 @@ def describe(forecasts: pa.Table, reliability: pa.Table) -> Section:
         "FROM predictions JOIN responses USING (question_id, model) WHERE method = 'embedder' LIMIT 5;",
         "embedder",
     )
-
-
-def _beside(ours: float, other: float) -> str:
-    points = round(100 * (ours - other), 1)
-    if not points:
-        return "as often as"
-    return f"{abs(points)} percentage points {'more' if points > 0 else 'less'} than"

@@ -19,12 +19,13 @@ import pyarrow as pa
 from joblib import Parallel, cpu_count, delayed
 
 from assets.embedding.serving import Serving, load_serving
-from assets.inputs.provenance import EXPENSIVE, Made, asset, digest
+from assets.inputs.provenance import EXPENSIVE, Made, asset
 from assets.inputs.repair import mending
 from assets.inputs.workspace import Workspace
 from embedder.downstream.left_out import LANDMARKS, LeftOut, fit_without, left_out_sets
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
+from harness.digests import digest_of
 
 __all__ = ["end_with_parent", "left_out_embeddings", "load_left_out"]
 
@@ -111,7 +112,7 @@ def find_trainings(served: Serving, seed: int) -> dict[Names, Training]:
     how = [CODE_VERSION, LANDMARKS, seed, matrix.models]
     return {
         left_out: Training(
-            digest([how, {name: content for name, content in contents.items() if name not in left_out}]),
+            digest_of([how, {name: content for name, content in contents.items() if name not in left_out}])[:16],
             contents[min(left_out)] if len(left_out) == 1 else None,
         )
         for left_out in left_out_sets(list(contents))

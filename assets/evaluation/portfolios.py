@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 
 from assets.embedding.serving import Serving
@@ -14,6 +12,12 @@ from .experiment import Result, experiment
 
 TITLE = "How few models are enough?"
 FIRST = 10  # portfolios in the report's table, or as many as are enough
+SMALLEST = """\
+SELECT k, greedy.model AS added, greedy.accuracy, greedy.share, greedy.share_low, greedy.share_high,
+    best_mean.accuracy AS best_mean_accuracy, by_chance.accuracy AS random_accuracy
+FROM (FROM portfolios WHERE method = 'greedy') AS greedy
+JOIN (FROM portfolios WHERE method = 'best_mean') AS best_mean USING (k)
+JOIN (FROM portfolios WHERE method = 'random') AS by_chance USING (k) ORDER BY k"""
 
 
 def tabulate_portfolios(serving: Serving, seed: int) -> Result:
@@ -40,50 +44,26 @@ def describe(table: pa.Table, *, models: int, questions: int) -> Section:
     found = rows({"portfolios": table}, "SELECT * EXCLUDE (embedder) FROM portfolios ORDER BY k, method")
     if reason := refused(TITLE, found):
         return reason
-    enough = {row["method"]: row for row in found if row["enough"]}
-    return Section(
-        TITLE,
-        _says(enough, ENOUGH, found[-1]) + _left_out(models, questions, found[-1]),
-        [Picture(portfolio_curves(found, enough=ENOUGH), "accuracy of routing by number of models in the portfolio")],
-        [_first(found, max(FIRST, enough["greedy"]["k"]))],
-        "SELECT method, k, model, accuracy, share, share_low, share_high, enough FROM portfolios\n"
-        "WHERE embedder = (FROM serving) ORDER BY method, k;",
-    )
-
-
-def _says(enough: dict[str, dict[str, Any]], share: float, of_all: dict[str, Any]) -> str:
+    enough, of_all = {row["method"]: row for row in found if row["enough"]}, found[-1]
     greedy = enough["greedy"]
-    models = "1 model keeps" if greedy["k"] == 1 else f"{greedy['k']} models keep"
-    kept = f"On validation questions {models} at least {share:.0%} of the accuracy of routing over all {of_all['k']}"
+    kept = "1 model keeps" if greedy["k"] == 1 else f"{greedy['k']} models keep"
+    says = f"On validation questions {kept} at least {ENOUGH:.0%} of the accuracy of routing over all {of_all['k']}"
     if greedy["share_low"] is not None:
-        kept += (
+        says += (
             f", and {greedy['share']:.1%} (95% interval {greedy['share_low']:.1%} to {greedy['share_high']:.1%}) on "
             f"{greedy['n']:,} test questions"
         )
-    return f"{kept}; the best by mean accuracy take {enough['best_mean']['k']}, random ones {enough['random']['k']}."
-
-
-def _left_out(models: int, questions: int, of_all: dict[str, Any]) -> str:
-    """That not all models and questions take part, where answers are missing."""
-    if (models, questions) == (of_all["k"], of_all["n"]):
-        return ""
-    return (
-        f" Answers are missing: of {models} models and {questions:,} test questions, "
-        f"{of_all['k']} models take part and {of_all['n']:,} questions that all of these models answered."
+    says += f"; the best by mean accuracy take {enough['best_mean']['k']}, random ones {enough['random']['k']}."
+    if (models, questions) != (of_all["k"], of_all["n"]):
+        says += (
+            f" Answers are missing: of {models} models and {questions:,} test questions, {of_all['k']} models take "
+            f"part and {of_all['n']:,} questions that all of these models answered."
+        )
+    return Section(
+        TITLE,
+        says,
+        [Picture(portfolio_curves(found, enough=ENOUGH), "accuracy of routing by number of models in the portfolio")],
+        [rows({"portfolios": table}, f"{SMALLEST} LIMIT {max(FIRST, greedy['k'])}")],
+        "SELECT method, k, model, accuracy, share, share_low, share_high, enough FROM portfolios\n"
+        "WHERE embedder = (FROM serving) ORDER BY method, k;",
     )
-
-
-def _first(found: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    """The smallest portfolios, those of one size in a row."""
-    by_method = {(row["method"], row["k"]): row for row in found}
-    return [
-        {
-            "k": k,
-            "added": by_method["greedy", k]["model"],
-            "accuracy": by_method["greedy", k]["accuracy"],
-            **{name: by_method["greedy", k][name] for name in ("share", "share_low", "share_high")},
-            "best_mean_accuracy": by_method["best_mean", k]["accuracy"],
-            "random_accuracy": by_method["random", k]["accuracy"],
-        }
-        for k in range(1, min(most, found[-1]["k"]) + 1)
-    ]

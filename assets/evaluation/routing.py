@@ -6,12 +6,12 @@ import pyarrow as pa
 
 from assets.embedding.serving import Serving
 from assets.figures.bars import interval_bars
-from assets.figures.sections import Picture, Section, refused, rows
+from assets.figures.sections import Picture, Section, pivot, refused, rows
 from assets.matrix.costs import Costs
 from embedder.downstream.cost import QuestionCosts
 from embedder.downstream.routing import route
 
-from .experiment import Result, experiment
+from .experiment import Result, experiment, overall_figures
 
 TITLE = "Which model should a question go to?"
 
@@ -27,12 +27,8 @@ def compare_routers(serving: Serving, costs: Costs, question_costs: QuestionCost
         spent=question_costs and question_costs.spent,
         seed=seed,
     )
-    overall = [r for r in summary.to_pylist() if r["benchmark"] == "all" and r["accuracy"] is not None]
-    return Result(
-        {"routing": summary, "routes": routes},
-        describe(summary, models=serving.answering_models),
-        {f"accuracy_{r['method']}": round(r["accuracy"], 4) for r in overall},
-    )
+    section = describe(summary, models=serving.answering_models)
+    return Result({"routing": summary, "routes": routes}, section, overall_figures(summary, "accuracy"))
 
 
 routing = experiment(compare_routers, name="routing", kinds={"python"}, code_version="4")
@@ -51,18 +47,23 @@ def describe(table: pa.Table, *, models: int) -> Section:
     by_benchmark = rows(
         {"routing": table},
         "SELECT benchmark, any_value(n) AS n, "
-        + ", ".join(
-            f"max(accuracy) FILTER (method = '{method}') AS {method}"
-            for method in ("router", "best_single", "best_per_benchmark", "oracle")
-        )
-        + " FROM routing WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark",
+        f"{pivot('accuracy', 'router', 'best_single', 'best_per_benchmark', 'oracle')} "
+        "FROM routing WHERE benchmark <> 'all' GROUP BY benchmark ORDER BY benchmark",
     )
+    says = (
+        f"Sending each of {overall[0]['n']:,} test questions to the model that the router ranks first gives "
+        f"{accuracy['router']:.1%} right answers; always asking the single best model (chosen on training questions) "
+        f"gives {accuracy['best_single']:.1%}."
+    )
+    if overall[0]["candidates"] != models:
+        says += (
+            " A question can only go to a model that answered it, on average "
+            f"{overall[0]['candidates']:.1f} of the {models}."
+        )
     label = "right answers on test questions (%), 95% interval"
     return Section(
         TITLE,
-        f"Sending each of {overall[0]['n']:,} test questions to the model that the router ranks first gives "
-        f"{accuracy['router']:.1%} right answers; always asking the single best model (chosen on training questions) "
-        f"gives {accuracy['best_single']:.1%}.{_choice(models, overall[0]['candidates'])}",
+        says,
         [Picture(interval_bars(overall, ours="router", label=label), label)],
         [overall, by_benchmark],
         "SELECT model, count(*) AS questions, avg(correct::INT) AS accuracy\n"
@@ -70,10 +71,3 @@ def describe(table: pa.Table, *, models: int) -> Section:
         "WHERE method = 'router' GROUP BY model ORDER BY questions DESC, model;",
         "router",
     )
-
-
-def _choice(models: int, candidates: float) -> str:
-    """Among how many models, where not all answered every question."""
-    if candidates == models:
-        return ""
-    return f" A question can only go to a model that answered it, on average {candidates:.1f} of the {models}."

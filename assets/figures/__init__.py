@@ -1,1 +1,1 @@
-"""The pictures, in the UI's metadata and in the report: one file a kind."""
+"""The pictures, in the UI's metadata and in the report: one file a kind of picture."""

@@ -1,4 +1,4 @@
-"""How hard questions are, foretold and found."""
+"""How hard questions are, predicted and observed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import numpy as np
 
 from embedder.downstream.difficulty import bin_predictions
 
-from .style import PALETTE, data_uri, figure
+from .style import PALETTE, add_legend, data_uri, plot
 
 
 def difficulty_map(predicted: np.ndarray, observed: np.ndarray, *, seed: int) -> str:
-    """Share of right answers observed against predicted, each (n,): questions as shaded cells, their tenths by
-    prediction as means with 95% intervals. Returns a data URI."""
-    drawn = figure(height=4.8)
-    axes = drawn.add_subplot()
+    """Draw the share of right answers observed against predicted, each (n,): questions as shaded cells, and the means
+    of each tenth of them by prediction with 95% intervals. Returns a data URI."""
+    drawn, axes = plot(height=4.8)
     extent = (0, 100, 0, 100)
     cells = axes.hexbin(100 * predicted, 100 * observed, gridsize=20, extent=extent, cmap="Greys", mincnt=1)
     cells.set(edgecolor="#BBBBBB", linewidth=0.4)  # or one question is hardly seen
@@ -28,8 +27,6 @@ def difficulty_map(predicted: np.ndarray, observed: np.ndarray, *, seed: int) ->
     axes.plot(*middles, "o", color=color, markersize=6, label="mean of a tenth, 95% interval")
     axes.set_xlabel("predicted: mean probability of a right answer (%)")
     axes.set_ylabel("observed: models that were right (%)")
-    axes.set_xlim(-3, 103)
-    axes.set_ylim(-3, 103)
-    axes.set_aspect("equal")
-    drawn.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    axes.set(xlim=(-3, 103), ylim=(-3, 103), aspect="equal")
+    add_legend(drawn, "outside lower center", columns=2, size=8)
     return data_uri(drawn)

@@ -1,13 +1,13 @@
-"""How much a few models keep."""
+"""How much of the accuracy of all models a few models keep."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .style import OTHERS, OURS, PALETTE, data_uri, figure
+from .style import OTHERS, OURS, PALETTE, add_legend, data_uri, plot, words
 
-_STYLES = {  # colour, line, mark and its size: those of methods that agree are seen in one another
+_STYLES = {  # colour, line, mark and its size: methods that agree can be seen through one another
     "greedy": (OURS, "-", "o", 10),
     "best_mean": (PALETTE[1], "--", "s", 6),
     "random": (OTHERS, ":", "^", 6),
@@ -16,20 +16,20 @@ _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def portfolio_curves(rows: Sequence[Mapping[str, Any]], *, enough: float) -> str:
-    """Accuracy by number of models with its 95% interval, a line a method, beside that of all models and the share
-    `enough` of it; a mark where a method has enough. Returns a data URI.
+    """Draw the accuracy by number of models with its 95% interval, a line a method, next to that of all models and the
+    share `enough` of it; a mark shows where a method has enough.
 
     `rows` are of the table `portfolios`, sorted by k: method, k, accuracy, ci_low, ci_high (None: no interval), enough.
+    Returns a data URI.
     """
-    drawn = figure(height=4.2)
-    axes = drawn.add_subplot()
+    drawn, axes = plot(height=4.2)
     of_all = 100 * rows[-1]["accuracy"]
     axes.axhline(of_all, color="black", linewidth=1, label=f"all {rows[-1]['k']} models: {of_all:.1f}")
     axes.axhline(enough * of_all, color="black", linewidth=1, linestyle=(0, (1, 2)), label=f"{enough:.0%} of that")
     for method, (color, line, mark, size) in _STYLES.items():
         points = [row for row in rows if row["method"] == method]
         k = [row["k"] for row in points]
-        axes.plot(k, [100 * row["accuracy"] for row in points], line, color=color, label=method.replace("_", " "))
+        axes.plot(k, [100 * row["accuracy"] for row in points], line, color=color, label=words(method))
         if points[0]["ci_low"] is not None:  # one question has no interval
             low, high = ([100 * row[end] for row in points] for end in ("ci_low", "ci_high"))
             axes.fill_between(k, low, high, color=color, alpha=0.15, linewidth=0)
@@ -43,5 +43,5 @@ def portfolio_curves(rows: Sequence[Mapping[str, Any]], *, enough: float) -> str
     axes.set_xlabel("models in the portfolio (mark: enough, by validation questions)")
     axes.set_ylabel("routed test questions\nanswered right (%), 95% interval")
     axes.grid(alpha=0.3)
-    drawn.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    add_legend(drawn, "outside lower center", columns=3, size=8)
     return data_uri(drawn)

@@ -1,21 +1,21 @@
-"""Are probabilities what they say? What was forecast beside what came."""
+"""Are probabilities what they say? What was forecast next to what came out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .style import MARKERS, OURS, PALETTE, data_uri, figure
+from .style import MARKERS, OURS, PALETTE, data_uri, figure, words
 
 _APART = 0.7  # percentage points, so that the methods' intervals stand side by side
 
 
 def reliability_diagram(rows: Sequence[Mapping[str, Any]], *, ours: str, bins: int) -> str:
-    """Above, the share of right answers by forecast probability with 95% intervals; below, how many forecasts lie in
-    each of the `bins`. Returns a data URI.
+    """Draw the share of right answers by forecast probability with 95% intervals, and below it how many forecasts lie
+    in each of the `bins`.
 
     `rows` are of the table `reliability`: method, bin, n, probability, accuracy, ci_low, ci_high (None: no interval).
-    Methods come in the order of their first rows, `ours` in blue.
+    Methods come in the order of their first rows, `ours` in blue. Returns a data URI.
     """
     page = figure(height=6.2)
     above, below = page.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -31,7 +31,7 @@ def reliability_diagram(rows: Sequence[Mapping[str, Any]], *, ours: str, bins: i
             if row["ci_low"] is not None:
                 above.plot([x, x], [100 * row["ci_low"], 100 * row["ci_high"]], color=color, linewidth=1.4, alpha=0.7)
         heights = [100 * row["accuracy"] for row in own]
-        above.plot(at, heights, MARKERS[number], color=color, markersize=5, label=method.replace("_", " "))
+        above.plot(at, heights, MARKERS[number], color=color, markersize=5, label=words(method))
         count = {row["bin"]: row["n"] for row in own}
         edges = [100 * edge / bins for edge in range(bins + 1)]
         below.stairs([count.get(number, 0) / 1000 for number in range(bins)], edges, color=color, linewidth=1.8)

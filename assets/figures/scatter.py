@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .style import OTHERS, OURS, data_uri, figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _COLUMNS = 3
 
@@ -27,34 +23,27 @@ class Panel:
 
 
 def predicted_against_observed(panels: Sequence[Panel], *, ours: str, baseline: str, x_label: str, y_label: str) -> str:
-    """A panel each, in per cent, ours in blue over the baseline in grey; on the line a prediction is right.
-
-    Returns a data URI.
-    """
+    """Draw a plot for each panel, in percent, `ours` in blue over the `baseline` in grey; on the line a prediction is
+    right. Returns a data URI."""
     lines = -(-len(panels) // _COLUMNS)
     drawn = figure(height=1.1 + 1.9 * lines)
     for number, panel in enumerate(panels, 1):
-        _draw(drawn.add_subplot(lines, _COLUMNS, number), panel, ours, baseline)
+        axes = drawn.add_subplot(lines, _COLUMNS, number)
+        values = 100 * np.array([panel.observed, panel.predicted, panel.baseline])
+        observed, predicted, of_baseline = values
+        margin = max(0.06 * np.ptp(values), 1)
+        ends = [values.min() - margin, values.max() + margin]
+        axes.plot(ends, ends, color="black", linewidth=0.8)
+        axes.scatter(observed, of_baseline, s=13, c=OTHERS, marker="^", linewidths=0, alpha=0.8, label=baseline)
+        axes.scatter(observed, predicted, s=13, c=OURS, linewidths=0, alpha=0.85, label=ours)
+        axes.set(xlim=ends, ylim=ends)
+        axes.set_box_aspect(1)
+        axes.locator_params(nbins=4)
+        axes.set_yticks([tick for tick in axes.get_xticks() if ends[0] <= tick <= ends[1]])
+        axes.tick_params(labelsize=8)
+        axes.set_title(panel.title, fontsize=8, parse_math=False)
     handles, names = drawn.axes[0].get_legend_handles_labels()
     drawn.legend(handles[::-1], names[::-1], loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     drawn.supxlabel(x_label, fontsize=10)
     drawn.supylabel(y_label, fontsize=10)
     return data_uri(drawn)
-
-
-def _draw(axes: Axes, panel: Panel, ours: str, baseline: str) -> None:
-    observed, predicted, of_baseline = (
-        100 * np.asarray(values) for values in (panel.observed, panel.predicted, panel.baseline)
-    )
-    everything = np.concatenate([observed, predicted, of_baseline])
-    margin = max(0.06 * np.ptp(everything), 1)
-    ends = [everything.min() - margin, everything.max() + margin]
-    axes.plot(ends, ends, color="black", linewidth=0.8)
-    axes.scatter(observed, of_baseline, s=13, c=OTHERS, marker="^", linewidths=0, alpha=0.8, label=baseline)
-    axes.scatter(observed, predicted, s=13, c=OURS, linewidths=0, alpha=0.85, label=ours)
-    axes.set(xlim=ends, ylim=ends)
-    axes.set_box_aspect(1)
-    axes.locator_params(nbins=4)
-    axes.set_yticks([tick for tick in axes.get_xticks() if ends[0] <= tick <= ends[1]])
-    axes.tick_params(labelsize=8)
-    axes.set_title(panel.title, fontsize=8, parse_math=False)

@@ -19,22 +19,11 @@ from assets.inputs.versions import version_shown
 from warehouse.database.connect import open_database
 from warehouse.lake import Lake
 
-from .style import markdown
-
-__all__ = [
-    "SECTIONS",
-    "Picture",
-    "Section",
-    "read_sections",
-    "refused",
-    "rows",
-    "section_metadata",
-    "section_part",
-]
+from .style import markdown, words
 
 SECTIONS = "sections"
 """Name of the lake's table."""
-# The section is compressed JSON: of texts, Delta notes the least and the greatest, whole, in its log.
+# The section is compressed JSON, as Delta writes the least and the greatest of all texts, in full, into its log.
 _SCHEMA = pa.schema({"asset": pa.string(), "embedder": pa.string(), "section": pa.binary()})
 
 Row = dict[str, Any]
@@ -72,15 +61,38 @@ def rows(tables: Mapping[str, pa.Table], sql: str) -> list[Row]:
         return connection.sql(sql).to_arrow_table().to_pylist()
 
 
+def columns(found: Sequence[Row], *names: str) -> list[Row]:
+    """Return the rows with these columns only."""
+    return [{name: row[name] for name in names} for row in found]
+
+
+def pivot(measure: str, *methods: str, prefix: str = "") -> str:
+    """Return SQL for a column a method with its `measure`, named after the method, in a query that groups rows."""
+    return ", ".join(f"any_value({measure}) FILTER (method = '{method}') AS {prefix}{method}" for method in methods)
+
+
+def side_by_side(by_method: Mapping[str, Sequence[Row]], measure: str, heads: Mapping[str, str]) -> list[Row]:
+    """Return a row for each of the rows that all methods have in the same order, with a column a method.
+
+    The columns before them are `heads`: by title, the column of the first method's row that they show.
+    """
+    return [
+        {title: found[0][column] for title, column in heads.items()}
+        | {words(row["method"]): row[measure] for row in found}
+        for found in zip(*by_method.values(), strict=True)
+    ]
+
+
 def refused(title: str, found: Sequence[Mapping[str, Any]]) -> Section | None:
-    """The section of an experiment that has nothing but the reason why it has no result; None where it has one."""
+    """Return the section of an experiment whose rows have nothing but the reason why there is no result; None where
+    there is one."""
     if any(row["reason"] is None for row in found):
         return None
     return Section(title, "Not possible here: " + "; ".join(sorted({row["reason"] for row in found})) + ".")
 
 
 def section_metadata(section: Section) -> dict[str, dg.MetadataValue]:
-    """What the UI shows of a section: what it says, its pictures, and the query."""
+    """Return what the UI shows of a section: what it says, its pictures, and the query."""
     metadata: dict[str, dg.MetadataValue] = {"says": dg.MetadataValue.text(section.says)}
     for number, picture in enumerate(section.pictures):
         metadata["picture" if not number else f"picture_{number + 1}"] = dg.MetadataValue.md(markdown(picture.uri))
@@ -90,8 +102,9 @@ def section_metadata(section: Section) -> dict[str, dg.MetadataValue]:
 
 
 def section_part(asset: str, section: Section | None, *, version: str | None = None, every: bool = True) -> Part:
-    """What keeps the section on what `asset` made, of a `version` of the embedder if it is on one; None where there is
-    nothing to say. Earlier versions' are replaced, unless the asset is not made for `every` version."""
+    """Return what keeps the section on what `asset` made, of a `version` of the embedder if it is on one; without a
+    section, there is nothing to say. It replaces those of earlier versions, unless the asset is not made for `every`
+    version."""
     found = []
     if section:
         packed = zlib.compress(json.dumps(asdict(section)).encode())
@@ -100,8 +113,8 @@ def section_part(asset: str, section: Section | None, *, version: str | None = N
 
 
 def read_sections(lake: Lake) -> dict[str, Section]:
-    """By asset, the section on the serving embedder; where there is none, the most recent one, which says of when it
-    is."""
+    """Return by asset the section on the serving embedder; where there is none, the most recent one, which says how old
+    it is."""
     stored = lake.read_table(SECTIONS)
     kept: dict[str, dict[str | None, bytes]] = {}
     for row in stored.to_pylist() if stored else ():
@@ -112,18 +125,10 @@ def read_sections(lake: Lake) -> dict[str, Section]:
         packed = by_version.get(version["embedder"] if version else None)
         if packed is None:  # on versions that nothing is known of
             continue
-        section = _unpack(packed)
+        known = json.loads(zlib.decompress(packed))
+        section = Section(**known | {"pictures": [Picture(**picture) for picture in known["pictures"]]})
         if version and not version["serving"]:
-            section = replace(section, says=_as_of(version) + section.says)
+            when = f"As of {version['created_at']:%Y-%m-%d %H:%M} UTC, when there were {version['models']:,} models. "
+            section = replace(section, says=when + section.says)
         found[asset] = section
     return found
-
-
-def _as_of(version: Row) -> str:
-    created, models = version["created_at"], version["models"]
-    return f"As of {created:%Y-%m-%d %H:%M} UTC, when there were {models:,} models. "
-
-
-def _unpack(packed: bytes) -> Section:
-    known = json.loads(zlib.decompress(packed))
-    return Section(**known | {"pictures": [Picture(**picture) for picture in known["pictures"]]})

@@ -1,12 +1,17 @@
-"""What all pictures have in common. Colours are Okabe and Ito's, told apart by everyone."""
+"""What all pictures have in common. Everyone can tell the colours apart: they are Okabe and Ito's."""
 
 from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import jinja2
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 OURS, OTHERS = "#0072B2", "#999999"
@@ -17,20 +22,62 @@ DOLLARS, PARAMETERS = "US$", "billions of parameters"
 _SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 
 
+def words(name: str) -> str:
+    """Return a name of a method or a form as it is shown: model_mean as "model mean"."""
+    return name.replace("_", " ")
+
+
 def markdown(uri: str) -> str:
-    """A picture as Dagster shows it in metadata."""
+    """Return the markup by which Dagster shows a picture in metadata."""
     return f"![]({uri})"
 
 
-def figure(height: float, width: float = 6.0) -> Figure:
-    """An empty figure of that many inches; 6 inches of width leave its text readable on a phone."""
+def templates_next_to(file: str) -> jinja2.Environment:
+    """Return what renders the templates next to `file`; names of models and questions are escaped."""
+    loader = jinja2.FileSystemLoader(Path(file).parent)
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+
+
+def figure(height: float) -> Figure:
+    """Return an empty figure, 6 inches wide, which leaves its text readable on a phone, and `height` inches high."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(6.0, height), layout="constrained")
+
+
+def plot(height: float) -> tuple[Figure, Axes]:
+    """Return a figure as `figure` does, and the only axes in it."""
+    drawn = figure(height)
+    return drawn, drawn.add_subplot()
+
+
+def draw_interval(
+    axes: Axes, ends: tuple[float | None, float | None], height: float, *, unit: float = 1, **style: Any
+) -> None:
+    """Draw a horizontal line between the `ends` of an interval times `unit`; nothing where there is none (None)."""
+    low, high = ends
+    if low is not None and high is not None:
+        axes.plot([unit * low, unit * high], [height, height], **style)
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Write a name next to each of the rows at heights 0, 1, 2 and so on."""
+    axes.set_yticks(range(len(names)), names, parse_math=False)  # a name may have dollars
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def add_legend(
+    drawn: Figure, place: Literal["outside upper center", "outside lower center"], *, columns: int, size: float = 9
+) -> None:
+    """Explain the marks of a figure above or below its plots."""
+    legend = drawn.legend(loc=place, ncols=columns, fontsize=size, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may have dollars
 
 
 def data_uri(drawn: Figure) -> str:
-    """The figure as a PNG inside a page; the same figure gives the same bytes."""
+    """Return the figure as a PNG inside a page; the same figure gives the same bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()
@@ -40,7 +87,7 @@ def data_uri(drawn: Figure) -> str:
 
 
 def parameters(size_b: float) -> str:
-    """Billions of parameters the way one says them, in three digits: 46.7B, 135M, 79.3K."""
+    """Return billions of parameters as people write them, in three digits: 46.7B, 135M, 79.3K."""
     count = float(f"{size_b * 1e9:.3g}")
     scale, letter = next((unit for unit in _SCALES if count >= unit[0]), (1, ""))
     return f"{count / scale:g}{letter}"

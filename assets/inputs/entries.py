@@ -1,4 +1,4 @@
-"""What the registry says of how a model is asked, as digests: an answer holds while they are what they were."""
+"""What the registry says of how a model is asked, as digests: an answer holds as long as they stay the same."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from harness.registry import BenchmarkEntry, ModelEntry, Registry
 from .local_state import LocalState
 from .workspace import Workspace
 
-__all__ = ["ENTRY", "asked_by", "attempt_digest", "entries_as_written", "entry_digest", "find_unregistered"]
-
 ENTRY = "registry_entry"
 """Metadata key of an evaluation: `entry_digest` when it was written."""
 
 
 def entries_as_written(workspace: Workspace) -> list[tuple[str, str]]:
-    """Names and entries of models and benchmarks, sorted: in which order they stand does not matter."""
+    """Return names and entries of models and benchmarks, sorted, as their order in the registry does not matter."""
     registry = workspace.registry
     return sorted(
         (entry.name, entry.as_written.model_dump_json()) for entry in (*registry.models, *registry.benchmarks)
@@ -26,13 +24,15 @@ def entries_as_written(workspace: Workspace) -> list[tuple[str, str]]:
 
 
 def find_unregistered(workspace: Workspace) -> list[tuple[str, str]]:
-    """(benchmark, model) of the answers that the registry no longer asks for; imported answers are not among them."""
+    """Return the (benchmark, model) of answers that the registry no longer asks for; imported answers are not among
+    them."""
     is_asked = asked_by(workspace.registry)
     return [pair for pair in workspace.lake.evaluated() if not is_asked(*pair)]
 
 
 def asked_by(registry: Registry) -> Callable[[str, str], bool]:
-    """Tells of a benchmark and a model whether the registry has the one answer the other; of none in force, always."""
+    """Return a function that tells of a benchmark and a model whether the registry asks one of the other; without a
+    registry in force, every pair is asked."""
     asked = {(benchmark.name, model.name) for model in registry.models for benchmark in registry.benchmarks_of(model)}
     return lambda benchmark, model: not registry.models or (benchmark, model) in asked
 
@@ -40,9 +40,9 @@ def asked_by(registry: Registry) -> Callable[[str, str], bool]:
 def attempt_digest(
     model: ModelEntry, benchmark: BenchmarkEntry, workspace: Workspace, local: LocalState | None = None
 ) -> str:
-    """Digest of all that a failure depends on as far as it shows here: `entry_digest`, and files on this machine.
+    """Return a digest of all that a failure depends on as far as this machine can tell: `entry_digest`, and files here.
 
-    Once one of them changes, what failed is worth trying at once.
+    Once one of them changes, what failed is worth trying again at once.
     """
     files = (local or LocalState(workspace)).digest(model, benchmark)
     accepts = "accept" if model.implausible_answers == "accept" else ""
@@ -51,7 +51,7 @@ def attempt_digest(
 
 
 def entry_digest(model: ModelEntry, benchmark: BenchmarkEntry, workspace: Workspace) -> str:
-    """Digest of what the registry says about how this model is asked; needs neither weights nor lm-eval.
+    """Return a digest of what the registry says about how this model is asked; needs neither weights nor lm-eval.
 
     The fingerprint says more (which weights, which version of the task), but takes seconds to find out.
     """

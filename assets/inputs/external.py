@@ -1,7 +1,7 @@
-"""What assets are made from that is no asset: answers in the lake, the registry, what people decided, settings.
+"""What assets are made from without being assets: answers in the lake, the registry, what people decided, settings.
 
 Each is an external asset with a data version, so that Dagster's UI and the plan (pipelines/automation/plan.py) agree on
-what is out of date. A version is a digest of content: the same content, the same version, wherever the home lies.
+what is out of date. A version is a digest of content: the same content has the same version, wherever the home lies.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,8 +15,6 @@ from .entries import asked_by, entries_as_written, find_unregistered
 from .versions import last_choice
 from .workspace import Workspace
 
-__all__ = ["EXTERNALS", "External", "evaluated_in_full", "external_assets", "find_changed"]
-
 DATA_VERSION = "dagster/data_version"  # tag of an event
 
 
@@ -28,7 +26,7 @@ class External:
     description: str
     version: Callable[[Workspace], str]
     changed: str = ""
-    """Said of it when it has; by default that its name has."""
+    """What the reason of a run says when it has changed; by default that its name has."""
 
     @property
     def key(self) -> dg.AssetKey:
@@ -36,7 +34,7 @@ class External:
 
 
 def external_assets() -> list[dg.AssetSpec]:
-    """What Dagster shows of them."""
+    """Return what Dagster shows of the external assets."""
     return [
         dg.AssetSpec(external.key, description=external.description, group_name="inputs", owners=["team:embedllm"])
         for external in EXTERNALS.values()
@@ -44,7 +42,7 @@ def external_assets() -> list[dg.AssetSpec]:
 
 
 def find_changed(workspace: Workspace, instance: dg.DagsterInstance) -> Iterator[dg.AssetMaterialization]:
-    """The version of each external asset that is not what it was when Dagster last heard of it, for it to be told."""
+    """Yield what tells Dagster the version of each external asset that has changed since it was told last."""
     for external in EXTERNALS.values():
         version = external.version(workspace)
         known = instance.fetch_materializations(external.key, limit=1).records
@@ -54,15 +52,15 @@ def find_changed(workspace: Workspace, instance: dg.DagsterInstance) -> Iterator
 
 
 def evaluated_in_full(workspace: Workspace) -> list[str]:
-    """The onboarded models that have since answered every benchmark they are asked: their few answers count no more."""
+    """Return the onboarded models that have since answered every benchmark they are asked: their few answers no longer
+    count."""
     registry, pairs = workspace.registry, set(workspace.lake.pairs())
-    asked = {model.name: [benchmark.name for benchmark in registry.benchmarks_of(model)] for model in registry.models}
-    everything = [benchmark.name for benchmark in registry.benchmarks]
-    wanted = {model: asked.get(model, everything) for model in workspace.lake.onboarded_models()}
+    asked = {model.name: registry.benchmarks_of(model) for model in registry.models}
+    wanted = {model: asked.get(model, registry.benchmarks) for model in workspace.lake.onboarded_models()}
     return [
         model
         for model, benchmarks in wanted.items()
-        if benchmarks and all((benchmark, model) in pairs for benchmark in benchmarks)
+        if benchmarks and all((benchmark.name, model) in pairs for benchmark in benchmarks)
     ]
 
 
@@ -72,13 +70,9 @@ def _zoo_recipe(workspace: Workspace) -> str:
     return recipe_digest(workspace.seed)
 
 
-def _imports(workspace: Workspace) -> str:
-    return _digest(sorted(source["digest"] for source in workspace.lake.imports()))
-
-
 def _answers(workspace: Workspace) -> str:
-    """Answers that the registry no longer asks for do not count, whether they were retired yet or not; and what it says
-    of a model without answers matters to `evaluations` alone."""
+    """Answers that the registry no longer asks for do not count, whether they were retired yet or not. What it says of
+    a model without answers only matters to `evaluations`."""
     leaving = set(find_unregistered(workspace))
     known = {name for pair in workspace.lake.pairs() if pair not in leaving for name in pair}
     entries = [entry for name, entry in entries_as_written(workspace) if name in known]
@@ -108,10 +102,14 @@ EXTERNALS = {
     external.name: external
     for external in (
         External("zoo_recipe", "What decides the weights of the demo's models: recipe, code and seed.", _zoo_recipe),
-        External("imports", "The answers that `embedllm import` brought, by source.", _imports),
+        External(
+            "imports",
+            "The answers that `embedllm import` brought, by source.",
+            lambda workspace: _digest(sorted(source["digest"] for source in workspace.lake.imports())),
+        ),
         External(
             "answers",
-            "The graded answers that count, and the entries of who gave them.",
+            "The graded answers that count, and the registry entries of the models and benchmarks in them.",
             _answers,
             "answers or entries changed",
         ),
@@ -124,7 +122,7 @@ EXTERNALS = {
         External("few_answers", "Answers of models that were asked a chosen few questions.", _few_answers),
         External(
             "chosen_version",
-            "The embedder's version that a person last chose to serve.",
+            "The version of the embedder that a person last chose to serve.",
             lambda workspace: last_choice(workspace.lake),
         ),
         External("encoder", "The question encoder in the settings.", lambda workspace: workspace.encoder),

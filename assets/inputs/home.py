@@ -17,7 +17,7 @@ COMMAND_LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Home:
-    """Enough for whoever reads what was made; `Workspace` adds the registry, which says what is to be made."""
+    """What is needed to read what was made; `Workspace` adds the registry, which says what is to be made."""
 
     home: Path
     _: KW_ONLY
@@ -32,14 +32,14 @@ class Home:
         return _lake(self.lake_address or str(self.home / "lake"))
 
     def share(self, *files: Path) -> None:
-        """Puts files or folders of the home where others with this lake find them, if it lies elsewhere."""
+        """Put files or folders of the home where others with this lake find them, if it lies elsewhere."""
         if self.lake_address:
             from warehouse.lake import Blobs
 
             Blobs(self.lake, self.home).share(files)
 
     def fetch(self, *files: Path) -> None:
-        """Brings files or folders of the home that others with this lake have made, where they are newer."""
+        """Bring files or folders of the home that others with this lake have made, where they are newer."""
         if self.lake_address:
             from warehouse.lake import Blobs
 
@@ -66,7 +66,7 @@ class Home:
         return self.home / "zoo"
 
     def zoo_recipe(self) -> str | None:
-        """Digest of what decides the zoo's weights; None where it is not built."""
+        """Return a digest of what decides the zoo's weights; None where it is not built."""
         manifest = self.zoo / "manifest.json"
         return _recipe(manifest, manifest.stat().st_mtime_ns) if manifest.exists() else None
 
@@ -84,4 +84,4 @@ def _recipe(manifest: Path, _: int) -> str:
 def _lake(address: str) -> Lake:
     from warehouse.lake import Lake
 
-    return Lake(address)  # one a process: it remembers what is in force
+    return Lake(address)  # the same one for the whole process, as it remembers what is in force

@@ -20,16 +20,14 @@ from .workspace import Workspace
 if TYPE_CHECKING:
     from harness.tasks import TaskIndex
 
-__all__ = ["LocalState"]
-
 log = logging.getLogger(__name__)
 
 
 class LocalState:
     """Looks at what lies on this machine; files that have not changed since another process looked are not read.
 
-    With `ask_hub`, also at what else an answer depends on: the hub's branches and the version of lm-eval. What could
-    not be found out is told in `unknown`, a sentence a model or benchmark.
+    With `ask_hub`, also at what else an answer depends on: the hub's branches and the version of lm-eval. `unknown` has
+    a sentence on everything that could not be found out.
     """
 
     def __init__(self, workspace: Workspace, *, ask_hub: bool = False) -> None:
@@ -42,15 +40,14 @@ class LocalState:
         self._tasks = LocalTasks(folder, workspace.cache) if folder is not None and folder.is_dir() else None
 
     def change(self, known: Mapping[str, str], model: ModelEntry, benchmark: BenchmarkEntry) -> str | None:
-        """What has changed since the answers described by `known` (their metadata) were given; None: nothing."""
+        """Return what has changed since the answers described by `known` (their metadata) were given; None: nothing."""
         configs = self._configs(benchmark)
         what = find_change(known, model, benchmark, versions=self._versions_of(model), configs=configs, seed=self._seed)
-        return self._change_elsewhere(known, model, benchmark) if what is None and self._ask_hub else what
-
-    def _change_elsewhere(self, known: Mapping[str, str], model: ModelEntry, benchmark: BenchmarkEntry) -> str | None:
+        if what or not self._ask_hub:
+            return what
         before = known.get("fingerprint")  # imported answers have none
         try:
-            configs = self._configs(benchmark) or self._own_tasks.configs(benchmark)
+            configs = configs or self._own_tasks.configs(benchmark)
             now = fingerprint_of(model, benchmark, configs, self._seed, importlib.metadata.version("lm_eval"))
         except HarnessError as error:
             if (sentence := str(error)) not in self.unknown:
@@ -65,7 +62,7 @@ class LocalState:
         return TaskIndex(None)
 
     def digest(self, model: ModelEntry, benchmark: BenchmarkEntry) -> str:
-        """Digest of all that an evaluation of this pair would read here; empty where that is nothing."""
+        """Return a digest of all that an evaluation of this pair would read here; empty where that is nothing."""
         found = [self._versions_of(model), self._configs(benchmark) or {}]
         return digest_of(found)[:8] if any(found) else ""
 
@@ -75,7 +72,8 @@ class LocalState:
         return self._versions[model.name]
 
     def _configs(self, benchmark: BenchmarkEntry) -> dict[str, str] | None:
-        """None where they cannot be told: lm-eval's own, or a task that is not there, as its evaluation will say."""
+        """Return the digests of a benchmark's tasks; None for lm-eval's own and for a task that is missing, which its
+        evaluation will report."""
         try:
             return self._tasks.configs(benchmark) if self._tasks else None
         except HarnessError as error:

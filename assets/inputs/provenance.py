@@ -1,4 +1,4 @@
-"""What each asset was made from, as it is recorded in the lake next to the data: lake/provenance, a part an asset.
+"""What each asset was made from, recorded in the lake next to the data: lake/provenance, a part an asset.
 
 Dagster's event log says when something was made, and may be lost; what is out of date follows from these records alone.
 """
@@ -20,18 +20,6 @@ from warehouse.errors import CorruptFileError
 from .entries import find_unregistered
 from .external import EXTERNALS
 from .workspace import Workspace
-
-__all__ = [
-    "EXPENSIVE",
-    "Made",
-    "Part",
-    "Provenance",
-    "Unwritten",
-    "asset",
-    "describe_pool",
-    "digest",
-    "read_provenance",
-]
 
 EXPENSIVE = {"embedllm/expensive": "true"}
 """Tags of assets that wait for the weekly refresh, or until the pool has grown."""
@@ -78,7 +66,8 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Made:
-    """What the function of an asset says of what it made; once one of `tables` or `files` is gone, it is out of date.
+    """What the function of an asset returns about what it made; once one of `tables` or `files` is gone, the asset is
+    out of date.
 
     Without a `data_version`, the same inputs count as the same data. The asset's IO manager writes what is `unwritten`.
     """
@@ -105,67 +94,76 @@ def asset(
     reads: Sequence[str] = (),
     **options: Any,
 ) -> Callable[[Callable[[Workspace], Made]], dg.AssetsDefinition]:
-    """As `dg.asset`, for a function that makes an unpartitioned asset. `reads`: the external assets (external.py) it is
-    made from, next to `deps`.
+    """Decorate a function that makes an unpartitioned asset, as `dg.asset` does. `reads` are the external assets
+    (external.py) that it is made from, next to `deps`.
 
-    What it was made from is recorded once the function has returned: what is killed has recorded nothing. What fails
-    has recorded from what it was to be made, so that nobody tries the same again at once.
+    What it was made from is recorded once the function has returned, so that a run that is killed has recorded nothing.
+    If it fails, what it was to be made from is recorded, so that nobody tries the same again at once.
     """
 
     def define(make: Callable[[Workspace], Made]) -> dg.AssetsDefinition:
         externals = [EXTERNALS[external].key for external in reads]
 
-        @dg.asset(name=name or make.__name__, description=inspect.getdoc(make), deps=[*deps, *externals], **options)
+        @dg.asset(
+            name=name or make.__name__,
+            description=inspect.getdoc(make),
+            deps=[*deps, *externals],
+            owners=["team:embedllm"],
+            **options,
+        )
         def recorded(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]):
             # Returns a dg.MaterializeResult. Were that said above, Dagster would take no value for an IO manager.
-            spec, name = context.assets_def.get_asset_spec(context.asset_key), context.asset_key.to_user_string()
-            # What it is made from is looked up before it is read: what changes meanwhile is seen at the next look.
-            inputs = find_inputs(spec, read_provenance(workspace), workspace)
-            attempt = describe_attempt(spec, inputs)
-            pool = describe_pool(workspace) if EXPENSIVE.items() <= spec.tags.items() else None
-            try:
-                made = make(workspace)
-            except Exception:
-                _record_attempts(workspace, name, [attempt])
-                raise
-            version = made.data_version or attempt
-            written = {part.table: [part.part] for part in made.unwritten if part.rows.num_rows}
-
-            def record() -> None:
-                made_from = Provenance(
-                    asset=name,
-                    code_version=spec.code_version,
-                    data_version=version,
-                    inputs=inputs,
-                    tables={**made.tables, **written},
-                    files=[file.relative_to(workspace.home).as_posix() for file in made.files],
-                    pool=pool,
-                    made_at=datetime.now(UTC),
-                )
-                workspace.share(*made.files)
-                row = vars(made_from) | {column: json.dumps(getattr(made_from, column)) for column in _JSON}
-                workspace.lake.write_table(TABLE, pa.Table.from_pylist([row], schema=SCHEMA), name)
-                if name in failed_attempts(workspace):
-                    _record_attempts(workspace, name, [])
-
-            told = {
-                "metadata": made.metadata,
-                "data_version": dg.DataVersion(version),
-                "check_results": list(made.checks),
-            }
-            if made.unwritten:
-                return dg.MaterializeResult(value=Unwritten(made.unwritten, record), **told)
-            record()
-            return dg.MaterializeResult(**told)
+            spec = context.assets_def.get_asset_spec(context.asset_key)
+            return _make_and_record(make, spec, workspace)
 
         return recorded  # pyright: ignore[reportReturnType]  # of the overloads, it takes another
 
     return define
 
 
+def _make_and_record(
+    make: Callable[[Workspace], Made], spec: dg.AssetSpec, workspace: Workspace
+) -> dg.MaterializeResult:
+    name = spec.key.to_user_string()
+    # What it is made from is looked up before it is read, so that the next look sees what changes meanwhile.
+    inputs = find_inputs(spec, read_provenance(workspace), workspace)
+    attempt = describe_attempt(spec, inputs)
+    pool = describe_pool(workspace) if EXPENSIVE.items() <= spec.tags.items() else None
+    try:
+        made = make(workspace)
+    except Exception:
+        _record_attempts(workspace, name, [attempt])
+        raise
+    version = made.data_version or attempt
+    written = {part.table: [part.part] for part in made.unwritten if part.rows.num_rows}
+
+    def record() -> None:
+        made_from = Provenance(
+            asset=name,
+            code_version=spec.code_version,
+            data_version=version,
+            inputs=inputs,
+            tables={**made.tables, **written},
+            files=[file.relative_to(workspace.home).as_posix() for file in made.files],
+            pool=pool,
+            made_at=datetime.now(UTC),
+        )
+        workspace.share(*made.files)
+        row = vars(made_from) | {column: json.dumps(getattr(made_from, column)) for column in _JSON}
+        workspace.lake.write_table(TABLE, pa.Table.from_pylist([row], schema=SCHEMA), name)
+        if name in failed_attempts(workspace):
+            _record_attempts(workspace, name, [])
+
+    told = {"metadata": made.metadata, "data_version": dg.DataVersion(version), "check_results": list(made.checks)}
+    if made.unwritten:
+        return dg.MaterializeResult(value=Unwritten(made.unwritten, record), **told)
+    record()
+    return dg.MaterializeResult(**told)
+
+
 def find_inputs(spec: dg.AssetSpec, made: Mapping[str, Provenance], workspace: Workspace) -> dict[str, str]:
-    """The data version of everything the asset is made from, as it is now; what was never made, or is partitioned, has
-    none."""
+    """Return the data version of everything the asset is made from, as it is now; what was never made, or is
+    partitioned, has none."""
     externals = {external.key: external for external in EXTERNALS.values()}
     inputs = {}
     for key in sorted(dep.asset_key for dep in spec.deps):
@@ -178,8 +176,8 @@ def find_inputs(spec: dg.AssetSpec, made: Mapping[str, Provenance], workspace: W
 
 
 def describe_attempt(spec: dg.AssetSpec, inputs: Mapping[str, str]) -> str:
-    """Digest of what decides how the asset comes out."""
-    return digest([spec.code_version, inputs])
+    """Return a digest of what decides how the asset comes out."""
+    return digest_of([spec.code_version, inputs])[:16]
 
 
 def _record_attempts(workspace: Workspace, name: str, failed: Sequence[str]) -> None:
@@ -188,13 +186,13 @@ def _record_attempts(workspace: Workspace, name: str, failed: Sequence[str]) -> 
 
 
 def failed_attempts(workspace: Workspace) -> dict[str, str]:
-    """By asset, `describe_attempt` of the last attempt at it that failed."""
+    """Return by asset `describe_attempt` of the last attempt at it that failed."""
     table = _read(FAILED_TABLE, workspace)
     return {row["asset"]: row["attempt"] for row in table.to_pylist()} if table else {}
 
 
 def read_provenance(workspace: Workspace) -> dict[str, Provenance]:
-    """Of every asset that was made, by name, what its last making recorded."""
+    """Return by name, for every asset that was made, what was recorded when it was made last."""
     table = _read(TABLE, workspace)
     names = [field.name for field in fields(Provenance)]
     rows = table.select(names).to_pylist() if table else []
@@ -202,7 +200,7 @@ def read_provenance(workspace: Workspace) -> dict[str, Provenance]:
 
 
 def _read(name: str, workspace: Workspace) -> pa.Table | None:
-    """A record that cannot be read is set aside, so that its asset counts as never made."""
+    """Return a table of records. One that cannot be read is set aside, so that its asset counts as never made."""
     try:
         return workspace.lake.read_table(name)
     except CorruptFileError:
@@ -211,14 +209,9 @@ def _read(name: str, workspace: Workspace) -> pa.Table | None:
 
 
 def describe_pool(workspace: Workspace) -> dict[str, int]:
-    """How large the pool is: the number of models that have answered and are registered, and of questions."""
+    """Return how large the pool is: the number of models that have answered and are registered, and of questions."""
     leaving = set(find_unregistered(workspace))
     return {
         "models": len({pair[1] for pair in workspace.lake.pairs() if pair not in leaving}),
         "questions": workspace.lake.count_questions(),
     }
-
-
-def digest(content: object) -> str:
-    """Of a JSON value."""
-    return digest_of(content)[:16]

@@ -11,13 +11,11 @@ from warehouse.errors import CorruptFileError
 
 from .workspace import Workspace
 
-__all__ = ["mending"]
-
 
 @contextmanager
 def mending(workspace: Workspace) -> Iterator[None]:
-    """A file that turns out damaged in the block is set aside, with all others that are, so that what it held is asked
-    or made again; the asset fails and says so.
+    """Set aside a file that turns out damaged in the block, with all others that are damaged, so that what it held is
+    asked or made again; the asset fails and says so.
 
     Raises:
         dagster.Failure: a file could not be read.

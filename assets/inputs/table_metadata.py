@@ -9,23 +9,20 @@ import dagster as dg
 
 from warehouse.database.connect import open_database, script, statements
 
-__all__ = ["column_schema", "table_metadata"]
-
 
 def table_metadata(name: str, rows: int) -> dict[str, Any]:
-    """What is shown of a table or view of the warehouse with so many rows."""
+    """Return what is shown of a table or view of the warehouse with so many rows."""
     return {**column_schema(name), "dagster/row_count": rows}
 
 
 def column_schema(name: str) -> dict[str, Any]:
-    """What is shown of the columns of a table or view of the warehouse."""
-    columns = [dg.TableColumn(column, kind, description) for column, kind, description in _columns()[name]]
-    return {"dagster/column_schema": dg.TableSchema(columns)}
+    """Return what is shown of the columns of a table or view of the warehouse."""
+    return {"dagster/column_schema": dg.TableSchema(_read_columns()[name])}
 
 
 @lru_cache(maxsize=1)
-def _columns() -> dict[str, list[tuple[str, str, str | None]]]:
-    """By table, the name, type and comment of each column, as users see them in `warehouse.duckdb`."""
+def _read_columns() -> dict[str, list[dg.TableColumn]]:
+    """Return by table the name, type and comment of each column, as users see them in `warehouse.duckdb`."""
     with open_database() as connection:
         connection.execute("BEGIN")  # hundreds of small statements
         for statement in (*statements().values(), script("views")):
@@ -34,7 +31,7 @@ def _columns() -> dict[str, list[tuple[str, str, str | None]]]:
             "SELECT table_name, column_name, lower(data_type), comment FROM duckdb_columns() WHERE NOT internal "
             "ORDER BY table_name, column_index"
         ).fetchall()
-    columns: dict[str, list[tuple[str, str, str | None]]] = {}
+    columns: dict[str, list[dg.TableColumn]] = {}
     for table, *column in found:
-        columns.setdefault(table, []).append(tuple(column))
+        columns.setdefault(table, []).append(dg.TableColumn(*column))
     return columns

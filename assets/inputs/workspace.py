@@ -13,13 +13,13 @@ __all__ = ["COMMAND_LOCK", "Progress", "Workspace", "silent"]
 
 
 class Progress(Protocol):
-    """Told how far a long step is; `embedllm` draws a bar from it."""
+    """Is told how far a long step is; `embedllm` draws a bar from it."""
 
     def __call__(self, done: int, total: int, label: str) -> None: ...
 
 
 def silent(done: int, total: int, label: str) -> None:
-    """Draws nothing: the UI shows the event log instead."""
+    """Draw nothing: the UI shows the event log instead."""
 
 
 @dataclass(frozen=True)

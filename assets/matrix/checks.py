@@ -1,4 +1,4 @@
-"""What must hold of the data, asked in SQL: of the lake before anything is made of it, and of what was published."""
+"""What must be true of the data, asked in SQL: of the lake before anything is made of it, and of what was published."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from assets.inputs.workspace import Workspace
 from warehouse.database.read import query
 from warehouse.lake import Lake
 
-__all__ = ["CHECKS", "Check", "build_checks", "count_offending"]
-
 
 class Check(NamedTuple):
-    """Passes when `sql`, a query for the number of offending rows of an asset's tables, gives 0."""
+    """A check that passes when `sql`, a query for the number of offending rows of an asset's tables, gives 0."""
 
     name: str
     asset: str
@@ -61,7 +59,7 @@ CHECKS = (
     Check(
         "splits_are_disjoint",
         "correctness_matrix",
-        "No test question has the very text of a training question; `embedllm import --resplit` gives them one split.",
+        "No test question has the same text as a training question; `embedllm import --resplit` gives them one split.",
         "SELECT count(*) FROM questions WHERE split = 'test' "
         "AND text IN (SELECT text FROM questions WHERE split = 'train')",
         blocking=False,  # published splits are kept as they are, even where copies of a text straddle them
@@ -87,8 +85,9 @@ CHECKS = (
     Check(
         "good_enough_to_serve",
         "embedder",
-        "Today's version is no worse than the one before and than tables of rates, and calibrated, but for chance; "
-        "`embedders.verdict` says what is wrong. `embedllm embedders serve VERSION` lets one serve that is held back.",
+        "Today's version is no worse than the one before and than tables of rates, and calibrated, apart from chance. "
+        "`embedders.verdict` says what is wrong; `embedllm embedders serve VERSION` lets a version serve that was held "
+        "back.",
         # The last row is today's version.
         "SELECT count(*) FROM (SELECT last(verdict) AS verdict FROM embedders) WHERE verdict IS NOT NULL",
         blocking=False,
@@ -106,7 +105,7 @@ CHECKS = (
 
 
 def build_checks() -> list[dg.AssetChecksDefinition]:
-    """One definition an asset, so that what its checks read is read once."""
+    """Return one definition for each asset, so that what its checks read is read once."""
     return [_build_checks_of(asset, list(checks)) for asset, checks in groupby(CHECKS, key=lambda check: check.asset)]
 
 
@@ -133,6 +132,6 @@ def _build_checks_of(asset: str, checks: list[Check]) -> dg.AssetChecksDefinitio
 
 
 def count_offending(check: Check, workspace: Workspace, tables: Mapping[str, pa.Table]) -> int:
-    """How many rows of `tables`, or of what is published where there are none, a check objects to."""
+    """Return how many rows of `tables`, or of what is published where there are none, a check objects to."""
     (row,) = rows(tables, check.sql) if tables else query(workspace.database, check.sql).to_pylist()
     return next(iter(row.values()))

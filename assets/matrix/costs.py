@@ -31,7 +31,7 @@ Prices = Mapping[str, tuple[float, float]]
 class Costs:
     """Cost of a question by model, in one unit; models whose cost is not known are left out.
 
-    `predictors` tell what an answer takes of each amount in USAGE; there are none where no answer says it.
+    `predictors` say how much an answer takes of each amount in USAGE; there are none where no answer says it.
     """
 
     unit: str
@@ -40,8 +40,8 @@ class Costs:
     prices: Prices = field(default_factory=dict, compare=False)
 
     def predict(self, questions: Questions, models: tuple[str, ...]) -> np.ndarray:
-        """(n, M) US$ that each question will cost, by `predictors`; of a model whose answers do not say what they took
-        its cost in `by_model`, NaN where it has none."""
+        """Return (n, M) US$ that each question will cost, as `predictors` tell; for a model whose answers do not say
+        what they took, its cost in `by_model`, NaN where it has none."""
         costs = np.repeat([[self.by_model.get(model, np.nan) for model in models]], len(questions), axis=0)
         amounts = {name: predictor.predict(questions) for name, predictor in self.predictors.items()}
         fitted = next(iter(self.predictors.values())).models
@@ -53,7 +53,7 @@ class Costs:
 
     @property
     def predicted_by(self) -> str:
-        """mean, category or form; of each amount, where these differ."""
+        """What costs are predicted from: mean, category or form; of each amount, where these differ."""
         ways = {name: predictor.told for name, predictor in self.predictors.items()}
         if len(set(ways.values())) == 1:
             return next(iter(ways.values()))
@@ -61,8 +61,9 @@ class Costs:
 
 
 def model_costs(workspace: Home, predictors: Mapping[str, CostPredictor] | None = None) -> Costs:
-    """US$ that a question costs: what answers took on average, where `predictors` know it, or else a question of
-    typical length. Billions of parameters where answers say it of no two models, and fewer have a price than a size."""
+    """Return the US$ that a question costs: what answers took on average, where `predictors` know it, or else what a
+    question of typical length costs. Where answers say it of fewer than two models, and fewer models have a price than
+    a size, costs are in billions of parameters."""
     labels = model_labels(workspace)
     prices = {
         m.model: (m.price_input, m.price_output)
@@ -75,7 +76,7 @@ def model_costs(workspace: Home, predictors: Mapping[str, CostPredictor] | None 
     charged = {name: predictor for name, predictor in known.items() if name == "cost"}
     measured = _measured_means(known, prices)
     if measured.keys() == _measured_means(charged, prices).keys():
-        known = charged  # tokens tell nothing more
+        known = charged  # tokens add nothing
     dollars = typical | measured
     if len(measured) < 2 and len(dollars) < len(sizes):
         return Costs(PARAMETERS, sizes)
@@ -91,8 +92,8 @@ def _measured_means(predictors: Mapping[str, CostPredictor], prices: Prices) -> 
 
 
 def in_dollars(amounts: Mapping[str, np.ndarray], models: tuple[str, ...], prices: Prices) -> np.ndarray:
-    """(n, M) US$ of `amounts` (by column of USAGE, each (n, M), NaN where not known): what was charged, or else tokens
-    at their price."""
+    """Return the (n, M) US$ of `amounts` (by column of USAGE, each (n, M), NaN where not known): what was charged, or
+    else tokens at their price."""
     unknown = np.full_like(next(iter(amounts.values())), np.nan, float)
     cost, tokens_in, tokens_out = (amounts.get(name, unknown) for name in ("cost", "tokens_in", "tokens_out"))
     price_in, price_out = np.array([prices.get(model, (np.nan, np.nan)) for model in models]).T
@@ -100,8 +101,8 @@ def in_dollars(amounts: Mapping[str, np.ndarray], models: tuple[str, ...], price
 
 
 def observed_amounts(workspace: Home, matrix: CorrectnessMatrix) -> dict[str, np.ndarray]:
-    """By column of USAGE (Q, M) what the answers in `matrix` took, NaN where not known; columns of which nothing is
-    known are left out."""
+    """Return by column of USAGE what the answers in `matrix` took (Q, M), NaN where not known; columns of which nothing
+    is known are left out."""
     usage = workspace.lake.usage()
     row = {name: at for at, name in enumerate(matrix.question_ids)}
     column = {name: at for at, name in enumerate(matrix.models)}
@@ -118,7 +119,7 @@ def observed_amounts(workspace: Home, matrix: CorrectnessMatrix) -> dict[str, np
 
 
 def fit_question_costs(workspace: Home, matrix: CorrectnessMatrix, questions: Questions) -> dict[str, CostPredictor]:
-    """By column of USAGE what is learnt of it from the train questions of `matrix`."""
+    """Return by column of USAGE what predicts it, learnt from the train questions of `matrix`."""
     from embedder.question_costs import CostPredictor
 
     amounts = observed_amounts(workspace, matrix)
@@ -131,7 +132,8 @@ def fit_question_costs(workspace: Home, matrix: CorrectnessMatrix, questions: Qu
 def question_costs(
     workspace: Home, costs: Costs, matrix: CorrectnessMatrix, questions: Questions
 ) -> QuestionCosts | None:
-    """Predicted and measured costs in US$ of all questions of `matrix`; None where no answer says what it took."""
+    """Return predicted and measured costs in US$ of all questions of `matrix`; None where no answer says what it
+    took."""
     if not costs.predictors:
         return None
     measured = in_dollars(observed_amounts(workspace, matrix), matrix.models, costs.prices)

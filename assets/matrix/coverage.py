@@ -19,20 +19,23 @@ from .correctness_matrix import record_registry
 
 
 def build_coverage(registry: Registry) -> dg.AssetsDefinition:
-    """It depends on what the correctness matrix depends on."""
+    """Return the asset; it depends on what the correctness matrix depends on."""
 
     @asset(
         deps=[dg.AssetKey("imported_results"), *(responses_key(b.name) for b in registry.benchmarks)],
         reads=["evaluations"],
         group_name="matrix",
         kinds={"deltalake"},
-        owners=["team:embedllm"],
         code_version="1",
     )
     def coverage(workspace: Workspace) -> Made:
         """A row is a model and a benchmark: done and how well, missing, failed and why, not applicable, or answered
         under an earlier entry only."""
-        _forget_unregistered(workspace)
+        lake, is_asked = workspace.lake, asked_by(workspace.registry)
+        with lake.together():  # failures of what the registry no longer asks for: should it ask again, that is new
+            for row in (*lake.failures().to_pylist(), *lake.not_applicable().to_pylist()):
+                if not is_asked(row["benchmark"], row["model"]):
+                    lake.forget_failure(row["benchmark"], row["model"])
         record_registry(workspace)
         statuses = _count_statuses(workspace)
         return Made(metadata={**table_metadata("coverage", statuses.total()), **statuses})
@@ -40,17 +43,8 @@ def build_coverage(registry: Registry) -> dg.AssetsDefinition:
     return coverage
 
 
-def _forget_unregistered(workspace: Workspace) -> None:
-    """A failure of what the registry does not ask for is not tried again: should it be asked once more, that is new."""
-    lake, is_asked = workspace.lake, asked_by(workspace.registry)
-    with lake.together():
-        for row in (*lake.failures().to_pylist(), *lake.not_applicable().to_pylist()):
-            if not is_asked(row["benchmark"], row["model"]):
-                lake.forget_failure(row["benchmark"], row["model"])
-
-
 def _count_statuses(workspace: Workspace) -> Counter[str]:
-    """Of the pairs, how many have which status in the warehouse's view `coverage`."""
+    """Return how many pairs have which status in the warehouse's view `coverage`."""
     lake, registry = workspace.lake, workspace.registry
     done = lake.pairs()
     benchmarks = {entry.name for entry in registry.benchmarks} | {benchmark for benchmark, _ in done}

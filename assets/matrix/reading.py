@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,30 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.inputs.home import Home
+from assets.inputs.memory import remember_last
 from embedder.errors import EmbedderError
 from embedder.lazy_encoder import LazyEncoder
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
-from warehouse.lake import Lake
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """What the lake holds at a time. Reading it takes long: the stages of a run share what was read."""
-
-    address: str
-    state: str
-    lake: Lake = field(compare=False)
-
-
+@remember_last(lambda workspace: (workspace.lake.address, workspace.lake.state()))
 def correctness(workspace: Home) -> CorrectnessMatrix:
-    """Every graded answer in the lake, as questions × models."""
-    return _matrix(_Answers(workspace.lake.address, workspace.lake.state(), workspace.lake))
-
-
-@lru_cache(maxsize=1)
-def _matrix(answers: _Answers) -> CorrectnessMatrix:
-    return CorrectnessMatrix.from_tables(answers.lake.questions(), answers.lake.responses())
+    """Return every graded answer in the lake, as questions × models."""
+    return CorrectnessMatrix.from_tables(workspace.lake.questions(), workspace.lake.responses())
 
 
 @lru_cache(maxsize=1)
@@ -45,52 +30,36 @@ def _encoder(name: str, device: str | None, cache: Path) -> LazyEncoder:
 
 
 def encoder_in_use(workspace: Home) -> LazyEncoder:
-    """The question encoder of the settings, loaded once a process, when it is first needed. Its name and what it
-    encodes:
+    """Return the question encoder of the settings; it is loaded once a process, when it is first needed.
 
     Raises:
-        EncoderError: it cannot be found or loaded.
+        EncoderError: when its name is asked for, or it encodes: it cannot be found or loaded.
     """
     return _encoder(workspace.encoder, workspace.device, workspace.cache)
 
 
 def embeddings_of(workspace: Home, encoder: str) -> pa.Table:
-    """`question_id` and `embedding` of the questions this encoder has encoded; other encoders' are not mixed in."""
+    """Return `question_id` and `embedding` of the questions that this encoder has encoded, and no other."""
     table = workspace.lake.read_table("question_embeddings")
     if table is None:
         return pa.table({"question_id": pa.array([], pa.string()), "embedding": pa.array([], pa.list_(pa.float32()))})
     return table.filter(pc.field("encoder") == encoder).select(["question_id", "embedding"])
 
 
+# An id says all there is to a question.
+@remember_last(lambda workspace, matrix, encoder: (workspace.lake.address, encoder, tuple(matrix.question_ids)))
 def described_questions(workspace: Home, matrix: CorrectnessMatrix, encoder: str) -> Questions:
-    """The matrix's questions, in its order, with their embeddings.
+    """Return the matrix's questions, in its order, with their embeddings.
 
     Raises:
         EmbedderError: a question has no embedding by this encoder.
     """
-    ids = hashlib.sha256("\0".join(matrix.question_ids).encode()).hexdigest()
-    return _described(_Wanted(workspace.lake.address, encoder, ids, workspace, matrix))
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """Questions of which the embeddings by an encoder are wanted; an id says all there is to a question."""
-
-    address: str
-    encoder: str
-    ids: str
-    workspace: Home = field(compare=False)
-    matrix: CorrectnessMatrix = field(compare=False)
-
-
-@lru_cache(maxsize=1)
-def _described(wanted: _Wanted) -> Questions:
-    matrix, table = wanted.matrix, embeddings_of(wanted.workspace, wanted.encoder)
+    table = embeddings_of(workspace, encoder)
     at = {question: row for row, question in enumerate(table["question_id"].to_pylist())}
     rows = [at[question] for question in matrix.question_ids if question in at]
     if missing := len(matrix.question_ids) - len(rows):
         raise EmbedderError(
-            f"{missing} of {len(matrix.question_ids)} questions have no embedding by {wanted.encoder}; "
+            f"{missing} of {len(matrix.question_ids)} questions have no embedding by {encoder}; "
             "materialise question_embeddings first."
         )
     vectors = table["embedding"].combine_chunks()
@@ -99,7 +68,7 @@ def _described(wanted: _Wanted) -> Questions:
 
 
 class ModelLabels(NamedTuple):
-    """What is known of a model beside its answers, from the registry or from an import."""
+    """What is known of a model next to its answers, from the registry or from an import."""
 
     model: str
     family: str | None
@@ -110,7 +79,8 @@ class ModelLabels(NamedTuple):
 
 
 def model_labels(workspace: Home) -> list[ModelLabels]:
-    """Of every model that is registered or has answers, by name; what the registry says of one is all that counts."""
+    """Return the labels of every model that is registered or has answers, by name. Where the registry has a model, only
+    what it says counts."""
     lake = workspace.lake
     registered, imported = lake.read_table("models"), lake.labels()
     known: dict[str, dict[str, Any]] = {model: {} for _, model in lake.pairs()}

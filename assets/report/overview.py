@@ -11,7 +11,7 @@ from warehouse.database.read import query
 
 
 def facts(workspace: Workspace) -> str:
-    """How much there is, in a line."""
+    """Return in a line how much there is."""
     (row,) = _rows(
         workspace,
         "SELECT (SELECT count(*) FROM models) AS models, count(DISTINCT benchmark) AS benchmarks, "
@@ -24,12 +24,12 @@ def facts(workspace: Workspace) -> str:
 
 
 def add_best(answers: Section, workspace: Workspace) -> Section:
-    """The section on the answers, with the best models in the published warehouse."""
+    """Return the section on the answers with the best models of the published warehouse."""
     return replace(answers, tables=[_rows(workspace, answers.sql)])
 
 
 def failed(workspace: Workspace) -> list[Section]:
-    """What could not be evaluated, where there is any."""
+    """Return a section on what could not be evaluated, where there is any."""
     found = _rows(
         workspace,
         "SELECT model, benchmark, kind, reason FROM failures "
@@ -38,7 +38,13 @@ def failed(workspace: Workspace) -> list[Section]:
     )
     if not found:
         return []
-    return [Section("What could not be evaluated", "These count as not asked, never as wrong.", tables=[found])]
+    return [
+        Section(
+            "What could not be evaluated",
+            "These count as not asked, never as wrong.",
+            tables=[found],
+        )
+    ]
 
 
 def _rows(workspace: Workspace, sql: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What users query: `warehouse.duckdb`, published once a refresh."""
+"""What users query: `warehouse.duckdb`, published with every refresh."""
 
 import dagster as dg
 
@@ -15,7 +15,6 @@ PUBLISHED = ("correctness_matrix", "coverage", "question_embeddings", "embedder"
     deps=[*PUBLISHED, *EXPERIMENTS],
     group_name="report",
     kinds={"duckdb"},
-    owners=["team:embedllm"],
     code_version="1",
     pool="warehouse",
 )

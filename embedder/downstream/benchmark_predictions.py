@@ -67,7 +67,10 @@ def predict_benchmarks(
             reason = f"needs at least {LEAST_MODELS} models that answered it and others, found {count}"
             rows.append({"benchmark": name, "method": "all", "models": count, "reason": reason})
             continue
-        targets[name], predicted = target, _predict(matrix, name, target, trained)
+        targets[name] = target
+        predicted = {  # a regression may leave the range of shares
+            method: np.clip(values, 0, 1) for method, values in _predict(matrix, name, target, trained).items()
+        }
         scores[name] = {method: _score(values, target.observed) for method, values in predicted.items()}
         rows += [_summarise(name, method, [target], [of], seed) for method, of in scores[name].items()]
         details += [_list_predictions(matrix, version, name, method, target, of) for method, of in predicted.items()]

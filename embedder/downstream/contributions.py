@@ -74,7 +74,7 @@ class _Benchmark:
 
 def _errors(embeddings: np.ndarray, target: Target) -> np.ndarray:
     predicted = predict_held_out(embeddings[target.columns], target.accuracy[:, None], target.splits)[..., 0]
-    return ((predicted - target.observed) ** 2).mean(axis=1)
+    return ((predicted.clip(0, 1) - target.observed) ** 2).mean(axis=1)
 
 
 def _row(contributor: str, of: _Benchmark, embeddings: np.ndarray, seed: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which model has yet to answer what: what the registry asks for and the lake does not have."""
+"""Which model still has to answer what: what the registry asks for and the lake does not have."""
 
 from __future__ import annotations
 
@@ -17,25 +17,23 @@ from warehouse.errors import CorruptFileError
 from warehouse.lake import NOT_APPLICABLE, Failure
 from warehouse.lake.failures import INTERRUPTED
 
-__all__ = ["Unanswered", "Why", "can_ask", "find_unanswered"]
-
 
 class Why(StrEnum):
     """Why a model has to answer a benchmark."""
 
     NEW = "new"  # it never was asked
     CHANGED = "changed"  # its entry reads differently now, or its weights or its task are others
-    FAILED = "failed"  # the last evaluation under this very entry, and with these very files, failed
+    FAILED = "failed"  # the last evaluation under this entry, and with these files, failed
 
 
 @dataclass(frozen=True)
 class Unanswered:
-    """A benchmark that a model has yet to answer, and why."""
+    """A benchmark that a model still has to answer, and why."""
 
     benchmark: str
     why: Why
-    failure: Failure | None = None  # of the last try under this very entry
-    what: str | None = None  # has changed, where it is not the entry
+    failure: Failure | None = None  # of the last try under this entry
+    what: str | None = None  # what has changed, where it is not the entry
 
     def tell(self, *, being_asked: bool = False) -> str:
         """Return the reason for asking. While the model is `being_asked`, its present attempt, too, stands in the lake
@@ -48,7 +46,8 @@ class Unanswered:
         return f"{self.benchmark}: {self.why}{f' ({note})' if note else ''}"
 
     def is_due(self, retry_by: datetime | None) -> bool:
-        """Whether it is to be asked by then (UTC). What failed is, once its back-off is over; without a time, never."""
+        """Whether the benchmark is to be asked by then (UTC). If it failed, it is asked once its back-off is over;
+        without a time, never."""
         if self.why is not Why.FAILED or self.failure is None:
             return True
         return retry_by is not None and self.failure.is_due(retry_by)
@@ -64,17 +63,17 @@ def can_ask(workspace: Workspace) -> bool:
 def find_unanswered(workspace: Workspace, local: LocalState | None = None) -> dict[str, list[Unanswered]]:
     """Return by model the benchmarks it still has to answer; models with nothing to do are left out.
 
-    Reads what the lake holds, and looks whether weights and tasks are what they were: on this machine, and where
-    `local` does, elsewhere.
+    Reads what the lake holds, and looks whether weights and tasks are what they were: on this machine, and elsewhere if
+    `local` does.
     """
     local = local or LocalState(workspace)
-    found = {model.name: list(_of_model(model, workspace, local)) for model in workspace.registry.models}
+    found = {model.name: list(_find_of_model(model, workspace, local)) for model in workspace.registry.models}
     return {model: unanswered for model, unanswered in found.items() if unanswered}
 
 
-def _of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Iterator[Unanswered]:
+def _find_of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Iterator[Unanswered]:
     if model.budget and (serving(workspace.lake) is None or _is_onboarded(model, workspace, local)):
-        return  # without an embedder, nothing tells which few questions are telling
+        return  # without an embedder, nothing tells which few questions to ask
     for benchmark in workspace.registry.benchmarks_of(model):
         entry, what, known = entry_digest(model, benchmark, workspace), None, None
         with suppress(CorruptFileError):  # which is moved aside when the model is asked
@@ -93,7 +92,8 @@ def _of_model(model: ModelEntry, workspace: Workspace, local: LocalState) -> Ite
 
 
 def _is_onboarded(model: ModelEntry, workspace: Workspace, local: LocalState) -> bool:
-    """Return whether it has answered its budget of questions, or more, under the entries as they read now."""
+    """Return whether the model has answered its budget of questions under the entries as they read now, or was
+    evaluated in full."""
     benchmarks, lake = workspace.registry.benchmarks_of(model), workspace.lake
     if any(lake.response_metadata(benchmark.name, model.name) for benchmark in benchmarks):
         return True  # it was evaluated in full

@@ -1,7 +1,7 @@
-"""What is due, and why: the one decision, from which the command line, the sensors and the schedules all start.
+"""What is due, and why: the one decision from which the command line, the sensors and the schedules all start.
 
 It compares what there is (the registry, the lake) with what was asked and with what was made from what
-(assets/inputs/provenance.py). Dagster's records only say what is being done now and what was killed time and again, so
+(assets/inputs/provenance.py). Dagster's records only say what is being done now and what was killed several times, so
 that nothing depends on what was remembered since the last look.
 """
 
@@ -32,22 +32,20 @@ from pipelines.local.instance import UNFINISHED
 
 from .answers import Unanswered, can_ask, find_unanswered
 
-__all__ = ["PLANNED", "REASON", "Request", "find_out_of_date", "plan"]
-
 REASON = "embedllm/reason"
 """Tag of a run: why it was started."""
 PLANNED = "embedllm/planned"
 """Tag of a run: `Request.digest` of what it was started for."""
 
 ZOO, MATRIX, WAREHOUSE = dg.AssetKey("zoo"), dg.AssetKey("correctness_matrix"), dg.AssetKey("warehouse")
-GROWN = 0.2  # share by which the models or the questions must have become more or fewer for the expensive not to wait
-ATTEMPTS = 5  # so many failed runs for the same are no accident
+GROWN = 0.2  # share by which the models or questions must have become more or fewer, so that the expensive do not wait
+ATTEMPTS = 5  # this many failed runs for the same are no accident
 CONFIRMED = "weekly: does it still come out the same?"
 COMPARED = "weekly: are weights and tasks what they were?"
 
 BEING_ASKED = "it is being asked now"
-REFRESH_AT_WORK = "a refresh is at work"
-ANSWERS_TO_COME = "answers are to come"
+REFRESH_AT_WORK = "a refresh is running"
+ANSWERS_TO_COME = "answers are still to come"
 ZOO_FIRST = "the demo's models are trained first"
 NO_ANSWERS = "there are no answers yet"
 FAILED = "it failed, and nothing has changed since"
@@ -60,11 +58,9 @@ class Request:
     """Assets to be made by one run, each with the reason; with a model, what it is to be asked."""
 
     reasons: Mapping[dg.AssetKey, str]
-    digest: str
-    """Of what decides how it comes out: the same digest, the same attempt."""
+    digest: str  # of what decides how it comes out: the same digest is the same attempt
     model: str | None = None
-    waits: str | None = None
-    """What it waits for; None: it can begin."""
+    waits: str | None = None  # what it waits for; None: it can begin
 
     @property
     def assets(self) -> list[dg.AssetKey]:
@@ -76,7 +72,7 @@ class Request:
 
     @property
     def reason(self) -> str:
-        """For a tag: of many assets, the first few."""
+        """The reason as it stands in a tag; of many assets, only those of the first few."""
         if self.model:
             return "; ".join(dict.fromkeys(self.reasons.values()))
         first = [f"{key.to_user_string()}: {reason}" for key, reason in self.reasons.items()][:3]
@@ -94,17 +90,20 @@ def plan(
     local: LocalState | None = None,
     leave_out: Collection[str] = (),
 ) -> list[Request]:
-    """What is due, in the order in which it is to be done: a request a model, then what is made of answers.
+    """Return what is due, in the order in which it is to be done: a request for each model, then what is made of
+    answers.
 
     Args:
-        full: expensive experiments are due as soon as they are out of date, whatever answers are to come.
+        full: expensive experiments are due as soon as they are out of date, even if answers are still to come.
         compare: every model is due, to compare its answers with weights and tasks as they are now; and so is what has a
             freshness policy.
         retry_by: what failed is due if its back-off is over by then (UTC); without it, not before something changes.
-        local: what to find out of weights and tasks; by default what this machine tells.
-        leave_out: models that are not to be asked, nor waited for.
+        local: how to find out about weights and tasks; by default from what this machine has.
+        leave_out: models that are neither asked nor waited for.
     """
-    busy = _find_under_way(instance)  # first: what ends meanwhile has left its answers, or is no longer out of date
+    # Looked up first: what ends meanwhile has left its answers, or is no longer out of date. None stands for a refresh.
+    records = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
+    busy = {record.dagster_run.tags.get("dagster/partition") for record in records}
     models, retry = can_ask(workspace), retry_by is not None
     unanswered = find_unanswered(workspace, local) if models else {}
     asked = [
@@ -146,12 +145,6 @@ def _ask(
             )
 
 
-def _find_under_way(instance: dg.DagsterInstance) -> set[str | None]:
-    """The models whose evaluation runs or waits in the queue, and None where anything else does."""
-    records = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
-    return {record.dagster_run.tags.get("dagster/partition") for record in records}
-
-
 # --- what is made of answers
 
 
@@ -164,15 +157,15 @@ class OutOfDate:
     attempt: str  # see provenance.describe_attempt
     later: bool = False  # it is expensive, and waits
     spreads: bool = True  # what is made of it is out of date too
-    direct: bool = True  # not only because something that it is made from is
+    direct: bool = True  # the reason is not only that something it is made from is out of date
 
 
 def find_out_of_date(
     workspace: Workspace, *, full: bool = False, confirm: bool = False
 ) -> dict[dg.AssetKey, OutOfDate]:
-    """The unpartitioned assets that are out of date, in the order in which they are made.
+    """Return the unpartitioned assets that are out of date, in the order in which they are made.
 
-    With `confirm`, those that have a freshness policy are as well: made of the same, they come out the same.
+    With `confirm`, those that have a freshness policy count as well: made of the same, they come out the same.
     """
     specs = [spec for assets in build_assets(workspace.registry) for spec in assets.specs if not spec.partitions_def]
     made, pool = read_provenance(workspace), describe_pool(workspace)
@@ -184,7 +177,7 @@ def find_out_of_date(
         if before is None:
             found[spec.key] = OutOfDate(spec, "never made", attempt)
             continue
-        if own := _why_own(spec, before, workspace):
+        if own := _find_own_reason(spec, before, workspace):
             found[spec.key] = OutOfDate(spec, own, attempt)
             continue
         changed = [name for name, version in inputs.items() if version != before.inputs.get(name)]
@@ -205,27 +198,20 @@ def _parents(spec: dg.AssetSpec) -> set[dg.AssetKey]:
     return {dep.asset_key for dep in spec.deps}
 
 
-def _why_own(spec: dg.AssetSpec, before: Provenance, workspace: Workspace) -> str | None:
-    """Why the asset is out of date whatever it is made from."""
-    if before.code_version != spec.code_version:
-        return "its code changed"
-    if gone := _find_gone(before, workspace):
-        return f"{gone} is gone"
-    return None
-
-
-def _find_gone(before: Provenance, workspace: Workspace) -> str | None:
-    """What an asset wrote that is not there any more."""
+def _find_own_reason(spec: dg.AssetSpec, before: Provenance, workspace: Workspace) -> str | None:
+    """Return why the asset is out of date whatever it is made from: its code, or something that it left and is gone."""
     from harness.zoo import is_built
 
+    if before.code_version != spec.code_version:
+        return "its code changed"
     if before.asset == "zoo" and not is_built(workspace.zoo, seed=workspace.seed):
-        return "a model or a task"
+        return "a model or a task is gone"
     for file in before.files:
         if not (workspace.home / file).exists():
-            return file
+            return f"{file} is gone"
     for table, parts in before.tables.items():
         if missing := set(parts) - set(workspace.lake.table_parts(table)):
-            return f"part {min(missing)} of the table {table}"
+            return f"part {min(missing)} of the table {table} is gone"
     return None
 
 
@@ -247,7 +233,7 @@ def _refresh(
     to_come: bool,
     retry: bool,
 ) -> Iterator[Request]:
-    """A request for everything that can be made at once, and one for everything else that waits for the same."""
+    """Yield a request for everything that can be made at once, and one for everything else that waits for the same."""
     failed = failed_attempts(workspace)
     external = {one.key for one in EXTERNALS.values()}
     waits: dict[dg.AssetKey, str | None] = {}
@@ -268,7 +254,7 @@ def _refresh(
         elif key == MATRIX and not workspace.lake.pairs():
             waits[key] = NO_ANSWERS
         else:
-            # Published is what there is, although something else failed.
+            # What there is gets published, even if something else failed.
             passes = FAILED if key == WAREHOUSE and (one.direct or None in upstream) else None
             waits[key] = next((other for other in upstream if other and other != passes), None)
     for waiting in dict.fromkeys(sorted(waits.values(), key=lambda one: one is not None)):
@@ -278,7 +264,7 @@ def _refresh(
 
 
 def _give_up(request: Request, instance: dg.DagsterInstance) -> Request:
-    """What was killed, or could not be begun, time and again waits too."""
+    """Let a request wait whose runs were killed, or could not be started, several times."""
     tried = dg.RunsFilter(tags={PLANNED: request.digest}, statuses=[dg.DagsterRunStatus.FAILURE])
     given_up = request.waits is None and len(instance.get_run_records(tried, limit=ATTEMPTS)) == ATTEMPTS
     return replace(request, waits=GIVEN_UP) if given_up else request

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from functools import partial
 
 import dagster as dg
 
 from assets.inputs.workspace import Workspace
-from pipelines.jobs import compact_lake
+from pipelines.jobs import catch_up, compact_lake
 
-from .plan import Request, plan
+from .plan import plan
 from .sensors import open_to_work, run_request
 
 NIGHTLY, WEEKLY, COMPACTION = "0 3 * * *", "0 4 * * 0", "0 5 * * 0"
 RUNNING = dg.DefaultScheduleStatus.RUNNING
-at_a_fixed_time = partial(dg.schedule, execution_timezone="UTC", target=dg.AssetSelection.all(), default_status=RUNNING)
+at_a_fixed_time = partial(dg.schedule, execution_timezone="UTC", job=catch_up, default_status=RUNNING)
 
 Requests = Iterator[dg.RunRequest | dg.SkipReason]
 
 
 def build_schedules(open_workspace: Callable[[], Workspace]) -> list[dg.ScheduleDefinition]:
-    """Return schedules for what the sensors leave: failures, and what is too expensive to repeat at every change."""
+    """Return what does the rest of the work: sensors neither repeat failures nor start what is too expensive."""
 
     @at_a_fixed_time(
-        description="Asks again what is missing or failed, where its back-off is over, or makes what is out of date.",
+        description="Asks what is missing or may be tried again after a failure, and makes what is out of date.",
         cron_schedule=NIGHTLY,
     )
     def nightly_retry(context: dg.ScheduleEvaluationContext) -> Requests:
@@ -58,12 +57,7 @@ def _start(
         return
     due = plan(workspace, context.instance, full=weekly, compare=weekly, retry_by=at)
     ready = [request for request in due if request.waits is None]
-    for request in ready:
-        yield run_request(request, _key(request, at))
+    for request in ready:  # once a night, however often the daemon starts
+        yield run_request(request, f"{at:%Y-%m-%d %H:%M} {f'{request.model} asked' if request.model else 'refresh'}")
     if not ready:
         yield dg.SkipReason("; ".join(request.waits for request in due if request.waits) or "Nothing is due.")
-
-
-def _key(request: Request, at: datetime) -> str:
-    """Return a key that is the same all night, however often the daemon starts."""
-    return f"{at:%Y-%m-%d %H:%M} {f'{request.model} asked' if request.model else 'refresh'}"

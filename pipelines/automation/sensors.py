@@ -1,4 +1,4 @@
-"""What runs by itself as soon as something changes, while the daemon does (docs/operate.md)."""
+"""What runs by itself as soon as something changes, as long as the daemon runs (docs/operate.md)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ look_often = partial(dg.sensor, minimum_interval_seconds=15, default_status=dg.D
 
 
 def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> list[dg.SensorDefinition]:
-    """Return sensors over definitions with the benchmarks of `loaded`; each look opens home and registry as they then
-    are."""
+    """Return the sensors of definitions with the benchmarks of `loaded`. Each time they look, they open home and
+    registry as they are then."""
 
     @look_often(
-        description="Asks every model what it was never asked, or what its entry has changed since: a run a model. "
-        "Keeps the partitions equal to models.yaml.",
+        description="Asks every model what it was never asked, and again what was asked under another entry: a run for "
+        "each model. Keeps the partitions equal to models.yaml.",
         job=evaluate,
     )
     def evaluate_what_is_new(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -44,7 +44,7 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
         return _start(due, context.instance, loaded, dynamic_partitions_requests=partitions)
 
     @look_often(
-        description="Makes again what was made from something else than what is there now, once all answers are in.",
+        description="Makes again what was made from something else than what is there now, once all answers are there.",
         job=refresh,
     )
     def refresh_what_changed(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -55,8 +55,8 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
         return _start(due, context.instance, loaded, asset_events=[*find_changed(workspace, context.instance)])
 
     @look_often(
-        description="Ends the runs whose process is gone, and loads the definitions again when the benchmarks of "
-        "the registry are others.",
+        description="Ends the runs whose process is gone, and reloads the definitions when the benchmarks of the "
+        "registry have changed.",
     )
     def housekeeping(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         ended = end_lost_runs(context.instance)
@@ -73,7 +73,7 @@ def build_sensors(loaded: Registry, open_workspace: Callable[[], Workspace]) -> 
 
 
 def open_to_work(open_workspace: Callable[[], Workspace], instance: dg.DagsterInstance) -> Workspace | dg.SkipReason:
-    """Return the workspace, unless the registry has a slip or somebody else does what is due."""
+    """Return the workspace, or why nothing is started: the registry has a mistake, or somebody else does the work."""
     try:
         workspace = open_workspace()
     except RegistryError as error:
@@ -95,20 +95,18 @@ def run_request(request: Request, key: str) -> dg.RunRequest:
 def _start(
     due: Iterable[Request], instance: dg.DagsterInstance, loaded: Registry, **events: Sequence[object]
 ) -> dg.SensorResult:
-    """Start what can begin, but nothing of benchmarks that are not loaded yet: they will be."""
+    """Start what can begin, except for benchmarks that are not loaded yet: they will be."""
     known = {benchmark.name for benchmark in loaded.benchmarks}
-    requests = [request for request in due if known.issuperset(request.benchmarks)]
-    started = [request for request in requests if request.waits is None]
-    waiting = [
-        f"{request.model or f'{len(request.reasons)} assets'}: {request.waits}" for request in requests if request.waits
-    ]
-    runs = [run_request(request, _key(request, instance)) for request in started]
-    skipped = None if runs else "; ".join(waiting) or "Nothing is due."
-    return dg.SensorResult(run_requests=runs, skip_reason=skipped, **events)  # pyright: ignore[reportArgumentType]
-
-
-def _key(request: Request, instance: dg.DagsterInstance) -> str:
-    """Return another key after each run for the same: what was killed, or was undone since, is started again."""
-    runs = instance.get_run_records(dg.RunsFilter(tags={PLANNED: request.digest}))
-    newest = runs[0].dagster_run.run_id[:8] if runs else "first"
-    return f"{request.digest} {len(runs)} {newest}"
+    started, waiting = [], []
+    for request in due:
+        if not known.issuperset(request.benchmarks):
+            continue
+        if request.waits:
+            waiting.append(f"{request.model or f'{len(request.reasons)} assets'}: {request.waits}")
+            continue
+        # After each run for the same the key is another, so that what was killed, or was undone since, starts again.
+        runs = instance.get_run_records(dg.RunsFilter(tags={PLANNED: request.digest}))
+        newest = runs[0].dagster_run.run_id[:8] if runs else "first"
+        started.append(run_request(request, f"{request.digest} {len(runs)} {newest}"))
+    skipped = None if started else "; ".join(waiting) or "Nothing is due."
+    return dg.SensorResult(run_requests=started, skip_reason=skipped, **events)  # pyright: ignore[reportArgumentType]

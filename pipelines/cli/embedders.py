@@ -32,13 +32,17 @@ def list_embedders() -> None:
     then what is wrong with which."""
     import pyarrow as pa
 
-    from assets.inputs.versions import EMBEDDERS
+    from warehouse.database.connect import empty_table
 
     home = open_results()
     columns = ["embedder", "serving", "models", "val_log_loss", *DRIFT, "held_back"]
     names = ["embedder", "serves", "models", "log-loss", "moved", "changed", "held"]  # short, for a narrow terminal
     rows = _versions(home)
-    out.print(table_of(pa.Table.from_pylist(rows, schema=EMBEDDERS).select(columns).rename_columns(names)))
+    out.print(
+        table_of(
+            pa.Table.from_pylist(rows, schema=empty_table("embedders").schema).select(columns).rename_columns(names)
+        )
+    )
     for row in rows:
         if row["verdict"]:
             say(f"{row['embedder']}: {row['verdict']}.")

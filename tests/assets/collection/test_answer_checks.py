@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.collection.answer_checks import CHECK, check_specs, described_quality, evaluate_checks
+from assets.collection.answer_checks import CHECK, check_specs, evaluate_checks, quality_metadata
 from assets.inputs.partitions import responses_key
 from assets.inputs.workspace import Workspace
 
@@ -61,8 +61,8 @@ def test_answers_of_a_version_that_did_not_count(workspace: Workspace, answer: C
 
 
 def test_a_partition_says_only_what_is_to_be_said() -> None:
-    assert described_quality({}) == {}
-    assert described_quality({**ALL_WELL, "unanswered": "3", "chance": "0.25"}) == {
+    assert quality_metadata({}) == {}
+    assert quality_metadata({**ALL_WELL, "unanswered": "3", "chance": "0.25"}) == {
         "unanswered": 3,
         "commonest_choice": 0.4,
         "chance": 0.25,

@@ -326,7 +326,9 @@ def test_a_spoilt_version_is_kept_and_the_one_before_goes_on_serving(
     assert (serving_version(workspace), load_serving(workspace).version) == (first, first)
     told = tell_held_back(workspace.lake)
     assert told
-    assert told.startswith(f"{second} is kept, but {first} goes on serving, as of the new one the log-loss on ")
+    assert told.startswith(
+        f"{second} is kept, but {first} goes on serving. What is wrong with the new one: the log-loss on "
+    )
     assert f"`embedllm embedders serve {second}`" in told
     again = materialize(embedder)
     assert (again["serving"], again["data_version"]) == (first, first)

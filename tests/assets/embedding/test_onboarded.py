@@ -103,8 +103,8 @@ def test_the_report_says_what_is_expected_of_it(asked: Workspace, fold_in: Calla
     (overall,) = rows(asked, "FROM onboarded WHERE benchmark = 'all'")
     percent = [f"{overall[name]:.1%}" for name in ("accuracy", "ci_low", "ci_high")]
     assert section.says == (
-        "1 model has answered a chosen few of all questions. new/fig, for one, answered 20 of 270: it is expected to "
-        f"answer {percent[0]} right (95% interval {percent[1]} to {percent[2]}), and is most like {nearest}."
+        "1 model has answered a chosen few of all questions. new/fig, for example, answered 20 of 270: it is expected "
+        f"to answer {percent[0]} right (95% interval {percent[1]} to {percent[2]}), and is most like {nearest}."
     )
     assert [row["nearest"] for row in section.tables[0]] == [nearest]
     assert [row["benchmark"] for row in section.tables[1]] == ["sums", "trees"]

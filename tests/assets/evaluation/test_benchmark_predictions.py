@@ -92,7 +92,7 @@ def test_the_section(fitted: Workspace, materialize: Callable[..., dict[str, Any
     (ours,) = query(
         fitted.database, "SELECT tau, mae FROM benchmark_predictions WHERE benchmark = 'all' AND method = 'embedder'"
     ).to_pylist()
-    assert f"tau {ours['tau']:.2f} and misses their accuracy on it by {100 * ours['mae']:.1f} points" in made.says
+    assert f"mean error of {100 * ours['mae']:.1f} points (Kendall's tau {ours['tau']:.2f})" in made.says
     assert said["says"] == made.says
     assert made.pictures[0].uri in said["picture"]
     assert len(made.pictures[0].uri) > 5_000
@@ -101,7 +101,7 @@ def test_the_section(fitted: Workspace, materialize: Callable[..., dict[str, Any
         assert query(fitted.database, sql).num_rows > 0
     html = render("", [made])
     assert ODD_NAME not in html
-    assert "ridge regression on embeddings" in html
+    assert "Ridge regression on embeddings" in html
 
 
 def test_a_home_of_one_benchmark_says_why_not(

@@ -135,7 +135,7 @@ def test_the_section_says_what_is_saved_and_shows_it(evaluated: Workspace) -> No
     (router,) = rows(evaluated, "SELECT * FROM cost_summary WHERE method = 'router'")
     assert "Among the 4 models whose size is known" in told.says
     assert f"{router['accuracy']:.1%} of {router['n']} test questions right at {router['cost_share']:.0%}" in told.says
-    assert "over the questions that each answered, which are not the same" in told.says
+    assert "Single models are shown over the questions that each answered, which are not the same." in told.says
     (picture,) = told.pictures
     assert picture.uri.startswith("data:image/png;base64,")
     assert picture.alt in render("", [told])

@@ -95,7 +95,8 @@ def _assert_section_says_what_the_table_does(evaluated: Workspace) -> None:
     shown = read_sections(evaluated.lake)["difficulty"]
     ours = next(row for row in shown.tables[0] if row["method"] == "embedder")
     assert f"is off by {100 * ours['mae']:.1f} points on average" in shown.says
-    assert f"the embedder {ours['pearson']:.2f} (95% interval {ours['pearson_low']:.2f} to" in shown.says
+    correlation = f"{ours['pearson']:.2f} for the embedder (95% interval {ours['pearson_low']:.2f} to"
+    assert correlation in shown.says
     assert [row["benchmark"] for row in shown.tables[1]] == ["sums", "trees"]
     assert shown.pictures[0].uri.startswith("data:image/png;base64,")
     assert query(evaluated.database, shown.sql).num_rows == 5

@@ -97,7 +97,7 @@ def _assert_next_choice_recomputed_question_by_question(evaluated: Workspace) ->
 def _assert_section_says_what_the_table_does(evaluated: Workspace) -> None:
     shown = read_sections(evaluated.lake)["fallbacks"]
     found = {row["method"]: row for row in shown.tables[0]}
-    assert f"{found['reroute']['accuracy']:.1%} would be by the router's next choice" in shown.says
+    assert f"{found['reroute']['accuracy']:.1%} would be answered right by the router's next choice" in shown.says
     assert f"{found['nearest']['accuracy']:.1%} by the model with the nearest embedding" in shown.says
     assert {row["n"] for row in shown.tables[0]} == {sum(row["n"] for row in shown.tables[1])}
     assert shown.pictures[0].uri.startswith("data:image/png;base64,")

@@ -95,10 +95,10 @@ def test_linear_probes_are_refitted_model_by_model(probed: Workspace) -> None:
 def test_the_section_says_how_many_and_its_query_runs(probed: Workspace) -> None:
     shown = read_sections(probed.lake)["probes"]
     assert "Of 4 probes, " in shown.says
-    assert "the family is told with a balanced accuracy of " in shown.says
+    assert "The family is predicted with a balanced accuracy of " in shown.says
     assert {row["target"] for row in shown.tables[0]} == {"coding", "family", "size"}
     assert query(probed.database, shown.sql.removesuffix(";")).num_rows > 4  # with those that have a reason
-    assert "What does an embedding tell of a model?" in render("", [shown])
+    assert "What does an embedding reveal about a model?" in render("", [shown])
 
 
 def test_where_nothing_can_be_probed_the_reasons_are_told(

@@ -107,9 +107,10 @@ def test_the_sentence_names_the_form_that_loses_most() -> None:
     shown = section_on(rows)
     assert (
         "50 test questions are routed to models that answer 100.0% of them right, at a forecast of 99.0%. Of 2 other "
-        "forms, routing loses most in the form no options: 70.0% right (the same ones as asked: 100.0%), at a forecast "
-        "of 80.0%; KNN, which sees nothing but sentence vectors, has 70.0% there. To texts that are no question at "
-        "all, the models chosen are given 76.0%; on training questions they were right about 51.0%."
+        "forms, routing loses most in the form no options: 70.0% right (the same questions as asked: 100.0%), at a "
+        "forecast of 80.0%; KNN, which sees nothing but sentence vectors, has 70.0% there. For texts that are no "
+        "question at all, the models chosen are forecast 76.0% right answers; on training questions they were right "
+        "about 51.0%."
     ) in shown.says
     assert len(shown.pictures) == 2  # without a single interval
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from assets.embedding.embedder import embedder
 from assets.embedding.question_embeddings import question_embeddings
 from assets.embedding.serving import serving_version
-from assets.inputs.versions import EMBEDDERS, serve, versions
+from assets.inputs.versions import serve, versions
 from assets.inputs.workspace import Workspace
 from pipelines.cli.app import app
 from pipelines.local.instance import exclusive
@@ -165,7 +165,7 @@ def held_back(two: tuple[str, str], workspace: Workspace) -> tuple[str, str]:
     rows = versions(workspace.lake).to_pylist()
     found = {"serving": False, "held_back": True, "verdict": "the log-loss is greater"}
     rows = [row | found if row["embedder"] == two[1] else row for row in rows]
-    workspace.lake.write_table("embedders", pa.Table.from_pylist(rows, schema=EMBEDDERS))
+    workspace.lake.write_table("embedders", pa.Table.from_pylist(rows, schema=versions(workspace.lake).schema))
     serve(workspace.lake, two[0])
     return two
 
