@@ -81,10 +81,8 @@ class Home:
         return True
 
     def files(self) -> list[Path]:
-        return [self.workspace.home / "lake" / left_out.TABLE / file for file in self._paths()]
-
-    def _paths(self) -> list[str]:
-        return self.workspace.lake.tables.files(left_out.TABLE)["path"].to_pylist()
+        tables = self.workspace.lake.tables
+        return [Path(tables.at(left_out.TABLE), path) for path in tables.files(left_out.TABLE)["path"].to_pylist()]
 
 
 @pytest.fixture
