@@ -1,8 +1,8 @@
-"""What a question looks like, as numbers: length, digits, options, formulas, code, negation, what is asked for.
+"""Describe the form of a question by numbers: length, digits, options, formulas, code, negation, what is asked for.
 
-A sentence embedding says what a question is about; how hard it is for a model often shows in its form. The form here is
-that of the question itself (`question_text.py`), not of the prompt around it. Features come unscaled: who uses them
-standardises them.
+A sentence embedding says what a question is about; how hard it is for a model often shows in its form. The form is that
+of the question itself (`question_text.py`), not of the prompt around it. Features are not scaled: the methods that use
+them standardise them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BETWEEN_WORDS = bytes.maketrans(b'.,;:?!()"', b" " * 9)
 _STATEMENTS = ("statement 1", "statement i ", "statement i:", " ii. ", " ii) ", "(ii)")
 _CODE = ("def ", "print(", "#include", "==", "):", ");", "{ ")
 _COMPOUND = (" and b", " and c", " and d", "i and ii", "both")
-_ENDINGS = "?.:!"  # people who type leave the mark out: then how the question ends is not known
+_ENDINGS = "?.:!"  # people who type leave the mark out: then it is not known how the question ends
 _NUMBER_STARTS = frozenset("0123456789-+$€£.")
 
 # Classes of characters, counted for all texts in one pass.
@@ -53,9 +53,8 @@ _SIGNS = {
 }
 _CHARACTERS = {**_SIGNS, "question_marks": "?", "capitals": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "spaces": " "}
 _CLASSES = (*_CHARACTERS, "not_ascii", "other_ascii")
-_CLASS_OF = np.full(
-    129, _CLASSES.index("other_ascii"), np.uint8
-)  # the class of each ASCII character; the last is for all others
+# The class of each ASCII character; the last is for all others.
+_CLASS_OF = np.full(129, _CLASSES.index("other_ascii"), np.uint8)
 _CLASS_OF[128] = _CLASSES.index("not_ascii")
 for _number, _members in enumerate(_CHARACTERS.values()):
     _CLASS_OF[[ord(member) for member in _members]] = _number
@@ -78,8 +77,8 @@ LEXICAL_FEATURES = (
 
 def lexical_features(texts: Sequence[str] | np.ndarray) -> np.ndarray:
     """(n, L) float32 features of `texts`, named by `LEXICAL_FEATURES`. Counts and lengths are log(1 + x);
-    those of the "whole" are of the question and its options. What a text does not show is NaN, not known rather than
-    nothing: its options, the mark at its end, or, in one without any, capitals."""
+    those of the "whole" are of the question and its options. What a text does not show is NaN, as unknown: its
+    options, the mark at its end, or, in one without any, capitals."""
     questions = [read_question(text) for text in texts]
     n = len(questions)
     described = [_describe_words(question.stem) + _describe_options(question.options) for question in questions]

@@ -26,12 +26,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Everything a predictor says of n questions and M models, each (n, M) float32.
+    """Everything that a predictor says about n questions and M models, each (n, M) float32.
 
-    `deviations` are standard deviations of the log-odds, None where the method does not know; `routing_scores` are
-    what to rank models by when one is to be asked. `support` (n,), None where the method does not know, is from 1 for a
-    question like many of the training questions to 0 for one unlike all of them, of which no more can be said than of
-    the models on average.
+    `deviations` are standard deviations of the log-odds, None where the method does not know; `routing_scores` are what
+    to rank models by when one is to be asked. `support` (n,), None where the method does not know, goes from 1 for a
+    question like many of the training questions to 0 for one unlike all of them, about which nothing more is known than
+    the models' averages.
     """
 
     probabilities: np.ndarray
@@ -42,8 +42,8 @@ class Forecast:
     def interval(
         self, rows: np.ndarray | slice = slice(None), columns: np.ndarray | slice = slice(None), *, z: float = 1.96
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Lower and upper end of the probabilities, each (n, M), or of those at `rows` and `columns`; 95% of them for
-        z = 1.96."""
+        """Return the lower and upper ends of the probabilities, each (n, M), or of those at `rows` and `columns`; these
+        are 95% intervals for z = 1.96."""
         if self.deviations is None:
             return None
         logits = logit(np.clip(self.probabilities[rows, columns], 1e-6, 1 - 1e-6))
@@ -82,29 +82,29 @@ class Predictor(ABC):
         self.dimensions_in = questions.vectors.shape[1]
         self.overall_rate = float(np.nanmean(train.matrix.labels, dtype=np.float64))
         self.has_answers = np.asarray(train.matrix.observed.any(axis=0))
-        # Nothing can be chosen by answers of models of which nothing can be learnt.
+        # Answers of models without training answers cannot help to choose anything.
         labels = np.where(self.has_answers, val.matrix.labels, np.float32(np.nan))
         self._fit(train, Sample(replace(val.matrix, labels=labels), val.questions), seed)
         return self
 
     def predict_proba(self, questions: Questions) -> np.ndarray:
-        """(n, M) float32 probabilities that each model answers each of `questions` correctly.
+        """Return the probabilities (n, M) float32 that each model answers each of `questions` correctly.
 
-        Raises ValueError where their vectors are of another length than those fitted on, as another encoder's
-        are.
+        Raises ValueError where the length of their vectors is not that of the vectors fitted on, as with another
+        encoder.
         """
         self._check(questions)
         probabilities = self._probabilities(questions)
         return np.where(self.has_answers, probabilities, np.float32(self.overall_rate)).astype(np.float32)
 
     def forecast(self, questions: Questions) -> Forecast:
-        """Probabilities, how sure they are, and what to rank models by: the probabilities, unless a method knows
-        better. Raises as `predict_proba`."""
+        """Return probabilities, how sure they are, and what to rank models by: the probabilities, unless a method knows
+        better. Raises like `predict_proba`."""
         probabilities = self.predict_proba(questions)
         return Forecast(probabilities, None, probabilities)
 
     def routing_scores(self, questions: Questions) -> np.ndarray:
-        """(n, M) float32: the forecast's routing scores alone. Raises as `predict_proba`."""
+        """Return only the forecast's routing scores (n, M) float32. Raises like `predict_proba`."""
         return self.predict_proba(questions)
 
     def _check(self, questions: Questions) -> None:
@@ -129,27 +129,22 @@ class Predictor(ABC):
         return None
 
     def known_categories(self) -> tuple[str, ...]:
-        """Names of benchmarks and categories that the method makes use of where they are known of a question,
-        sorted."""
+        """Return the sorted names of benchmarks and categories that the method uses where a question's are known."""
         return ()
 
     def settings(self) -> dict[str, Any]:
-        """What the constructor takes."""
+        """Return what the constructor takes."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """The fitted predictor as arrays and a JSON-able rest, for `restored`."""
+        """Return the fitted predictor as arrays and a rest that JSON can hold, for `restored`."""
         arrays, rest = self._learnt()
-        common = {
-            "models": list(self.models),
-            "dimensions_in": self.dimensions_in,
-            "overall_rate": self.overall_rate,
-        }
-        return {"has_answers": self.has_answers, **arrays}, {**common, **rest}
+        common = {"dimensions_in": self.dimensions_in, "overall_rate": self.overall_rate}
+        return {"has_answers": self.has_answers, **arrays}, {"models": list(self.models), **common, **rest}
 
     @classmethod
     def restored(cls, settings: dict[str, Any], arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> Self:
-        """The predictor whose `settings` and `state` these are; KeyError where something is missing."""
+        """Return the predictor with these `settings` and this `state`; KeyError where something is missing."""
         predictor = cls(**settings)
         predictor.models = tuple(rest["models"])
         predictor.dimensions_in = rest["dimensions_in"]
@@ -168,11 +163,11 @@ class Predictor(ABC):
 
     @abstractmethod
     def _learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Arrays and a JSON-able rest, from which `_restore` rebuilds what `_fit` learnt."""
+        """Return arrays and a rest that JSON can hold, from which `_restore` rebuilds what `_fit` learnt."""
 
     @abstractmethod
     def _restore(self, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
-        """Take back what `_learnt` gave."""
+        """Take what `_learnt` returned."""
 
 
 def _sample(matrix: CorrectnessMatrix, questions: Questions, split: str) -> Sample:

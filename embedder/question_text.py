@@ -1,7 +1,7 @@
-"""What is asked, whatever the form it comes in: as a benchmark prints it, as people type it, as a chat sends it.
+"""Find what is asked, in whatever form: as a benchmark prints it, as people type it, as a chat sends it.
 
 The same question may come with a greeting, after examples, as a list of messages, on one line, in full-width
-punctuation, with options labelled otherwise or with none. `read_question` takes all of that off.
+punctuation, with differently labelled options or without any. `read_question` removes all of that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INLINE_LABEL = re.compile(r"(?<!\S)(?:\(?([A-Za-z]|\d{1,2}|[ivx]{2,4}|[IVX]{2,4
 
 
 def _next_labels() -> dict[str, set[str]]:
-    """What may follow each label: B after A, 3 after 2, iv after iii, a bullet after the same bullet."""
+    """Return what may follow each label: B after A, 3 after 2, iv after iii, a bullet after the same bullet."""
     following = {bullet: {bullet} for bullet in "-*•"}
     series = [[[letter] for letter in letters] for letters in (ascii_uppercase, ascii_lowercase)]
     series.append([[f"{number}", f"{number:02}"] for number in range(100)])
@@ -76,7 +76,7 @@ class QuestionText(NamedTuple):
 
 
 def read_question(text: str) -> QuestionText:
-    """The last question asked in `text`; all of it, on one line, where nothing is recognised."""
+    """Return the last question asked in `text`; all of the text, on one line, where nothing is recognised."""
     asked = _last_message(text)
     if not asked.isascii():
         asked = _FOREIGN_MARK.sub(lambda mark: _PUNCTUATION[mark[0]], asked)
@@ -90,13 +90,13 @@ def read_question(text: str) -> QuestionText:
 
 
 def views(text: str) -> tuple[str, ...]:
-    """What encoders read of `text`: the question asked in it; if it shows options, also with these."""
+    """Return what encoders read of `text`: the question asked in it and, if it shows options, the same with these."""
     question = read_question(text)
     return (question.stem, " ".join((question.stem, *question.options))) if question.options else (question.stem,)
 
 
 def _last_message(text: str) -> str:
-    """What the user said last, where `text` is chat messages as JSON."""
+    """Return what the user said last, where `text` is chat messages as JSON."""
     if text.lstrip("\ufeff \t\r\n")[:1] not in ("[", "{") or '"content"' not in text:
         return text
     try:
@@ -113,7 +113,7 @@ def _last_message(text: str) -> str:
 
 
 def _content(message: dict[str, Any]) -> str:
-    """A message's text: a string, or the text among its parts."""
+    """Return a message's text: a string, or the text among its parts."""
     content = message.get("content")
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
@@ -122,8 +122,8 @@ def _content(message: dict[str, Any]) -> str:
 
 
 def _after_examples(text: str) -> str:
-    """What follows examples, which end in "Answer: …" and an empty line. One alone may be part of the question, unless
-    what follows has its form."""
+    """Return what follows examples, which end in "Answer: …" and an empty line. A single one may be part of the
+    question, unless what follows has its form."""
     if "nswer" not in text and "A:" not in text and "ANSWER" not in text:
         return text
     found = list(_EXAMPLE.finditer(text))
@@ -133,8 +133,8 @@ def _after_examples(text: str) -> str:
 
 
 def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
-    """What stands before the options, and these: the last labels that follow one another, each on a line of its own,
-    or at least three on one line."""
+    """Return what stands before the options, and these: the last labels that follow one another, each on a line of its
+    own, or at least three on one line."""
     for pattern, least in ((_LABEL, 2), (_INLINE_LABEL, _LEAST_INLINE)):
         if pattern is _INLINE_LABEL and not any(second in text for second in _SECOND_LABELS):
             continue
@@ -161,7 +161,7 @@ def _starts_options(label: re.Match[str], before: str) -> bool:
 
 
 def _last_run(labels: list[re.Match[str]]) -> list[re.Match[str]]:
-    """The last labels that follow one another."""
+    """Return the last labels that follow one another."""
     names = [label[1] or label[0].strip() for label in labels]
     first = len(labels) - 1
     while first > 0 and names[first] in _NEXT.get(names[first - 1], ()):

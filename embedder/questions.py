@@ -47,10 +47,10 @@ class Questions:
         return np.nan_to_num(self.lexical)
 
     def by_text_alone(self) -> Questions:
-        """The same questions, of whose benchmarks nothing is known."""
+        """Return the same questions with unknown benchmarks."""
         return Questions(self.texts, self.vectors, features=self.lexical)
 
     def rows(self, which: np.ndarray) -> Questions:
-        """Some of the questions: a boolean mask or row numbers."""
+        """Return some of the questions, by a boolean mask or row numbers."""
         benchmarks = None if self.benchmarks is None else self.benchmarks[which]
         return Questions(self.texts[which], self.vectors[which], benchmarks, self.lexical[which])

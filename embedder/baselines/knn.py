@@ -22,7 +22,7 @@ class KNN(Predictor):
 
     k is the candidate with the least validation log-loss; without validation answers it is `k_unvalidated`,
     the paper's. A neighbour the model was not asked does not count; where it was asked none, its overall
-    share stands.
+    share is used.
     """
 
     method: ClassVar[str] = "knn"
@@ -45,7 +45,7 @@ class KNN(Predictor):
         return self._vote(self._nearest(questions.vectors, self.k))
 
     def _nearest(self, features: np.ndarray, k: int) -> np.ndarray:
-        """(n, k) rows of the training questions most alike, the likest first."""
+        """Return the rows (n, k) of the most similar training questions, the most similar first."""
         block = 1024  # keeps the similarities of 30,000 training questions within 120 MB
         rows = [_top(_unit(features[i : i + block]) @ self._directions.T, k) for i in range(0, len(features), block)]
         return np.concatenate(rows) if rows else np.empty((0, k), np.int64)

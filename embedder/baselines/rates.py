@@ -15,10 +15,10 @@ __all__ = ["Majority", "ModelBenchmarkMean", "ModelMean", "benchmark_rates", "gr
 
 
 def model_rates(matrix: CorrectnessMatrix, *, prior_answers: float = 5.0) -> np.ndarray:
-    """(M,) float64 share of right answers a model, drawn to the overall share as if by `prior_answers` more
+    """Return each model's share of right answers (M,) float64, drawn to the overall share as if by `prior_answers` more
     answers.
 
-    So a model with one right answer is not taken for perfect, and one without answers gets the overall share.
+    So a model with one right answer does not count as perfect, and one without answers gets the overall share.
     """
     overall = np.nanmean(matrix.labels, dtype=np.float64)
     right = np.nansum(matrix.labels, axis=0, dtype=np.float64)
@@ -26,15 +26,15 @@ def model_rates(matrix: CorrectnessMatrix, *, prior_answers: float = 5.0) -> np.
 
 
 def benchmark_rates(matrix: CorrectnessMatrix, *, prior_answers: float = 5.0) -> tuple[np.ndarray, np.ndarray]:
-    """Benchmarks (B,) and share of right answers by benchmark and model (B, M), drawn to the model's own
-    share."""
+    """Return the benchmarks (B,) and the shares of right answers by benchmark and model (B, M), drawn to the model's
+    own share."""
     names, of_row = np.unique(matrix.benchmarks, return_inverse=True)
     return names, group_rates(matrix.labels, of_row, model_rates(matrix), prior_answers=prior_answers)
 
 
 def group_rates(labels: np.ndarray, groups: np.ndarray, rates: np.ndarray, *, prior_answers: float) -> np.ndarray:
-    """(G, M) float64 share of right answers in `labels` (Q, M) by the number of the question's group (Q,) and model,
-    drawn to the model's own `rates` (M,)."""
+    """Return the share of right answers (G, M) float64 in `labels` (Q, M) by the number of the question's group (Q,)
+    and by model, drawn to the model's own `rates` (M,)."""
     found = np.empty((groups.max() + 1, labels.shape[1]))
     for group in range(len(found)):  # not all at once: two more copies of ten thousand models' answers
         some = labels[groups == group]
@@ -45,7 +45,7 @@ def group_rates(labels: np.ndarray, groups: np.ndarray, rates: np.ndarray, *, pr
 
 @dataclass(eq=False)
 class Majority(Predictor):
-    """The overall share of right answers for every cell: the commoner label always."""
+    """The overall share of right answers for every cell: it always predicts the more common label."""
 
     method: ClassVar[str] = "majority"
 
@@ -98,9 +98,8 @@ class ModelBenchmarkMean(Predictor):
     def _fit(self, train: Sample, val: Sample, seed: int) -> None:
         names, rates = benchmark_rates(train.matrix, prior_answers=self.prior_answers)
         self._benchmarks: list[str] = names.tolist()
-        self._rates = np.vstack(
-            [rates, model_rates(train.matrix)]
-        )  # (B + 1, M): the last row is for any other benchmark
+        # (B + 1, M): the last row is for any other benchmark.
+        self._rates = np.vstack([rates, model_rates(train.matrix)])
 
     def _probabilities(self, questions: Questions) -> np.ndarray:
         if questions.benchmarks is None:

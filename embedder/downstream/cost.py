@@ -144,12 +144,9 @@ def weigh_costs(
     lack a model that answered one.
     """
     known = np.array([model in costs for model in matrix.models])
-    if question_costs is None:
-        by_model = np.array([[costs.get(model, np.nan) for model in matrix.models]], np.float64)
-        cost = by_model.repeat(len(matrix.labels), axis=0)
-        each = QuestionCosts(cost, np.full_like(cost, np.nan), "")
-    else:
-        each = question_costs
+    by_model = np.array([[costs.get(model, np.nan) for model in matrix.models]], np.float64)
+    cost = by_model.repeat(len(matrix.labels), axis=0)
+    each = question_costs or QuestionCosts(cost, np.full_like(cost, np.nan), "")
     row: _Row = {"embedder": version, "models": int(known.sum())}
     test = _select(matrix, "test", test_scores, known, each)
     if question_costs is not None:

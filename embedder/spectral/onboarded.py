@@ -39,7 +39,7 @@ class Onboarded:
 
     @classmethod
     def of(cls, folded: Mapping[str, FoldedModel], questions: Questions) -> Self:
-        """Of one model or more that were folded into one pool, which has these `questions`."""
+        """Collect this for one model or more that were folded into one pool, which has these `questions`."""
         pool = next(iter(folded.values())).pool
         train = pool.matrix.splits == "train"
         expected = np.stack([model.expected[train] for model in folded.values()], axis=1)

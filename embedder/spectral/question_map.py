@@ -188,7 +188,7 @@ class QuestionMap:
         chosen = tensor(choose_landmarks(questions, comparison.landmarks))
         squared = squared_distances(inputs, inputs[chosen])
         model, probabilities, skill = CategoryModel.fit(squared, squared[chosen], comparison.width, tensor(categories))
-        # By how far categories are apart, not their predictions: where these say little, they shall count little.
+        # Scaled by how far apart categories are, not their predictions: where these say little, they must count little.
         apart = 2 * (1 - model.frequency.square().sum()).clamp_min(_LEAST_DIVERSITY)
         scale = (comparison.category_weight * min(1, skill / _ENOUGH_SKILL) / apart).sqrt()
         squared += squared_distances(probabilities * scale, probabilities[chosen] * scale)
@@ -205,7 +205,7 @@ class QuestionMap:
 
     @cached_property
     def _scaled_categories(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of the landmarks, and their squared norms."""
+        """The landmarks' scaled categories, and their squared norms."""
         scaled = self.landmark_categories * self.category_scale
         return scaled, scaled.square().sum(1)
 

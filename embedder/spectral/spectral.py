@@ -79,11 +79,8 @@ class SpectralEmbedder(Predictor):
     def question_variance(self, questions: Questions) -> np.ndarray:
         """(n,) float32: what is not known of each question, as the mean variance of the models' log-odds."""
         compared = self._compared(questions)
-        along = torch.addr(
-            self._learned.seen_variances(compared),
-            self._learned.unseen_by_features(compared),
-            self._learned.prior_variance,
-        )
+        seen, unseen = self._learned.seen_variances(compared), self._learned.unseen_by_features(compared)
+        along = torch.addr(seen, unseen, self._learned.prior_variance)
         return (along @ self._learned.directions.square().mean(0)).numpy()
 
     def moderation(self, questions: Questions) -> np.ndarray:
@@ -248,8 +245,7 @@ class SpectralEmbedder(Predictor):
 
     def _compared(self, questions: Questions) -> Compared:
         self._check(questions)
-        known = questions.benchmarks
-        possible = None if known is None else self._names.possible(known)
+        possible = None if questions.benchmarks is None else self._names.possible(questions.benchmarks)
         learnt = self._learned
         return learnt.question_map.compare(questions, possible, learnt.trust.item(), learnt.familiar.item())
 

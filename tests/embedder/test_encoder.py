@@ -95,7 +95,7 @@ def test_a_name_that_is_nowhere(monkeypatch):
     """The hub says at once that it is out of reach: no minute of retries."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
-        EncoderError, match=r"'no-such-encoder' is neither a folder .* use the one .* installed, all-MiniLM"
+        EncoderError, match=r"'no-such-encoder' is neither a folder .* use the installed one, all-MiniLM"
     ):
         load_encoder("no-such-encoder", device="cpu")
 

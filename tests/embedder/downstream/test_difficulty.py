@@ -123,7 +123,7 @@ def test_an_answer_without_prediction_is_refused(matrix):
 
 
 def test_forecasts_of_all_questions_are_not_taken_for_those_of_the_test_split(matrix):
-    with pytest.raises(ValueError, match=r"of \(7, 2\) questions and models, but tested are \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"of \(7, 2\) questions and models, but the split is of \(4, 2\)"):
         predict_difficulty(matrix, {"embedder": said(np.full((7, 2), 0.5))}, "v")
 
 

@@ -138,7 +138,7 @@ def test_all_models_fail(make_matrix):
 
 def test_forecasts_of_all_questions_are_not_taken_for_those_of_the_test_split(world):
     matrix, _, embeddings = world
-    with pytest.raises(ValueError, match=r"of \(34, 3\) questions and models, but tested are \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"of \(34, 3\) questions and models, but the split is of \(4, 3\)"):
         find_fallbacks(matrix, said(np.full((34, 3), 0.5)), embeddings, "v")
 
 

@@ -83,7 +83,7 @@ def test_an_answer_without_prediction_is_refused(matrix):
 
 
 def test_forecasts_of_all_questions_are_not_taken_for_those_of_the_test_split(matrix):
-    with pytest.raises(ValueError, match=r"of \(5, 2\) questions and models, but tested are \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"of \(5, 2\) questions and models, but the split is of \(4, 2\)"):
         compare_forecasts(matrix, {"embedder": said(np.full((5, 2), 0.75))}, "v1")
 
 

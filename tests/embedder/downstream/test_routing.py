@@ -164,7 +164,7 @@ def test_a_missing_probability_or_score_is_refused(world):
 
 def test_forecasts_of_all_questions_are_not_taken_for_those_of_the_test_split(world):
     matrix, _ = world
-    with pytest.raises(ValueError, match=r"of \(54, 3\) questions and models, but tested are \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"of \(54, 3\) questions and models, but the split is of \(4, 3\)"):
         route(matrix, said(np.full((54, 3), 0.5)), "v")
 
 
