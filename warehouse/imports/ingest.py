@@ -103,29 +103,13 @@ def import_results(
         with lake.still(), lake.together() as writing:
             incoming = _Incoming(lake, writing, found, published, on_conflict)
             try:
-                incoming.refuse_case_twins()
-                for number, benchmark in enumerate(published.benchmarks):
-                    tell(number, len(published.benchmarks), "benchmarks imported")
-                    incoming.take_in(benchmark)
-                incoming.refuse_contradictions()
+                incoming.take_all(tell)
                 incoming.withdraw()
                 incoming.record(split, models, digest, labels)
             except BaseException:
                 writing.discard()
                 raise
-            tell(len(published.benchmarks), len(published.benchmarks), "benchmarks imported")
-    return ImportSummary(
-        source=found.name,
-        rows=published.rows,
-        duplicates=published.duplicates,
-        models=published.models,
-        questions=published.questions,
-        benchmarks=len(published.benchmarks),
-        changed=incoming.changed,
-        lacking=incoming.lacking,
-        resolved=published.resolved + incoming.resolved,
-        resplit=moved,
-    )
+            return incoming.summary(moved)
 
 
 class _Incoming:
@@ -144,6 +128,34 @@ class _Incoming:
         self.brought: set[tuple[str, str]] = set()
         self.lacking: dict[str, tuple[int, int]] = {}
         self.contradictions: list[str] = []
+
+    def summary(self, resplit: int) -> ImportSummary:
+        return ImportSummary(
+            source=self.source,
+            rows=self.published.rows,
+            duplicates=self.published.duplicates,
+            models=self.published.models,
+            questions=self.published.questions,
+            benchmarks=len(self.published.benchmarks),
+            changed=self.changed,
+            lacking=self.lacking,
+            resolved=self.published.resolved + self.resolved,
+            resplit=resplit,
+        )
+
+    def take_all(self, tell: Progress) -> None:
+        """Take in every benchmark. Raises ImportRefused where names or answers contradict what the lake has."""
+        self.refuse_case_twins()
+        count = len(self.published.benchmarks)
+        for number, benchmark in enumerate(self.published.benchmarks):
+            tell(number, count, "benchmarks imported")
+            self.take_in(benchmark)
+        if self.contradictions:
+            more = len(self.contradictions) - 3
+            shown = self.contradictions[:3] + ([f"{more} more pairs of model and benchmark differ"] if more > 0 else [])
+            remedy = "choose with --on-conflict which of them count: majority, drop or first"
+            raise ImportRefused(self.source, [*shown, remedy])
+        tell(count, count, "benchmarks imported")
 
     def refuse_case_twins(self) -> None:
         """Raise ImportRefused where new names differ from names that the lake has and will keep in letter case only:
@@ -219,13 +231,6 @@ class _Incoming:
         if disputed:
             metadata[_DISPUTED] = json.dumps(sorted(disputed))
         return pa.concat_tables([_without(stored, disputed), new]).sort_by("question_id").combine_chunks()
-
-    def refuse_contradictions(self) -> None:
-        if self.contradictions:
-            count = len(self.contradictions)
-            more = [f"{count - 3} more pairs of model and benchmark differ"] if count > 3 else []
-            remedy = "choose with --on-conflict which of them count: majority, drop or first"
-            raise ImportRefused(self.source, [*self.contradictions[:3], *more, remedy])
 
     def withdraw(self) -> None:
         """Take back what this source alone brought before and brings no more: a model, or a benchmark that has

@@ -121,7 +121,7 @@ def read_published(
     benchmark_of: Callable[[str], str],
     model_fault: NameFault,
     benchmark_fault: NameFault,
-    on_conflict: str = "refuse",
+    on_conflict: str,
 ) -> Published:
     """Read and check `source`, and assign every category to its benchmark; `scratch` is a folder for copies.
 
