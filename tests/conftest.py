@@ -15,10 +15,14 @@ import pytest
 import yaml
 from click.testing import Result
 from filelock import FileLock
+from hypothesis import settings
 from typer.testing import CliRunner
 
 from pipelines.cli.app import app
 from warehouse.database.read import query
+
+settings.register_profile("embedllm", deadline=None)  # the first example pays for the imports
+settings.load_profile("embedllm")
 
 MODELS = ("tiny/a", "tiny/b", "tiny/c", "tiny/d")
 BENCHMARKS = ("fruit", "sums", "towns")
