@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from transformers.utils import logging as transformers_logging
 
-from .lazy_encoder import BUNDLED_ENCODER, READING, EncoderError, bundled_folder, static_folder, teacher_of
+from .encoder_files import BUNDLED_ENCODER, READING, EncoderError, bundled_folder, static_folder, teacher_of
 from .question_text import views
 from .static_encoder import NotDistillable, distil, keep_static
 

@@ -15,7 +15,8 @@ from tokenizers import Tokenizer, models
 
 from embedder import encoder
 from embedder.encoder import EncoderError, load_encoder
-from embedder.lazy_encoder import LazyEncoder, static_folder
+from embedder.encoder_files import static_folder
+from embedder.lazy_encoder import LazyEncoder
 
 NAME_ONLY = """
 import sys

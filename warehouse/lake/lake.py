@@ -54,7 +54,7 @@ class Lake(Contents):
         if (outer := getattr(self._here, "writing", None)) is not None:
             yield outer
             return
-        writing = self._here.writing = Writing(self)
+        writing = self._here.writing = Writing(self.tables, self.record)
         self.tables.look_again("evaluations")  # what is written follows from what there is
         try:
             yield writing
@@ -247,7 +247,7 @@ class Lake(Contents):
     def mend(self, *, thoroughly: bool = False) -> list[Damage]:
         """Move away what cannot be read, so that it counts as missing and is made again; return what that was."""
         fresh = Lake(self.address)  # this one may remember what is lost
-        found = mend(fresh, thoroughly=thoroughly)
+        found = mend(fresh, fresh.together, thoroughly=thoroughly)
         if found:
             vars(self).update(vars(fresh))
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 from warehouse.errors import CorruptFileError, WarehouseError, first_line
 
 from .answers import digest_answers
+from .contents import Contents
 from .events import Event, new_id
+from .writing import Writing
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
-
-    from .lake import Lake
 
 __all__ = ["KEPT", "Damage", "compact", "compact_events", "find_damage", "mend"]
 
@@ -38,6 +38,9 @@ _LONGEST = timedelta(hours=1)
 _NO_QUESTIONS = "The questions that they answer could not be read any more."
 _LOST = "They could not be read any more."
 KEPT = timedelta(days=1)  # readers may still use files that were replaced, and writers answers that have no event yet
+
+Together = Callable[[], AbstractContextManager[Writing]]
+"""`Lake.together`."""
 
 Kind = Literal["log", "file", "answers", "superseded answers", "onboarding answers", "questions"]
 _REMEDIES: dict[Kind, str] = {
@@ -69,7 +72,7 @@ class Damage:
         return f"{self.where} ({self.what}) cannot be read ({self.reason}): {self.remedy}"
 
 
-def find_damage(lake: Lake, *, thoroughly: bool = True) -> list[Damage]:
+def find_damage(lake: Contents, *, thoroughly: bool = True) -> list[Damage]:
     """Return what cannot be read; `lake` ignores it from then on. Thoroughly, every file is read whole, and answers are
     compared with their digests; otherwise only whether each file is there, and as long as it was."""
     found = [damage for name in lake.tables.names() for damage in _damaged_files(lake, name, thoroughly)]
@@ -84,7 +87,7 @@ def find_damage(lake: Lake, *, thoroughly: bool = True) -> list[Damage]:
     return found
 
 
-def _damaged_files(lake: Lake, name: str, thoroughly: bool) -> Iterator[Damage]:
+def _damaged_files(lake: Contents, name: str, thoroughly: bool) -> Iterator[Damage]:
     try:
         files = lake.tables.files(name)
     except CorruptFileError as error:
@@ -104,7 +107,7 @@ def _damaged_files(lake: Lake, name: str, thoroughly: bool) -> Iterator[Damage]:
             yield Damage(where, "file", f"rows of the table {name}", error.reason)
 
 
-def _culprit(lake: Lake, name: str) -> str | None:
+def _culprit(lake: Contents, name: str) -> str | None:
     """Return the address of the file that makes a log unreadable and can be left out: its last entry, a checkpoint, or
     the file that names the last one."""
     from pyarrow.fs import FileSelector
@@ -126,7 +129,7 @@ def _culprit(lake: Lake, name: str) -> str | None:
     return lake.tables.at(hint) if hint in paths else None
 
 
-def _missing_questions(lake: Lake) -> dict[str, str]:
+def _missing_questions(lake: Contents) -> dict[str, str]:
     """Return the benchmarks whose questions are not all there, and why."""
     in_force, missing = lake.now(), {}
     answered = {benchmark for benchmark, _ in [*in_force.answers, *in_force.onboarding]}
@@ -139,7 +142,7 @@ def _missing_questions(lake: Lake) -> dict[str, str]:
     return missing
 
 
-def _missing_answers(lake: Lake, thoroughly: bool) -> Iterator[tuple[Kind, Event, str]]:
+def _missing_answers(lake: Contents, thoroughly: bool) -> Iterator[tuple[Kind, Event, str]]:
     """Yield the answers that are not as they were written, and why."""
     counts, complete = _counts(lake), []
     for kind, event in _sets(lake):
@@ -156,7 +159,7 @@ def _missing_answers(lake: Lake, thoroughly: bool) -> Iterator[tuple[Kind, Event
                 yield kind, event, "they are not those that were written"
 
 
-def _counts(lake: Lake) -> Counter[str]:
+def _counts(lake: Contents) -> Counter[str]:
     """Count the answers by evaluation_id. Files with those of a single one need not be opened."""
     counts: Counter[str] = Counter()
     for file in lake.tables.files("responses").to_pylist():
@@ -169,7 +172,7 @@ def _counts(lake: Lake) -> Counter[str]:
     return counts
 
 
-def _sets(lake: Lake) -> list[tuple[Kind, Event]]:
+def _sets(lake: Contents) -> list[tuple[Kind, Event]]:
     """Return all answers that the lake knows."""
     in_force = lake.now()
     aside = [event for sets in in_force.superseded.values() for event in sets.values()]
@@ -180,12 +183,12 @@ def _sets(lake: Lake) -> list[tuple[Kind, Event]]:
     ]
 
 
-def mend(lake: Lake, *, thoroughly: bool = False) -> list[Damage]:
+def mend(lake: Contents, together: Together, *, thoroughly: bool = False) -> list[Damage]:
     """Move away what cannot be read, so that it counts as missing and is made again; return what that was. Raises
     CorruptFileError where a log is damaged before its end."""
     if not thoroughly:
         with suppress(CorruptFileError):  # that is damage, so everything is read
-            if not find_damage(type(lake)(lake.address), thoroughly=False):
+            if not find_damage(Contents(lake.address), thoroughly=False):
                 return []
     found = find_damage(lake)
     if not found:
@@ -196,15 +199,15 @@ def mend(lake: Lake, *, thoroughly: bool = False) -> list[Damage]:
     for name in lake.tables.names():
         if table := _without_damaged_end(lake, name):
             table.repair()
-    _record_losses(lake)
+    _record_losses(lake, together)
     return found
 
 
-def _record_losses(lake: Lake) -> None:
+def _record_losses(lake: Contents, together: Together) -> None:
     """Write the events that give up what is not there any more."""
     without = _missing_questions(lake)
     lost = {event.event_id for _, event, _ in _missing_answers(lake, thoroughly=True)}
-    with lake.together() as writing:
+    with together() as writing:
         for kind, event in _sets(lake):
             if event.event_id in lost:
                 writing.add(event.again("dropped", _LOST))
@@ -214,7 +217,7 @@ def _record_losses(lake: Lake) -> None:
             writing.add(Event("withdrawn", benchmark, reason=_LOST))
 
 
-def _without_damaged_end(lake: Lake, name: str) -> DeltaTable | None:
+def _without_damaged_end(lake: Contents, name: str) -> DeltaTable | None:
     """Return the table, after the end of its log was moved away where that cannot be read."""
     while True:
         lake.tables.forget(name)
@@ -227,7 +230,7 @@ def _without_damaged_end(lake: Lake, name: str) -> DeltaTable | None:
             _move_aside(lake, culprit)
 
 
-def _move_aside(lake: Lake, address: str) -> None:
+def _move_aside(lake: Contents, address: str) -> None:
     """Move a file to `damaged/`, under its path in the lake; what is there already stays."""
     from pyarrow.fs import FileType
 
@@ -241,7 +244,7 @@ def _move_aside(lake: Lake, address: str) -> None:
     files.move(path, free)
 
 
-def compact(lake: Lake, *, kept: timedelta = KEPT, progress: Callable[[int, int, str], None] | None = None) -> None:
+def compact(lake: Contents, *, kept: timedelta = KEPT, progress: Callable[[int, int, str], None] | None = None) -> None:
     """Merge many small files into few large ones, and remove what is older than `kept` and no longer needed: rows
     without an event, files that were replaced, entries of logs. Raises WarehouseError where another process does so."""
     with _alone(lake):
@@ -262,7 +265,7 @@ def compact(lake: Lake, *, kept: timedelta = KEPT, progress: Callable[[int, int,
             lake.tables.forget(name)
 
 
-def compact_events(lake: Lake) -> None:
+def compact_events(lake: Contents) -> None:
     """Merge the files of the events only, which are the first to be many. Where another process does so, or it fails,
     nothing is lost: what was written before is in the lake all the same."""
     with suppress(WarehouseError), _alone(lake):
@@ -271,7 +274,7 @@ def compact_events(lake: Lake) -> None:
 
 
 @contextmanager
-def _alone(lake: Lake) -> Iterator[None]:
+def _alone(lake: Contents) -> Iterator[None]:
     """Keep other compactions out. Two of them at once would both succeed and double the rows: delta-rs does not notice
     that the first removes what the second reads, as it notices for everything else that writes."""
     from deltalake import DeltaTable, write_deltalake
@@ -295,7 +298,7 @@ def _alone(lake: Lake) -> Iterator[None]:
         write_deltalake(address, pa.table({"until": [now]}), mode="overwrite")
 
 
-def _stray(lake: Lake, name: str, kept: timedelta) -> list[str]:
+def _stray(lake: Contents, name: str, kept: timedelta) -> list[str]:
     """Return the ids of rows without an event in force."""
     rows = lake.tables.read(name, ["evaluation_id"])
     ids = set(rows["evaluation_id"].unique().to_pylist()) if rows else set()

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from .answers import FINGERPRINT, accuracy_of, digest_answers, has_usage
+from .delta import DeltaTables
 from .events import EVALUATION, Event, new_id
-
-if TYPE_CHECKING:
-    from .lake import Lake
 
 __all__ = ["Writing", "done"]
 
 
 class Writing:
-    """What is about to be written to the lake. `commit` writes all of it, or nothing where it is cut short."""
+    """What is about to be written to the lake's `tables`. `commit` writes all of it, or nothing where it is cut short;
+    `record` commits the events."""
 
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
+    def __init__(self, tables: DeltaTables, record: Callable[[Sequence[Event]], None]) -> None:
+        self._tables = tables
+        self._record = record
         self._questions: list[pa.Table] = []
         self._answers: list[pa.Table] = []
         self._events: list[Event] = []
@@ -49,7 +48,7 @@ class Writing:
         """Write questions and answers, which nobody sees before `commit`, and free their memory."""
         for name, tables in (("questions", self._questions), ("responses", self._answers)):
             if tables:
-                self._lake.tables.append(name, pa.concat_tables(tables))
+                self._tables.append(name, pa.concat_tables(tables))
                 tables.clear()
 
     def discard(self) -> None:
@@ -59,7 +58,7 @@ class Writing:
     def commit(self) -> None:
         if self._events:
             self.spill()
-            self._lake.record(self._events)
+            self._record(self._events)
         then = self._then.copy()
         self.discard()
         for step in then:
