@@ -183,9 +183,9 @@ def run(home: Path) -> tuple[float, float, dict[str, float]]:
     import dagster as dg
 
     from assets.matrix.checks import build_checks
-    from pipelines.cli.console import Console as Progress
+    from pipelines.console import Console as Progress
+    from pipelines.instance import use_home
     from pipelines.local.chain import run_chain
-    from pipelines.local.instance import use_home
     from pipelines.settings import Settings, open_workspace
 
     logging.getLogger("dagster").setLevel(logging.ERROR)

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.inputs.workspace import Workspace
-from pipelines.local.processes import PROCESS, describe_process
+from pipelines.processes import PROCESS, describe_process
 
 from .settings import Settings, open_workspace
 

@@ -28,7 +28,7 @@ from assets.inputs.provenance import (
 from assets.inputs.workspace import Workspace
 from harness.digests import digest_of
 from pipelines.graph import build_assets
-from pipelines.local.instance import UNFINISHED
+from pipelines.instance import UNFINISHED
 
 from .answers import Unanswered, can_ask, find_unanswered
 

@@ -11,9 +11,8 @@ from assets.inputs.external import find_changed
 from assets.inputs.partitions import MODELS
 from assets.inputs.workspace import Workspace
 from harness.registry import Registry, RegistryError
+from pipelines.instance import compare_partitions, end_lost_runs, find_who_works, reload_definitions
 from pipelines.jobs import evaluate, refresh
-from pipelines.local.instance import compare_partitions, end_lost_runs, find_who_works
-from pipelines.local.ui import reload_definitions
 
 from .plan import PLANNED, REASON, Request, plan
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from pipelines.console import as_typed, say
 from pipelines.errors import explain
 
 from .ask import report, route
 from .benchmarks import benchmarks_app
-from .console import as_typed, say
 from .data import import_, lake_app, sql
 from .embedders import embedders_app
 from .interrupts import leave_if_unread

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 from rich.table import Column, Table
 
+from pipelines.console import Console, out, say
 from pipelines.errors import CommandError
 
-from .console import Console, out, say
 from .home import open_results
 from .interrupts import stops_at_once
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 from rich.table import Table
 
-from .console import out, say
+from pipelines.console import out, say
+
 from .home import open_home
 
 benchmarks_app = typer.Typer(no_args_is_help=True, help="The benchmarks of the registry in force.")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipelines.console import Console, out, say, table_of, write_csv
 from pipelines.errors import CommandError
 
-from .console import Console, out, say, table_of, write_csv
 from .home import open_home, open_results
 from .interrupts import stops_at_once
 
@@ -38,7 +38,7 @@ def import_(
 ) -> None:
     """Bring in published results (the EmbedLLM layout), all or nothing; the same file again changes nothing."""
     from harness.registry import benchmark_name_fault, model_name_fault
-    from pipelines.local.instance import exclusive
+    from pipelines.instance import exclusive
     from warehouse.imports.ingest import import_results
 
     settings, workspace = open_home()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from pipelines.console import cell, out, say, table_of
 from pipelines.errors import CommandError
 
-from .console import cell, out, say, table_of
 from .home import open_results
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _let_serve(version: str | None) -> None:
     from assets.inputs.versions import serve
     from assets.matrix.reading import encoder_in_use
     from embedder.errors import EmbedderError
-    from pipelines.local.instance import exclusive
+    from pipelines.instance import exclusive
     from warehouse.database.publish import publish
 
     home = open_results()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .console import Console, say
+from pipelines.console import Console, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def _migrate_if_needed(home: Path) -> None:
 
     if not is_of_files(folder):
         return
-    from pipelines.local.instance import exclusive
+    from pipelines.instance import exclusive
 
     with exclusive(home), Console() as console:
         kept = migrate(folder, console.progress)

@@ -11,9 +11,9 @@ import typer
 from rich.table import Column, Table
 
 from harness.registry import Backend
+from pipelines.console import out, say
 from pipelines.errors import CommandError
 
-from .console import out, say
 from .home import open_home
 
 if TYPE_CHECKING:

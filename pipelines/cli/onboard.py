@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pipelines.console import Console, out, say, table_of
 from pipelines.errors import CommandError
 
 from . import models
-from .console import Console, out, say, table_of
 from .home import open_home
 from .interrupts import KEPT, stops_at_once
 
@@ -90,8 +90,8 @@ def _onboard(
     from harness.evaluate import LoadedModel, TaskIndex
     from harness.registry.registering import add_model
     from pipelines.automation.plan import REASON
+    from pipelines.instance import end_dead_runs, exclusive, follow_move, register_models, use_home
     from pipelines.local.chain import make_assets
-    from pipelines.local.instance import end_dead_runs, exclusive, follow_move, register_models, use_home
 
     use_home(settings)
     with Console() as console, exclusive(settings.home), dg.DagsterInstance.get() as instance:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from pipelines.console import Console, as_typed, command, out, say, table_of
 from pipelines.errors import CommandError
 
-from .console import Console, as_typed, command, out, say, table_of
 from .home import open_home, open_settings
 from .interrupts import KEPT, stops_at_once
 from .models import adopt
@@ -36,7 +36,7 @@ FULL = Annotated[
 @stops_at_once(KEPT)
 def demo() -> None:
     """Train the zoo, run the whole chain on it, and say what to do next: minutes the first time, then seconds."""
-    from pipelines.local.instance import exclusive
+    from pipelines.instance import exclusive
     from pipelines.settings import DEMO_REGISTRY, own_registry
 
     settings = open_settings()
@@ -84,8 +84,8 @@ def run(
 def _run_chain(*, full: bool = False, check: bool = False, again: Again | None = None) -> None:
     from assets.inputs.versions import tell_held_back
     from pipelines.automation.plan import LATER
+    from pipelines.instance import use_home
     from pipelines.local.chain import run_chain
-    from pipelines.local.instance import use_home
     from warehouse.database.read import query
 
     settings, workspace = open_home()
@@ -126,8 +126,8 @@ def show_plan(full: FULL = False) -> None:
     import dagster as dg
 
     from pipelines.automation.plan import plan
+    from pipelines.instance import follow_move, use_home
     from pipelines.local.chain import WHENEVER
-    from pipelines.local.instance import follow_move, use_home
 
     settings, workspace = open_home()
     use_home(settings)
@@ -152,7 +152,7 @@ def check(
     ] = False,
 ) -> None:
     """Read every file of the lake and the warehouse whole, and say which are damaged."""
-    from pipelines.local.instance import exclusive
+    from pipelines.instance import exclusive
     from pipelines.settings import home_of
     from warehouse.database.read import find_fault
 
@@ -180,7 +180,7 @@ def ui(
     """The Dagster UI on this home, and what runs by itself: sensors and schedules, while this command does."""
     import dagster as dg
 
-    from pipelines.local.instance import follow_move, register_models, use_home
+    from pipelines.instance import follow_move, register_models, use_home
     from pipelines.local.ui import run_ui
 
     settings, workspace = open_home()

@@ -17,9 +17,10 @@ from assets.inputs.partitions import responses_key
 from assets.inputs.workspace import Workspace
 from harness.registry import RegistryError
 from pipelines.automation.plan import LATER, PLANNED, REASON, Request, plan
-from pipelines.cli.console import Console
+from pipelines.console import Console
 from pipelines.definitions import build_definitions
 from pipelines.errors import CommandError
+from pipelines.instance import end_dead_runs, exclusive, follow_move, register_models
 from pipelines.jobs import REFRESH
 from pipelines.settings import Settings
 from warehouse.database.publish import TABLES, publish
@@ -27,7 +28,6 @@ from warehouse.database.read import find_fault
 from warehouse.errors import WarehouseError
 
 from .in_process import execute
-from .instance import end_dead_runs, exclusive, follow_move, register_models
 from .workers import Outcome, evaluate_models
 
 OWN = ("harness", "warehouse", "embedder", "assets")  # packages whose errors are sentences; Dagster passes on names

@@ -14,14 +14,11 @@ from typing import NoReturn
 import psutil
 
 from pipelines.errors import CommandError
+from pipelines.instance import ADDRESS, LOCATION, UI_LOCK
 from pipelines.settings import PROJECT, Settings
 
-from .instance import LOCATION, UI_LOCK
+__all__ = ["run_ui"]
 
-__all__ = ["reload_definitions", "run_ui"]
-
-ADDRESS = "EMBEDLLM_UI"  # environment variable: host and port of the web server
-USUAL = "127.0.0.1:3000"
 ENDING = 5.0  # seconds
 
 
@@ -74,15 +71,3 @@ def _end_leftovers(dagster_home: str) -> None:
                 process.kill()
                 left.append(process)
     psutil.wait_procs(left, ENDING)
-
-
-def reload_definitions() -> str:
-    """Have the running UI load the definitions again; return a sentence on how that went."""
-    from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
-
-    host, _, port = os.environ.get(ADDRESS, USUAL).rpartition(":")
-    try:
-        info = DagsterGraphQLClient(host, port_number=int(port)).reload_repository_location(LOCATION)
-    except DagsterGraphQLClientError as error:
-        return f"The benchmarks of the registry have changed: press *Reload definitions* ({error})."
-    return f"The benchmarks of the registry have changed: definitions are loaded again ({info.status.value})."

@@ -18,11 +18,11 @@ from assets.inputs.entries import attempt_digest
 from assets.inputs.workspace import Workspace
 from pipelines.automation.plan import PLANNED, REASON, Request
 from pipelines.definitions import build_definitions
+from pipelines.instance import end_dead_runs
 from pipelines.jobs import EVALUATE
 from pipelines.settings import Settings, open_workspace
 
 from .in_process import execute
-from .instance import end_dead_runs
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 KILLED = "The process that evaluated it was killed by the system, most often because memory ran out."

@@ -20,7 +20,7 @@ from assets.inputs.partitions import MODELS_PARTITION, responses_key
 from assets.inputs.workspace import Workspace
 from harness.registry import load_registry
 from pipelines.automation.plan import Request
-from pipelines.local.instance import UNFINISHED, use_home
+from pipelines.instance import UNFINISHED, use_home
 from pipelines.local.workers import evaluate_models
 from pipelines.settings import Settings
 from warehouse.database.publish import TABLES, publish

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipelines.automation.answers import Unanswered, Why
 from pipelines.automation.plan import REASON
 from pipelines.automation.sensors import build_sensors
-from pipelines.local.instance import exclusive
+from pipelines.instance import exclusive
 from tests.pipelines.fake_home import CHEAP, EXPENSIVE, FEW, NOTHING, FakeHome, asked, made
 from warehouse.imports.ingest import import_results
 from warehouse.lake import Failure

@@ -15,7 +15,7 @@ from assets.inputs.provenance import EXPENSIVE
 from assets.inputs.workspace import Workspace
 from harness.registry import load_registry
 from pipelines.definitions import build_definitions
-from pipelines.local.instance import register_models
+from pipelines.instance import register_models
 from pipelines.resource import WorkspaceResource
 from pipelines.settings import DEMO_REGISTRY, PROJECT, Settings, open_workspace, registry_in_force
 

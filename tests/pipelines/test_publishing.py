@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from embedder.encoder import EncoderError
-from pipelines.cli.console import Console
+from pipelines.console import Console
 from pipelines.errors import CommandError
 from pipelines.local.chain import make_assets
 from pipelines.settings import Settings, open_workspace

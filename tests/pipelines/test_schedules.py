@@ -10,7 +10,7 @@ import pytest
 from assets.inputs.entries import entry_digest
 from pipelines.automation.plan import REASON
 from pipelines.automation.schedules import build_schedules
-from pipelines.local.instance import exclusive
+from pipelines.instance import exclusive
 from tests.pipelines.fake_home import EXPENSIVE, FEW, NOTHING, FakeHome, asked
 from warehouse.lake import Failure
 

@@ -29,7 +29,7 @@ from embedder.question_costs import CostPredictor, save_question_costs
 from embedder.questions import Questions
 from harness.registry import load_registry
 from pipelines.cli.app import app
-from pipelines.local.instance import exclusive
+from pipelines.instance import exclusive
 from pipelines.settings import Settings, open_workspace
 from warehouse.imports.ingest import import_results
 

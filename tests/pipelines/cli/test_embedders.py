@@ -18,7 +18,7 @@ from assets.embedding.serving import serving_version
 from assets.inputs.versions import serve, versions
 from assets.inputs.workspace import Workspace
 from pipelines.cli.app import app
-from pipelines.local.instance import exclusive
+from pipelines.instance import exclusive
 from pipelines.settings import Settings, open_workspace
 from warehouse.database.read import query
 from warehouse.imports.ingest import import_results

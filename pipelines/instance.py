@@ -25,6 +25,8 @@ LOCATION = "pipelines.definitions"
 """Of the definitions, in Dagster's words."""
 UI_LOCK = ".ui.lock"
 """In the home; held while `embedllm ui` runs."""
+ADDRESS = "EMBEDLLM_UI"
+"""Environment variable of a running UI: host and port of its web server."""
 KILLED = "The process that ran this was killed."
 POOLS = {"evaluation", "warehouse"}
 MOMENT = 1.0  # seconds
@@ -161,3 +163,15 @@ def compare_partitions(instance: dg.DagsterInstance, models: Iterable[str]) -> t
     """Return the models that are no partitions yet, and the partitions that are none of these models."""
     wanted, known = list(models), set(instance.get_dynamic_partitions(MODELS_PARTITION))
     return [name for name in wanted if name not in known], sorted(known.difference(wanted))
+
+
+def reload_definitions() -> str:
+    """Have the running UI load the definitions again; return a sentence on how that went."""
+    from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
+
+    host, _, port = os.environ.get(ADDRESS, "127.0.0.1:3000").rpartition(":")
+    try:
+        info = DagsterGraphQLClient(host, port_number=int(port)).reload_repository_location(LOCATION)
+    except DagsterGraphQLClientError as error:
+        return f"The benchmarks of the registry have changed: press *Reload definitions* ({error})."
+    return f"The benchmarks of the registry have changed: definitions are loaded again ({info.status.value})."

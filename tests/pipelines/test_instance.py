@@ -14,7 +14,7 @@ from assets.inputs.partitions import MODELS_PARTITION
 from assets.inputs.workspace import COMMAND_LOCK, Workspace
 from harness.registry import Registry
 from pipelines.errors import CommandError
-from pipelines.local.instance import (
+from pipelines.instance import (
     UI_LOCK,
     end_dead_runs,
     end_lost_runs,
@@ -23,7 +23,7 @@ from pipelines.local.instance import (
     register_models,
     use_home,
 )
-from pipelines.local.processes import PROCESS, describe_process, is_gone
+from pipelines.processes import PROCESS, describe_process, is_gone
 from pipelines.settings import Settings
 from warehouse.files import locked
 
@@ -114,7 +114,7 @@ def test_a_run_that_never_said_who_executes_it_is_ended_after_a_while(monkeypatc
     with dg.DagsterInstance.ephemeral() as instance:
         run = _start(instance)
         assert end_lost_runs(instance) == 0
-        monkeypatch.setattr("pipelines.local.instance.UNKNOWN_FOR", timedelta(seconds=-1))
+        monkeypatch.setattr("pipelines.instance.UNKNOWN_FOR", timedelta(seconds=-1))
         assert end_lost_runs(instance) == 1
         assert _failed(instance) == {run}
 
