@@ -17,11 +17,11 @@ def table_metadata(name: str, rows: int) -> dict[str, Any]:
 
 def column_schema(name: str) -> dict[str, Any]:
     """Return what is shown of the columns of a table or view of the warehouse."""
-    return {"dagster/column_schema": dg.TableSchema(_read_columns()[name])}
+    return {"dagster/column_schema": dg.TableSchema([dg.TableColumn(*column) for column in _read_columns()[name]])}
 
 
 @lru_cache(maxsize=1)
-def _read_columns() -> dict[str, list[dg.TableColumn]]:
+def _read_columns() -> dict[str, list[tuple[str, str, str | None]]]:
     """Return by table the name, type and comment of each column, as users see them in `warehouse.duckdb`."""
     with open_database() as connection:
         connection.execute("BEGIN")  # hundreds of small statements
@@ -31,7 +31,8 @@ def _read_columns() -> dict[str, list[dg.TableColumn]]:
             "SELECT table_name, column_name, lower(data_type), comment FROM duckdb_columns() WHERE NOT internal "
             "ORDER BY table_name, column_index"
         ).fetchall()
-    columns: dict[str, list[dg.TableColumn]] = {}
+    # Plain values: kept until the interpreter ends, Dagster's would keep DuckDB alive, which it reports on stderr.
+    columns: dict[str, list[tuple[str, str, str | None]]] = {}
     for table, *column in found:
-        columns.setdefault(table, []).append(dg.TableColumn(*column))
+        columns.setdefault(table, []).append(tuple(column))
     return columns
