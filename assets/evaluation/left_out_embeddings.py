@@ -58,7 +58,6 @@ class Training(NamedTuple):
     reads=["seed"],
     group_name="evaluation",
     kinds={"pytorch"},
-    owners=["team:embedllm"],
     code_version=CODE_VERSION,
     tags=EXPENSIVE,
 )
