@@ -19,6 +19,7 @@ from hypothesis import settings
 from typer.testing import CliRunner
 
 from pipelines.cli.app import app
+from pipelines.console import WIDE, out
 from warehouse.database.read import query
 
 settings.register_profile("embedllm", deadline=None)  # the first example pays for the imports
@@ -40,6 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files with the slowest tests go first, so that at the end no process waits long for another."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def wide_output() -> None:
+    """Nothing is cut, however narrow the terminal is in which the tests run."""
+    out.width = WIDE
 
 
 @pytest.fixture(autouse=True)

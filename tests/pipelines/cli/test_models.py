@@ -167,7 +167,7 @@ def test_a_budget_says_what_will_be_done(embedllm: Any) -> None:
     ("arguments", "culprits"),
     [
         (("models", "add", "new"), ("'new'", "'pretrained'")),
-        (("models", "add", "Tiny/A", "--arg", "pretrained=x"), ("models.yaml, line 2", "'tiny/a'")),
+        (("models", "add", "Tiny/A", "--arg", "pretrained=x"), ("models.yaml", "'tiny/a'")),
         ((*ADD, "--arg", "dtype"), ("--arg 'dtype'", "KEY=VALUE")),
         ((*ADD, "--arg", "x=1", "--arg", "x=2"), ("--arg x",)),
         ((*ADD, "--budget", "7"), ("'org/new'", "budget is 7")),
