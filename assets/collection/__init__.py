@@ -1,0 +1,1 @@
+"""Stage 1: graded answers, asked of models here or imported."""

@@ -1,0 +1,1 @@
+"""Stage 3: questions and models as vectors; versions of the embedder, and models that join it."""

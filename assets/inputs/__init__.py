@@ -1,0 +1,1 @@
+"""What the chain reads that is no asset (home, registry, external assets), and what all assets share."""

@@ -1,0 +1,1 @@
+"""Stage 5: what people query and read: `warehouse.duckdb` and the report."""

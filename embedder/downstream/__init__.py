@@ -1,0 +1,1 @@
+"""What an embedder is good for: one file for each experiment, functions from matrices to tables."""

@@ -1,0 +1,1 @@
+"""What is due (`plan`), and the sensors and schedules that start it."""

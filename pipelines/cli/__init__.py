@@ -1,0 +1,1 @@
+"""The command `embedllm`: one file for each thing that a user does."""

@@ -1,0 +1,1 @@
+"""Running the chain and the UI on this machine."""

@@ -1,0 +1,1 @@
+"""Results that others collected, read and checked before any of them reaches the lake."""
