@@ -38,9 +38,13 @@ _WORDS = (*_GRAMMAR, *_FRUIT, *_COLOURS, *_TOWNS, *(str(number) for number in ra
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files with the slowest tests go first, so that at the end no process waits long for another."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """The files that may take longest go first, so that at the end no process waits long for another."""
+    allowed: dict[Path, float] = {}  # seconds
+    for item in items:
+        limit, slow = item.get_closest_marker("timeout"), item.get_closest_marker("slow")
+        seconds = limit.args[0] if limit else 600 if slow else 0
+        allowed[item.path] = max(seconds, allowed.get(item.path, 0))
+    items.sort(key=lambda item: -allowed[item.path])
 
 
 @pytest.fixture(autouse=True, scope="session")
