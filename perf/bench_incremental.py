@@ -1,10 +1,11 @@
-"""Seconds of a refresh after one more model, one more benchmark and nothing, beside those of making everything.
+"""Seconds of a refresh after one more model, one more benchmark and nothing, next to those of making everything.
 
     python perf/bench_incremental.py [--models 112] [--questions 2000 28843] [--home FOLDER]
 
 The answers are made up, to questions like the demo's in ten benchmarks; importing them is not measured, as evaluating
-is not. Every case is a process of its own, as `embedllm run` is: its seconds are those of the whole chain, encoding and
-loading what it needs included. What any command takes to start is told apart. On a machine that others use too, set
+is not. With more than MOST questions the expensive experiments, which then take hours, are left out; the title says so.
+Every case is a process of its own, as `embedllm run` is: its seconds are those of the whole chain, encoding and loading
+what it needs included. What any command takes to start is told apart. On a machine that others use too, set
 OMP_NUM_THREADS=1 and compare the processor's seconds, those of all processes. With --home the homes stay there.
 """
 
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,9 +39,10 @@ from harness.zoo.skills import LEVELS, SKILLS, Question  # noqa: E402
 
 FAMILIES = 14
 CHANCE = 0.25  # of four choices
+MOST = 5_000  # questions with which the expensive experiments are measured too
 PROCESSES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 NEW_BENCHMARK = "two-steps"
-TARGETS = {"one more model": 0.10, "nothing": 0.01}  # most seconds as a share of those of everything
+TARGETS = {"one more model": 0.10, "one more benchmark": 0.40, "nothing": 0.01}  # most seconds, as shares of everything
 
 
 @dataclass(frozen=True)
@@ -153,20 +156,19 @@ def cases(home: Path, models: int, questions: int) -> Iterator[tuple[str, Cost]]
     write_answers(sources / "model.parquet", asked, [models], seed=2)
     write_answers(sources / "benchmark.parquet", new, [*everybody, models], seed=3)
     write_labels(sources / "labels.parquet", [*everybody, models])
-    yield "everything", in_process(home, "pool")
-    yield "nothing", in_process(home, None)
-    yield "one more model", in_process(home, "model")
-    yield "one more benchmark", in_process(home, "benchmark")
+    order = {"everything": "pool", "nothing": None, "one more model": "model", "one more benchmark": "benchmark"}
+    for name, source in order.items():
+        yield name, in_process(home, source, expensive=questions <= MOST)
 
 
-def in_process(home: Path, source: str | None) -> Cost:
+def in_process(home: Path, source: str | None, *, expensive: bool) -> Cost:
     """Imports the source, where there is one, then times the chain in a process that starts afresh."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         if source:
             pool.submit(bring_in, home, home / "sources" / f"{source}.parquet").result()
     started = time.perf_counter()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        chain, processor, assets = pool.submit(run, home).result()
+        chain, processor, assets = pool.submit(run, home, expensive).result()
     return Cost(chain, assets, time.perf_counter() - started, processor)
 
 
@@ -178,24 +180,26 @@ def bring_in(home: Path, source: Path) -> None:
     import_results(workspace.lake, str(source), models=source.with_name("labels.parquet"), benchmark_of=str)
 
 
-def run(home: Path) -> tuple[float, float, dict[str, float]]:
+def run(home: Path, expensive: bool) -> tuple[float, float, dict[str, float]]:
     """Runs the chain; returns its seconds, the processor's, and the seconds of each asset that it made."""
     import dagster as dg
 
     from assets.matrix.checks import build_checks
     from pipelines.console import Console as Progress
     from pipelines.instance import use_home
-    from pipelines.local.chain import run_chain
+    from pipelines.local import chain
     from pipelines.settings import Settings, open_workspace
 
     logging.getLogger("dagster").setLevel(logging.ERROR)
+    if not expensive:
+        chain.make_assets = without_expensive(chain.make_assets)
     settings = Settings(home=home)
     use_home(settings)
     with dg.DagsterInstance.get() as instance:
         before = {run.run_id for run in instance.get_runs()}
     started, computed = time.perf_counter(), processor_seconds()
     with Progress() as progress:
-        run_chain(settings, open_workspace(settings), progress)
+        chain.run_chain(settings, open_workspace(settings), progress)
     seconds, computed = time.perf_counter() - started, processor_seconds() - computed
     with dg.DagsterInstance.get() as instance:
         made = [run.run_id for run in instance.get_runs() if run.run_id not in before]
@@ -207,6 +211,22 @@ def run(home: Path) -> tuple[float, float, dict[str, float]]:
             name = "checks of the data" if step.step_key in checks else step.step_key
             taken[name] += step.end_time - step.start_time
     return seconds, computed, dict(taken)
+
+
+def without_expensive(make_assets: Callable[..., None]) -> Callable[..., None]:
+    """Return a `make_assets` that leaves out the assets that are tagged as expensive."""
+    from assets.evaluation.experiments import EXPERIMENTS
+    from assets.evaluation.left_out_embeddings import left_out_embeddings
+    from assets.inputs.provenance import EXPENSIVE
+
+    specs = [asset.get_asset_spec() for asset in (left_out_embeddings, *EXPERIMENTS)]
+    skipped = {spec.key for spec in specs if EXPENSIVE.items() <= spec.tags.items()}
+
+    def make(assets: Sequence[Any], *arguments: Any) -> None:
+        if cheap := [key for key in assets if key not in skipped]:
+            make_assets(cheap, *arguments)
+
+    return make
 
 
 def processor_seconds() -> float:
@@ -257,6 +277,7 @@ def main() -> None:
     with kept_in(options.home) as folder:
         for questions in options.questions:
             title = f"{options.models} models x {questions:,} questions"
+            title += "" if questions <= MOST else ", without the expensive experiments"
             home = folder / f"{options.models}x{questions}"
             if home.exists():
                 raise SystemExit(f"{home} exists: name another folder with --home, or remove it")

@@ -58,7 +58,7 @@ def test_route_says_without_delay_that_there_is_no_embedder(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_route_loads_neither_dagster_nor_what_trains(demo: Any) -> None:
-    assert not loaded(demo.home, "route", "What is 12 plus 7?") & (
+def test_route_loads_neither_dagster_nor_what_trains(small_home: Any) -> None:
+    assert not loaded(small_home.home, "route", "What is 12 plus 7?") & (
         {"dagster", "grpc", "sqlalchemy", "sklearn", "transformers", "sentence_transformers", "lm_eval"}
     )
