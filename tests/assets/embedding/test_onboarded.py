@@ -138,8 +138,8 @@ def test_the_router_knows_it_as_the_fold_in_does(asked: Workspace, fold_in: Call
     questions = open_pool(asked).questions
     forecast = folded(asked).forecast(questions)
     router = open_router(asked)
-    assert router.embedder.models == (*fitted(asked), "new/fig")
-    routed = router.embedder.forecast(questions)
+    assert router.predictor.models == (*fitted(asked), "new/fig")
+    routed = router.predictor.forecast(questions)
     np.testing.assert_allclose(routed.probabilities[:, -1], forecast.probabilities[:, 0], atol=1e-5)
     np.testing.assert_allclose(routed.deviations[:, -1], forecast.deviations[:, 0], rtol=1e-4)
     (choices,) = router.rank(["sums: what is number 3?"], models=["new/fig"])
@@ -163,7 +163,7 @@ def test_without_such_models_the_tables_are_empty(guessed: Workspace, fold_in: C
     assert rows(guessed, "FROM onboarded") == []
     assert embedded(guessed) == sorted(fitted(guessed))
     assert (metadata["models"], metadata["dagster/row_count"]) == (0, 0)
-    assert open_router(guessed).embedder.models == fitted(guessed)
+    assert open_router(guessed).predictor.models == fitted(guessed)
 
 
 def embedded(workspace: Workspace) -> list[str]:
@@ -203,7 +203,7 @@ def test_a_full_evaluation_takes_its_place(
     assert rows(asked, "FROM onboarded SEMI JOIN serving USING (embedder)") == []
     assert rows(asked, "FROM onboarding_responses") == []
     assert "new/fig" in fitted(asked)
-    assert embedded(asked) == sorted(open_router(asked).embedder.models) == sorted(fitted(asked))
+    assert embedded(asked) == sorted(open_router(asked).predictor.models) == sorted(fitted(asked))
 
 
 def test_a_model_the_embedder_was_fitted_on_is_not_there_twice(
@@ -238,9 +238,9 @@ def test_a_model_that_left_the_registry_leaves_and_comes_back(asked: Workspace, 
     without = replace(asked, registry=replace(asked.registry, models=asked.registry.models[:-1]))
     fold_in(without)
     assert rows(asked, "FROM onboarded") == []
-    assert "new/fig" not in open_router(without).embedder.models
+    assert "new/fig" not in open_router(without).predictor.models
     assert fold_in(asked)["data_version"] == before["data_version"]
-    assert "new/fig" in open_router(asked).embedder.models
+    assert "new/fig" in open_router(asked).predictor.models
 
 
 def test_two_models_have_rows_of_their_own(asked: Workspace, fold_in: Callable[..., Any]) -> None:
@@ -252,7 +252,7 @@ def test_two_models_have_rows_of_their_own(asked: Workspace, fold_in: Callable[.
     assert rows(asked, "FROM onboarded WHERE model = 'new/fig' ORDER BY benchmark") == alone
     accuracy = {row["model"]: row["accuracy"] for row in rows(asked, "FROM onboarded WHERE benchmark = 'sums'")}
     assert accuracy["yew"] < accuracy["new/fig"]
-    assert open_router(workspace).embedder.models == (*fitted(workspace), "new/fig", "yew")
+    assert open_router(workspace).predictor.models == (*fitted(workspace), "new/fig", "yew")
 
 
 def test_new_questions_without_embedding_do_not_count_yet(
