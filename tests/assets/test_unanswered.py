@@ -59,7 +59,7 @@ def whys(workspace: Workspace) -> dict[str, list[str]]:
 
 def test_it_says_why(workspace: Workspace) -> None:
     fail(workspace, "sums", "elm", "out_of_memory", 1)
-    assert [str(want) for want in wanted(workspace)["elm"]] == ["sums: failed (out_of_memory, attempt 2)", "trees: new"]
+    assert [want.tell() for want in wanted(workspace)["elm"]] == ["sums: failed (out_of_memory, attempt 2)", "trees: new"]
 
 
 def test_everything_is_wanted_at_first_and_nothing_at_last(workspace: Workspace, answer: Callable[..., None]) -> None:
@@ -177,7 +177,7 @@ def test_other_files_in_a_models_folder_are_asked_about(workspace: Workspace, an
         answer(benchmark.name, "elm", "10", **known)
     assert "elm" not in wanted(workspace)
     put_weights(workspace, "second")
-    assert [str(want) for want in wanted(workspace)["elm"]] == [
+    assert [want.tell() for want in wanted(workspace)["elm"]] == [
         "sums: changed (args.pretrained holds other files)",
         "trees: changed (args.pretrained holds other files)",
     ]

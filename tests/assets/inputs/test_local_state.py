@@ -35,7 +35,7 @@ def workspace(workspace: Workspace, answer: Callable[..., None], monkeypatch: py
 
 
 def oak(workspace: Workspace, local: LocalState) -> list[str]:
-    return [str(want) for want in find_unanswered(workspace, local).get("org/oak", [])]
+    return [want.tell() for want in find_unanswered(workspace, local).get("org/oak", [])]
 
 
 def test_a_branch_that_has_moved_is_seen_only_when_the_hub_is_asked(
