@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import IO, TYPE_CHECKING, Self
 
 import rich.console
 from rich.markup import escape
@@ -35,7 +35,8 @@ class _Output(rich.console.Console):
 
 
 # Names and questions are shown as they are.
-_width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+_on_terminal = sys.stdout is not None and sys.stdout.isatty()  # None where it is closed
+_width = None if _on_terminal or "COLUMNS" in os.environ else WIDE
 out = _Output(highlight=False, markup=False, width=_width)
 
 
@@ -77,7 +78,7 @@ def cell(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def write_csv(rows: pa.Table, file: TextIO) -> None:
+def write_csv(rows: pa.Table, file: IO[str]) -> None:
     """Write rows as CSV with a header: null is empty, a list or a struct is JSON."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(rows.column_names)

@@ -33,7 +33,7 @@ def explain(error: Exception) -> str | None:
         return f"{name} is {str(first['input'])!r}: {first['msg'].removeprefix('Value error, ')}."
     if isinstance(error, OSError):
         if error.errno == errno.ENOSPC:
-            return f"{error.filename or error}: {error.strerror}; make room and run the command again."
+            return f"{error.filename or 'the output'}: {error.strerror}; make room and run the command again."
         remedy = "correct the path, or set EMBEDLLM_HOME to a folder you may write to"
         return f"{error.filename}: {error.strerror}; {remedy}." if error.filename else str(error)
     database = sys.modules.get("sqlalchemy.exc")  # Dagster keeps its records with it

@@ -79,7 +79,9 @@ def _editing(folder: Path, home: Path) -> Iterator[tuple[Path, str, Registry]]:
     path, descriptor = folder / "models.yaml", os.open(folder, os.O_RDONLY)
     try:
         lock_descriptor(descriptor)
-        text = read_text(path).replace("\r\n", "\n")
+        text = read_text(path)
+        if _has_crlf(text):
+            text = text.replace("\r\n", "\n")
         yield path, text, load_registry(folder, home, models_text=text)
     except YAMLError:
         raise RegistryError(
@@ -108,7 +110,12 @@ def _put(draft: str, expected: Registry, home: Path, *, write: bool = True) -> N
     path = (expected.folder / "models.yaml").resolve()  # a link stays a link
     path.open("r+b").close()  # a file that may not be written is not replaced either
     if write:
-        write_text(path, draft.replace("\n", "\r\n") if "\r\n" in read_text(path) else draft)
+        write_text(path, draft.replace("\n", "\r\n") if _has_crlf(read_text(path)) else draft)
+
+
+def _has_crlf(text: str) -> bool:
+    """Return whether every line ends as on Windows; where only some do, each keeps its own end."""
+    return 0 < text.count("\n") == text.count("\r\n")
 
 
 def _with(text: str, entry: Mapping[str, Any]) -> str:
@@ -137,9 +144,11 @@ def _without(text: str, index: int) -> str:
 
 def _spans(text: str) -> list[tuple[int, int]]:
     """Return the first line of each entry and the one behind its last, which may be a comment that is indented deeper
-    than the dash; nothing where the list is empty or in brackets."""
+    than the dash; nothing where the list is empty or in brackets. Raises YAMLError where the lines cannot be told."""
     document, lines = _parser().load(text), text.split("\n")
     models = document["models"]
+    if not models or models.fa.flow_style():
+        return []
     first, column = models.lc.line, models.lc.col
     end = min((line for line, _ in map(document.lc.key, document) if line > first), default=len(lines))
     dash, behind = re.compile(rf" {{{column}}}-(\s|$)"), re.compile(rf"\s*$|\.\.\.| {{0,{column}}}#")
@@ -148,7 +157,9 @@ def _spans(text: str) -> list[tuple[int, int]]:
         (start, 1 + max(line for line in range(start, stop) if not behind.match(lines[line])))
         for start, stop in pairwise([*dashes, end])
     ]
-    return spans if len(spans) == len(models) else []
+    if len(spans) != len(models):
+        raise YAMLError
+    return spans
 
 
 def _round_trip(text: str, change: Callable[[Any], Any]) -> str:

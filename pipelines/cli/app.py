@@ -31,7 +31,8 @@ class _Commands(TyperGroup):
             return super().main(*arguments, **options)
         finally:
             try:
-                sys.stdout.flush()
+                if sys.stdout:
+                    sys.stdout.flush()
             except BrokenPipeError:
                 leave_if_unread()
 

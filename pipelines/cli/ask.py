@@ -80,7 +80,8 @@ def _read_questions(question: str | None, file: TextIO | None) -> list[str]:
     source = getattr(file, "name", "standard input") if file else "the question"
     try:
         questions = [text.strip() for text in file or [question or ""] if text.strip()]
-    except UnicodeDecodeError as error:
+        "".join(questions).encode()  # an argument that was no UTF-8 is decoded into surrogates
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise CommandError(f"{source} is not UTF-8 text ({error.reason}); convert it first.") from error
     if not questions:
         raise CommandError(f"{source} is empty; write at least one question.")

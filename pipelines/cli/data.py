@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -101,9 +100,9 @@ def sql(
     if output == "table":
         out.print(table_of(rows))
     elif output == "csv":
-        write_csv(rows, sys.stdout)
+        write_csv(rows, out.file)
     else:
-        sys.stdout.write(json.dumps(rows.to_pylist(), default=str, ensure_ascii=False, indent=1) + "\n")
+        out.file.write(json.dumps(rows.to_pylist(), default=str, ensure_ascii=False, indent=1) + "\n")
 
 
 @lake_app.command("compact")

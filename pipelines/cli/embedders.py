@@ -59,7 +59,7 @@ def diff(
     home = open_results()
     rows = _versions(home)
     earlier = _find(rows, a)
-    later = _find(rows, b) if b else _serving(rows)
+    later = _serving(rows) if b is None else _find(rows, b)
     table = Table("", earlier["embedder"], later["embedder"])  # a row a figure: two versions have too many for a line
     for name in (*FIGURES, *PROVENANCE):
         table.add_row(name, *(cell(row[name]) for row in (earlier, later)))
@@ -123,7 +123,7 @@ def _let_serve(version: str | None) -> None:
     home = open_results()
     with exclusive(home.home):
         rows = _versions(home)
-        chosen = (_find(rows, version) if version else _find_before_serving(rows))["embedder"]
+        chosen = (_find_before_serving(rows) if version is None else _find(rows, version))["embedder"]
         serving = _serving(rows)["embedder"]
         if chosen == serving:
             say(f"{chosen} serves already.")

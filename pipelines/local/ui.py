@@ -47,7 +47,8 @@ def run_ui(settings: Settings, *, host: str, port: int, starts: Callable[[], Non
                 f"port {port} of {host} is not free ({error.strerror}); choose another by --port."
             ) from None
     starts()
-    sys.stdout.flush()
+    if sys.stdout:
+        sys.stdout.flush()
     os.set_inheritable(lock, True)  # held by the process that this one becomes
     os.environ[ADDRESS] = f"{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
     where = ["-m", LOCATION, "-d", str(PROJECT), "--host", host, "--port", str(port)]

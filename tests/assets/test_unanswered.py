@@ -59,7 +59,10 @@ def whys(workspace: Workspace) -> dict[str, list[str]]:
 
 def test_it_says_why(workspace: Workspace) -> None:
     fail(workspace, "sums", "elm", "out_of_memory", 1)
-    assert [want.tell() for want in wanted(workspace)["elm"]] == ["sums: failed (out_of_memory, attempt 2)", "trees: new"]
+    assert [want.tell() for want in wanted(workspace)["elm"]] == [
+        "sums: failed (out_of_memory, attempt 2)",
+        "trees: new",
+    ]
 
 
 def test_everything_is_wanted_at_first_and_nothing_at_last(workspace: Workspace, answer: Callable[..., None]) -> None:

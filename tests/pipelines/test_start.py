@@ -62,3 +62,12 @@ def test_route_loads_neither_dagster_nor_what_trains(small_home: Any) -> None:
     assert not loaded(small_home.home, "route", "What is 12 plus 7?") & (
         {"dagster", "grpc", "sqlalchemy", "sklearn", "transformers", "sentence_transformers", "lm_eval"}
     )
+
+
+def test_a_closed_output_is_no_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", "models", "list"]
+    environment = os.environ | {"EMBEDLLM_HOME": str(tmp_path), "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(
+        ["/bin/sh", "-c", '"$@" >&-', "sh", *command], env=environment, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -278,7 +278,7 @@ def _alone(lake: Contents) -> Iterator[None]:
     """Keep other compactions out. Two of them at once would both succeed and double the rows: delta-rs does not notice
     that the first removes what the second reads, as it notices for everything else that writes."""
     from deltalake import DeltaTable, write_deltalake
-    from deltalake.exceptions import DeltaError
+    from deltalake.exceptions import CommitFailedError, DeltaError
 
     address, now = lake.tables.at(COMPACTIONS), datetime.now(UTC)
     busy = WarehouseError(f"{lake.address} is being compacted by another process; try again in an hour")
@@ -288,8 +288,10 @@ def _alone(lake: Contents) -> Iterator[None]:
         if table.to_pyarrow_table()["until"][0].as_py() > now:
             raise busy
         write_deltalake(table, pa.table({"until": [now + _LONGEST]}), mode="overwrite")
-    except DeltaError as error:  # another came first
+    except CommitFailedError as error:  # another came first
         raise busy from error
+    except (DeltaError, OSError) as error:
+        raise WarehouseError(f"{lake.address} cannot be compacted ({first_line(error)})") from error
     try:
         yield
     except DeltaError as error:

@@ -129,7 +129,6 @@ def test_usual_layouts_are_kept_and_removing_is_the_way_back(tmp_path: Path, lay
         "models: [\n]\n",
         "models: [\n  {name: 'a', args: {pretrained: a}} # a\n]\n",
         '{\r\n "models": [\r\n  {"name": "a", "args": {"pretrained": "a"}}\r\n ]\r\n}',
-        "? models\n: - {name: a, args: {pretrained: a}}\n",
         "models: !!seq [{name: a, args: &x {pretrained: a}}]\n",
     ],
 )
@@ -150,12 +149,21 @@ def test_unusual_layouts_keep_comments_quotes_and_values(tmp_path: Path, before:
     [
         "models: [\n  {name: a, args: {pretrained: a}}, # a\n]\n",
         "models:\n  - name: a\n    args: {pretrained: a}\n    description: |\n      No line end",
+        "? models\n: - {name: a, args: {pretrained: a}}\n",
+        'models:\n- name: a\n  args: {pretrained: a}\n  description: "p\n- q"\n',
     ],
 )
 def test_what_would_lose_a_comment_or_change_another_entry_is_refused(tmp_path: Path, before: str) -> None:
     with pytest.raises(RegistryError, match="without touching other entries; edit the file by hand"):
         after_adding(tmp_path, before)
     assert (tmp_path / "models.yaml").read_text() == before
+
+
+def test_each_line_keeps_its_own_end(tmp_path: Path) -> None:
+    before = b"models:\r\n- name: a\n  args: {pretrained: a}\n"
+    (registry(tmp_path, "models: []\n") / "models.yaml").write_bytes(before)
+    add_model(tmp_path, HOME, ENTRY)
+    assert (tmp_path / "models.yaml").read_bytes().startswith(before)
 
 
 @pytest.mark.parametrize(

@@ -591,6 +591,7 @@ def test_route_reads_standard_input(route: Invoke) -> None:
     assert_refused(CliRunner().invoke(app, ["route", "--file", "-"], input=" \n"), "standard input is empty")
     assert_refused(CliRunner().invoke(app, ["route", "--file", "-"], input=b"\xff\xfe"), "standard input is not UTF-8")
     assert_refused(route("  "), "the question is empty")
+    assert_refused(route("\udcff\udcfe"), "the question is not UTF-8")  # how Python hands over other bytes
 
 
 @pytest.mark.parametrize(

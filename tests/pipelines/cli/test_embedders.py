@@ -192,6 +192,7 @@ def test_no_rollback_to_what_was_held_back(
 
 
 def test_a_name_may_be_cut_short(two: tuple[str, str], workspace: Workspace, invoke: Invoke) -> None:
+    assert_refused(invoke("serve", ""), "2 versions have a name that begins with ''", *two)
     assert_refused(invoke("rollback", "spectral-"), "2 versions have a name that begins with 'spectral-'", *two)
     short = next(two[0][:end] for end in range(10, 22) if not two[1].startswith(two[0][:end]))
     assert invoke("rollback", short).exit_code == 0
