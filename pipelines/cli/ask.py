@@ -164,7 +164,9 @@ def report(
 
     home = open_results()
     if not home.report.exists():
-        raise CommandError(f"There is no report yet in {home.home}: run `embedllm run` or `embedllm demo` first.")
+        raise CommandError(
+            f"There is no report yet in {home.home}: run `embedllm run` first, or `embedllm demo` in a home of its own."
+        )
     say(str(home.report))
     if show and not webbrowser.open(home.report.as_uri()):
         raise CommandError(f"no browser could be started here; open {home.report} in one yourself.")

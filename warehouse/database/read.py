@@ -20,7 +20,9 @@ def connect(database: Path) -> duckdb.DuckDBPyConnection:
     Raises WarehouseError where nothing was published, or the file is no complete DuckDB database.
     """
     if not database.exists():
-        raise WarehouseError(f"there is no {database} yet; run `embedllm run` (or `embedllm demo`) to make it")
+        raise WarehouseError(
+            f"there is no {database} yet; run `embedllm run` to make it, or `embedllm demo` in a home of its own"
+        )
     # The file is attached to a database in memory, because duckdb.connect(path) would return the file that this
     # process opened under this path before, even after another file has replaced it.
     connection = open_database()

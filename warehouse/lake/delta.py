@@ -129,6 +129,13 @@ class DeltaTables:
             Path(self.address).mkdir(parents=True)
         return PyFileSystem(DeltaStorageHandler(self.address))
 
+    def _own_filesystem(self, name: str) -> FileSystem | None:
+        """Return Arrow's own files of a table on disk: through delta-rs, Arrow's threads call Python, and one that is
+        still at it when a short command ends aborts the process."""
+        from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+        return SubTreeFileSystem(self.at(name), LocalFileSystem()) if self.on_disk else None
+
     def forget(self, name: str) -> None:
         """Open the table again when it is next asked for."""
         self._open.pop(name, None)
@@ -163,7 +170,7 @@ class DeltaTables:
         if table is None:
             return None
         with naming_what_is_corrupt(self.at(name)):
-            dataset = table.to_pyarrow_dataset()
+            dataset = table.to_pyarrow_dataset(filesystem=self._own_filesystem(name))
             if self.lost:
                 whole = [part for part in dataset.get_fragments() if f"{self.at(name)}/{part.path}" not in self.lost]
                 dataset = pds.FileSystemDataset(whole, dataset.schema, dataset.format, dataset.filesystem)
