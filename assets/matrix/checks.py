@@ -95,7 +95,8 @@ CHECKS = (
     Check(
         "everything_is_evaluated",
         "warehouse",
-        "Every registered model has answered every benchmark it is asked, or a chosen few of all questions; the view `coverage` says what has not.",
+        "Every registered model has answered every benchmark it is asked, or a chosen few of all questions; the view "
+        "`coverage` says what has not.",
         "SELECT count(*) FROM coverage JOIN models USING (model) JOIN benchmarks USING (benchmark) "
         "WHERE status NOT IN ('done', 'onboarded', 'not_applicable') "
         "AND NOT (status = 'missing' AND model IN (SELECT model FROM onboarding_responses)) "

@@ -141,6 +141,6 @@ def _show(entry: ModelEntry, asked: Asked, workspace: Workspace) -> None:
     condition = "without `budget` in its entry," if entry.budget else "its entry has no `budget`, so"
     report = "`embedllm run` writes it into the report; " if entry.budget else ""
     say(
-        f"Next: {report}`embedllm onboard {entry.name} --budget` with a higher number asks more and predicts more exactly; "
-        f"{condition} `embedllm run` evaluates it in full."
+        f"Next: {report}`embedllm onboard {entry.name} --budget` with a higher number asks more and predicts more "
+        f"exactly; {condition} `embedllm run` evaluates it in full."
     )
