@@ -85,8 +85,8 @@ def serving_version(workspace: Home) -> str:
     version = serving(workspace.lake)
     if version is None:
         raise NoEmbedder(
-            f"There is no embedder yet in {workspace.home}: run `embedllm run` first, or `embedllm demo` in a home of its "
-            "own."
+            f"There is no embedder yet in {workspace.home}: run `embedllm run` first, or `embedllm demo` in a home of "
+            "its own."
         )
     return version
 
