@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -90,6 +91,14 @@ def write_csv(rows: pa.Table, file: IO[str]) -> None:
             )
 
 
+_silent = threading.Event()
+
+
+def fall_silent() -> None:
+    """From now on no `Console` prints anything: the command is being ended, and its last word is said elsewhere."""
+    _silent.set()
+
+
 class _Terminal(rich.console.Console):
     """Goes on in silence where nobody reads it any more: the work is worth more than the news of it."""
 
@@ -123,7 +132,8 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print one line above the bars."""
-        self._console.print(as_typed(text), highlight=False, soft_wrap=True)
+        if not _silent.is_set():
+            self._console.print(as_typed(text), highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print one line with a yellow mark."""

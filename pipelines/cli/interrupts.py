@@ -14,6 +14,8 @@ from typing import ParamSpec, TypeVar
 
 import psutil
 
+from pipelines.console import fall_silent
+
 __all__ = ["KEPT", "leave_if_unread", "stops_at_once"]
 
 P = ParamSpec("P")
@@ -87,6 +89,7 @@ def _watch(told: int, terminal: int, sentence: str) -> None:
         if not (read := os.read(told, 1)):
             return  # the command is at its end
         number = read[0]
+    fall_silent()
     with suppress(OSError):  # nobody may be there to read it
         below_the_bars = "\x1b[?25h\n" if os.isatty(terminal) else ""  # where the cursor is hidden
         os.write(terminal, f"{below_the_bars}{sentence}\n".encode())
