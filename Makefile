@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 help:
 	@echo "make demo   build the zoo, run the whole chain, print what to do next"
 	@echo "make test   run the tests"
-	@echo "make check  run the linters and the tests that take seconds, in three minutes"
+	@echo "make check  run the linters and the tests that take seconds, in a few minutes"
 	@echo "make ui     the Dagster UI on this home"
 	@echo "make lint   ruff, pyright and the import rules"
 	@echo "make perf   measure speed and quality (takes minutes)"

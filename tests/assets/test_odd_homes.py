@@ -20,6 +20,8 @@ from pipelines.graph import build_resources
 from warehouse.database.read import query
 from warehouse.lake.questions import split_of
 
+pytestmark = pytest.mark.slow
+
 Answer = Callable[..., None]
 ASSETS = EXPERIMENTS
 SUMMARY = {"cost_curve": "cost_summary"}  # a curve without points has its reason there

@@ -15,6 +15,8 @@ from harness.zoo import MODEL_NAMES, build_zoo, is_built, update_tasks
 from harness.zoo.build import recipe_digest
 from harness.zoo.families import RECIPE, Family, Recipe
 
+pytestmark = pytest.mark.slow
+
 MICRO = Recipe(
     families={"counter": Family(16, {"addition": 2, "roman": 1}), "diarist": Family(8, {"weekday": 1})},
     steps=10,
