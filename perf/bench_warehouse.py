@@ -95,9 +95,9 @@ def check_lake(home: Path) -> str:
 
 
 def check_warehouse(home: Path) -> str:
-    from warehouse.database.read import is_whole
+    from warehouse.database.read import find_fault
 
-    return "whole" if is_whole(home / "warehouse.duckdb") else "damaged"
+    return find_fault(home / "warehouse.duckdb") or "whole"
 
 
 def read_lake(home: Path) -> str:

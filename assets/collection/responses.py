@@ -18,12 +18,13 @@ from assets.inputs.workspace import Workspace
 from harness.errors import HarnessError, NotApplicable
 from harness.registry import BenchmarkEntry, Registry
 from warehouse.errors import CorruptFileError
+from warehouse.lake.failures import INTERRUPTED
 
 from .accelerators import own_accelerator
 from .answer_checks import check_specs, evaluate_checks, quality_metadata
 
 # This is recorded before an evaluation begins, so that one that kills its process is not tried for ever.
-INTERRUPTED = "Its evaluation began and did not end: the process was killed, most often because memory ran out."
+DID_NOT_END = "Its evaluation began and did not end: the process was killed, most often because memory ran out."
 
 AGAIN = "embedllm/again"
 """Tag of a run that asks everything again, even where nothing has changed since it was answered."""
@@ -169,14 +170,14 @@ def _ask(name: str, benchmarks: list[BenchmarkEntry], workspace: Workspace, *, a
     with _loaded(name, workspace) as model, lake.together() as writing:
         # After a kill, the beginning of each is recorded, so that the one that kills can be told from the others.
         failures = [lake.failure(benchmark.name, name) for benchmark in benchmarks]
-        one_by_one = any(failure is not None and failure.kind == "interrupted" for failure in failures)
+        one_by_one = any(failure is not None and failure.kind == INTERRUPTED for failure in failures)
         if not one_by_one:
             for benchmark in benchmarks:
-                _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
+                _record_failure(name, benchmark, INTERRUPTED, DID_NOT_END, workspace)
             writing.commit()
         for benchmark in benchmarks:
             if one_by_one:
-                _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
+                _record_failure(name, benchmark, INTERRUPTED, DID_NOT_END, workspace)
                 writing.commit()
             try:
                 yield benchmark, _answer(model, benchmark, tasks, workspace, again=again)
@@ -192,7 +193,7 @@ def _ask_few(name: str, budget: int, benchmarks: list[BenchmarkEntry], workspace
     from embedder.errors import EmbedderError
 
     for benchmark in benchmarks:
-        _record_failure(name, benchmark, "interrupted", INTERRUPTED, workspace)
+        _record_failure(name, benchmark, INTERRUPTED, DID_NOT_END, workspace)
     with _loaded(name, workspace) as model:
         try:
             asked = ask(workspace, model, budget, _task_index(workspace.registry.tasks_dir))

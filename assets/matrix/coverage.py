@@ -51,6 +51,7 @@ def _count_statuses(workspace: Workspace) -> Counter[str]:
     models = {entry.name for entry in registry.models} | {model for _, model in done}
     status = dict.fromkeys(product(benchmarks, models), "missing")
     for name, pairs in (  # of two that hold, the later one counts
+        ("onboarded", set(product(benchmarks, lake.onboarded_models()))),
         ("superseded", _pairs(lake.superseded())),
         ("onboarded", _pairs(lake.onboarding_responses())),
         ("not_applicable", _pairs(lake.read_table("not_applicable"))),

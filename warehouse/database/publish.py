@@ -18,7 +18,7 @@ from warehouse.lake.events import Event
 from warehouse.lake.reading import AS_WRITTEN, rows_of
 
 from .connect import OLDEST_CLIENT, empty_table, open_database, schema_digest, script, statements
-from .read import is_whole
+from .read import find_fault
 
 __all__ = ["TABLES", "publish"]
 
@@ -61,8 +61,8 @@ def _copy_live(database: Path, draft: Path) -> bool:
     """Copy the live file; False, without a draft, where all of it must be written again."""
     if not database.exists():
         return False
-    if not is_whole(database):  # damage must not be passed on
-        log.warning("%s is damaged or of another version of embedllm: it is written again from the lake", database)
+    if fault := find_fault(database):  # damage must not be passed on
+        log.warning("%s %s: it is made again from the lake", database, fault)
         return False
     shutil.copyfile(database, draft)
     return True

@@ -11,7 +11,7 @@ from warehouse.errors import WarehouseError, first_line
 
 from .connect import identifier, literal, open_database, schema_digest
 
-__all__ = ["WarehouseError", "connect", "find_fault", "is_whole", "query"]
+__all__ = ["WarehouseError", "connect", "find_fault", "query"]
 
 
 def connect(database: Path) -> duckdb.DuckDBPyConnection:
@@ -46,13 +46,9 @@ def query(database: Path, sql: str) -> pa.Table:
         return rows.to_arrow_table()
 
 
-def is_whole(database: Path) -> bool:
-    """Return whether the file opens, has this version's schema, and all its blocks (with checksums) can be read."""
-    return find_fault(database) is None
-
-
 def find_fault(database: Path) -> str | None:
-    """Return why the file is not whole, as what follows its name in a sentence; None where it is."""
+    """Return why the file is not whole, as what follows its name in a sentence; None where it opens, has this version's
+    schema, and all its blocks (with checksums) can be read."""
     try:
         with connect(database) as connection:
             if connection.execute("SELECT schema_digest FROM warehouse_info").fetchall() != [(schema_digest(),)]:

@@ -32,6 +32,8 @@ WITH answered AS (
     SELECT model, benchmark, count(*) AS n FROM responses GROUP BY ALL
 ), chosen AS (
     SELECT model, benchmark, count(*) AS chosen FROM onboarding_responses GROUP BY ALL
+), onboarded_model AS (
+    SELECT DISTINCT model, true AS knows_few FROM onboarding_responses
 ), earlier AS (
     SELECT model, benchmark, count(*) AS superseded FROM superseded GROUP BY ALL
 ), asked AS (
@@ -44,6 +46,7 @@ SELECT model, benchmark,
         WHEN not_applicable.reason IS NOT NULL THEN 'not_applicable'
         WHEN chosen > 0 THEN 'onboarded'
         WHEN superseded > 0 THEN 'superseded'
+        WHEN knows_few THEN 'onboarded'
         ELSE 'missing'
     END AS status,
     coalesce(answered.n, chosen, 0) AS n, coalesce(asked_of, 0) AS asked_of,
@@ -58,6 +61,7 @@ LEFT JOIN (SELECT model, benchmark, accuracy, ci_low, ci_high FROM leaderboard W
 LEFT JOIN evaluations USING (model, benchmark)
 LEFT JOIN not_applicable USING (model, benchmark)
 LEFT JOIN chosen USING (model, benchmark)
+LEFT JOIN onboarded_model USING (model)
 LEFT JOIN earlier USING (model, benchmark)
 LEFT JOIN asked USING (benchmark)
 LEFT JOIN failures USING (model, benchmark);
@@ -94,7 +98,7 @@ COMMENT ON COLUMN leaderboard.estimated IS 'Whether accuracy is predicted from n
 COMMENT ON VIEW coverage IS 'What is evaluated: every model × every benchmark.';
 COMMENT ON COLUMN coverage.model IS 'Model.';
 COMMENT ON COLUMN coverage.benchmark IS 'Benchmark.';
-COMMENT ON COLUMN coverage.status IS 'done (there are answers, n of asked_of), onboarded (answers to chosen questions only), failed (the last evaluation failed; n answers are from before), not_applicable (the model''s entry leaves the benchmark out, or its backend cannot take it), superseded (answers only under an earlier entry, set aside) or missing.';
+COMMENT ON COLUMN coverage.status IS 'done (there are answers, n of asked_of), onboarded (the model answered chosen questions only, n of them of this benchmark), failed (the last evaluation failed; n answers are from before), not_applicable (the model''s entry leaves the benchmark out, or its backend cannot take it), superseded (answers only under an earlier entry, set aside) or missing.';
 COMMENT ON COLUMN coverage.n IS 'Number of answers.';
 COMMENT ON COLUMN coverage.asked_of IS 'Number of questions of the benchmark.';
 COMMENT ON COLUMN coverage.kind IS 'Kind of failure, as in failures; null where it did not fail.';

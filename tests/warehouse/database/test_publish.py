@@ -120,6 +120,18 @@ def test_coverage_tells_what_became_of_every_pair(lake: Lake, database: Path, ev
     ]
 
 
+def test_a_model_that_knows_a_few_questions_is_onboarded_to_every_benchmark(lake, database, evaluated, asked_few):
+    lake.write_table("models", pa.table({"model": ["few"], "source": ["registry"]}))
+    asked_few(lake, "b", "few", "10")
+    evaluated(lake, "c", "full", "101")
+    publish(lake, database)
+    sql = "SELECT benchmark, status, n FROM coverage WHERE model = 'few' ORDER BY benchmark"
+    assert query(database, sql).to_pylist() == [
+        {"benchmark": "b", "status": "onboarded", "n": 2},
+        {"benchmark": "c", "status": "onboarded", "n": 0},
+    ]
+
+
 def embedders(lake: Lake, **serving: bool) -> None:
     """Embedders made one after another, in this order."""
     made = pa.array(range(len(serving)), pa.timestamp("s"))
@@ -388,7 +400,9 @@ def test_a_live_file_that_cannot_be_built_upon_is_made_anew(
     with caplog.at_level(logging.WARNING):
         publish(lake, database, ["forecasts"])
     assert query(database, "SELECT count(*) AS n FROM responses").to_pylist() == [{"n": 2}]
-    assert f"{database} is damaged or of another version of embedllm: it is written again" in caplog.text
+    why = "was made by another version of embedllm" if damage == "of another schema" else "is damaged"
+    assert f"{database} {why}" in caplog.text
+    assert "it is made again from the lake" in caplog.text
 
 
 def test_a_damaged_lake_file_is_named_and_the_live_file_stays(

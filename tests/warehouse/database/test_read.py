@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from warehouse.database.publish import publish
-from warehouse.database.read import WarehouseError, connect, is_whole, query
+from warehouse.database.read import WarehouseError, connect, find_fault, query
 from warehouse.lake import Lake
 
 
@@ -47,11 +47,11 @@ def test_a_new_connection_sees_the_new_file_while_the_old_one_is_open(
 
 
 def test_a_whole_file_is_whole(lake: Lake, database: Path, evaluated: Callable[..., None]):
-    assert not is_whole(database)
+    assert find_fault(database)
     evaluated(lake, "b", "m", "10")
     publish(lake, database)
     before = database.read_bytes()
-    assert is_whole(database)
+    assert find_fault(database) is None
     assert database.read_bytes() == before
 
 
@@ -61,7 +61,7 @@ def test_a_truncated_file_is_not_whole(lake: Lake, database: Path, evaluated: Ca
     publish(lake, database)
     content = database.read_bytes()
     database.write_bytes(content[: int(share * len(content))])
-    assert not is_whole(database)
+    assert find_fault(database)
 
 
 def test_a_file_with_a_bit_flipped_in_its_rows_is_not_whole(lake: Lake, database: Path):
@@ -71,17 +71,17 @@ def test_a_file_with_a_bit_flipped_in_its_rows_is_not_whole(lake: Lake, database
     place = len(content) - 200_000  # the embeddings are most of the file
     content[place] ^= 1
     database.write_bytes(content)
-    assert not is_whole(database)
+    assert find_fault(database)
 
 
 def test_a_file_of_another_schema_is_not_whole(lake: Lake, database: Path):
     publish(lake, database)
     with duckdb.connect(database) as connection:
         connection.execute("UPDATE warehouse_info SET schema_digest = 'older'")
-    assert not is_whole(database)
+    assert find_fault(database)
 
 
 def test_a_database_of_something_else_is_not_whole(tmp_path: Path):
     with duckdb.connect(tmp_path / "other.duckdb") as connection:
         connection.execute("CREATE TABLE x AS SELECT 1")
-    assert not is_whole(tmp_path / "other.duckdb")
+    assert find_fault(tmp_path / "other.duckdb")
