@@ -192,32 +192,33 @@ def test_a_faulty_registry_is_refused(
     assert listing(used_home) == before
 
 
-def test_an_unknown_task_is_found_before_any_model_is_looked_for(
+@pytest.mark.parametrize(
+    ("changes", "commands", "said"),
+    [
+        (
+            {"models": ["tiny/gone"], "tasks": ["micro_frut"]},
+            [("run",), ("benchmarks", "check")],
+            ("no task 'micro_frut'", "did you mean micro_fruit"),
+        ),
+        ({"metric": "exact_match"}, [("run",)], ("benchmark 'fruit'", "metric", "'exact_match'")),
+    ],
+    ids=["task", "metric"],
+)
+def test_what_a_benchmark_gets_wrong_is_found_before_any_model_is_looked_for(
+    changes: dict[str, Any],
+    commands: list[tuple[str, ...]],
+    said: tuple[str, ...],
     used_home: Path,
     invoke: Invoke,
     write_registry: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    registry = write_registry(tmp_path / "registry", models=["tiny/gone"], tasks=["micro_frut"])
+    registry = write_registry(tmp_path / "registry", **changes)
     monkeypatch.setenv("EMBEDLLM_REGISTRY", str(registry))
     before = listing(used_home)
-    for command in (("run",), ("benchmarks", "check")):
-        assert_refused(invoke(*command), "no task 'micro_frut'", "did you mean micro_fruit")
-    assert listing(used_home) == before
-
-
-def test_a_metric_the_task_does_not_have_is_found_too(
-    used_home: Path,
-    invoke: Invoke,
-    write_registry: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    registry = write_registry(tmp_path / "registry", metric="exact_match")
-    monkeypatch.setenv("EMBEDLLM_REGISTRY", str(registry))
-    before = listing(used_home)
-    assert_refused(invoke("run"), "benchmark 'fruit'", "metric", "'exact_match'")
+    for command in commands:
+        assert_refused(invoke(*command), *said)
     assert listing(used_home) == before
 
 

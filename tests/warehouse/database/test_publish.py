@@ -123,6 +123,7 @@ def test_coverage_tells_what_became_of_every_pair(lake: Lake, database: Path, ev
 def test_a_model_that_knows_a_few_questions_is_onboarded_to_every_benchmark(lake, database, evaluated, asked_few):
     lake.write_table("models", pa.table({"model": ["few"], "source": ["registry"]}))
     asked_few(lake, "b", "few", "10")
+    evaluated(lake, "b", "full", "101")
     evaluated(lake, "c", "full", "101")
     publish(lake, database)
     sql = "SELECT benchmark, status, n FROM coverage WHERE model = 'few' ORDER BY benchmark"
