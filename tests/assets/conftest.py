@@ -1,6 +1,7 @@
 """A home with literal answers in its lake, and an encoder that counts."""
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -99,13 +100,19 @@ def answer(workspace: Workspace) -> Callable[..., None]:
     return write
 
 
+@pytest.fixture(scope="session")
+def instance() -> Iterator[dg.DagsterInstance]:
+    """To make one takes a tenth of a second."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
 @pytest.fixture
-def materialize(workspace: Workspace) -> Callable[..., dict[str, Any]]:
-    def run(*assets: dg.AssetsDefinition) -> dict[str, Any]:
+def materialize(workspace: Workspace, instance: dg.DagsterInstance) -> Callable[..., dict[str, Any]]:
+    def run(*assets: dg.AssetsDefinition, workspace: Workspace = workspace) -> dict[str, Any]:
         """Makes the last of `assets` after the others, and publishes them; returns its metadata as plain values."""
-        with dg.DagsterInstance.ephemeral() as instance:
-            done = dg.materialize(assets, resources=build_resources(workspace), instance=instance)
-            (event,) = done.asset_materializations_for_node(assets[-1].op.name)
+        done = dg.materialize(assets, resources=build_resources(workspace), instance=instance)
+        (event,) = done.asset_materializations_for_node(assets[-1].op.name)
         publish(workspace.lake, workspace.database, TABLES)
         version = (event.tags or {}).get("dagster/data_version")
         return {name: entry.value for name, entry in event.metadata.items()} | {"data_version": version}
@@ -114,30 +121,52 @@ def materialize(workspace: Workspace) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def answered(
-    workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Callable[..., dict[str, Any]]
-) -> Workspace:
-    """Elm is right about sums, oak about trees."""
-    answer("sums", "elm", "1" * 30)
-    answer("sums", "org/oak", "0" * 30)
-    answer("trees", "elm", "01" * 20)
-    answer("trees", "org/oak", "1" * 40)
-    materialize(build_correctness_matrix(workspace.registry))
-    materialize(question_embeddings)
-    return workspace
+def fill(
+    workspace: Workspace, made_once: Callable[..., Path], materialize: Callable[..., dict[str, Any]], encoder: Any
+) -> Callable[..., Workspace]:
+    def run(name: str, answer_all: Callable[[], None], *assets: dg.AssetsDefinition) -> Workspace:
+        """The home with these answers and what is made of them up to `assets`; made once, and copied under its name."""
+
+        def make(folder: Path) -> None:
+            answer_all()
+            materialize(build_correctness_matrix(workspace.registry), question_embeddings, *assets)
+            shutil.copytree(workspace.home, folder / "home")
+
+        made = made_once(f"home with {name}", make)
+        if not workspace.home.exists():
+            shutil.copytree(made / "home", workspace.home)
+        return workspace
+
+    return run
 
 
 @pytest.fixture
-def guessed(
-    workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Callable[..., dict[str, Any]]
-) -> Workspace:
-    """Three models that are right by chance, one of them not about every question; up to the embedder."""
-    rng = np.random.default_rng(4)
-    for benchmark, questions in (("sums", 120), ("trees", 150)):
-        for model, share in (("ash", 0.3), ("elm", 0.5), ("org/oak", 0.8)):
-            grades = "".join("1" if number < share else "0" for number in rng.random(questions))
-            answer(benchmark, model, grades[:-60] + "-" * 60 if model == "ash" else grades)
-    materialize(build_correctness_matrix(workspace.registry))
-    for asset in (question_embeddings, embedder):
-        materialize(asset)
-    return workspace
+def answered(fill: Callable[..., Workspace], answer: Callable[..., None]) -> Workspace:
+    """Elm is right about sums, oak about trees."""
+
+    def answer_all() -> None:
+        answer("sums", "elm", "1" * 30)
+        answer("sums", "org/oak", "0" * 30)
+        answer("trees", "elm", "01" * 20)
+        answer("trees", "org/oak", "1" * 40)
+
+    return fill("answered", answer_all)
+
+
+@pytest.fixture
+def guess(answer: Callable[..., None]) -> Callable[[], None]:
+    def answer_all() -> None:
+        """Three models are right by chance, one of them was not asked every question."""
+        rng = np.random.default_rng(4)
+        for benchmark, questions in (("sums", 120), ("trees", 150)):
+            for model, share in (("ash", 0.3), ("elm", 0.5), ("org/oak", 0.8)):
+                grades = "".join("1" if number < share else "0" for number in rng.random(questions))
+                answer(benchmark, model, grades[:-60] + "-" * 60 if model == "ash" else grades)
+
+    return answer_all
+
+
+@pytest.fixture
+def guessed(fill: Callable[..., Workspace], guess: Callable[[], None]) -> Workspace:
+    """Up to the embedder."""
+    return fill("guessed", guess, embedder)
