@@ -125,14 +125,15 @@ def fill(
     workspace: Workspace, made_once: Callable[..., Path], materialize: Callable[..., dict[str, Any]], encoder: Any
 ) -> Callable[..., Workspace]:
     def run(name: str, answer_all: Callable[[], None], *assets: dg.AssetsDefinition) -> Workspace:
-        """The home with these answers and what is made of them up to `assets`; made once, and copied under its name."""
+        """The home with these answers and what is made of them up to `assets`; made once a registry, then copied."""
+        models = crc32(repr([model.name for model in workspace.registry.models]).encode())
 
         def make(folder: Path) -> None:
             answer_all()
             materialize(build_correctness_matrix(workspace.registry), question_embeddings, *assets)
             shutil.copytree(workspace.home, folder / "home")
 
-        made = made_once(f"home with {name}", make)
+        made = made_once(f"home with {name} {models}", make)
         if not workspace.home.exists():
             shutil.copytree(made / "home", workspace.home)
         return workspace

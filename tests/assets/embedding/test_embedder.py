@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from shutil import rmtree
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from embedder.spectral.spectral import SpectralEmbedder
 from warehouse.database.read import query
 
 Materialize = Callable[..., dict[str, Any]]
+Versions = tuple[str, Callable[[str], str]]  # one, and what makes the next once a model more has answered
 
 
 def test_before_the_first_there_is_none(workspace: Workspace) -> None:
@@ -114,12 +116,18 @@ def embeddings_of(workspace: Workspace, version: str) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def one_more(guessed: Workspace, answer: Callable[..., None], materialize: Materialize) -> tuple[str, str]:
+def one_more(
+    fill: Callable[..., Workspace], guess: Callable[[], None], answer: Callable[..., None], materialize: Materialize
+) -> tuple[str, str]:
     """Two versions: one, then one fitted with a model more, yew."""
-    first = serving_version(guessed)
-    add_yew(answer)
-    materialize(question_embeddings)
-    return first, materialize(embedder)["version"]
+
+    def answer_all() -> None:
+        guess()
+        materialize(question_embeddings, embedder)
+        add_yew(answer)
+
+    first, second = versions(fill("yew", answer_all, embedder).lake)["embedder"].to_pylist()
+    return first, second
 
 
 def add_yew(answer: Callable[..., None]) -> None:
@@ -129,15 +137,15 @@ def add_yew(answer: Callable[..., None]) -> None:
 
 
 def test_a_version_is_recorded_with_what_it_is_made_from_and_how_far_it_is_from_the_last(
-    guessed: Workspace, one_more: tuple[str, str]
+    workspace: Workspace, one_more: tuple[str, str]
 ) -> None:
-    first, second = (by_version(guessed)[version] for version in one_more)
-    assert first["data_version"] != second["data_version"] == guessed.lake.state()
+    first, second = (by_version(workspace)[version] for version in one_more)
+    assert first["data_version"] != second["data_version"] == workspace.lake.state()
     assert (first["code_version"], second["code_version"]) == (CODE_VERSION, CODE_VERSION)
     assert second["models"] == first["models"] + 1
     assert (first["aligned_to"], first["drift_distance"], first["drift_predictions"]) == (None, None, None)
     assert second["aligned_to"] == first["embedder"]
-    common = [embeddings_of(guessed, version) for version in one_more]
+    common = [embeddings_of(workspace, version) for version in one_more]
     dimensions = max(len(found["elm"]) for found in common)
     padded = [
         {name: np.r_[e[:-1], np.zeros(dimensions - len(e)), e[-1]] for name, e in found.items()} for found in common
@@ -147,58 +155,58 @@ def test_a_version_is_recorded_with_what_it_is_made_from_and_how_far_it_is_from_
     assert 0 <= second["drift_predictions"] < 0.2
 
 
-def test_one_model_more_leaves_the_others_where_they_were(guessed: Workspace, one_more: tuple[str, str]) -> None:
+def test_one_model_more_leaves_the_others_where_they_were(workspace: Workspace, one_more: tuple[str, str]) -> None:
     spread = query(
-        guessed.database, f"SELECT avg(distance) AS mean FROM model_similarity WHERE embedder = '{one_more[0]}'"
+        workspace.database, f"SELECT avg(distance) AS mean FROM model_similarity WHERE embedder = '{one_more[0]}'"
     )
-    assert by_version(guessed)[one_more[1]]["drift_distance"] < 0.25 * spread["mean"][0].as_py()
+    assert by_version(workspace)[one_more[1]]["drift_distance"] < 0.25 * spread["mean"][0].as_py()
 
 
 def test_what_was_rolled_back_is_not_pushed_away_by_the_same_data(
-    guessed: Workspace, one_more: tuple[str, str], materialize: Materialize
+    workspace: Workspace, one_more: tuple[str, str], materialize: Materialize
 ) -> None:
     first, second = one_more
-    serve(guessed.lake, first)
+    serve(workspace.lake, first)
     again = materialize(embedder)
     assert (again["version"], again["serving"], again["data_version"]) == (second, first, first)
-    assert serving_version(guessed) == first
-    assert [row["embedder"] for row in rows_of(guessed) if row["serving"]] == [first]
+    assert serving_version(workspace) == first
+    assert [row["embedder"] for row in rows_of(workspace) if row["serving"]] == [first]
 
 
 def test_after_a_rollback_other_data_make_a_version_that_serves_aligned_to_the_one_that_did(
-    guessed: Workspace, one_more: tuple[str, str], answer: Callable[..., None], materialize: Materialize
+    workspace: Workspace, one_more: tuple[str, str], answer: Callable[..., None], materialize: Materialize
 ) -> None:
     first, _ = one_more
-    serve(guessed.lake, first)
+    serve(workspace.lake, first)
     answer("sums", "fir", "01" * 60)
     third = materialize(embedder)["version"]
-    assert serving_version(guessed) == third
-    assert by_version(guessed)[third]["aligned_to"] == first
+    assert serving_version(workspace) == third
+    assert by_version(workspace)[third]["aligned_to"] == first
 
 
 def test_data_that_are_as_they_once_were_bring_their_version_back(
-    guessed: Workspace, one_more: tuple[str, str], materialize: Materialize
+    workspace: Workspace, one_more: tuple[str, str], materialize: Materialize
 ) -> None:
     """A model was added and removed again. It is not fitted anew."""
     first, second = one_more
     for benchmark in ("sums", "trees"):
-        guessed.lake.supersede(benchmark, "yew", "it left")
-    made_at = (guessed.embedders / first / "embedder.json").stat().st_mtime_ns
+        workspace.lake.supersede(benchmark, "yew", "it left")
+    made_at = (workspace.embedders / first / "embedder.json").stat().st_mtime_ns
     assert materialize(embedder)["version"] == first
-    assert serving_version(guessed) == first
-    assert (guessed.embedders / first / "embedder.json").stat().st_mtime_ns == made_at
-    assert versions(guessed.lake)["embedder"].to_pylist() == [second, first]
+    assert serving_version(workspace) == first
+    assert (workspace.embedders / first / "embedder.json").stat().st_mtime_ns == made_at
+    assert versions(workspace.lake)["embedder"].to_pylist() == [second, first]
 
 
 def test_experiments_go_on_after_a_rollback_to_fewer_models(
-    guessed: Workspace, one_more: tuple[str, str], materialize: Materialize
+    workspace: Workspace, one_more: tuple[str, str], materialize: Materialize
 ) -> None:
-    serve(guessed.lake, one_more[0])
-    served = load_serving(guessed)
+    serve(workspace.lake, one_more[0])
+    served = load_serving(workspace)
     assert served.matrix.models == served.embedder.models
     assert "yew" not in served.matrix.models
     materialize(routing)
-    assert query(guessed.database, "SELECT DISTINCT embedder FROM routes").to_pylist() == [{"embedder": one_more[0]}]
+    assert query(workspace.database, "SELECT DISTINCT embedder FROM routes").to_pylist() == [{"embedder": one_more[0]}]
 
 
 def damage(workspace: Workspace, version: str) -> None:
@@ -221,16 +229,16 @@ def test_beside_a_damaged_version_the_new_one_has_axes_of_its_own(
 
 
 def test_a_damaged_version_is_fitted_again_as_it_was(
-    guessed: Workspace, one_more: tuple[str, str], materialize: Materialize, caplog: pytest.LogCaptureFixture
+    workspace: Workspace, one_more: tuple[str, str], materialize: Materialize, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On the axes it had, so that nobody moves."""
-    before, recorded = embeddings_of(guessed, one_more[1]), by_version(guessed)[one_more[1]]
-    damage(guessed, one_more[1])
+    before, recorded = embeddings_of(workspace, one_more[1]), by_version(workspace)[one_more[1]]
+    damage(workspace, one_more[1])
     materialize(embedder)
     assert "not a safetensors file" in caplog.text
-    for name, embedding in embeddings_of(guessed, one_more[1]).items():
+    for name, embedding in embeddings_of(workspace, one_more[1]).items():
         np.testing.assert_array_equal(embedding, before[name])
-    again = by_version(guessed)[one_more[1]]
+    again = by_version(workspace)[one_more[1]]
     for column in ("aligned_to", "drift_distance", "drift_predictions", "val_log_loss", "serving"):
         assert again[column] == recorded[column]
 
@@ -278,21 +286,24 @@ def test_versions_of_before_all_this_was_recorded(
 
 @pytest.fixture
 def two_kinds(
-    workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Materialize
-) -> Callable[..., str]:
-    """Makes the version that follows once some models have answered, each good at one benchmark, bad at the other."""
-    rng = np.random.default_rng(2)
+    workspace: Workspace, fill: Callable[..., Workspace], answer: Callable[..., None], materialize: Materialize
+) -> tuple[str, Callable[[str], str]]:
+    """The version fitted on four models, each good at one benchmark, bad at the other; and what makes the next version,
+    once one more such model has answered."""
 
-    def make(*models: str) -> str:
+    def answer_all(*models: str) -> None:
         for model in models:
+            rng = np.random.default_rng(crc32(model.encode()))
             good = {"sums": 0.9, "trees": 0.2} if len(model) % 2 else {"sums": 0.2, "trees": 0.9}
             for benchmark, share in good.items():
                 answer(benchmark, model, "".join("1" if number < share else "0" for number in rng.random(200)))
-        materialize(build_correctness_matrix(workspace.registry))
-        materialize(question_embeddings)
-        return materialize(embedder)["version"]
 
-    return make
+    def add(model: str) -> str:
+        answer_all(model)
+        return materialize(build_correctness_matrix(workspace.registry), question_embeddings, embedder)["version"]
+
+    fill("two kinds", lambda: answer_all("ash", "rowan", "pine", "lime"), embedder)
+    return serving_version(workspace), add
 
 
 @pytest.fixture
@@ -308,19 +319,22 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr("assets.embedding.embedder.correctness", shuffled)
 
 
-def test_one_more_model_serves(workspace: Workspace, two_kinds: Callable[..., str]) -> None:
-    two_kinds("ash", "rowan", "pine", "lime")
-    second = two_kinds("oak")
+def test_one_more_model_serves(workspace: Workspace, two_kinds: Versions) -> None:
+    _, add = two_kinds
+    second = add("oak")
     assert serving_version(workspace) == second
     assert (by_version(workspace)[second]["verdict"], tell_held_back(workspace.lake)) == (None, None)
 
 
 def test_a_spoilt_version_is_kept_and_the_one_before_goes_on_serving(
-    workspace: Workspace, two_kinds: Callable[..., str], spoil: Callable[[], None], materialize: Materialize
+    workspace: Workspace,
+    two_kinds: Versions,
+    spoil: Callable[[], None],
+    materialize: Materialize,
 ) -> None:
-    first = two_kinds("ash", "rowan", "pine", "lime")
+    first, add = two_kinds
     spoil()
-    second = two_kinds("oak")
+    second = add("oak")
     assert (workspace.embedders / second / "embedder.json").exists()
     assert by_version(workspace)[second]["held_back"]
     assert (serving_version(workspace), load_serving(workspace).version) == (first, first)
@@ -336,54 +350,60 @@ def test_a_spoilt_version_is_kept_and_the_one_before_goes_on_serving(
 
 
 def test_a_spoilt_version_that_was_let_serve_goes_on_serving(
-    workspace: Workspace, two_kinds: Callable[..., str], spoil: Callable[[], None], materialize: Materialize
+    workspace: Workspace,
+    two_kinds: Versions,
+    spoil: Callable[[], None],
+    materialize: Materialize,
 ) -> None:
-    two_kinds("ash", "rowan", "pine", "lime")
+    _, add = two_kinds
     spoil()
-    second = two_kinds("oak")
+    second = add("oak")
     serve(workspace.lake, second)
     assert materialize(embedder)["data_version"] == second
     assert tell_held_back(workspace.lake) is None
 
 
 def test_a_good_version_serves_after_one_that_was_held_back(
-    workspace: Workspace, two_kinds: Callable[..., str], spoil: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
+    two_kinds: Versions,
+    spoil: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first = two_kinds("ash", "rowan", "pine", "lime")
+    first, add = two_kinds
     spoil()
-    two_kinds("oak")
+    add("oak")
     monkeypatch.setattr("assets.embedding.embedder.correctness", correctness)
-    third = two_kinds("elms")
+    third = add("elms")
     assert serving_version(workspace) == third
     assert by_version(workspace)[third]["aligned_to"] == first
 
 
 def test_the_first_serves_whatever_is_wrong_with_it(
-    workspace: Workspace, two_kinds: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    answered: Workspace, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("embedder.gate.WORSE", -1.0)
-    first = two_kinds("ash", "rowan", "pine", "lime")
-    assert serving_version(workspace) == first
-    assert by_version(workspace)[first]["verdict"].startswith("the log-loss on ")
-    assert tell_held_back(workspace.lake) is None
+    first = materialize(embedder)["version"]
+    assert serving_version(answered) == first
+    assert by_version(answered)[first]["verdict"].startswith("the log-loss on ")
+    assert tell_held_back(answered.lake) is None
 
 
 @pytest.mark.parametrize("lost", [True, False], ids=["lost", "of another encoder"])
 def test_nothing_is_held_back_in_favour_of_what_cannot_serve(
     workspace: Workspace,
-    two_kinds: Callable[..., str],
+    two_kinds: Versions,
     spoil: Callable[[], None],
     materialize: Materialize,
     encoder: Any,
     lost: bool,
 ) -> None:
-    first = two_kinds("ash", "rowan", "pine", "lime")
+    first, add = two_kinds
     spoil()
     if lost:
-        second = two_kinds("oak")
+        second = add("oak")
         rmtree(workspace.embedders / first)
         materialize(embedder)
     else:
         encoder.name = "counting@2"
-        second = two_kinds("oak")
+        second = add("oak")
     assert serving_version(workspace) == second

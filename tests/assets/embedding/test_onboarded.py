@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,7 +16,6 @@ from assets.figures.sections import read_sections
 from assets.inputs.entries import ENTRY, entry_digest
 from assets.inputs.workspace import Workspace
 from harness.registry import ModelEntry
-from warehouse.database.publish import TABLES, publish
 from warehouse.database.read import query
 
 FIG = ModelEntry(name="new/fig", args={"pretrained": "new/fig"}, budget=16)
@@ -35,18 +33,8 @@ def asked(guessed: Workspace) -> Workspace:
 
 
 @pytest.fixture
-def fold_in() -> Callable[..., Any]:
-    """Materialises the asset on another workspace than the fixtures' own; returns its metadata as plain values."""
-
-    def run(workspace: Workspace) -> dict[str, Any]:
-        with dg.DagsterInstance.ephemeral() as instance:
-            done = dg.materialize([onboarded], resources={"workspace": workspace}, instance=instance)
-            (event,) = done.asset_materializations_for_node("onboarded")
-        publish(workspace.lake, workspace.database, TABLES)
-        version = (event.tags or {}).get("dagster/data_version")
-        return {name: entry.value for name, entry in event.metadata.items()} | {"data_version": version}
-
-    return run
+def fold_in(materialize: Callable[..., dict[str, Any]]) -> Callable[[Workspace], dict[str, Any]]:
+    return lambda workspace: materialize(onboarded, workspace=workspace)
 
 
 def tell(
@@ -196,8 +184,7 @@ def test_a_full_evaluation_takes_its_place(
     fold_in(asked)
     assert asked.lake.onboarded_models() == ["new/fig"]  # half of it is still a prediction
     answer("trees", "new/fig", "1" * 150)
-    for asset in (question_embeddings, embedder):
-        materialize(asset)
+    materialize(question_embeddings, embedder)
     fold_in(asked)
     assert asked.lake.onboarded_models() == []
     assert rows(asked, "FROM onboarded SEMI JOIN serving USING (embedder)") == []
@@ -211,8 +198,7 @@ def test_a_model_the_embedder_was_fitted_on_is_not_there_twice(
 ) -> None:
     """Evaluated on one benchmark, onboarded before: what was learnt from all answers counts."""
     answer("sums", "new/fig", "1101" * 30)
-    for asset in (question_embeddings, embedder):
-        materialize(asset)
+    materialize(question_embeddings, embedder)
     fold_in(asked)
     assert "new/fig" in fitted(asked)
     assert embedded(asked) == sorted(fitted(asked))

@@ -1,5 +1,6 @@
 """Asking a model a chosen few questions: a real tiny model through lm-eval, in a home of made-up others."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -63,26 +64,37 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path, micro: Path, encoder: Any, datasets_cache: str, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(
+    tmp_path: Path,
+    micro: Path,
+    made_once: Callable[..., Path],
+    instance: dg.DagsterInstance,
+    encoder: Any,
+    datasets_cache: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Home:
     """From the answers to the embedder."""
     monkeypatch.setenv("HF_DATASETS_CACHE", datasets_cache)
     benchmarks = tuple(BenchmarkEntry(name=name, tasks=(f"micro_{name}",), metric="acc") for name in BENCHMARKS)
     models = tuple(ModelEntry(name=name, args={"pretrained": f"pool/{name}"}) for name in POOL)
     new = ModelEntry(name="new", args={"pretrained": str(micro / "models" / "a")})
     registry = Registry(folder=tmp_path, models=(*models, new), benchmarks=benchmarks, tasks_dir=micro / "tasks")
-    workspace, tasks = Workspace(home=tmp_path / "home", registry=registry), TaskIndex(micro / "tasks")
-    rng = np.random.default_rng(0)
-    for benchmark in benchmarks:
-        questions = tasks.questions(benchmark)
-        for number, model in enumerate(POOL):
-            right = rng.random(len(questions)) < 0.2 + 0.2 * number
-            grades = {"correct": pa.array(right), "score": pa.array(right.astype(float))}
-            answers = pa.table({"task": questions["task"], "doc_id": questions["doc_id"], **grades})
-            workspace.lake.write_evaluation(benchmark.name, model, answers, questions, {})
-    assets = [build_correctness_matrix(registry), question_embeddings, embedder]
-    with dg.DagsterInstance.ephemeral() as instance:
+    tasks = TaskIndex(micro / "tasks")
+
+    def make(folder: Path) -> None:
+        workspace, rng = Workspace(home=folder / "home", registry=registry), np.random.default_rng(0)
+        for benchmark in benchmarks:
+            questions = tasks.questions(benchmark)
+            for number, model in enumerate(POOL):
+                right = rng.random(len(questions)) < 0.2 + 0.2 * number
+                grades = {"correct": pa.array(right), "score": pa.array(right.astype(float))}
+                answers = pa.table({"task": questions["task"], "doc_id": questions["doc_id"], **grades})
+                workspace.lake.write_evaluation(benchmark.name, model, answers, questions, {})
+        assets = [build_correctness_matrix(registry), question_embeddings, embedder]
         assert dg.materialize(assets, resources={"workspace": workspace}, instance=instance).success
-    return Home(workspace, tasks)
+
+    made = made_once("home of a pool", make)
+    return Home(Workspace(home=shutil.copytree(made / "home", tmp_path / "home"), registry=registry), tasks)
 
 
 def test_train_questions_across_benchmarks_each_once_and_apart_from_the_responses(home: Home) -> None:

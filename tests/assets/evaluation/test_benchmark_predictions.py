@@ -22,21 +22,17 @@ ODD_NAME = "<b>&\"'$\\q$"
 
 
 @pytest.fixture
-def fitted(
-    workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Callable[..., dict[str, Any]]
-) -> Workspace:
+def fitted(workspace: Workspace, answer: Callable[..., None], fill: Callable[..., Workspace]) -> Workspace:
     """Ten models, the better the later, asked about sums and trees, most also about a benchmark with an odd name."""
-    rng = np.random.default_rng(1)
-    for at in range(10):
-        for benchmark in ("sums", "trees", ODD_NAME)[: 2 if at == 4 else 3]:
-            answer(
-                benchmark, f"m{at}", "".join("01"[right] for right in (rng.random(60) < 0.1 + 0.08 * at).astype(int))
-            )
-    materialize(build_correctness_matrix(workspace.registry))
-    materialize(question_embeddings)
-    materialize(embedder)
-    materialize(left_out_embeddings)
-    return workspace
+
+    def answer_all() -> None:
+        rng = np.random.default_rng(1)
+        for at in range(10):
+            for benchmark in ("sums", "trees", ODD_NAME)[: 2 if at == 4 else 3]:
+                grades = "".join("01"[right] for right in (rng.random(60) < 0.1 + 0.08 * at).astype(int))
+                answer(benchmark, f"m{at}", grades)
+
+    return fill("an odd benchmark", answer_all, embedder, left_out_embeddings)
 
 
 ELSEWHERE = """

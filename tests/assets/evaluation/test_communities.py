@@ -41,18 +41,16 @@ def registry(tmp_path: Any) -> Registry:
 
 
 @pytest.fixture
-def fitted(
-    workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Callable[..., dict[str, Any]]
-) -> Workspace:
+def fitted(workspace: Workspace, answer: Callable[..., None], fill: Callable[..., Workspace]) -> Workspace:
     """The oaks are right about trees, the elms about sums, and both now and then about the other."""
-    rng = np.random.default_rng(0)
-    for at, model in enumerate(workspace.registry.models):
-        for benchmark, share in (("sums", 0.9 if at >= 4 else 0.2), ("trees", 0.2 if at >= 4 else 0.9)):
-            answer(benchmark, model.name, "".join("01"[right] for right in (rng.random(80) < share).astype(int)))
-    materialize(build_correctness_matrix(workspace.registry))
-    materialize(question_embeddings)
-    materialize(embedder)
-    return workspace
+
+    def answer_all() -> None:
+        rng = np.random.default_rng(0)
+        for at, model in enumerate(workspace.registry.models):
+            for benchmark, share in (("sums", 0.9 if at >= 4 else 0.2), ("trees", 0.2 if at >= 4 else 0.9)):
+                answer(benchmark, model.name, "".join("01"[right] for right in (rng.random(80) < share).astype(int)))
+
+    return fill("communities", answer_all, embedder)
 
 
 DISTANCES = """

@@ -40,20 +40,17 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def fitted(
-    workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Callable[..., dict[str, Any]]
-) -> Workspace:
+def fitted(workspace: Workspace, answer: Callable[..., None], fill: Callable[..., Workspace]) -> Workspace:
     """Ten models, those of even number good at sums and towns, the others at trees and words."""
-    rng = np.random.default_rng(1)
-    for at in range(10):
-        for number, benchmark in enumerate(BENCHMARKS):
-            share = 0.2 + 0.06 * at if (at % 2 == 0) == (number < 2) else 0.25
-            answer(benchmark, f"m{at}", "".join("01"[right] for right in (rng.random(60) < share).astype(int)))
-    materialize(build_correctness_matrix(workspace.registry))
-    materialize(question_embeddings)
-    materialize(embedder)
-    materialize(left_out_embeddings)
-    return workspace
+
+    def answer_all() -> None:
+        rng = np.random.default_rng(1)
+        for at in range(10):
+            for number, benchmark in enumerate(BENCHMARKS):
+                share = 0.2 + 0.06 * at if (at % 2 == 0) == (number < 2) else 0.25
+                answer(benchmark, f"m{at}", "".join("01"[right] for right in (rng.random(60) < share).astype(int)))
+
+    return fill("four benchmarks", answer_all, embedder, left_out_embeddings)
 
 
 def test_contributions_and_their_section(fitted: Workspace, materialize: Callable[..., dict[str, Any]]) -> None:

@@ -34,15 +34,17 @@ def registry(tmp_path: Any) -> Registry:
 
 
 @pytest.fixture
-def evaluated(workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Materialize) -> Workspace:
+def evaluated(workspace: Workspace, answer: Callable[..., None], fill: Callable[..., Workspace]) -> Workspace:
     """Elm knows sums, oak trees, yew both; ash was asked the first half only."""
-    rng = np.random.default_rng(0)
-    for model, shares in SHARES.items():
-        for benchmark, share in zip(("sums", "trees"), shares, strict=True):
-            grades = "".join("01"[int(right)] for right in rng.random(150) < share)
-            answer(benchmark, model, grades[:75] + "-" * 75 if model == "ash" else grades)
-    materialize(build_correctness_matrix(workspace.registry), question_embeddings, embedder, cost_curve)
-    return workspace
+
+    def answer_all() -> None:
+        rng = np.random.default_rng(0)
+        for model, shares in SHARES.items():
+            for benchmark, share in zip(("sums", "trees"), shares, strict=True):
+                grades = "".join("01"[int(right)] for right in rng.random(150) < share)
+                answer(benchmark, model, grades[:75] + "-" * 75 if model == "ash" else grades)
+
+    return fill("costs", answer_all, embedder, cost_curve)
 
 
 def rows(workspace: Workspace, sql: str) -> list[dict[str, Any]]:

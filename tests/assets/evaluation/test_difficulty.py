@@ -43,8 +43,7 @@ FROM ranked GROUP BY method ORDER BY method
 
 @pytest.fixture
 def evaluated(guessed: Workspace, materialize: Materialize) -> Workspace:
-    for asset in (forecasts, difficulty):
-        materialize(asset)
+    materialize(forecasts, difficulty)
     return guessed
 
 

@@ -56,9 +56,7 @@ def evaluated(
         for model, share in zip(("ash", "elm", "oak", "yew"), rates[benchmark], strict=True):
             grades = "".join("1" if number < share else "0" for number in rng.random(questions))
             answer(benchmark, model, grades[:-60] + "-" * 60 if model == "ash" else grades)
-    materialize(build_correctness_matrix(workspace.registry))
-    for asset in (question_embeddings, embedder, routing, fallbacks):
-        materialize(asset)
+    materialize(build_correctness_matrix(workspace.registry), question_embeddings, embedder, routing, fallbacks)
     return workspace
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from assets.embedding.embedder import embedder
 from assets.evaluation.forecast_curve import METHODS, describe, forecast_curve
 from assets.evaluation.forecasts import forecasts
 from assets.figures.sections import read_sections
@@ -15,10 +16,9 @@ from warehouse.database.read import query
 
 
 @pytest.fixture
-def evaluated(guessed: Workspace, materialize: Callable[..., dict[str, Any]]) -> Workspace:
+def evaluated(fill: Callable[..., Workspace], guess: Callable[[], None]) -> Workspace:
     """With more than 100 training questions."""
-    materialize(forecast_curve)
-    return guessed
+    return fill("forecast curve", guess, embedder, forecast_curve)
 
 
 def test_the_last_point_is_that_of_forecasts(evaluated: Workspace, materialize: Callable[..., dict[str, Any]]) -> None:

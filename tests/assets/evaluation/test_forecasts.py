@@ -50,9 +50,8 @@ GROUP BY benchmark, question_id ORDER BY benchmark, question_id
 
 
 @pytest.fixture
-def evaluated(guessed: Workspace, materialize: Callable[..., dict[str, Any]]) -> Workspace:
-    materialize(forecasts)
-    return guessed
+def evaluated(fill: Callable[..., Workspace], guess: Callable[[], None]) -> Workspace:
+    return fill("forecasts", guess, embedder, forecasts)
 
 
 def test_all_is_recomputed_from_single_predictions(evaluated: Workspace) -> None:

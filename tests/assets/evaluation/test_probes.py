@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 from assets.embedding.embedder import embedder
-from assets.embedding.question_embeddings import question_embeddings
 from assets.evaluation.probes import probes
 from assets.figures.sections import read_sections
 from assets.inputs.workspace import Workspace
-from assets.matrix.correctness_matrix import build_correctness_matrix
 from assets.report.report import render
 from harness.registry import BenchmarkEntry, ModelEntry, Registry
 from warehouse.database.read import query
@@ -35,18 +33,16 @@ def registry(tmp_path: Any) -> Registry:
 
 
 @pytest.fixture
-def probed(
-    workspace: Workspace, answer: Callable[..., None], encoder: Any, materialize: Callable[..., dict[str, Any]]
-) -> Workspace:
+def probed(workspace: Workspace, answer: Callable[..., None], fill: Callable[..., Workspace]) -> Workspace:
     """The oaks are right about trees, the elms about sums."""
-    rng = np.random.default_rng(0)
-    for at, model in enumerate(workspace.registry.models):
-        for benchmark, share in (("sums", 0.9 if at >= 6 else 0.2), ("trees", 0.2 if at >= 6 else 0.9)):
-            answer(benchmark, model.name, "".join("01"[right] for right in (rng.random(60) < share).astype(int)))
-    materialize(build_correctness_matrix(workspace.registry))
-    for asset in (question_embeddings, embedder, probes):
-        materialize(asset)
-    return workspace
+
+    def answer_all() -> None:
+        rng = np.random.default_rng(0)
+        for at, model in enumerate(workspace.registry.models):
+            for benchmark, share in (("sums", 0.9 if at >= 6 else 0.2), ("trees", 0.2 if at >= 6 else 0.9)):
+                answer(benchmark, model.name, "".join("01"[right] for right in (rng.random(60) < share).astype(int)))
+
+    return fill("probes", answer_all, embedder, probes)
 
 
 NEAREST = """

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from assets.embedding.embedder import embedder
 from assets.evaluation.forecasts import forecasts
 from assets.evaluation.robustness import METHODS, describe, robustness
 from assets.evaluation.routing import routing
@@ -17,10 +18,9 @@ from warehouse.database.read import query
 
 
 @pytest.fixture
-def evaluated(guessed: Workspace, materialize: Callable[..., dict[str, Any]]) -> Workspace:
+def evaluated(fill: Callable[..., Workspace], guess: Callable[[], None]) -> Workspace:
     """Its questions are open, on one line, and have no cue: some forms change nothing."""
-    materialize(robustness)
-    return guessed
+    return fill("robustness", guess, embedder, robustness)
 
 
 def rows_of(workspace: Workspace, sql: str) -> list[dict[str, Any]]:

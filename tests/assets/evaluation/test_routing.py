@@ -20,8 +20,7 @@ Materialize = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def routed(answered: Workspace, materialize: Materialize) -> Workspace:
-    materialize(embedder)
-    materialize(routing)
+    materialize(embedder, routing)
     return answered
 
 

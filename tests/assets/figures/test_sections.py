@@ -18,11 +18,9 @@ from warehouse.database.read import query
 @pytest.fixture
 def grown(answered: Workspace, answer: Callable[..., None], materialize: Callable[..., dict[str, Any]]) -> Workspace:
     """A home whose experiments were made before its third model came."""
-    for asset in (embedder, forecast_curve, routing):
-        materialize(asset)
+    materialize(embedder, forecast_curve, routing)
     answer("sums", "ash", "10" * 15)
-    materialize(build_correctness_matrix(answered.registry))
-    materialize(embedder)
+    materialize(build_correctness_matrix(answered.registry), embedder)
     return answered
 
 
