@@ -3,24 +3,18 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from click.testing import Result
 from filelock import FileLock
 from hypothesis import settings
-from typer.testing import CliRunner
 
-from pipelines.cli.app import app
 from pipelines.console import WIDE, out
-from warehouse.database.read import query
+from tests.command import Command
 
 settings.register_profile("embedllm", deadline=None)  # the first example pays for the imports
 settings.load_profile("embedllm")
@@ -63,61 +57,6 @@ def own_environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
-
-
-def hear_signals() -> None:
-    """In a new process, before its program starts: as on a terminal, also where the tests run in the background."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-
-
-@dataclass(frozen=True)
-class Command:
-    """`embedllm`, as users call it, on one home."""
-
-    home: Path
-    registry: Path | None = None
-    settings: Mapping[str, str] | None = None
-    timeout: float = 240
-
-    def environment(self) -> dict[str, str]:
-        own = {"EMBEDLLM_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        if self.registry:
-            own["EMBEDLLM_REGISTRY"] = str(self.registry)
-        return {**os.environ, **own, **(self.settings or {})}
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("embedllm")), *arguments]
-        return subprocess.run(
-            command, env=self.environment(), capture_output=True, text=True, timeout=self.timeout, check=False
-        )
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """In a process group of its own, so that it can be killed with its workers."""
-        command = [str(Path(sys.executable).with_name("embedllm")), *arguments]
-        return subprocess.Popen(
-            command,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            preexec_fn=hear_signals,
-        )
-
-    def with_settings(self, **settings: str) -> "Command":
-        return replace(self, settings={**(self.settings or {}), **settings})
-
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        """What the published warehouse answers, without the seconds that starting `embedllm sql` takes."""
-        return query(self.home / "warehouse.duckdb", sql).to_pylist()
-
-    def here(self, *arguments: str) -> Result:
-        """The same command in this process."""
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.environment().items():
-                patch.setenv(name, value)
-            return CliRunner().invoke(app, arguments)
 
 
 @pytest.fixture(scope="session")

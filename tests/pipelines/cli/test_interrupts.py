@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import hear_signals
+from tests.command import hear_signals
 
 REPOSITORY = Path(__file__).parents[3]
 EMBEDLLM = str(Path(sys.executable).with_name("embedllm"))
