@@ -1,13 +1,15 @@
 """`embedllm`, as users call it, on one home."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver, parent_process
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,14 +23,48 @@ from warehouse.database.read import query
 EMBEDLLM = str(Path(sys.executable).with_name("embedllm"))
 IMPORTED = (
     "tests.command",
+    "accelerate",
+    "harness.evaluate",
     "matplotlib.backends.backend_agg",
     "pipelines.local.chain",
     "sentence_transformers",
+    "transformers.models.gpt2.modeling_gpt2",
     "warehouse.imports.ingest",
 )
-PROCESSES = multiprocessing.get_context("forkserver")
+
+
+class _Fork(ForkServerProcess):
+    """A process with the environment of the one that starts it, not of the one it is a fork of."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._environment = dict(os.environ)
+
+    def run(self) -> None:
+        os.environ.clear()
+        os.environ.update(self._environment)
+        forkserver._forkserver.ensure_running = lambda: None  # pyright: ignore  what it starts comes from the same
+        with patch("pipelines.local.workers.end_with_parent", _end_with_parent):
+            super().run()
+
+
+class _Forks(ForkServerContext):
+    Process = _Fork
+
+
+PROCESSES = _Forks()
 """Forks of a process that has imported what most commands need: to import it takes ten seconds of a processor."""
 PROCESSES.set_forkserver_preload(list(IMPORTED))
+
+
+def _end_with_parent() -> None:
+    """As the real one, which looks for a child of the process that started it: that is the server here."""
+
+    def wait(parent: Any) -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, args=[parent_process()], daemon=True).start()
 
 
 @dataclass(frozen=True)
@@ -47,12 +83,11 @@ class Command:
         return {**os.environ, **own, **(self.settings or {})}
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """In a process of its own, which needs not import anything."""
-        environment = self.environment()
+        """In a process of its own, which needs not import anything, nor do those that it starts to ask models."""
         with tempfile.TemporaryDirectory() as folder:
             stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
-            process = PROCESSES.Process(target=_run, args=(arguments, environment, str(stdout), str(stderr)))
-            with patch.dict(os.environ, environment):  # some of it is read as modules are imported, at the first start
+            with patch.dict(os.environ, self.environment()):
+                process = PROCESSES.Process(target=_run, args=(arguments, str(stdout), str(stderr)))
                 process.start()
             process.join(self.timeout)
             if process.is_alive():
@@ -93,12 +128,11 @@ def hear_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _run(arguments: Sequence[str], environment: Mapping[str, str], stdout: str, stderr: str) -> None:
+def _run(arguments: Sequence[str], stdout: str, stderr: str) -> None:
     """In a fork: what the console script does."""
     os.setsid()
     for descriptor, file in ((1, stdout), (2, stderr)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-    os.environ.clear()
-    os.environ.update(environment)
     sys.argv = [EMBEDLLM, *arguments]
-    app()
+    with patch("pipelines.local.workers.get_context", lambda _: PROCESSES):
+        app()

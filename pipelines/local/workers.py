@@ -87,13 +87,18 @@ def evaluate_model(request: Request, *, again: bool = False) -> Outcome:
     result = execute(
         _definitions(),
         EVALUATE,
-        dg.DagsterInstance.get(),
+        _instance(),
         assets=request.assets,
         tags=tags,
         run_config=QUIET,
         partition=model,
     )
     return Outcome(model, result.success)
+
+
+@cache  # to open it takes as long as to ask a tiny model
+def _instance() -> dg.DagsterInstance:
+    return dg.DagsterInstance.get()
 
 
 @cache

@@ -23,6 +23,7 @@ from pipelines.automation.plan import Request
 from pipelines.instance import UNFINISHED, use_home
 from pipelines.local.workers import evaluate_models
 from pipelines.settings import Settings
+from tests.command import PROCESSES
 from warehouse.database.publish import TABLES, publish
 from warehouse.database.read import query
 from warehouse.imports.ingest import import_results
@@ -188,6 +189,7 @@ def test_a_model_that_gets_its_process_killed_is_recorded_and_the_others_go_on(
     for name, value in embedllm.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("pipelines.local.workers.get_context", lambda _: PROCESSES)
     use_home(Settings())
     workspace = Workspace(home=embedllm.home, registry=load_registry(embedllm.registry, embedllm.home))
     with dg.DagsterInstance.get() as instance:

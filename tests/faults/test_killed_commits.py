@@ -2,7 +2,6 @@
 if nothing had happened, and meanwhile all of a thing is in the lake or nothing of it."""
 
 import itertools
-import multiprocessing
 import os
 import random
 import shutil
@@ -17,12 +16,10 @@ import pyarrow as pa
 import pytest
 
 from pipelines.cli.app import app
+from tests.command import PROCESSES
 from warehouse.imports.ingest import import_results
 from warehouse.lake import Lake
 from warehouse.lake.delta import DeltaTables
-
-PROCESSES = multiprocessing.get_context("forkserver")  # which imports once what each process needs
-PROCESSES.set_forkserver_preload(["pytest", "torch", "deltalake", "pipelines.definitions", "warehouse.imports.ingest"])
 
 TEXTS = list("abcdef")
 
