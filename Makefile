@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A process a core, four at most; one thread each, as the tests' matrices are tiny and threads that wait for one another
-# take half as long again. The tests of a file stay together, so that they share what they set up.
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# As many processes as tests/conftest.py says; one thread each, as the tests' matrices are tiny and threads that wait for
+# one another take half as long again. The tests of a file stay together, so that they share what they set up.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 READY := $(VENV)/.ready
 
 .PHONY: help demo test check lint ui perf

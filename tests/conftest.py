@@ -31,6 +31,12 @@ _GRAMMAR = ("What", "Which", "is", "the", "plus", "colour", "of", "a", "number",
 _WORDS = (*_GRAMMAR, *_FRUIT, *_COLOURS, *_TOWNS, *(str(number) for number in range(60)))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, as some tests wait for a UI most of their time; four at most."""
+    return min(len(os.sched_getaffinity(0)) + 1, 4)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that may take longest go first, so that at the end no process waits long for another."""
     allowed: dict[Path, float] = {}  # seconds

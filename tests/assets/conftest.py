@@ -21,6 +21,15 @@ from pipelines.graph import build_resources
 from warehouse.database.publish import TABLES, publish
 from warehouse.lake.answers import SOURCES
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each of these fits an embedder or runs experiments; together they take a minute."""
+    for item in items:
+        if item.path.is_relative_to(HERE / "embedding") or item.path.is_relative_to(HERE / "evaluation"):
+            item.add_marker(pytest.mark.slow)
+
 
 class CountingEncoder:
     """Sees the digits and the length of a text, and remembers which texts it was given."""

@@ -36,7 +36,7 @@ PATIENCE = 300.0  # seconds for what takes a few on an idle machine
 SERVICES = {"code server": "grpc", "daemon": "dagster._daemon", "web server": "dagster_webserver"}
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE, every: float = 0.2) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE, every: float = 0.5) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
@@ -165,7 +165,7 @@ class Reader:
 
     def _read(self) -> None:
         sql = HALF_STATES.format(questions=QUESTIONS)
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.3):
             published = self.database.exists()
             try:
                 (found,) = query(self.database, sql).to_pylist()

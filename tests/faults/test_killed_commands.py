@@ -150,6 +150,7 @@ def undisturbed(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return home
 
 
+@pytest.mark.slow
 def test_a_publish_killed_anywhere_leaves_a_whole_warehouse(undisturbed: Path) -> None:
     """The old file or the new one, never a half: at eight moments of a publish, some after its end."""
     database = undisturbed / "warehouse.duckdb"

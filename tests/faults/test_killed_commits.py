@@ -127,6 +127,7 @@ STEPS = {  # and how many commits each makes at least
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STEPS)
 def test_a_kill_at_any_commit_is_made_good_by_the_next_run(name: str, filled: Path, home: Path) -> None:
     step, commits = STEPS[name]

@@ -94,7 +94,7 @@ def siege(
                 if event.victim not in ("", "worker"):
                     ui.start()
                 happened.append(f"{time.strftime('%T')} {event}")
-            wait(lambda: not home.to_do(), "everything to be done", seconds=AFTERWARDS, every=1)
+            wait(lambda: not home.to_do(), "everything to be done", seconds=AFTERWARDS, every=2)
         second, beside_idle = command("ui", "--port", "1"), command("run")
     except BaseException as error:
         error.add_note(f"EMBEDLLM_FAULTS_SEED={SEED} ({', '.join(happened)}); to do: {home.to_do()}")

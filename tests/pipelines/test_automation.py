@@ -20,6 +20,8 @@ from tests.pipelines.fake_home import CHEAP, EXPENSIVE, FEW, NOTHING, FakeHome, 
 from warehouse.imports.ingest import import_results
 from warehouse.lake import Failure
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 MODELS = "ash beech cedar elm fir larch maple org/oak pine willow yew".split()  # noqa: SIM905
 BELOW_EMBEDDER = {"onboarded", "warehouse", "report", *FEW}
 BELOW_ANSWERS = {"correctness_matrix", "coverage", "question_embeddings", "embedder", *BELOW_EMBEDDER}

@@ -80,6 +80,7 @@ def test_again_names_what_the_registry_has(own: Any) -> None:
         assert problem in " ".join((done.output + done.stderr).split())
 
 
+@pytest.mark.slow
 def test_a_chat_server_next_to_multiple_choice_is_no_failure(own: Any, write_registry: Callable[..., Path]) -> None:
     chat = {
         "name": "chat",

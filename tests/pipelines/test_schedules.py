@@ -14,6 +14,8 @@ from pipelines.instance import exclusive
 from tests.pipelines.fake_home import EXPENSIVE, FEW, NOTHING, FakeHome, asked
 from warehouse.lake import Failure
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 NIGHT = datetime(2026, 3, 5, 3, 0, tzinfo=UTC)
 WEEK_S_END = datetime(2026, 3, 8, 4, 0, tzinfo=UTC)
 BELOW_ANSWERS = {

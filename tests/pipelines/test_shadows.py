@@ -50,7 +50,7 @@ def test_our_own_code_runs_and_is_served_wherever_it_is_started(
 ):
     """And paths are those of the folder where the command is given."""
     write_registry(shadows / "registry", ["tiny/a", "tiny/b"], ["sums"])
-    relative = {"EMBEDLLM_HOME": "home", "EMBEDLLM_REGISTRY": "registry", "EMBEDLLM_EVALUATION_WORKERS": "2"}
+    relative = {"EMBEDLLM_HOME": "home", "EMBEDLLM_REGISTRY": "registry"}
     environment = embedllm.environment() | relative
     done = subprocess.run(
         [EMBEDLLM, "run"], cwd=shadows, env=environment, capture_output=True, text=True, timeout=240, check=False

@@ -19,6 +19,8 @@ from warehouse.errors import WarehouseError
 from warehouse.imports.ingest import import_results
 from warehouse.lake import Lake
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 # One request at a time: moto looks whether a file is there and writes it in two steps, S3 does in one.
 SERVER = """
 from moto.server import DomainDispatcherApplication, create_backend_app

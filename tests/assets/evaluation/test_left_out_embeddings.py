@@ -23,8 +23,6 @@ from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 from pipelines.graph import build_resources
 
-pytestmark = pytest.mark.slow
-
 
 def make_served(benchmarks: str = "abc", without: str = "") -> Serving:
     """Six models' answers to twenty questions of each of some of "a", "b", "c" and "d"; those to one of them can be
