@@ -1,5 +1,6 @@
 """`embedllm embedders` on a home with two versions, fitted on literal answers."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from zlib import crc32
@@ -84,12 +85,17 @@ def invoke(home: Path) -> Invoke:
 
 
 @pytest.fixture
-def two(workspace: Workspace, tmp_path: Path) -> tuple[str, str]:
+def two(home: Path, workspace: Workspace, made_once: Callable[..., Path]) -> tuple[str, str]:
     """The second has a model more."""
-    return (
-        add(workspace, tmp_path / "three.csv", ("ash", "elm", "oak")),
-        add(workspace, tmp_path / "fourth.csv", ("yew",)),
-    )
+
+    def make(folder: Path) -> None:
+        there = open_workspace(Settings(home=folder / "home"))
+        for number, models in enumerate((("ash", "elm", "oak"), ("yew",))):
+            add(there, folder / f"{number}.csv", models)
+
+    shutil.copytree(made_once("home with two embedders", make) / "home", home)
+    first, second = versions(workspace.lake)["embedder"].to_pylist()
+    return first, second
 
 
 def cells(output: str, name: str) -> list[str]:
