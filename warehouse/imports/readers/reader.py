@@ -120,8 +120,8 @@ class Choices:
     question_column: str | None = None  # of a wide table
     model_columns: Sequence[str] = ()  # of a wide table
     keep_answers: bool = True  # False: `answer` stays None
-    grading_of: Callable[[str], tuple[str, str] | None] = lambda category: None
-    """Metric and filter by which the registry grades the benchmark of a category; None where it has no such entry."""
+    grading_of: Callable[[str], Mapping[str, str]] = lambda category: {}
+    """The metric and the filter by which the registry grades the benchmark of a category, as far as it says."""
     text_of: Callable[[str, Mapping[str, Any]], str | None] = lambda task, doc: None
     """The text that our own evaluation gives the document of an lm-eval task; None where the task is not known."""
 
@@ -135,8 +135,7 @@ class Choices:
             raise Refusal(f"{category} has no {kind} {wanted}, only {', '.join(names)}")
         if len(names) == 1:
             return names[0]
-        graded_by = dict(zip(("metric", "filter"), self.grading_of(category) or (), strict=False)).get(kind)
-        if graded_by in names:
+        if (graded_by := self.grading_of(category).get(kind)) in names:
             return graded_by
         raise Refusal(
             f"{category} has {len(names)} {kind}s that could grade it ({', '.join(names)}); choose one with "
@@ -194,7 +193,7 @@ def tables_of(answers: Iterable[Answer]) -> Iterator[pa.Table]:
         yield pa.table(columns, schema=ANSWER_ROWS)
 
 
-_WORDS = {"true": 1.0, "false": 0.0, "c": 1.0, "i": 0.0, "n": 0.0, "p": 0.5}
+_WORDS = {"true": 1.0, "false": 0.0}
 
 
 def grade(value: object, threshold: float | None, what: str) -> tuple[bool, float] | None:
