@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.lake import Lake
-from warehouse.lake.answers import SOURCES, complete_columns
+from warehouse.lake.answers import RUNS, SOURCES, complete_columns
 from warehouse.lake.events import Event
 from warehouse.lake.questions import describe_questions, digest_rows
 from warehouse.lake.writing import Writing, done
@@ -148,9 +148,9 @@ def _read(
         raise ImportRefused(places.name, ["--split is for tables with a prompt_id; logs have none"])
     if not claimed:
         formats = ", ".join(sorted({reader.format for reader in all_readers()}))
-        count = f"{len(files)} files are" if len(files) != 1 else "its file is not"
-        raise ImportRefused(places.name, [f"none of its {count} of a known format ({formats})"])
-    return read_logs(scratch, files, claimed, choices, notes, tell), [file.path for file in files]
+        raise ImportRefused(places.name, [f"none of its files ({len(files)}) is of a known format: {formats}"])
+    inputs = [file.path for own in claimed.values() for file in own]
+    return read_logs(scratch, files, claimed, choices, notes, tell), inputs
 
 
 class _Incoming:
@@ -257,11 +257,25 @@ class _Incoming:
         if stored is not None and others:
             metadata = dict(stored.metadata)
             rows = self._merged(stored, rows, others, metadata)
-        metadata |= {SOURCES: json.dumps(sorted({self.source, *others}))}
+        metadata |= {SOURCES: json.dumps(sorted({self.source, *others}))} | self._runs(benchmark, model, metadata)
         wanted = done(benchmark, model, rows, metadata, self.source)
-        if stored is None or (stored.digest, stored.metadata) != (wanted.digest, wanted.metadata):
+        if stored and (stored.digest, stored.metadata["known"]) == (wanted.digest, wanted.metadata["known"]):
+            if stored.metadata == wanted.metadata:
+                return
+            self.writing.add(replace(wanted, evaluation_id=stored.evaluation_id))
+        else:
             self.writing.add_answers(wanted, rows)
-            self.changed = True
+        self.changed = True
+
+    def _runs(self, benchmark: str, model: str, metadata: Mapping[str, str]) -> dict[str, str]:
+        """Return how the answers came about, as far as logs say, as the metadata of an event."""
+        own = [
+            {"source": self.source, **{k: v for k, v in asdict(run).items() if v and k not in ("model", "labels")}}
+            for category in self.published.categories_of(benchmark)
+            if (run := self.published.runs.get((model, category)))
+        ]
+        others = [run for run in json.loads(metadata.get(RUNS, "[]")) if run["source"] != self.source]
+        return {RUNS: json.dumps([*others, *own], sort_keys=True)} if others or own else {}
 
     def _merged(self, before: Event, rows: pa.Table, others: set[str], metadata: dict[str, str]) -> pa.Table:
         """Return the answers of `before`, and those of `rows` to other questions. `metadata` is told on which questions
