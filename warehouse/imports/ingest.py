@@ -39,6 +39,9 @@ from .tables import checked_file
 
 __all__ = ["ImportRefused", "ImportSummary", "OnConflict", "import_results"]
 
+LAYOUT = "embedllm"
+"""The format of tables in the layout of EmbedLLM's authors."""
+
 _DISPUTED = "disputed"
 """In the metadata of answers: JSON list of the questions on which sources do not agree."""
 
@@ -71,6 +74,7 @@ def import_results(
     lake: Lake,
     source: str | Sequence[str],
     *,
+    file_format: str | None = None,
     readers: Sequence[Reader] | None = None,
     choices: Choices | None = None,
     split: Path | None = None,
@@ -86,8 +90,8 @@ def import_results(
     """Import the results at `source` (see `find_places`) into the lake.
 
     Tables in the layout of EmbedLLM's authors are read as such, and anything else by the first of `readers` (None: all
-    that there are) that recognises it, with the user's `choices`. `split`: a table of prompt_id and split, which
-    overrides what tables say about splits. `models`: a table of model labels (see `read_labels`). `benchmark_of`
+    that there are) that recognises it, with the user's `choices`; with `file_format` by that one, which gets all files
+    if it recognises none. `split`: a table of prompt_id and split, which overrides what tables say about splits. `models`: a table of model labels (see `read_labels`). `benchmark_of`
     returns the benchmark of a published category. `model_fault` and `benchmark_fault` return why a name cannot be
     used; None where it can. With `resplit`, questions with the same text get the same split: that of the one nearest
     to training. With `dry_run` everything is read and checked, and nothing written.
@@ -104,7 +108,9 @@ def import_results(
     notes = Notes()
     with tempfile.TemporaryDirectory() as folder, open_scratch(Path(folder) / "scratch") as scratch:
         tell(0, 1, "import: reading and checking")
-        results, inputs = _read(scratch, Path(folder), places, readers, choices or Choices(), split, notes, tell)
+        results, inputs = _read(
+            scratch, Path(folder), places, file_format, readers, choices or Choices(), split, notes, tell
+        )
         results.grade(on_conflict)
         results.check_names(benchmark_of, model_fault, benchmark_fault)
         published = results.publish(places.name)
@@ -128,6 +134,7 @@ def _read(
     scratch: duckdb.DuckDBPyConnection,
     folder: Path,
     places: Places,
+    file_format: str | None,
     readers: Sequence[Reader] | None,
     choices: Choices,
     split: Path | None,
@@ -136,21 +143,36 @@ def _read(
 ) -> tuple[Results, Sequence[Path]]:
     """Return what the scratch database now holds, and the files that were read. `folder`: for copies."""
     first, *others = places.places
-    is_layout = readers is None and any(map(holds_layout, places.places))
+    offered = _readers_of(file_format, all_readers() if readers is None else readers, places.name)
+    is_layout = file_format == LAYOUT or (
+        file_format is None and readers is None and any(map(holds_layout, places.places))
+    )
     if is_layout and others:
         raise ImportRefused(places.name, ["it has tables with a row an answer among other sources; import each alone"])
     files = [] if is_layout else find_files(places, folder)
-    claimed = claim_files(files, all_readers() if readers is None else readers, notes)
-    if is_layout or (not (claimed or others) and has_tables(first)):
+    claimed = claim_files(files, offered, notes)
+    if is_layout or (file_format is None and not claimed and not others and has_tables(first)):
         tables = find_source(first)
         return read_layout(scratch, folder, tables, split, choices.threshold), [file.path for file in tables.files]
     if split:
         raise ImportRefused(places.name, ["--split is for tables with a prompt_id; logs have none"])
+    if not claimed and file_format and files:
+        notes.left_out.clear()
+        claimed = {offered[0]: files}
     if not claimed:
-        formats = ", ".join(sorted({reader.format for reader in all_readers()}))
+        formats = ", ".join([LAYOUT, *dict.fromkeys(reader.format for reader in offered)])
         raise ImportRefused(places.name, [f"none of its files ({len(files)}) is of a known format: {formats}"])
     inputs = [file.path for own in claimed.values() for file in own]
     return read_logs(scratch, files, claimed, choices, notes, tell), inputs
+
+
+def _readers_of(file_format: str | None, readers: Sequence[Reader], source: str) -> list[Reader]:
+    """Return those of `readers` that read a format (None: any). Raises ImportRefused where none does."""
+    found = [reader for reader in readers if file_format in (None, reader.format)]
+    if not found and file_format != LAYOUT:
+        formats = ", ".join([LAYOUT, *dict.fromkeys(reader.format for reader in readers)])
+        raise ImportRefused(source, [f"there is no format {file_format}; choose one of {formats}"])
+    return found
 
 
 class _Incoming:

@@ -17,6 +17,7 @@ from warehouse.database.publish import publish
 from warehouse.database.read import query
 from warehouse.imports.ingest import ImportRefused, import_results
 from warehouse.imports.readers.reader import Answer, Choices, LogFile, Notes, Refusal, Run, grade, tables_of
+from warehouse.imports.withdraw import remove_import
 from warehouse.lake import Lake
 from warehouse.lake.questions import question_ids
 
@@ -227,6 +228,22 @@ def test_importing_again_changes_nothing_and_a_new_run_replaces_the_old(lake: La
     (tmp_path / "m").write_bytes(log("m", A | {"grade": 0}, B))
     assert bring(lake, tmp_path).changed
     assert answers_of(lake) == {("math", "1 + 1?", "m", False), ("math", "2 + 2?", "m", False)}
+
+
+def test_an_import_is_taken_back(lake: Lake, answers_of, tmp_path: Path):
+    (tmp_path / "one").write_bytes(log("m", A, B | {"category": "sums"}))
+    (tmp_path / "two").write_bytes(log("m", A))
+    (tmp_path / "three").write_bytes(log("n", B))
+    for name in ("one", "two", "three"):
+        bring(lake, tmp_path / name)
+    assert remove_import(lake, f"{tmp_path}/one") == {f"{tmp_path}/two": 1}
+    assert answers_of(lake) == {("math", "2 + 2?", "n", False)}
+    assert set(lake.questions()["benchmark"].to_pylist()) == {"math"}
+    assert [source["source"] for source in lake.imports()] == [f"{tmp_path}/three", f"{tmp_path}/two"]
+    assert bring(lake, tmp_path / "two").changed
+    assert answers_of(lake) == {("math", "1 + 1?", "m", True), ("math", "2 + 2?", "n", False)}
+    with pytest.raises(ImportRefused, match=f"no such import \\(there are: {tmp_path}/three, {tmp_path}/two\\)"):
+        remove_import(lake, "one")
 
 
 ANSWERS = st.lists(
