@@ -91,10 +91,11 @@ def import_results(
 
     Tables in the layout of EmbedLLM's authors are read as such, and anything else by the first of `readers` (None: all
     that there are) that recognises it, with the user's `choices`; with `file_format` by that one, which gets all files
-    if it recognises none. `split`: a table of prompt_id and split, which overrides what tables say about splits. `models`: a table of model labels (see `read_labels`). `benchmark_of`
-    returns the benchmark of a published category. `model_fault` and `benchmark_fault` return why a name cannot be
-    used; None where it can. With `resplit`, questions with the same text get the same split: that of the one nearest
-    to training. With `dry_run` everything is read and checked, and nothing written.
+    if it recognises none. `split`: a table of prompt_id and split, which overrides what tables say about splits.
+    `models`: a table of model labels (see `read_labels`). `benchmark_of` returns the benchmark of a published category.
+    `model_fault` and `benchmark_fault` return why a name cannot be used; None where it can. With `resplit`, questions
+    with the same text get the same split: that of the one nearest to training. With `dry_run` everything is read and
+    checked, and nothing written.
 
     What only this source brought before is replaced; where other sources brought answers of the same benchmark and
     model too, answers are added. Raises ImportRefused, with the lake untouched, where the data are invalid or
