@@ -124,11 +124,16 @@ class Choices:
     """The metric and the filter by which the registry grades the benchmark of a category, as far as it says."""
     text_of: Callable[[str, Mapping[str, Any]], str | None] = lambda task, doc: None
     """The text that our own evaluation gives the document of an lm-eval task; None where the task is not known."""
+    filters_of: Callable[[str], Sequence[str]] = lambda task: ()
+    """The filters of an lm-eval task in the order of its definition, for logs that do not name them."""
 
     def choose(self, kind: Literal["metric", "filter", "scorer"], found: Collection[str], category: str) -> str:
-        """Return which of the names `found` grades the answers to a category. Raises Refusal where nothing decides."""
+        """Return which of the names `found` grades the answers to a category. Raises Refusal where nothing decides.
+
+        What is said for any category does not concern one that has nothing to choose from.
+        """
         names, given = sorted(set(found)), getattr(self, kind)
-        wanted = given.get(category, given.get(""))
+        wanted = given.get(category, given.get("") if len(names) > 1 else None)
         if wanted is not None:
             if wanted in names:
                 return wanted
