@@ -91,8 +91,8 @@ def finite(value: object) -> float | None:
 
 def text_of_target(values: Iterable[object]) -> str | None:
     """Return the right answer, or a JSON list of several; None where there is none."""
-    targets = [text for text in map(as_text, values) if text.strip()]
-    return targets[0].strip() if len(targets) == 1 else json.dumps(targets, ensure_ascii=False) if targets else None
+    targets = [text for value in values if (text := as_text(value).strip())]
+    return targets[0] if len(targets) == 1 else json.dumps(targets, ensure_ascii=False) if targets else None
 
 
 def user_turns(messages: Sequence[object]) -> str:
