@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import logging
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +32,7 @@ from .registry import BenchmarkEntry
 from .task_checks import check_columns, check_nothing_is_none, check_target, describe_fields
 from .task_files import included_files, portable, referred_paths
 
-__all__ = ["QUESTIONS", "TaskIndex"]
+__all__ = ["QUESTIONS", "TaskIndex", "question_text"]
 
 QUESTIONS = pa.schema(
     [
@@ -105,6 +106,36 @@ class TaskIndex:
                 self._loaded[benchmark] = tasks
         return self._loaded[benchmark]
 
+    def knows(self, task: str) -> bool:
+        """Return whether there is a leaf task of this name, and its definition says where its data are, not code."""
+        entry = self._index().task_index.get(task)
+        return entry is not None and entry.kind.name == "TASK"
+
+    def filters(self, task: str) -> list[str]:
+        """Return the names of the filters of a task that `knows` knows, in the order in which lm-eval applies them."""
+        return _filters(self._index().task_index[task].cfg or {}) or []
+
+    def load_without_data(self, task: str, doc: dict[str, Any]) -> Task:
+        """Return a task that `knows` knows as it would be if `doc`, already processed, were all its data.
+
+        Raises UNEXPLAINED where the task's definition does not fit `doc`.
+        """
+        only = {
+            "custom_dataset": lambda **_: {"logged": _Docs([doc])},
+            **dict.fromkeys(("dataset_kwargs", "process_docs", "training_split", "validation_split", "fewshot_split")),
+            **dict.fromkeys(("fewshot_config", "filter_list", "metric_list", "process_results")),
+            "test_split": "logged",
+        }
+        # lm-eval takes what is to differ from a definition only from a group.
+        group = {"group": "logged", "task": [{"task": task, **only}]}
+        index, logger = self._index(), logging.getLogger("lm_eval")
+        level = logger.level
+        logger.setLevel(logging.ERROR)  # it warns of what is missing here on purpose
+        try:
+            return index.load([group])["tasks"][task]
+        finally:
+            logger.setLevel(level)
+
     def questions(self, benchmark: BenchmarkEntry) -> pa.Table:
         """Return every question of the benchmark, in dataset order (schema QUESTIONS).
 
@@ -155,6 +186,14 @@ class TaskIndex:
                 hint = f"did you mean {' or '.join(near)}?" if near else "see `lm-eval ls tasks`"
                 raise TaskUnknown(f"lm-eval has no task '{name}' in {self._tasks_dir or 'its own tasks'}; {hint}")
             yield from _expanded(name, {}, index)
+
+
+class _Docs(list[dict[str, Any]]):
+    """Documents, as far as lm-eval looks at a data set."""
+
+    @property
+    def features(self) -> dict[str, Any]:
+        return self[0]
 
 
 def _expanded(name: str, overrides: dict[str, Any], index: TaskManager) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -237,7 +276,7 @@ def _rows(name: str, task: Task) -> Iterator[dict[str, Any]]:
         try:
             blank += not check_target(task, doc)
             check_nothing_is_none(task, doc)
-            text, target = _question_text(task, doc), text_of_target(task, doc)
+            text, target = question_text(task, doc), text_of_target(task, doc)
         except HarnessError as error:
             raise TaskFaulty(f"document {doc_id} of task '{name}' {error.problem}") from error
         except Exception as error:
@@ -254,7 +293,7 @@ def _rows(name: str, task: Task) -> Iterator[dict[str, Any]]:
         )
 
 
-def _question_text(task: Task, doc: Any) -> str:
+def question_text(task: Task, doc: Any) -> str:
     """Return what a model is asked, without few-shot examples and answer, with the choices if the prompt lacks them."""
     prompt = task.doc_to_text(doc)
     choices = [str(choice).strip() for choice in choices_of(task, doc)]

@@ -7,8 +7,7 @@ FROM (SELECT DISTINCT model_name FROM raw WHERE model_name IS NOT NULL);
 -- them say that the answer is right, and the first one says `first`.
 CREATE TABLE graded AS
 SELECT prompt.prompt, model.model, min(correct::TINYINT) AS lowest, max(correct::TINYINT) AS highest, count(*) AS copies,
-    count(*) FILTER (correct) AS ones, arg_min(correct, spot)::TINYINT AS first,
-    min(tokens_in) AS tokens_in, min(tokens_out) AS tokens_out, min(cost) AS cost
+    count(*) FILTER (correct) AS ones, arg_min(correct, spot)::TINYINT AS first, $score AS score$known
 FROM raw
 JOIN prompt USING (prompt_id)
 JOIN model USING (model_name)

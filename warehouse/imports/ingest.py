@@ -1,36 +1,46 @@
-"""Importing published results into the lake: all of a source or nothing of it.
+"""Importing results into the lake: all of a source or nothing of it.
 
-find_source ─▶ read_published ─▶ merge with the lake ─▶ one commit
-sources.py     published.py      here                   lake/
+find ─────────▶ read ─────────────────────▶ check ────────▶ merge with the lake ─▶ one commit
+sources.py      layout.py (tables) or       published.py    here                   lake/
+log_files.py    logs.py and readers/
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.lake import Lake
-from warehouse.lake.answers import SOURCES, complete_columns
+from warehouse.lake.answers import RUNS, SOURCES, complete_columns
 from warehouse.lake.events import Event
 from warehouse.lake.questions import describe_questions, digest_rows
 from warehouse.lake.writing import Writing, done
 
 from .labels import read_labels
+from .layout import read_layout
+from .log_files import Places, find_files, find_places
+from .logs import claim_files, read_logs
 from .problems import NameFault
-from .published import Published, open_scratch, read_published
+from .published import Published, Results, open_scratch
+from .readers import all_readers
+from .readers.reader import Choices, Notes, Reader, Run
 from .shown import lacks_what_it_speaks_of
-from .sources import Source, digest_of, find_source
+from .sources import digest_of, find_source, has_tables, holds_layout
 from .tables import checked_file
 
 __all__ = ["ImportRefused", "ImportSummary", "OnConflict", "import_results"]
+
+LAYOUT = "embedllm"
+"""The format of tables in the layout of EmbedLLM's authors."""
 
 _DISPUTED = "disputed"
 """In the metadata of answers: JSON list of the questions on which sources do not agree."""
@@ -46,21 +56,27 @@ Progress = Callable[[int, int, str], None]
 @dataclass(frozen=True)
 class ImportSummary:
     source: str
-    rows: int  # answers, each (prompt_id, model) counted once
+    rows: int  # answers, each (question, model) counted once
     duplicates: int  # more rows that say the same
     models: int
     questions: int
     benchmarks: int
-    changed: bool  # False: the lake held all of it already
+    changed: bool  # False: the lake held all of it already, or this was a dry run
     lacking: Mapping[str, tuple[int, int]]  # by benchmark: questions that lack what they speak of, and all questions
+    overview: pa.Table  # model, benchmark, category, questions, accuracy
+    runs: Mapping[tuple[str, str], Run]  # by model and category, how the answers of logs came about
+    left_out: Mapping[tuple[str, str], int]  # by file and reason
     resolved: int = 0  # answers with two labels, about which `on_conflict` has decided
     resplit: int = 0  # questions that got the split of another with the same text
 
 
 def import_results(
     lake: Lake,
-    source: str,
+    source: str | Sequence[str],
     *,
+    file_format: str | None = None,
+    readers: Sequence[Reader] | None = None,
+    choices: Choices | None = None,
     split: Path | None = None,
     models: Path | None = None,
     benchmark_of: Callable[[str], str],
@@ -68,14 +84,18 @@ def import_results(
     benchmark_fault: NameFault = lambda name: None,
     on_conflict: OnConflict = "refuse",
     resplit: bool = False,
+    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> ImportSummary:
-    """Import the published results at `source` (see `find_source`) into the lake.
+    """Import the results at `source` (see `find_places`) into the lake.
 
-    `split`: a table of prompt_id and split, which overrides what `source` says about splits. `models`: a table of
-    model labels (see `read_labels`). `benchmark_of` returns the benchmark of a published category.
-    `model_fault` and `benchmark_fault` return why a name cannot be used; None where it can. With `resplit`,
-    questions with the same text get the same split: that of the one nearest to training.
+    Tables in the layout of EmbedLLM's authors are read as such, and anything else by the first of `readers` (None: all
+    that there are) that recognises it, with the user's `choices`; with `file_format` by that one, which gets all files
+    if it recognises none. `split`: a table of prompt_id and split, which overrides what tables say about splits.
+    `models`: a table of model labels (see `read_labels`). `benchmark_of` returns the benchmark of a published category.
+    `model_fault` and `benchmark_fault` return why a name cannot be used; None where it can. With `resplit`, questions
+    with the same text get the same split: that of the one nearest to training. With `dry_run` everything is read and
+    checked, and nothing written.
 
     What only this source brought before is replaced; where other sources brought answers of the same benchmark and
     model too, answers are added. Raises ImportRefused, with the lake untouched, where the data are invalid or
@@ -83,53 +103,105 @@ def import_results(
     """
     tell = progress or (lambda done, total, what: None)
     tell(0, 1, "import: finding the files")
-    found = find_source(source)
+    places = find_places([source] if isinstance(source, str) else source)
     labels = read_labels(models, model_fault) if models else None
-    inputs = [file.path for file in found.files] + [checked_file(path) for path in (split, models) if path]
-    digest = digest_of(inputs)
+    given = [checked_file(path) for path in (split, models) if path]
+    notes = Notes()
     with tempfile.TemporaryDirectory() as folder, open_scratch(Path(folder) / "scratch") as scratch:
         tell(0, 1, "import: reading and checking")
-        published = read_published(
-            scratch,
-            Path(folder),
-            found,
-            split,
-            benchmark_of=benchmark_of,
-            model_fault=model_fault,
-            benchmark_fault=benchmark_fault,
-            on_conflict=on_conflict,
+        results, inputs = _read(
+            scratch, Path(folder), places, file_format, readers, choices or Choices(), split, notes, tell
         )
+        results.grade(on_conflict)
+        results.check_names(benchmark_of, model_fault, benchmark_fault)
+        published = results.publish(places.name)
         moved = published.resplit() if resplit else 0
         with lake.still(), lake.together() as writing:
-            incoming = _Incoming(lake, writing, found, published, on_conflict)
+            incoming = _Incoming(lake, writing, places.name, published, on_conflict, dry_run=dry_run)
             try:
                 incoming.take_all(tell)
                 incoming.withdraw()
-                incoming.record(split, models, digest, labels)
+                if dry_run:
+                    writing.discard()
+                else:
+                    incoming.record(split, models, digest_of([*inputs, *given]), labels)
             except BaseException:
                 writing.discard()
                 raise
-            return incoming.summary(moved)
+            return incoming.summary(moved, notes)
+
+
+def _read(
+    scratch: duckdb.DuckDBPyConnection,
+    folder: Path,
+    places: Places,
+    file_format: str | None,
+    readers: Sequence[Reader] | None,
+    choices: Choices,
+    split: Path | None,
+    notes: Notes,
+    tell: Progress,
+) -> tuple[Results, Sequence[Path]]:
+    """Return what the scratch database now holds, and the files that were read. `folder`: for copies."""
+    first, *others = places.places
+    offered = _readers_of(file_format, all_readers() if readers is None else readers, places.name)
+    is_layout = file_format == LAYOUT or (
+        file_format is None and readers is None and any(map(holds_layout, places.places))
+    )
+    if is_layout and others:
+        raise ImportRefused(places.name, ["it has tables with a row an answer among other sources; import each alone"])
+    files = [] if is_layout else find_files(places, folder)
+    claimed = claim_files(files, offered, notes)
+    if is_layout or (file_format is None and not claimed and not others and has_tables(first)):
+        tables = find_source(first)
+        return read_layout(scratch, folder, tables, split, choices.threshold), [file.path for file in tables.files]
+    if split:
+        raise ImportRefused(places.name, ["--split is for tables with a prompt_id; logs have none"])
+    if not claimed and file_format and files:
+        notes.left_out.clear()
+        claimed = {offered[0]: files}
+    if not claimed:
+        formats = ", ".join([LAYOUT, *dict.fromkeys(reader.format for reader in offered)])
+        raise ImportRefused(places.name, [f"none of its files ({len(files)}) is of a known format: {formats}"])
+    inputs = [file.path for own in claimed.values() for file in own]
+    return read_logs(scratch, files, claimed, choices, notes, tell), inputs
+
+
+def _readers_of(file_format: str | None, readers: Sequence[Reader], source: str) -> list[Reader]:
+    """Return those of `readers` that read a format (None: any). Raises ImportRefused where none does."""
+    found = [reader for reader in readers if file_format in (None, reader.format)]
+    if not found and file_format != LAYOUT:
+        formats = ", ".join([LAYOUT, *dict.fromkeys(reader.format for reader in readers)])
+        raise ImportRefused(source, [f"there is no format {file_format}; choose one of {formats}"])
+    return found
 
 
 class _Incoming:
     """What differs from the lake in an import. Everything that is to be refused is refused before the commit."""
 
     def __init__(
-        self, lake: Lake, writing: Writing, source: Source, published: Published, on_conflict: OnConflict
+        self,
+        lake: Lake,
+        writing: Writing,
+        source: str,
+        published: Published,
+        on_conflict: OnConflict,
+        *,
+        dry_run: bool,
     ) -> None:
         self.lake = lake
         self.writing = writing
-        self.source = source.name
+        self.source = source
         self.published = published
         self.on_conflict = on_conflict
+        self.dry_run = dry_run
         self.changed = False
         self.resolved = 0
         self.brought: set[tuple[str, str]] = set()
         self.lacking: dict[str, tuple[int, int]] = {}
         self.contradictions: list[str] = []
 
-    def summary(self, resplit: int) -> ImportSummary:
+    def summary(self, resplit: int, notes: Notes) -> ImportSummary:
         return ImportSummary(
             source=self.source,
             rows=self.published.rows,
@@ -139,6 +211,9 @@ class _Incoming:
             benchmarks=len(self.published.benchmarks),
             changed=self.changed,
             lacking=self.lacking,
+            overview=self.published.overview(),
+            runs=self.published.runs,
+            left_out=notes.left_out,
             resolved=self.published.resolved + self.resolved,
             resplit=resplit,
         )
@@ -193,7 +268,7 @@ class _Incoming:
         for model, rows in self.published.answers_of(benchmark):
             question_ids = asked["question_id"].take(rows["place"])
             self._take_answers(benchmark, model, complete_columns(rows.append_column("question_id", question_ids)))
-        if not self.contradictions:
+        if not self.contradictions and not self.dry_run:
             self.writing.spill()
 
     def _take_answers(self, benchmark: str, model: str, rows: pa.Table) -> None:
@@ -205,11 +280,25 @@ class _Incoming:
         if stored is not None and others:
             metadata = dict(stored.metadata)
             rows = self._merged(stored, rows, others, metadata)
-        metadata |= {SOURCES: json.dumps(sorted({self.source, *others}))}
+        metadata |= {SOURCES: json.dumps(sorted({self.source, *others}))} | self._runs(benchmark, model, metadata)
         wanted = done(benchmark, model, rows, metadata, self.source)
-        if stored is None or (stored.digest, stored.metadata) != (wanted.digest, wanted.metadata):
+        if stored and (stored.digest, stored.metadata["known"]) == (wanted.digest, wanted.metadata["known"]):
+            if stored.metadata == wanted.metadata:
+                return
+            self.writing.add(replace(wanted, evaluation_id=stored.evaluation_id))
+        else:
             self.writing.add_answers(wanted, rows)
-            self.changed = True
+        self.changed = True
+
+    def _runs(self, benchmark: str, model: str, metadata: Mapping[str, str]) -> dict[str, str]:
+        """Return how the answers came about, as far as logs say, as the metadata of an event."""
+        own = [
+            {"source": self.source, **{k: v for k, v in asdict(run).items() if v and k not in ("model", "labels")}}
+            for category in self.published.categories_of(benchmark)
+            if (run := self.published.runs.get((model, category)))
+        ]
+        others = [run for run in json.loads(metadata.get(RUNS, "[]")) if run["source"] != self.source]
+        return {RUNS: json.dumps([*others, *own], sort_keys=True)} if others or own else {}
 
     def _merged(self, before: Event, rows: pa.Table, others: set[str], metadata: dict[str, str]) -> pa.Table:
         """Return the answers of `before`, and those of `rows` to other questions. `metadata` is told on which questions

@@ -14,8 +14,8 @@ import pyarrow as pa
 from warehouse.database.connect import empty_table, identifier, open_database
 from warehouse.errors import ImportRefused
 
+from .layout import MODEL_NAME
 from .problems import NameFault
-from .published import MODEL_NAME
 from .tables import ImportedTable
 
 __all__ = ["read_labels"]

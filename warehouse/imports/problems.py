@@ -8,7 +8,6 @@ import duckdb
 
 from warehouse.database.connect import literal
 
-from .sources import ResultFile
 from .tables import EXAMPLES
 
 __all__ = ["FILE", "NameFault", "Problems"]
@@ -22,11 +21,11 @@ FILE = 10**12  # `spot` = file number * FILE + row: where a row stands, in one n
 
 
 class Problems:
-    """Finds what is wrong in the scratch database, which has the rows of `files`, and lists it in `problems`."""
+    """Finds what is wrong in the scratch database, which has the rows of files, and lists it in `problems`."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, files: Sequence[ResultFile]) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, file_names: Sequence[str]) -> None:
         self.connection = connection
-        self.files = files
+        self.file_names = file_names  # as messages call them
         self.problems: list[str] = []
 
     def rows(self, sql: str) -> list[tuple]:
@@ -72,7 +71,7 @@ class Problems:
 
     def where(self, spots: list[int]) -> str:
         """Name rows as a user counts them: 1 is the first below the header."""
-        if len(self.files) == 1:
+        if len(self.file_names) == 1:
             rows = " and ".join(str(spot % FILE) for spot in spots)
             return f"row{'s' if len(spots) > 1 else ''} {rows}"
-        return " and ".join(f"{self.files[spot // FILE].path.name} row {spot % FILE}" for spot in spots)
+        return " and ".join(f"{self.file_names[spot // FILE]} row {spot % FILE}" for spot in spots)

@@ -1,4 +1,4 @@
-"""Where published results come from: a file, a folder of parts or splits, or a data set of the hub."""
+"""Where results come from: a file, a folder, or a data set of the hub; and the tables of the layout in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from warehouse.lake.questions import SPLITS
 
 from .tables import SUFFIXES, checked_file, holds_results
 
-__all__ = ["ResultFile", "Source", "digest_of", "find_source"]
+__all__ = ["Place", "ResultFile", "Source", "digest_of", "find_place", "find_source", "has_tables", "holds_layout"]
+
+ENDINGS = (*SUFFIXES, ".json", ".jsonl", ".gz", ".zip", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".eval")
+"""Of names that are meant to be files, and no data sets of the hub."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -37,23 +40,48 @@ class Source:
     files: tuple[ResultFile, ...]
 
 
-def find_source(source: str) -> Source:
-    """Return the files of `source`, which are downloaded where it is a hub data set id. Raises ImportRefused."""
+@dataclass(frozen=True)
+class Place:
+    """Where one of the sources that a user names lies on this disk."""
+
+    name: str  # the absolute path or the hub id, the same for a later import of the same thing
+    path: Path  # a file or a folder
+
+
+def find_place(source: str) -> Place:
+    """Return where `source` lies, which is downloaded where it is a hub data set id. Raises ImportRefused."""
     if not source.strip():
         raise ImportRefused("The empty name", ["give a file, a folder or a hub data set id"])
     path = Path(source).expanduser()
-    if path.is_dir():
-        return Source(str(path.resolve()), _files_in(path, source))
-    if path.is_file():
-        return Source(str(path.resolve()), (ResultFile(checked_file(path)),))
-    if _HUB_ID.fullmatch(source) and path.suffix.lower() not in SUFFIXES:
-        return Source(source, _files_in(_download(source), source))
+    if path.exists():
+        return Place(str(path.resolve()), path.resolve())
+    if _HUB_ID.fullmatch(source) and path.suffix.lower() not in ENDINGS:
+        return Place(source, _download(source))
     raise ImportRefused(source, ["there is no such file or folder, and it is no hub data set id (owner/name)"])
+
+
+def holds_layout(place: Place) -> bool:
+    """Return whether a file, or one that lies where `find_source` looks for tables, has the columns of the layout."""
+    if place.path.is_file():
+        return place.path.suffix.lower() in SUFFIXES and holds_results(place.path)
+    return any(holds_results(path) for path in _tables_near(place.path))
+
+
+def has_tables(place: Place) -> bool:
+    """Return whether a file is a table, or a folder has some where `find_source` looks for them."""
+    return bool(place.path.suffix.lower() in SUFFIXES if place.path.is_file() else _tables_near(place.path))
+
+
+def find_source(place: Place) -> Source:
+    """Return the tables of `place`. Raises ImportRefused."""
+    if place.path.is_dir():
+        return Source(place.name, _files_in(place.path, place.name))
+    return Source(place.name, (ResultFile(checked_file(place.path)),))
 
 
 def _files_in(folder: Path, source: str) -> tuple[ResultFile, ...]:
     """Return the tables of a folder by name: those of each split in turn where their names say splits, else all."""
-    tables = [*_tables_in(folder), *_tables_in(folder / "data")]
+    tables = _tables_near(folder)
     if not tables:
         raise ImportRefused(source, ["it has no .csv or .parquet file, neither directly nor in its folder data"])
     names = {path: match for path in tables if (match := _SPLIT_FILE.fullmatch(path.stem))}
@@ -70,6 +98,10 @@ def _files_in(folder: Path, source: str) -> tuple[ResultFile, ...]:
         files = [ResultFile(path) for path in tables]
     _refuse_missing_parts([file.path for file in files], source)
     return tuple(ResultFile(checked_file(file.path), file.split) for file in files)
+
+
+def _tables_near(folder: Path) -> list[Path]:
+    return [*_tables_in(folder), *_tables_in(folder / "data")]
 
 
 def _tables_in(folder: Path) -> list[Path]:
@@ -122,6 +154,7 @@ def _refuse_missing_parts(paths: Iterable[Path], source: str) -> None:
 
 
 def _download(hub_id: str) -> Path:
+    """Download the tables of the layout, by their names; where there are none, everything that may be a log."""
     from httpx2 import HTTPError
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -130,7 +163,11 @@ def _download(hub_id: str) -> Path:
     endings = [*SUFFIXES, *map(str.upper, SUFFIXES)]
     wanted = [f"{place}{stem}{ending}" for place in ("", "data/") for stem in stems for ending in endings]
     try:
-        return Path(snapshot_download(hub_id, repo_type="dataset", allow_patterns=wanted))
+        folder = Path(snapshot_download(hub_id, repo_type="dataset", allow_patterns=wanted))
+        if not any(path.is_file() for path in folder.rglob("*")):
+            logs = [f"**{ending}" for ending in ENDINGS]
+            folder = Path(snapshot_download(hub_id, repo_type="dataset", allow_patterns=logs))
+        return folder
     except (OSError, HTTPError, HFValidationError) as error:
         problem = (
             f"it is no local file or folder, and as a data set it could not be downloaded from "

@@ -11,7 +11,7 @@ import pytest
 
 from warehouse.errors import ImportRefused
 from warehouse.imports.ingest import import_results
-from warehouse.imports.sources import find_source
+from warehouse.imports.sources import find_place, find_source
 from warehouse.lake import Lake
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -22,7 +22,7 @@ def test_a_folder_needs_train_val_and_test(tmp_path: Path):
     for name in ("train.csv", "val.csv", "val.parquet", "question_order.csv"):
         (tmp_path / name).write_text("x")
     with pytest.raises(ImportRefused) as refused:
-        find_source(str(tmp_path))
+        find_source(find_place(str(tmp_path)))
     assert "it has two files val.csv or val.parquet" in str(refused.value)
     assert "it has no file test.csv or test.parquet" in str(refused.value)
 
@@ -30,7 +30,7 @@ def test_a_folder_needs_train_val_and_test(tmp_path: Path):
 def test_versions_of_a_folder_carry_their_split(tmp_path: Path):
     for name in ("train.csv", "val.parquet", "test.csv", "model_order.csv"):
         (tmp_path / name).write_text("x")
-    found = find_source(str(tmp_path))
+    found = find_source(find_place(str(tmp_path)))
     assert found.name == str(tmp_path)
     assert [(file.path.name, file.split) for file in found.files] == [
         ("train.csv", "train"), ("val.parquet", "val"), ("test.csv", "test"),
@@ -41,14 +41,14 @@ def test_versions_of_a_folder_carry_their_split(tmp_path: Path):
 def test_what_is_neither_file_nor_hub_id_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ImportRefused, match=f"{source} was not imported: there is no such file or folder"):
-        find_source(source)
+        find_source(find_place(source))
 
 
 def test_only_csv_and_parquet(tmp_path: Path):
     path = tmp_path / "results.xlsx"
     path.write_text("x")
     with pytest.raises(ImportRefused, match=r"it ends in \.xlsx; it must be a \.csv or \.parquet file"):
-        find_source(str(path))
+        find_source(find_place(str(path)))
 
 
 HUB = ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001", "validation-00000-of-00001")
@@ -62,7 +62,7 @@ def put(folder: Path, *names: str, content: str = "x") -> str:
 
 
 def found_in(folder: str) -> list[tuple[str, str | None]]:
-    return [(str(file.path.relative_to(folder)), file.split) for file in find_source(folder).files]
+    return [(str(file.path.relative_to(folder)), file.split) for file in find_source(find_place(folder)).files]
 
 
 def test_a_folder_of_parts_is_one_table_in_the_order_of_names(tmp_path: Path):
@@ -115,7 +115,7 @@ def test_names_say_splits(tmp_path: Path, names: tuple[str, ...], splits: list[s
 def test_a_folder_that_is_not_clear_is_refused(tmp_path: Path, names: tuple[str, ...], message: str):
     folder = put(tmp_path, *names)
     with pytest.raises(ImportRefused) as refused:
-        find_source(folder)
+        find_source(find_place(folder))
     assert f"{folder} was not imported: " in str(refused.value)
     assert message in str(refused.value)
 
@@ -127,14 +127,14 @@ def test_a_table_of_results_whose_name_says_no_split_is_told(tmp_path: Path, odd
     )
     put(tmp_path, "model_order.csv", content="model_id,model_name\n")
     with pytest.raises(ImportRefused, match=rf"names of its files say splits \(.*\), but not those of {odd};"):
-        find_source(folder)
+        find_source(find_place(folder))
 
 
 def test_an_empty_part_is_told(tmp_path: Path):
     folder = put(tmp_path, "part-0.csv")
     put(tmp_path, "part-1.csv", content="")
     with pytest.raises(ImportRefused, match=r"part-1\.csv was not imported: it is empty"):
-        find_source(folder)
+        find_source(find_place(folder))
 
 
 def bring(lake: Lake, folder: Path, **options) -> None:
@@ -325,10 +325,10 @@ def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path: Path):
     (tmp_path / "part-0.csv").write_text("x")
     (tmp_path / "part-1.csv").symlink_to(tmp_path / "pruned")
     with pytest.raises(ImportRefused, match=r"part-1.csv leads to a file that is not there"):
-        find_source(str(tmp_path))
+        find_source(find_place(str(tmp_path)))
 
 
 @pytest.mark.parametrize("source", ["", " "])
 def test_an_empty_name_is_not_the_current_folder(source: str):
     with pytest.raises(ImportRefused, match="The empty name was not imported: give a file"):
-        find_source(source)
+        find_source(find_place(source))

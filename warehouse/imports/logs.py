@@ -1,0 +1,160 @@
+"""Logs of evaluations: each file goes to the reader of its format, and all answers into the scratch database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import duckdb
+import pyarrow as pa
+
+from .problems import FILE
+from .published import KNOWN, Results
+from .readers.reader import ANSWER_ROWS, Choices, LogFile, Notes, Reader, Refusal
+
+__all__ = ["claim_files", "count_by_reason", "read_logs"]
+
+_ROWS = 50_000  # that are inserted together
+_BYTES = 64 * 2**20
+_LONGEST_ANSWER = 1000  # characters that are kept of what a model said, as of our own evaluations
+_SHOWN = 60  # characters of a question in a message
+
+
+def claim_files(files: Iterable[LogFile], readers: Sequence[Reader], notes: Notes) -> dict[Reader, list[LogFile]]:
+    """Return which files each of `readers` takes; they are asked in turn. What nobody takes is noted as left out."""
+    claimed: dict[Reader, list[LogFile]] = {}
+    for file in files:
+        reader = next((reader for reader in readers if reader.recognises(file)), None)
+        if reader is None:
+            notes.leave_out(file, "files of no known format")
+        else:
+            claimed.setdefault(reader, []).append(file)
+    return claimed
+
+
+def read_logs(
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[LogFile],
+    claimed: Mapping[Reader, Sequence[LogFile]],
+    choices: Choices,
+    notes: Notes,
+    progress: Callable[[int, int, str], None],
+) -> Results:
+    """Let each reader read its files into the scratch database. What is wrong is in the result's `problems`."""
+    logs = _Logs(connection, files, keep_answers=choices.keep_answers)
+    seen: set[str] = set()
+    for reader, own in claimed.items():
+        try:
+            for file, table in reader.read(own, choices, notes):
+                logs.add(file, table)
+                seen.add(file.name)
+                progress(len(seen), len(files), "files read")
+        except Refusal as refusal:
+            notes.refuse(str(refusal))
+    logs.flush()
+    logs.runs = notes.runs
+    logs.problems += notes.problems
+    logs.number_repeated_texts()
+    logs.number_prompts()
+    if not logs.problems and logs.rows("SELECT count(*) FROM raw") == [(0,)]:
+        reasons = "; ".join(f"{count} {reason}" for reason, count in count_by_reason(notes.left_out).items())
+        logs.problems.append(f"it has no graded answers{f' (left out: {reasons})' if reasons else ''}")
+    return logs
+
+
+def count_by_reason(left_out: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """Return what was left out (by file and reason) by reason."""
+    counts: dict[str, int] = {}
+    for (_, reason), count in sorted(left_out.items()):
+        counts[reason] = counts.get(reason, 0) + count
+    return counts
+
+
+class _Logs(Results):
+    """Answers of logs. A question is known by its category and text, and by its place among those of the same text."""
+
+    scored = True
+    prompt_word = "question"
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: Sequence[LogFile], *, keep_answers: bool) -> None:
+        super().__init__(connection, [file.name for file in files])
+        self._number = {file.name: number for number, file in enumerate(files)}
+        self._keep_answers = keep_answers
+        self._waiting: list[pa.Table] = []
+        self._known: set[str] = set()
+        connection.execute("CREATE TABLE log_text (id VARCHAR, text VARCHAR)")
+
+    def add(self, file: LogFile, table: pa.Table) -> None:
+        """Add a table of ANSWER_ROWS."""
+        if not self._keep_answers and "answer" in table.column_names:
+            table = table.drop_columns("answer")
+        columns = [
+            table[field.name].cast(field.type)
+            if field.name in table.column_names
+            else pa.nulls(table.num_rows, field.type)
+            for field in ANSWER_ROWS
+        ]
+        rows = pa.table(columns, schema=ANSWER_ROWS)
+        self._known |= {name for name in KNOWN if rows[name].null_count < rows.num_rows}
+        number = pa.repeat(pa.scalar(self._number[file.name], pa.int64()), rows.num_rows)
+        self._waiting.append(rows.append_column("file", number))
+        if sum(t.num_rows for t in self._waiting) >= _ROWS or sum(t.nbytes for t in self._waiting) >= _BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Insert what is waiting, each text once."""
+        if not self._waiting:
+            return
+        rows = pa.concat_tables(self._waiting)  # noqa: F841 DuckDB finds it by its name
+        self._waiting = []
+        self.connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE batch AS
+            SELECT file * {FILE} + row AS spot, md5(category || chr(0) || text) AS prompt_id, * EXCLUDE (file, row)
+            FROM rows
+        """)
+        self.connection.execute("""
+            INSERT INTO log_text
+            SELECT prompt_id, any_value(text)
+            FROM batch
+            WHERE prompt_id NOT IN (SELECT id FROM log_text)
+            GROUP BY prompt_id
+        """)
+        self.connection.execute(f"""
+            INSERT INTO raw BY NAME
+            SELECT * EXCLUDE (text, model) REPLACE (left(answer, {_LONGEST_ANSWER}) AS answer), model AS model_name,
+                hash(text) AS prompt
+            FROM batch
+        """)
+        self.known = sorted(self._known, key=list(KNOWN).index)
+
+    def number_repeated_texts(self) -> None:
+        """Tell apart questions of the same text, which a file asks a model one after the other."""
+        same = "spot // 1000000000000, model_name, prompt_id"
+        if not self.rows(f"SELECT 1 FROM raw GROUP BY {same} HAVING count(*) > 1 LIMIT 1"):
+            return
+        self.connection.execute(f"""
+            UPDATE raw SET prompt_id = raw.prompt_id || '#' || placed.place
+            FROM (
+                SELECT spot, row_number() OVER (PARTITION BY {same} ORDER BY doc_id, spot) AS place
+                FROM raw
+            ) placed
+            WHERE placed.spot = raw.spot AND placed.place > 1
+        """)
+
+    def load_texts(self) -> None:
+        self.connection.execute("""
+            CREATE TABLE text AS
+            SELECT prompt, text
+            FROM prompt
+            JOIN log_text ON id = split_part(prompt_id, '#', 1)
+        """)
+
+    def name_prompt(self, prompt_id: str, spots: list[int], model: str | None = None) -> str:
+        ((category, text),) = self.rows(f"""
+            SELECT category, text
+            FROM raw
+            JOIN log_text ON id = split_part(prompt_id, '#', 1)
+            WHERE spot = {spots[0]}
+        """)
+        text = " ".join(text.split())
+        text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+        return f"{category}, {text!r}{f' and {model}' if model else ''} in {self.where(spots)}"
