@@ -12,10 +12,11 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.collection.zoo import fetch_zoo
 from assets.inputs.partitions import MODELS_PARTITION
 from assets.inputs.workspace import COMMAND_LOCK, Workspace
 from pipelines.errors import CommandError
-from pipelines.settings import PROJECT, Settings
+from pipelines.settings import Settings
 from warehouse.files import locked, replacing
 
 from .processes import PROCESS, is_gone
@@ -23,12 +24,15 @@ from .processes import PROCESS, is_gone
 LAUNCHED_BY = "embedllm/launched-by"
 LOCATION = "pipelines.definitions"
 """Of the definitions, in Dagster's words."""
+REPOSITORY = "__repository__"
+"""As Dagster calls what has no other name."""
 UI_LOCK = ".ui.lock"
 """In the home; held while `embedllm ui` runs."""
 ADDRESS = "EMBEDLLM_UI"
 """Environment variable of a running UI: host and port of its web server."""
 KILLED = "The process that ran this was killed."
-POOLS = {"evaluation", "warehouse"}
+POOLS = {"evaluation": None, "warehouse": 1}
+"""How many runs of each may be at work at once; None: the default of dagster.yaml."""
 MOMENT = 1.0  # seconds
 UNKNOWN_FOR = timedelta(minutes=2)  # so long a run may take from its start to naming its process
 UNFINISHED = [
@@ -48,7 +52,7 @@ def use_home(settings: Settings) -> Path:
     os.environ["EMBEDLLM_HOME"] = str(settings.home)
     if settings.registry:
         os.environ["EMBEDLLM_REGISTRY"] = str(settings.registry)
-    target, wanted = folder / "dagster.yaml", (PROJECT / "dagster.yaml").read_text(encoding="utf-8")
+    target, wanted = folder / "dagster.yaml", settings.dagster_yaml.read_text(encoding="utf-8")
     with locked(folder / ".lock"):  # two processes that make Dagster's databases at once spoil them
         if not target.exists() or target.read_text(encoding="utf-8") != wanted:
             with replacing(target) as draft:
@@ -56,9 +60,17 @@ def use_home(settings: Settings) -> Path:
         with dg.DagsterInstance.get() as instance:
             # Now, as Dagster gives a pool its default limit only after it has let runs of it start.
             events = instance.event_log_storage
-            for pool in POOLS - {pool.name for pool in events.get_pool_limits()}:
-                events.initialize_concurrency_limit_to_default(pool)
+            for pool in POOLS.keys() - {pool.name for pool in events.get_pool_limits()}:
+                if slots := POOLS[pool]:
+                    events.set_concurrency_slots(pool, slots)
+                else:
+                    events.initialize_concurrency_limit_to_default(pool)
     return folder
+
+
+def runs_elsewhere(instance: dg.DagsterInstance) -> bool:
+    """Return whether a launcher is configured that gives runs to other machines."""
+    return not isinstance(instance.run_launcher, dg.DefaultRunLauncher)
 
 
 @contextmanager
@@ -144,9 +156,11 @@ def _end(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
 
 
 def follow_move(workspace: Workspace) -> None:
-    """Make what names files of the home by their paths name them where they are now, after a home was moved."""
+    """Make what names files of the home by their paths name them where they are now, after a home was moved; a home
+    that shares its lake gets the demo's models, if they were trained elsewhere."""
     from harness.zoo import update_tasks
 
+    fetch_zoo(workspace)
     if workspace.registry.made_by == "zoo":
         update_tasks(workspace.zoo, seed=workspace.seed)
 
