@@ -116,19 +116,31 @@ def find_who_works(workspace: Workspace, instance: dg.DagsterInstance) -> str | 
 def end_lost_runs(instance: dg.DagsterInstance) -> int:
     """Mark as failed the runs whose process is gone, so that what they were to do is done again; return how many.
 
-    Dagster's default launcher cannot tell. Runs of other hosts are left to their launchers.
+    Dagster's default launcher cannot tell; those of other machines can, but Dagster asks them only of runs that have
+    started.
     """
-    lost = []
+    ended = 0
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         run, since = record.dagster_run, record.update_timestamp.replace(tzinfo=UTC)
-        if process := run.tags.get(PROCESS):
-            is_lost = is_gone(process)
-        else:  # it has no process yet, or was killed before it could name it
-            is_lost = run.status is dg.DagsterRunStatus.STARTED and since < datetime.now(UTC) - UNKNOWN_FOR
-        if is_lost:
-            lost.append(run)
-    _end(instance, lost)
-    return len(lost)
+        if reason := _find_loss(run, instance, is_old=since < datetime.now(UTC) - UNKNOWN_FOR):
+            instance.report_run_failed(run, reason)
+            ended += 1
+    return ended
+
+
+def _find_loss(run: dg.DagsterRun, instance: dg.DagsterInstance, *, is_old: bool) -> str | None:
+    """Return why nobody executes the run; None where somebody does, or nobody knows."""
+    if process := run.tags.get(PROCESS):
+        return KILLED if is_gone(process) else None
+    if run.status is dg.DagsterRunStatus.STARTED:  # it was killed before it could name its process
+        return KILLED if is_old else None
+    launcher = instance.run_launcher
+    if run.status is not dg.DagsterRunStatus.STARTING or not launcher.supports_check_run_worker_health:
+        return None
+    health = launcher.check_run_worker_health(run)
+    status = health.status.value
+    is_lost = status == "FAILED" or (status in ("NOT_FOUND", "UNKNOWN") and is_old)
+    return (health.msg or KILLED) if is_lost else None
 
 
 def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> int:
@@ -146,13 +158,9 @@ def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> int:
                 f"The UI has runs at work on {home} ({len(alive)}), which do what this command would; wait for them, "
                 "or stop the UI."
             )
-        _end(instance, runs)
+        for run in runs:
+            instance.report_run_failed(run, KILLED)
     return len(runs)
-
-
-def _end(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
-    for run in runs:
-        instance.report_run_failed(run, KILLED)
 
 
 def follow_move(workspace: Workspace) -> None:

@@ -100,7 +100,7 @@ def _cancel() -> None:
     settings = open_settings()
     use_home(settings)
     with dg.DagsterInstance.get() as instance:
-        ended = end_runs(settings, instance)
+        ended = end_runs(instance)
     if not ended:
         say("No run waits in the queue, and none is at work.")
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import textwrap
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -28,6 +30,7 @@ __all__ = ["ClusterRunner", "end_runs"]
 T = TypeVar("T")
 LOOK = 1.0  # seconds between two looks at the runs
 PATIENCE = 15 * 60.0  # seconds for which the database of runs or the web server may be away
+SHORT = 300  # characters of a message of Dagster's or the launcher's
 PARTITION = "dagster/partition"
 AWAY = ("OperationalError", "InterfaceError", "DagsterPostgresException")
 """Errors of a step that could not tell Dagster how far it is."""
@@ -71,18 +74,22 @@ class ClusterRunner:
         self._console = console
         self._server = Server(settings.webserver)
         self._server.check()
-        self._submitted: dict[str, _Submitted] = {}  # by run
+        self._submitted: dict[str, _Submitted] = {}  # by run; those whose end was not seen yet
+        self._outcomes: dict[str, Outcome] = {}  # by model; those that were not returned yet, should a look fail
+        logging.getLogger().addFilter(lambda record: "failed database connection" not in str(record.msg))
 
     def evaluate(self, requests: Sequence[Request], *, again: Collection[str]) -> list[Outcome]:
-        outcomes: dict[str, Outcome] = {}
         for request in requests:
             self._submit(EVALUATE, request, {AGAIN: "true"} if request.model in again else {})
-        total = len({run.tags.get(PARTITION) for run in self._unfinished()} - {None})
+        asked = {run.tags[PARTITION] for run in self._unfinished() if PARTITION in run.tags} | self._outcomes.keys()
+        if asked:
+            self._console.progress(len(self._outcomes), len(asked), "models evaluated")
         for run in self._follow():
             if (model := run.tags.get(PARTITION)) and not self._try_again(run):
-                outcomes[model] = Outcome(model, run.is_success)
-                total = max(total, len(outcomes))
-                self._console.progress(len(outcomes), total, "models evaluated")
+                self._outcomes[model] = Outcome(model, run.is_success)
+                asked.add(model)
+                self._console.progress(len(self._outcomes), len(asked), "models evaluated")
+        outcomes, self._outcomes = self._outcomes, {}
         return list(outcomes.values())
 
     def refresh(self, request: Request) -> None:
@@ -112,12 +119,13 @@ class ClusterRunner:
             try:
                 return step()
             except (*_errors_of_database(), ServerAway) as error:
-                since = since or time.monotonic()
+                if since is None:
+                    since = time.monotonic()
+                    what = "the web server" if isinstance(error, ServerAway) else "the database of runs"
+                    self._console.warn(f"{what} is away; runs go on, and are followed again once it is back")
                 if time.monotonic() - since > PATIENCE:
                     raise
-                what = "the web server" if isinstance(error, ServerAway) else "the database of runs"
-                self._console.warn(f"{what} is away; runs go on, and are followed again once it is back")
-            time.sleep(LOOK * 5)
+            time.sleep(LOOK)
 
     def _submit(self, job: str, request: Request, tags: Mapping[str, str] | None = None, attempt: int = 1) -> None:
         tags = {**request.tags, **(tags or {}), LAUNCHED_BY: "cli"}
@@ -160,7 +168,8 @@ class ClusterRunner:
         submitted = self._submitted.get(run.run_id)
         if submitted is None or submitted.attempt == ATTEMPTS or not self._was_lost(run):
             return False
-        self._console.warn(f"the run of {submitted.request.model or 'a refresh'} was lost: it is started again")
+        what = f"{submitted.request.model or 'a refresh'} ({run.run_id[:8]})"
+        self._console.warn(f"The run of {what} was lost, and is started again. {self._tell_loss(run)}")
         self._submit(submitted.job, submitted.request, submitted.tags, submitted.attempt + 1)
         return True
 
@@ -179,6 +188,11 @@ class ClusterRunner:
         found = self._instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
         return next((record.event_log_entry.dagster_event for record in found.records), None)
 
+    def _tell_loss(self, run: dg.DagsterRun) -> str:
+        found = self._instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+        messages = [record.event_log_entry.user_message for record in found.records]
+        return textwrap.shorten(messages[0], SHORT) if messages else ""
+
     def _tell_failure(self, run: dg.DagsterRun) -> str:
         failure = self._failure(run)
         if failure:
@@ -187,15 +201,14 @@ class ClusterRunner:
         return f"The run {run.run_id} {ended}; the web server's page of runs says more."
 
 
-def end_runs(settings: Settings, instance: dg.DagsterInstance) -> int:
-    """End all runs that are queued or at work; return how many there were.
-
-    Raises:
-        CommandError: the web server does not answer, or could not end one.
-    """
-    runs = [run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))]
-    if runs:
-        Server(settings.webserver).end(runs)
+def end_runs(instance: dg.DagsterInstance) -> int:
+    """End all runs that are queued or at work; return how many there were."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+    queued = dg.DagsterRunStatus.QUEUED
+    for run in sorted(runs, key=lambda run: run.status is not queued):  # else some of these would start meanwhile
+        instance.run_coordinator.cancel_run(run.run_id)
+        if run.status is dg.DagsterRunStatus.STARTING:  # it has no process yet that would say how it ended
+            instance.report_run_canceled(run)
     return len(runs)
 
 

@@ -1,4 +1,4 @@
-"""Dagster's web server, which puts runs into the queue and ends them."""
+"""Dagster's web server, which puts runs into the queue."""
 
 from __future__ import annotations
 
@@ -53,10 +53,6 @@ class Server:
         except CommandError:  # what it has loaded may be older than the registry
             self._ask(lambda client: client.reload_repository_location(LOCATION))
             return self._ask(submit)
-
-    def end(self, runs: Sequence[str]) -> None:
-        """End runs, whether they wait in the queue or are at work."""
-        self._ask(lambda client: client.terminate_runs(list(runs)))
 
     def _ask(self, what: Callable[[DagsterGraphQLClient], T]) -> T:
         from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
