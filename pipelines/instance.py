@@ -31,10 +31,11 @@ UI_LOCK = ".ui.lock"
 ADDRESS = "EMBEDLLM_UI"
 """Environment variable of a running UI: host and port of its web server."""
 KILLED = "The process that ran this was killed."
+LEFT = "It never got into the queue: what created it failed, or was killed."
 POOLS = {"evaluation": None, "warehouse": 1}
 """How many runs of each may be at work at once; None: the default of dagster.yaml."""
 MOMENT = 1.0  # seconds
-UNKNOWN_FOR = timedelta(minutes=2)  # so long a run may take from its start to naming its process
+UNKNOWN_FOR = timedelta(minutes=1)  # so long a run may take into the queue, or from its start to naming its process
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -134,6 +135,8 @@ def _find_loss(run: dg.DagsterRun, instance: dg.DagsterInstance, *, is_old: bool
         return KILLED if is_gone(process) else None
     if run.status is dg.DagsterRunStatus.STARTED:  # it was killed before it could name its process
         return KILLED if is_old else None
+    if run.status is dg.DagsterRunStatus.NOT_STARTED:  # what created it failed before it was in the queue
+        return LEFT if is_old else None
     launcher = instance.run_launcher
     if run.status is not dg.DagsterRunStatus.STARTING or not launcher.supports_check_run_worker_health:
         return None

@@ -85,7 +85,8 @@ class ClusterRunner:
         if asked:
             self._console.progress(len(self._outcomes), len(asked), "models evaluated")
         for run in self._follow():
-            if (model := run.tags.get(PARTITION)) and not self._try_again(run):
+            model = run.tags.get(PARTITION)
+            if model and not self._is_still_due(run):
                 self._outcomes[model] = Outcome(model, run.is_success)
                 asked.add(model)
                 self._console.progress(len(self._outcomes), len(asked), "models evaluated")
@@ -96,7 +97,7 @@ class ClusterRunner:
         self._submit(REFRESH, request)
         failed = None
         for run in self._follow():
-            if run.tags.get(PARTITION) is None and not run.is_success and not self._try_again(run):
+            if PARTITION not in run.tags and not run.is_success and not self._is_still_due(run):
                 failed = run
         fetch_results(self._workspace)
         if failed is None:
@@ -121,8 +122,8 @@ class ClusterRunner:
             except (*_errors_of_database(), ServerAway) as error:
                 if since is None:
                     since = time.monotonic()
-                    what = "the web server" if isinstance(error, ServerAway) else "the database of runs"
-                    self._console.warn(f"{what} is away; runs go on, and are followed again once it is back")
+                    what = str(error) if isinstance(error, ServerAway) else "The database of runs is away."
+                    self._console.warn(f"{what} Runs go on meanwhile, and are followed again once it is back.")
                 if time.monotonic() - since > PATIENCE:
                     raise
             time.sleep(LOOK)
@@ -163,14 +164,16 @@ class ClusterRunner:
                 self._console.show_stage(event, record.event_log_entry.timestamp)
         return found.cursor
 
-    def _try_again(self, run: dg.DagsterRun) -> bool:
-        """Put a run that was lost, with its node or before it could tell how it ended, into the queue once more."""
-        submitted = self._submitted.get(run.run_id)
-        if submitted is None or submitted.attempt == ATTEMPTS or not self._was_lost(run):
+    def _is_still_due(self, run: dg.DagsterRun) -> bool:
+        """Whether a run was lost, with its node or before it could tell how it ended. If it is one of ours, it is put
+        into the queue once more; others are left to the plan."""
+        submitted = self._submitted.pop(run.run_id, None)
+        if not self._was_lost(run) or (submitted and submitted.attempt == ATTEMPTS):
             return False
-        what = f"{submitted.request.model or 'a refresh'} ({run.run_id[:8]})"
+        what = f"{run.tags.get(PARTITION, 'a refresh')} ({run.run_id[:8]})"
         self._console.warn(f"The run of {what} was lost, and is started again. {self._tell_loss(run)}")
-        self._submit(submitted.job, submitted.request, submitted.tags, submitted.attempt + 1)
+        if submitted:
+            self._submit(submitted.job, submitted.request, submitted.tags, submitted.attempt + 1)
         return True
 
     def _was_lost(self, run: dg.DagsterRun) -> bool:
@@ -190,8 +193,8 @@ class ClusterRunner:
 
     def _tell_loss(self, run: dg.DagsterRun) -> str:
         found = self._instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
-        messages = [record.event_log_entry.user_message for record in found.records]
-        return textwrap.shorten(messages[0], SHORT) if messages else ""
+        events = [record.event_log_entry.dagster_event for record in found.records]
+        return textwrap.shorten(events[0].message or "", SHORT) if events and events[0] else ""
 
     def _tell_failure(self, run: dg.DagsterRun) -> str:
         failure = self._failure(run)

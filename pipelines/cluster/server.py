@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,10 +19,11 @@ __all__ = ["Server", "ServerAway"]
 
 T = TypeVar("T")
 ANSWERS_WITHIN = 60  # seconds
+SHORT = 300  # characters of an error of the server's
 
 
 class ServerAway(CommandError):
-    """Nothing answers at the address of the web server."""
+    """Nothing answers at the address of the web server, or it has a problem of its own: that may pass."""
 
 
 class Server:
@@ -71,6 +73,8 @@ class Server:
         except DagsterGraphQLClientError as error:
             if error.__cause__ is not None:  # the request did not get through
                 raise self._away() from error
+            if error.args[0] == "PythonError":  # as after a restart of the database, whose connections are dead then
+                raise ServerAway(f"The web server at {self.address} failed: {shorten(error.args[1], SHORT)}") from error
             raise CommandError(f"The web server at {self.address} refuses: {error}.") from error
 
     def _away(self) -> ServerAway:

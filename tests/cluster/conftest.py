@@ -8,7 +8,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,12 +33,29 @@ class Cluster:
     bucket: Bucket
     nodes: list[Node]
 
-    def runs(self, *statuses: dg.DagsterRunStatus) -> Sequence[dg.DagsterRun]:
+    @contextmanager
+    def instance(self) -> Iterator[dg.DagsterInstance]:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.command.environment().items():
                 patch.setenv(name, value)
             with dg.DagsterInstance.from_config(str(self.command.home / "dagster")) as instance:
-                return instance.get_runs(dg.RunsFilter(statuses=list(statuses)))
+                yield instance
+
+    def runs(self, *statuses: dg.DagsterRunStatus) -> Sequence[dg.DagsterRun]:
+        with self.instance() as instance:
+            return instance.get_runs(dg.RunsFilter(statuses=list(statuses)))
+
+    def describe_runs(self) -> list[str]:
+        """For whoever wants to know why a test failed."""
+        failures = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.STEP_FAILURE}
+        told = []
+        with self.instance() as instance:
+            for run in instance.get_runs():
+                told.append(f"{run.run_id[:8]} {run.status.value} {run.tags.get('dagster/partition', 'refresh')}")
+                found = instance.get_records_for_run(run.run_id, of_type=failures).records
+                events = [one.event_log_entry.get_dagster_event() for one in found]
+                told += [f"    {event.message} {event.event_specific_data}" for event in events]
+        return told
 
     def unfinished(self) -> Sequence[dg.DagsterRun]:
         return self.runs(*UNFINISHED)

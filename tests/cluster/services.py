@@ -153,11 +153,12 @@ class Node:
             return self._raylet() in psutil.Process(process).parents()
         return False
 
-    def kill_raylet(self) -> None:
-        """As if the machine were lost: whatever belongs to the raylet ends."""
-        raylet = self._raylet()
-        assert raylet is not None
-        raylet.kill()
+    def kill(self) -> None:
+        """The raylet first, and with it all that was started there: as if the machine were lost."""
+        family = psutil.Process(self._process.pid).children(recursive=True)
+        for process in sorted(family, key=lambda process: process != self._raylet()):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait(60)
 
     def end(self) -> None:

@@ -32,34 +32,38 @@ class Fault:
 
     evaluating: bool
     pause: float  # seconds later
-    what: str  # raylet, bucket or Postgres
+    what: str  # a node, the bucket or Postgres
     seconds: float  # it is away
 
     def __str__(self) -> str:
         during = "an evaluation" if self.evaluating else "a refresh"
         return f"{self.pause:.1f} s into {during}: {self.what} away for {self.seconds:.0f} s"
 
+    def can_happen(self, cluster: Cluster) -> bool:
+        return bool(cluster.at_work(evaluating=self.evaluating))
+
     def happen(self, cluster: Cluster) -> None:
-        wait_for(lambda: cluster.at_work(evaluating=self.evaluating), str(self), every=0.5)
         time.sleep(self.pause)
-        if self.what == "raylet":
-            at_work = cluster.at_work(evaluating=self.evaluating) or cluster.nodes
-            at_work[0].kill_raylet()
+        if self.what == "a node":
+            node = (cluster.at_work(evaluating=self.evaluating) or cluster.nodes)[0]
+            node.kill()
             time.sleep(self.seconds)
-            at_work[0].up()
+            node.up()
             return
-        service = cluster.bucket if self.what == "bucket" else cluster.postgres
+        service = cluster.bucket if self.what == "the bucket" else cluster.postgres
         service.down()
         time.sleep(self.seconds)
         service.up()
 
 
 def _plan(chance: random.Random) -> list[Fault]:
+    """A node is lost while models are asked, and another one in the refresh; of the bucket and Postgres, each is away in
+    one of them."""
+    services = chance.sample(["the bucket", "Postgres"], 2)
     faults = []
-    for evaluating in (True, False):
-        whats = ["raylet", "bucket", "Postgres"]
-        chance.shuffle(whats)
-        faults += [Fault(evaluating, chance.uniform(0, 2), what, chance.uniform(*AWAY)) for what in whats]
+    for evaluating, service in zip((True, False), services, strict=True):
+        for what in chance.sample(["a node", service], 2):
+            faults.append(Fault(evaluating, chance.uniform(0, 2), what, chance.uniform(*AWAY)))
     return faults
 
 
@@ -83,11 +87,17 @@ def test_nothing_is_lost_or_doubled_whatever_is_taken_away(cluster: Cluster, sma
     plan = _plan(random.Random(SEED))
     _say(f"EMBEDLLM_FAULTS_SEED={SEED}", *map(str, plan))
     command, began = cluster.command.start("run"), time.monotonic()
-    for fault in plan:
-        if command.poll() is None:
-            fault.happen(cluster)
-            _say(f"after {time.monotonic() - began:.0f} s: {fault}")
-    output, _ = command.communicate(timeout=ENOUGH)
+    try:
+        for fault in plan:
+            wait_for(lambda fault=fault: command.poll() is not None or fault.can_happen(cluster), str(fault))
+            if command.poll() is None:
+                fault.happen(cluster)
+                _say(f"after {time.monotonic() - began:.0f} s: {fault}")
+        output, _ = command.communicate(timeout=ENOUGH)
+    except BaseException as error:
+        command.kill()
+        error.add_note("\n".join([command.communicate()[0], *cluster.describe_runs()]))
+        raise
     _say(output)
     assert command.returncode == 0
     assert "3 models, 2 benchmarks, 80 questions, 240 responses" in output
