@@ -11,6 +11,7 @@ import dagster as dg
 from assets.inputs.external import find_changed
 from assets.inputs.local_state import LocalState
 from assets.inputs.partitions import responses_key
+from assets.inputs.versions import fetch_results
 from assets.inputs.workspace import Workspace
 from harness.registry import RegistryError
 from pipelines.automation.plan import LATER, Request, plan
@@ -82,6 +83,7 @@ def run_chain(
         chain = _Chain(workspace, instance, runner, console, full, again, LocalState(workspace, ask_hub=check))
         while runner.attempt(chain.step):
             pass
+        fetch_results(workspace)
     failed = tuple(outcome.model for outcome in chain.outcomes.values() if not outcome.succeeded)
     later = tuple(key.to_user_string() for one in chain.planned if one.waits == LATER for key in one.assets)
     return ChainResult(len(chain.outcomes), failed, bool(chain.made), later)

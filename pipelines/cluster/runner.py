@@ -13,24 +13,23 @@ from typing import TypeVar
 import dagster as dg
 
 from assets.collection.responses import AGAIN
-from assets.inputs.versions import fetch_results
 from assets.inputs.workspace import Workspace
-from pipelines.automation.plan import ATTEMPTS, WAREHOUSE, Request
+from pipelines.automation.plan import ATTEMPTS, PLANNED, WAREHOUSE, Request
 from pipelines.console import Console
 from pipelines.errors import CommandError
-from pipelines.instance import LAUNCHED_BY, UNFINISHED
+from pipelines.instance import LAUNCHED_BY, LEFT, UNFINISHED
 from pipelines.jobs import EVALUATE, REFRESH
 from pipelines.runner import Outcome, tell_failure
 from pipelines.settings import Settings
 
-from .server import Server, ServerAway
+from .server import Server, ServerAway, ServerFailed
 
 __all__ = ["ClusterRunner", "end_runs"]
 
 T = TypeVar("T")
 LOOK = 1.0  # seconds between two looks at the runs
 PATIENCE = 15 * 60.0  # seconds for which the database of runs or the web server may be away
-SHORT = 300  # characters of a message of Dagster's or the launcher's
+SHORT = 160  # characters of a message of Dagster's or the launcher's
 PARTITION = "dagster/partition"
 AWAY = ("OperationalError", "InterfaceError", "DagsterPostgresException")
 """Errors of a step that could not tell Dagster how far it is."""
@@ -69,12 +68,12 @@ class ClusterRunner:
                 "Runs are started on other machines, and EMBEDLLM_LAKE is not set: their answers would stay there. Set "
                 "it, here and on all nodes, to an address that all of them reach, e.g. s3://bucket/lake."
             )
-        self._workspace = workspace
         self._instance = instance
         self._console = console
         self._server = Server(settings.webserver)
         self._server.check()
         self._submitted: dict[str, _Submitted] = {}  # by run; those whose end was not seen yet
+        self._reached = time.monotonic()  # when the database last answered
         self._outcomes: dict[str, Outcome] = {}  # by model; those that were not returned yet, should a look fail
         logging.getLogger().addFilter(lambda record: "failed database connection" not in str(record.msg))
 
@@ -99,14 +98,12 @@ class ClusterRunner:
         for run in self._follow():
             if PARTITION not in run.tags and not run.is_success and not self._is_still_due(run):
                 failed = run
-        fetch_results(self._workspace)
         if failed is None:
             return
         if WAREHOUSE in request.reasons and len(request.reasons) > 1:  # what was made gets published all the same
             self._submit(REFRESH, replace(request, reasons={WAREHOUSE: request.reasons[WAREHOUSE]}))
             for _ in self._follow():
                 pass
-            fetch_results(self._workspace)
         raise CommandError(self._tell_failure(failed))
 
     def is_busy(self) -> bool:
@@ -115,28 +112,36 @@ class ClusterRunner:
     def attempt(self, step: Callable[[], T]) -> T:
         """Take the step; again, for some minutes, if the database of runs or the web server is away meanwhile. Runs
         that were started go on, and the step follows them where it finds them."""
-        since = None
+        self._reached, said = time.monotonic(), 0.0
         while True:
             try:
                 return step()
             except (*_errors_of_database(), ServerAway) as error:
-                if since is None:
-                    since = time.monotonic()
+                if time.monotonic() - self._reached > PATIENCE:
+                    raise
+                if said != self._reached:  # once each time
                     what = str(error) if isinstance(error, ServerAway) else "The database of runs is away."
                     self._console.warn(f"{what} Runs go on meanwhile, and are followed again once it is back.")
-                if time.monotonic() - since > PATIENCE:
-                    raise
+                    said = self._reached
             time.sleep(LOOK)
 
     def _submit(self, job: str, request: Request, tags: Mapping[str, str] | None = None, attempt: int = 1) -> None:
         tags = {**request.tags, **(tags or {}), LAUNCHED_BY: "cli"}
         if request.model:
             tags[PARTITION] = request.model
-        run = self._server.submit(job, request.assets, tags)
+        try:
+            run = self._server.submit(job, request.assets, tags)
+        except ServerFailed:
+            created = dg.RunsFilter(tags={PLANNED: request.digest}, statuses=[dg.DagsterRunStatus.NOT_STARTED])
+            for left in self._instance.get_runs(created):
+                self._instance.report_run_failed(left, LEFT)
+            raise
         self._submitted[run] = _Submitted(job, request, tags, attempt)
 
     def _unfinished(self) -> Sequence[dg.DagsterRun]:
-        return self._instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        runs = self._instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        self._reached = time.monotonic()
+        return runs
 
     def _follow(self) -> Iterator[dg.DagsterRun]:
         """Yield each run as it ends, until none is queued or at work; shows the assets that are made meanwhile."""

@@ -15,15 +15,19 @@ from pipelines.instance import LOCATION, REPOSITORY
 if TYPE_CHECKING:
     from dagster_graphql import DagsterGraphQLClient
 
-__all__ = ["Server", "ServerAway"]
+__all__ = ["Server", "ServerAway", "ServerFailed"]
 
 T = TypeVar("T")
 ANSWERS_WITHIN = 60  # seconds
-SHORT = 300  # characters of an error of the server's
+SHORT = 160  # characters of an error of the server's
 
 
 class ServerAway(CommandError):
-    """Nothing answers at the address of the web server, or it has a problem of its own: that may pass."""
+    """Nothing answers at the address of the web server, or it cannot do its work now."""
+
+
+class ServerFailed(ServerAway):
+    """Something failed in it; a run may have been created that is not in the queue."""
 
 
 class Server:
@@ -74,7 +78,8 @@ class Server:
             if error.__cause__ is not None:  # the request did not get through
                 raise self._away() from error
             if error.args[0] == "PythonError":  # as after a restart of the database, whose connections are dead then
-                raise ServerAway(f"The web server at {self.address} failed: {shorten(error.args[1], SHORT)}") from error
+                what = shorten(error.args[1], SHORT)
+                raise ServerFailed(f"The web server at {self.address} failed: {what}") from error
             raise CommandError(f"The web server at {self.address} refuses: {error}.") from error
 
     def _away(self) -> ServerAway:

@@ -57,14 +57,14 @@ class Fault:
 
 
 def _plan(chance: random.Random) -> list[Fault]:
-    """A node is lost while models are asked, and another one in the refresh; of the bucket and Postgres, each is away in
-    one of them."""
+    """A node is lost while models are asked, and another one in the refresh; the bucket is away in one of the two, and
+    Postgres in the other, before that or after."""
     services = chance.sample(["the bucket", "Postgres"], 2)
-    faults = []
-    for evaluating, service in zip((True, False), services, strict=True):
-        for what in chance.sample(["a node", service], 2):
-            faults.append(Fault(evaluating, chance.uniform(0, 2), what, chance.uniform(*AWAY)))
-    return faults
+    return [
+        Fault(evaluating, chance.uniform(0, 2), what, chance.uniform(*AWAY))
+        for evaluating, service in zip((True, False), services, strict=True)
+        for what in chance.sample(["a node", service], 2)
+    ]
 
 
 def test_a_command_that_is_stopped_leaves_its_runs_at_work(cluster: Cluster) -> None:
