@@ -35,7 +35,7 @@ LEFT = "It never got into the queue: what created it failed, or was killed."
 POOLS = {"evaluation": None, "warehouse": 1}
 """How many runs of each may be at work at once; None: the default of dagster.yaml."""
 MOMENT = 1.0  # seconds
-UNKNOWN_FOR = timedelta(minutes=1)  # so long a run may take into the queue, or from its start to naming its process
+UNKNOWN_FOR = timedelta(minutes=2)  # so long a run may take into the queue, or from its start to naming its process
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,

@@ -78,8 +78,8 @@ class Server:
             if error.__cause__ is not None:  # the request did not get through
                 raise self._away() from error
             if error.args[0] == "PythonError":  # as after a restart of the database, whose connections are dead then
-                what = shorten(error.args[1], SHORT)
-                raise ServerFailed(f"The web server at {self.address} failed: {what}") from error
+                reason = shorten(error.args[1], SHORT)
+                raise ServerFailed(f"The web server at {self.address} failed: {reason}") from error
             raise CommandError(f"The web server at {self.address} refuses: {error}.") from error
 
     def _away(self) -> ServerAway:
