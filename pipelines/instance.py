@@ -70,8 +70,9 @@ def use_home(settings: Settings) -> Path:
 
 
 def runs_elsewhere(instance: dg.DagsterInstance) -> bool:
-    """Return whether a launcher is configured that gives runs to other machines."""
-    return not isinstance(instance.run_launcher, dg.DefaultRunLauncher)
+    """Return whether a launcher is configured that gives runs to other machines or containers, and can tell how they
+    are there; that of one machine cannot."""
+    return instance.run_launcher.supports_check_run_worker_health
 
 
 @contextmanager
@@ -137,10 +138,9 @@ def _find_loss(run: dg.DagsterRun, instance: dg.DagsterInstance, *, is_old: bool
         return KILLED if is_old else None
     if run.status is dg.DagsterRunStatus.NOT_STARTED:  # what created it failed before it was in the queue
         return LEFT if is_old else None
-    launcher = instance.run_launcher
-    if run.status is not dg.DagsterRunStatus.STARTING or not launcher.supports_check_run_worker_health:
+    if run.status is not dg.DagsterRunStatus.STARTING or not runs_elsewhere(instance):
         return None
-    health = launcher.check_run_worker_health(run)
+    health = instance.run_launcher.check_run_worker_health(run)
     status = health.status.value
     is_lost = status == "FAILED" or (status in ("NOT_FOUND", "UNKNOWN") and is_old)
     return (health.msg or KILLED) if is_lost else None
@@ -154,8 +154,9 @@ def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> int:
     """
     runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     with locked(home / UI_LOCK, wait=False) as without_ui:
-        # A run that has not named its process yet is somebody's only while a UI runs.
-        alive = [run for run in runs if (not is_gone(run.tags[PROCESS]) if PROCESS in run.tags else not without_ui)]
+        # A run that has not named its process yet is somebody's while a UI runs, or where others execute it.
+        waits = not without_ui or runs_elsewhere(instance)
+        alive = [run for run in runs if (not is_gone(run.tags[PROCESS]) if PROCESS in run.tags else waits)]
         if alive:
             raise CommandError(
                 f"The UI has runs at work on {home} ({len(alive)}), which do what this command would; wait for them, "

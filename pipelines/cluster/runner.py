@@ -56,7 +56,7 @@ class ClusterRunner:
     """Follows all runs of the instance: those that it has put into the queue, and those that were there.
 
     Raises:
-        CommandError: the lake lies in this home, where no other machine finds it.
+        CommandError: the lake or the registry lies in this home, where no other machine finds it.
         ServerAway: the web server does not answer.
     """
 
@@ -67,6 +67,11 @@ class ClusterRunner:
             raise CommandError(
                 "Runs are started on other machines, and EMBEDLLM_LAKE is not set: their answers would stay there. Set "
                 "it, here and on all nodes, to an address that all of them reach, e.g. s3://bucket/lake."
+            )
+        if workspace.registry.folder.is_relative_to(workspace.home):
+            raise CommandError(
+                f"Runs are started on other machines, which do not find {workspace.registry.folder}: move it to a path "
+                "that all of them have, outside of EMBEDLLM_HOME, and set EMBEDLLM_REGISTRY to that."
             )
         self._instance = instance
         self._console = console

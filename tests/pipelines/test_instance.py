@@ -160,6 +160,16 @@ def test_a_command_ends_the_runs_that_were_killed(tmp_path: Path):
         assert _failed(instance) == runs
 
 
+def test_a_command_leaves_alone_what_waits_for_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    launcher = SimpleNamespace(supports_check_run_worker_health=True)
+    monkeypatch.setattr(dg.DagsterInstance, "run_launcher", launcher)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.create_run_for_job(_nothing, status=dg.DagsterRunStatus.STARTING)
+        with pytest.raises(CommandError, match="has runs at work"):
+            end_dead_runs(instance, tmp_path)
+        assert _failed(instance) == set()
+
+
 @pytest.mark.parametrize("process", [None, describe_process()], ids=["unknown", "this"])
 def test_runs_of_a_ui_at_work_are_not_disturbed(tmp_path: Path, process: str | None):
     with dg.DagsterInstance.ephemeral() as instance, locked(tmp_path / UI_LOCK):

@@ -1,7 +1,7 @@
 """Following the runs of a cluster: which are started again, and what a command says of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +76,7 @@ def runner_of(
         server = FakeServer(instance, [*ends])
         monkeypatch.setattr(cluster, "Server", lambda _: server)
         monkeypatch.setattr(cluster, "LOOK", 0)
-        registry = Registry(folder=tmp_path, models=(), benchmarks=())
-        workspace = Workspace(tmp_path, registry, lake_address=str(tmp_path / "shared"))
-        return ClusterRunner(Settings(home=tmp_path), workspace, instance, Console()), server
+        return ClusterRunner(Settings(home=tmp_path), share(tmp_path), instance, Console()), server
 
     return make
 
@@ -151,13 +149,23 @@ def test_a_step_waits_for_a_database_that_is_away(
 
 
 def test_without_a_lake_that_all_reach_nothing_is_started(instance: dg.DagsterInstance, tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path, Registry(folder=tmp_path, models=(), benchmarks=()))
     with pytest.raises(CommandError, match="EMBEDLLM_LAKE is not set"):
+        ClusterRunner(Settings(home=tmp_path), replace(share(tmp_path), lake_address=None), instance, Console())
+
+
+def test_a_registry_that_only_this_home_has_is_refused(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    workspace = share(tmp_path, registry=tmp_path / "home" / "registry")
+    with pytest.raises(CommandError, match=r"other machines, which do not find .*registry"):
         ClusterRunner(Settings(home=tmp_path), workspace, instance, Console())
 
 
 def test_without_a_web_server_the_address_is_named(instance: dg.DagsterInstance, tmp_path: Path) -> None:
-    registry = Registry(folder=tmp_path, models=(), benchmarks=())
-    workspace = Workspace(tmp_path, registry, lake_address=str(tmp_path / "shared"))
+    settings = Settings(home=tmp_path, webserver="127.0.0.1:1")
     with pytest.raises(CommandError, match=r"No Dagster web server answers at http://127\.0\.0\.1:1: .*EMBEDLLM_WEB"):
-        ClusterRunner(Settings(home=tmp_path, webserver="127.0.0.1:1"), workspace, instance, Console())
+        ClusterRunner(settings, share(tmp_path), instance, Console())
+
+
+def share(folder: Path, registry: Path | None = None) -> Workspace:
+    """A home with a lake and a registry that other machines reach."""
+    known = Registry(folder=registry or folder / "registry", models=(), benchmarks=())
+    return Workspace(folder / "home", known, lake_address=str(folder / "lake"))
