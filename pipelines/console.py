@@ -118,6 +118,8 @@ class Console:
         columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         self._bars = Progress(TextColumn("{task.description:<22}"), *columns, console=self._console)
         self._tasks: dict[str, tuple[int, float]] = {}
+        self._started: dict[str, float] = {}  # by step
+        self._made: set[str] = set()  # steps that made something, and did not only check it
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -150,6 +152,25 @@ class Console:
         elif done and done * STEP // total > (done - 1) * STEP // total:
             self.say(f"  {label}: {done} of {total} ({time.monotonic() - started:.0f} s)")
 
+    def show_stage(self, event: dg.DagsterEvent, at: float) -> None:
+        """Print a line for each asset as it is made; a check is only shown when it does not pass. `at`: seconds."""
+        from dagster import DagsterEventType
+
+        step = event.step_key or ""
+        if event.is_step_start:
+            self._started[step] = at
+        elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
+            self._made.add(step)
+        elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                asset = check.asset_key.to_user_string()
+                self.warn(f"{asset}: {check.check_name} does not hold")
+        elif event.is_step_success and step in self._made:
+            self.say(f"  [green]✓[/] {step:<22} {at - self._started[step]:6.1f} s")
+        elif event.is_step_failure:
+            self.say(f"  [red]✗[/] {step}")
+
     def stages(self) -> dg.LoggerDefinition:
         """Return a Dagster logger that says which asset is being made, and how long each took."""
         import dagster as dg
@@ -166,31 +187,11 @@ class Console:
 
 
 class _StageHandler(logging.Handler):
-    """Prints a line for each asset; a check is only shown when it does not pass."""
-
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
-        self._started: dict[str, float] = {}
-        self._made: set[str] = set()  # steps that made something, and did not only check it
 
     def emit(self, record: logging.LogRecord) -> None:
-        from dagster import DagsterEventType
-
         event = getattr(record, "dagster_event", None)
-        if event is None or event.step_key is None:
-            return
-        step = event.step_key
-        if event.is_step_start:
-            self._started[step] = time.monotonic()
-        elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
-            self._made.add(step)
-        elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
-            check = event.asset_check_evaluation_data
-            if not check.passed:
-                asset = check.asset_key.to_user_string()
-                self._console.warn(f"{asset}: {check.check_name} does not hold")
-        elif event.is_step_success and step in self._made:
-            self._console.say(f"  [green]✓[/] {step:<22} {time.monotonic() - self._started[step]:6.1f} s")
-        elif event.is_step_failure:
-            self._console.say(f"  [red]✗[/] {step}")
+        if event is not None and event.step_key is not None:
+            self._console.show_stage(event, record.created)

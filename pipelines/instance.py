@@ -12,10 +12,11 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.collection.zoo import fetch_zoo
 from assets.inputs.partitions import MODELS_PARTITION
 from assets.inputs.workspace import COMMAND_LOCK, Workspace
 from pipelines.errors import CommandError
-from pipelines.settings import PROJECT, Settings
+from pipelines.settings import Settings
 from warehouse.files import locked, replacing
 
 from .processes import PROCESS, is_gone
@@ -23,14 +24,18 @@ from .processes import PROCESS, is_gone
 LAUNCHED_BY = "embedllm/launched-by"
 LOCATION = "pipelines.definitions"
 """Of the definitions, in Dagster's words."""
+REPOSITORY = "__repository__"
+"""As Dagster calls what has no other name."""
 UI_LOCK = ".ui.lock"
 """In the home; held while `embedllm ui` runs."""
 ADDRESS = "EMBEDLLM_UI"
 """Environment variable of a running UI: host and port of its web server."""
 KILLED = "The process that ran this was killed."
-POOLS = {"evaluation", "warehouse"}
+LEFT = "It never got into the queue: what created it failed, or was killed."
+POOLS = {"evaluation": None, "warehouse": 1}
+"""How many runs of each may be at work at once; None: the default of dagster.yaml."""
 MOMENT = 1.0  # seconds
-UNKNOWN_FOR = timedelta(minutes=2)  # so long a run may take from its start to naming its process
+UNKNOWN_FOR = timedelta(minutes=2)  # so long a run may take into the queue, or from its start to naming its process
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -48,7 +53,7 @@ def use_home(settings: Settings) -> Path:
     os.environ["EMBEDLLM_HOME"] = str(settings.home)
     if settings.registry:
         os.environ["EMBEDLLM_REGISTRY"] = str(settings.registry)
-    target, wanted = folder / "dagster.yaml", (PROJECT / "dagster.yaml").read_text(encoding="utf-8")
+    target, wanted = folder / "dagster.yaml", settings.dagster_yaml.read_text(encoding="utf-8")
     with locked(folder / ".lock"):  # two processes that make Dagster's databases at once spoil them
         if not target.exists() or target.read_text(encoding="utf-8") != wanted:
             with replacing(target) as draft:
@@ -56,9 +61,18 @@ def use_home(settings: Settings) -> Path:
         with dg.DagsterInstance.get() as instance:
             # Now, as Dagster gives a pool its default limit only after it has let runs of it start.
             events = instance.event_log_storage
-            for pool in POOLS - {pool.name for pool in events.get_pool_limits()}:
-                events.initialize_concurrency_limit_to_default(pool)
+            for pool in POOLS.keys() - {pool.name for pool in events.get_pool_limits()}:
+                if slots := POOLS[pool]:
+                    events.set_concurrency_slots(pool, slots)
+                else:
+                    events.initialize_concurrency_limit_to_default(pool)
     return folder
+
+
+def runs_elsewhere(instance: dg.DagsterInstance) -> bool:
+    """Return whether a launcher is configured that gives runs to other machines or containers, and can tell how they
+    are there; that of one machine cannot."""
+    return instance.run_launcher.supports_check_run_worker_health
 
 
 @contextmanager
@@ -104,19 +118,32 @@ def find_who_works(workspace: Workspace, instance: dg.DagsterInstance) -> str | 
 def end_lost_runs(instance: dg.DagsterInstance) -> int:
     """Mark as failed the runs whose process is gone, so that what they were to do is done again; return how many.
 
-    Dagster's default launcher cannot tell. Runs of other hosts are left to their launchers.
+    Dagster's default launcher cannot tell; those of other machines can, but Dagster asks them only of runs that have
+    started.
     """
-    lost = []
+    ended = 0
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         run, since = record.dagster_run, record.update_timestamp.replace(tzinfo=UTC)
-        if process := run.tags.get(PROCESS):
-            is_lost = is_gone(process)
-        else:  # it has no process yet, or was killed before it could name it
-            is_lost = run.status is dg.DagsterRunStatus.STARTED and since < datetime.now(UTC) - UNKNOWN_FOR
-        if is_lost:
-            lost.append(run)
-    _end(instance, lost)
-    return len(lost)
+        if reason := _find_loss(run, instance, is_old=since < datetime.now(UTC) - UNKNOWN_FOR):
+            instance.report_run_failed(run, reason)
+            ended += 1
+    return ended
+
+
+def _find_loss(run: dg.DagsterRun, instance: dg.DagsterInstance, *, is_old: bool) -> str | None:
+    """Return why nobody executes the run; None where somebody does, or nobody knows."""
+    if process := run.tags.get(PROCESS):
+        return KILLED if is_gone(process) else None
+    if run.status is dg.DagsterRunStatus.STARTED:  # it was killed before it could name its process
+        return KILLED if is_old else None
+    if run.status is dg.DagsterRunStatus.NOT_STARTED:  # what created it failed before it was in the queue
+        return LEFT if is_old else None
+    if run.status is not dg.DagsterRunStatus.STARTING or not runs_elsewhere(instance):
+        return None
+    health = instance.run_launcher.check_run_worker_health(run)
+    status = health.status.value
+    is_lost = status == "FAILED" or (status in ("NOT_FOUND", "UNKNOWN") and is_old)
+    return (health.msg or KILLED) if is_lost else None
 
 
 def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> int:
@@ -127,26 +154,25 @@ def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> int:
     """
     runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     with locked(home / UI_LOCK, wait=False) as without_ui:
-        # A run that has not named its process yet is somebody's only while a UI runs.
-        alive = [run for run in runs if (not is_gone(run.tags[PROCESS]) if PROCESS in run.tags else not without_ui)]
+        # A run that has not named its process yet is somebody's while a UI runs, or where others execute it.
+        waits = not without_ui or runs_elsewhere(instance)
+        alive = [run for run in runs if (not is_gone(run.tags[PROCESS]) if PROCESS in run.tags else waits)]
         if alive:
             raise CommandError(
                 f"The UI has runs at work on {home} ({len(alive)}), which do what this command would; wait for them, "
                 "or stop the UI."
             )
-        _end(instance, runs)
+        for run in runs:
+            instance.report_run_failed(run, KILLED)
     return len(runs)
 
 
-def _end(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
-    for run in runs:
-        instance.report_run_failed(run, KILLED)
-
-
 def follow_move(workspace: Workspace) -> None:
-    """Make what names files of the home by their paths name them where they are now, after a home was moved."""
+    """Make what names files of the home by their paths name them where they are now, after a home was moved; a home
+    that shares its lake gets the demo's models, if they were trained elsewhere."""
     from harness.zoo import update_tasks
 
+    fetch_zoo(workspace)
     if workspace.registry.made_by == "zoo":
         update_tasks(workspace.zoo, seed=workspace.seed)
 

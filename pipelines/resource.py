@@ -37,4 +37,6 @@ class WorkspaceResource(dg.ConfigurableResource[Workspace]):
         if context.instance and context.run:
             context.instance.add_run_tags(context.run.run_id, {PROCESS: describe_process()})
         given: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
-        return open_workspace(Settings(**{name: value for name, value in given.items() if value is not None}))
+        workspace = open_workspace(Settings(**{name: value for name, value in given.items() if value is not None}))
+        workspace.lake.tables.patient = True  # nobody waits for an answer here
+        return workspace

@@ -55,9 +55,16 @@ class Settings(BaseSettings):
         description="models evaluated at once; by default one a GPU, without GPU one, or a zoo model a core",
     )
 
+    dagster_yaml: Path = Field(
+        default=PROJECT / "dagster.yaml", description="Dagster's settings, which are copied into the home"
+    )
+    webserver: str = Field(
+        default="127.0.0.1:3000",
+        description="host:port of Dagster's web server, through which runs get to other machines, if they do",
+    )
     keep_answers: bool = Field(default=True, description="whether what a model said or chose is kept with its grade")
 
-    @field_validator("home", "registry", mode="after")
+    @field_validator("home", "registry", "dagster_yaml", mode="after")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().resolve() if path else None

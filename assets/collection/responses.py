@@ -22,6 +22,7 @@ from warehouse.lake.failures import INTERRUPTED
 
 from .accelerators import own_accelerator
 from .answer_checks import check_specs, evaluate_checks, quality_metadata
+from .zoo import fetch_zoo
 
 # This is recorded before an evaluation begins, so that one that kills its process is not tried for ever.
 DID_NOT_END = "Its evaluation began and did not end: the process was killed, most often because memory ran out."
@@ -72,6 +73,7 @@ def build_responses(registry: Registry) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         """Graded answers of one model; a benchmark that fails does not stop the others."""
+        fetch_zoo(workspace)
         model = workspace.registry.model(context.partition_key)
         asked = {benchmark.name for benchmark in workspace.registry.benchmarks_of(model)}
         keys = context.selected_asset_keys

@@ -22,5 +22,16 @@ def zoo(workspace: Workspace) -> Made:
             "seconds": round(summary.seconds, 1),
             "folder": dg.MetadataValue.path(str(workspace.zoo)),
         },
+        files=[workspace.zoo],
         data_version=summary.recipe,
     )
+
+
+def fetch_zoo(workspace: Workspace) -> None:
+    """Bring the models here, if they were trained on another machine that shares the lake."""
+    from harness.zoo import is_built, update_tasks
+
+    if workspace.lake_address and workspace.registry.made_by == "zoo":
+        if not is_built(workspace.zoo, seed=workspace.seed):
+            workspace.fetch(workspace.zoo)
+        update_tasks(workspace.zoo, seed=workspace.seed)

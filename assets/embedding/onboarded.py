@@ -96,8 +96,9 @@ def open_pool(workspace: Home) -> OpenPool:
     """
     from embedder.spectral.fold_in import ModelPool
 
-    encoder = encoder_in_use(workspace).name
-    fitted, _ = load_spectral(workspace.embedders / serving_version(workspace), encoder)
+    encoder, folder = encoder_in_use(workspace).name, workspace.embedders / serving_version(workspace)
+    workspace.fetch(folder)
+    fitted, _ = load_spectral(folder, encoder)
     matrix = correctness(workspace).of_models(fitted.models)
     embedded = set(embeddings_of(workspace, encoder)["question_id"].to_pylist())
     matrix = matrix.rows(np.array([question in embedded for question in matrix.question_ids], bool))

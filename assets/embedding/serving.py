@@ -128,6 +128,7 @@ def load_serving(workspace: Home) -> Serving:
 
     version, encoder = serving_version(workspace), encoder_in_use(workspace).name
     folder = workspace.embedders / version
+    workspace.fetch(folder)
     fitted, _ = load_spectral(folder, encoder)
     # After a rollback, models have answers that the version in use does not know.
     matrix = correctness(workspace).of_models(fitted.models)

@@ -45,6 +45,14 @@ class Home:
 
             Blobs(self.lake, self.home).fetch(*files)
 
+    def has(self, file: Path) -> bool:
+        """Return whether a file or folder of the home is there, or can be fetched."""
+        if file.exists() or not self.lake_address:
+            return file.exists()
+        from warehouse.lake import Blobs
+
+        return Blobs(self.lake, self.home).has(file)
+
     @property
     def command_lock(self) -> Path:
         return self.home / COMMAND_LOCK

@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from warehouse.database.connect import empty_table
 from warehouse.lake import Lake
 
+from .home import Home
+
 
 def versions(lake: Lake) -> pa.Table:
     """Return every version, as in the warehouse's table `embedders`; what was not recorded of older ones is null."""
@@ -28,6 +30,13 @@ def versions(lake: Lake) -> pa.Table:
 def serving(lake: Lake) -> str | None:
     """Return the version in use; None where there is none yet."""
     return next((row["embedder"] for row in versions(lake).to_pylist() if row["serving"]), None)
+
+
+def fetch_results(home: Home) -> None:
+    """Bring here what others who share this lake have made: the version in use, the warehouse and the report."""
+    if home.lake_address:
+        version = serving(home.lake)
+        home.fetch(home.database, home.report, *([home.embedders / version] if version else []))
 
 
 def tell_held_back(lake: Lake) -> str | None:

@@ -26,6 +26,7 @@ from . import overview
 )
 def report(workspace: Workspace) -> Made:
     """Every result next to its baselines, as one HTML file without links to the network."""
+    workspace.fetch(workspace.database)
     kept = read_sections(workspace.lake)
     if answers := kept.get("correctness_matrix"):
         kept["correctness_matrix"] = overview.add_best(answers, workspace)

@@ -71,6 +71,11 @@ class Request:
         return [key.path[-1] for key in self.reasons] if self.model else []
 
     @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the run that does it."""
+        return {REASON: self.reason, PLANNED: self.digest}
+
+    @property
     def reason(self) -> str:
         """The reason as it stands in a tag; of many assets, only those of the first few."""
         if self.model:
@@ -207,7 +212,7 @@ def _find_own_reason(spec: dg.AssetSpec, before: Provenance, workspace: Workspac
     if before.asset == "zoo" and not is_built(workspace.zoo, seed=workspace.seed):
         return "a model or a task is gone"
     for file in before.files:
-        if not (workspace.home / file).exists():
+        if not workspace.has(workspace.home / file):
             return f"{file} is gone"
     for table, parts in before.tables.items():
         if missing := set(parts) - set(workspace.lake.table_parts(table)):

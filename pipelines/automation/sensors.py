@@ -7,6 +7,7 @@ from functools import partial
 
 import dagster as dg
 
+from assets.collection.zoo import fetch_zoo
 from assets.inputs.external import find_changed
 from assets.inputs.partitions import MODELS
 from assets.inputs.workspace import Workspace
@@ -14,7 +15,7 @@ from harness.registry import Registry, RegistryError
 from pipelines.instance import compare_partitions, end_lost_runs, find_who_works, reload_definitions
 from pipelines.jobs import evaluate, refresh
 
-from .plan import PLANNED, REASON, Request, plan
+from .plan import PLANNED, Request, plan
 
 __all__ = ["build_sensors", "open_to_work", "run_request"]
 
@@ -77,8 +78,10 @@ def open_to_work(open_workspace: Callable[[], Workspace], instance: dg.DagsterIn
         workspace = open_workspace()
     except RegistryError as error:
         return dg.SkipReason(str(error))
-    other = find_who_works(workspace, instance)
-    return dg.SkipReason(other) if other else workspace
+    if other := find_who_works(workspace, instance):
+        return dg.SkipReason(other)
+    fetch_zoo(workspace)
+    return workspace
 
 
 def run_request(request: Request, key: str) -> dg.RunRequest:
@@ -87,7 +90,7 @@ def run_request(request: Request, key: str) -> dg.RunRequest:
         run_key=key,
         asset_selection=request.assets,
         partition_key=request.model,
-        tags={REASON: request.reason, PLANNED: request.digest},
+        tags=request.tags,
     )
 
 

@@ -26,30 +26,23 @@ def open_settings() -> Settings:
 
 def open_home() -> tuple[Settings, Workspace]:
     """Return the settings and the workspace of this command."""
+    from assets.inputs.versions import fetch_results
     from pipelines.settings import open_workspace
 
     settings = open_settings()
     workspace = open_workspace(settings)
-    _fetch(workspace)
+    fetch_results(workspace)
     return settings, workspace
 
 
 def open_results() -> Home:
     """Return the home of a command that only reads results: it needs no registry, and loads quickly."""
+    from assets.inputs.versions import fetch_results
     from pipelines.settings import home_of
 
     home = home_of(open_settings())
-    _fetch(home)
+    fetch_results(home)
     return home
-
-
-def _fetch(home: Home) -> None:
-    """Bring here what others who share this lake have made."""
-    if home.lake_address:
-        from assets.inputs.versions import serving
-
-        version = serving(home.lake)
-        home.fetch(home.database, home.report, *([home.embedders / version] if version else []))
 
 
 def _migrate_if_needed(home: Path) -> None:

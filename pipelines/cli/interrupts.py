@@ -14,9 +14,9 @@ from typing import ParamSpec, TypeVar
 
 import psutil
 
-from pipelines.console import fall_silent
+from pipelines.console import as_typed, fall_silent
 
-__all__ = ["KEPT", "leave_if_unread", "stops_at_once"]
+__all__ = ["KEPT", "leave_if_unread", "say_when_stopped", "stops_at_once"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +24,7 @@ R = TypeVar("R")
 KEPT = "what was finished is kept, the same command goes on from there"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TRACKER = "resource_tracker"  # in the commands of Python's and joblib's; they end with us, once they have cleaned up
+_last_word = ""
 UNREAD = 128 + signal.SIGPIPE  # as a shell says it of other tools
 
 
@@ -47,13 +48,21 @@ def stops_at_once(what_is_kept: str = "") -> Callable[[Callable[P, R]], Callable
     return decorate
 
 
+def say_when_stopped(what: str) -> None:
+    """Let the command that is at work say this, when it is told to end: by then, more is known than at its start."""
+    global _last_word
+    _last_word = f"embedllm: {as_typed(what)}."
+
+
 @contextmanager
 def _watched(sentence: str) -> Iterator[None]:
     """Let a thread watch for signals: Python writes each into a pipe, whatever handlers Dagster may have set since."""
+    global _last_word
+    _last_word = sentence
     told, tell = os.pipe()
     os.set_blocking(tell, False)
     terminal = os.dup(2)  # Dagster turns what is written to 2 into a run's log, while an asset is made
-    watcher = threading.Thread(target=_watch, args=(told, terminal, sentence), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(told, terminal), daemon=True)
     watcher.start()
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as in `nohup`
     handlers = {number: signal.signal(number, lambda *_: None) for number in heard}
@@ -82,8 +91,8 @@ def _start_tracker() -> None:
     os.environ["PYTHONWARNINGS"] = before  # empty is as good as none
 
 
-def _watch(told: int, terminal: int, sentence: str) -> None:
-    """Wait for a signal, say the sentence, and end this process and all that it started."""
+def _watch(told: int, terminal: int) -> None:
+    """Wait for a signal, say the last word, and end this process and all that it started."""
     number = 0
     while number not in SIGNALS:
         if not (read := os.read(told, 1)):
@@ -92,7 +101,7 @@ def _watch(told: int, terminal: int, sentence: str) -> None:
     fall_silent()
     with suppress(OSError):  # nobody may be there to read it
         below_the_bars = "\x1b[?25h\n" if os.isatty(terminal) else ""  # where the cursor is hidden
-        os.write(terminal, f"{below_the_bars}{sentence}\n".encode())
+        os.write(terminal, f"{below_the_bars}{_last_word}\n".encode())
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # for what other threads say while they end
     with suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):

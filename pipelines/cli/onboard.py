@@ -91,7 +91,7 @@ def _onboard(
     from harness.registry.registering import add_model
     from pipelines.automation.plan import REASON
     from pipelines.instance import end_dead_runs, exclusive, follow_move, register_models, use_home
-    from pipelines.local.chain import make_assets
+    from pipelines.local.runner import make_assets
 
     use_home(settings)
     with Console() as console, exclusive(settings.home), dg.DagsterInstance.get() as instance:

@@ -11,12 +11,16 @@ from pipelines.console import Console, as_typed, command, out, say, table_of
 from pipelines.errors import CommandError
 
 from .home import open_home, open_settings
-from .interrupts import KEPT, stops_at_once
+from .interrupts import KEPT, say_when_stopped, stops_at_once
 from .models import adopt
 
 if TYPE_CHECKING:
-    from pipelines.local.chain import Again
+    from pipelines.chain import Again
 
+FOLLOWED = (
+    "stopped following; the runs go on. `embedllm run` follows them again, and then does the rest; "
+    "`embedllm run --cancel` ends them"
+)
 COUNTS = """
 SELECT (SELECT count(*) FROM models), (SELECT count(DISTINCT benchmark) FROM questions),
     (SELECT count(*) FROM questions), (SELECT count(*) FROM responses)
@@ -72,20 +76,47 @@ def run(
     benchmark: Annotated[
         str | None, typer.Option(help="With --again: only this benchmark.", show_default=False)
     ] = None,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Only end the runs that wait in Dagster's queue or are at work.")
+    ] = False,
 ) -> None:
     """Evaluate what is registered and missing or has changed, then refresh what depends on it."""
-    from pipelines.local.chain import Again
+    from pipelines.chain import Again
 
     if benchmark and not again:
         raise typer.BadParameter("--benchmark goes with --again MODEL")
+    if cancel:
+        _cancel()
+        return
     _run_chain(full=full, check=check, again=Again(again, benchmark) if again else None)
 
 
+def _cancel() -> None:
+    import dagster as dg
+
+    from pipelines.cluster.runner import end_runs
+    from pipelines.instance import use_home
+
+    settings = open_settings()
+    use_home(settings)
+    with dg.DagsterInstance.get() as instance:
+        ended = end_runs(instance)
+    if not ended:
+        say("No run waits in the queue, and none is at work.")
+        return
+    say(
+        f"{ended} runs are being ended; what they had finished is kept, and `embedllm run` goes on from there. So do "
+        "the sensors, if they are on: switch them off in the UI, under Automation, if nothing is to start by itself."
+    )
+
+
 def _run_chain(*, full: bool = False, check: bool = False, again: Again | None = None) -> None:
+    import dagster as dg
+
     from assets.inputs.versions import tell_held_back
     from pipelines.automation.plan import LATER
-    from pipelines.instance import use_home
-    from pipelines.local.chain import run_chain
+    from pipelines.chain import run_chain
+    from pipelines.instance import runs_elsewhere, use_home
     from warehouse.database.read import query
 
     settings, workspace = open_home()
@@ -94,6 +125,9 @@ def _run_chain(*, full: bool = False, check: bool = False, again: Again | None =
             "There is nothing to run on: set EMBEDLLM_REGISTRY to a registry, or import published results."
         )
     use_home(settings)
+    with dg.DagsterInstance.get() as instance:
+        if runs_elsewhere(instance):
+            say_when_stopped(FOLLOWED)
     with Console() as console:
         models = f"registry {workspace.registry.folder}" if workspace.registry.models else "imported results only"
         console.say(f"embedllm: home {settings.home}, {models}")
@@ -126,8 +160,8 @@ def show_plan(full: FULL = False) -> None:
     import dagster as dg
 
     from pipelines.automation.plan import plan
+    from pipelines.chain import WHENEVER
     from pipelines.instance import follow_move, use_home
-    from pipelines.local.chain import WHENEVER
 
     settings, workspace = open_home()
     use_home(settings)

@@ -17,10 +17,8 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 
-from pipelines.instance import LAUNCHED_BY, LOCATION
+from pipelines.instance import LAUNCHED_BY, LOCATION, REPOSITORY
 from pipelines.processes import PROCESS, describe_process
-
-REPOSITORY = "__repository__"  # as Dagster calls what has no other name
 
 
 def execute(

@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
 
@@ -16,24 +15,17 @@ from assets.collection.responses import AGAIN
 from assets.evaluation.left_out_embeddings import end_with_parent
 from assets.inputs.entries import attempt_digest
 from assets.inputs.workspace import Workspace
-from pipelines.automation.plan import PLANNED, REASON, Request
+from pipelines.automation.plan import Request
 from pipelines.definitions import build_definitions
 from pipelines.instance import end_dead_runs
 from pipelines.jobs import EVALUATE
+from pipelines.runner import Outcome
 from pipelines.settings import Settings, open_workspace
 
 from .in_process import execute
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 KILLED = "The process that evaluated it was killed by the system, most often because memory ran out."
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one model's evaluation."""
-
-    model: str
-    succeeded: bool
 
 
 def evaluate_models(
@@ -82,7 +74,7 @@ def _start_worker(workers: int) -> None:
 
 def evaluate_model(request: Request, *, again: bool = False) -> Outcome:
     """Execute one run of the job `evaluate` in this process."""
-    tags = {REASON: request.reason, PLANNED: request.digest, **({AGAIN: "true"} if again else {})}
+    tags = request.tags | ({AGAIN: "true"} if again else {})
     model = request.model or ""
     result = execute(
         _definitions(),

@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -119,11 +120,54 @@ def test_a_run_that_never_said_who_executes_it_is_ended_after_a_while(monkeypatc
         assert _failed(instance) == {run}
 
 
+@pytest.mark.parametrize(
+    ("worker", "old", "is_ended"),
+    [
+        ("FAILED", False, True),
+        ("RUNNING", True, False),
+        ("UNKNOWN", False, False),
+        ("UNKNOWN", True, True),
+    ],
+)
+def test_a_run_that_its_launcher_could_not_start_is_ended(
+    worker: str, old: bool, is_ended: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """Dagster asks a launcher only of runs that have started."""
+    health = SimpleNamespace(status=SimpleNamespace(value=worker), msg="dagster: not found")
+    launcher = SimpleNamespace(supports_check_run_worker_health=True, check_run_worker_health=lambda _: health)
+    monkeypatch.setattr(dg.DagsterInstance, "run_launcher", launcher)
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(_nothing, status=dg.DagsterRunStatus.STARTING).run_id
+        if old:
+            monkeypatch.setattr("pipelines.instance.UNKNOWN_FOR", timedelta(seconds=-1))
+        assert end_lost_runs(instance) == is_ended
+        assert _failed(instance) == ({run} if is_ended else set())
+
+
+def test_a_run_that_never_got_into_the_queue_is_ended_after_a_while(monkeypatch: pytest.MonkeyPatch):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(_nothing).run_id
+        assert end_lost_runs(instance) == 0
+        monkeypatch.setattr("pipelines.instance.UNKNOWN_FOR", timedelta(seconds=-1))
+        assert end_lost_runs(instance) == 1
+        assert _failed(instance) == {run}
+
+
 def test_a_command_ends_the_runs_that_were_killed(tmp_path: Path):
     with dg.DagsterInstance.ephemeral() as instance:
         runs = {_start(instance, LONG_GONE), _start(instance)}
         assert end_dead_runs(instance, tmp_path) == 2
         assert _failed(instance) == runs
+
+
+def test_a_command_leaves_alone_what_waits_for_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    launcher = SimpleNamespace(supports_check_run_worker_health=True)
+    monkeypatch.setattr(dg.DagsterInstance, "run_launcher", launcher)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.create_run_for_job(_nothing, status=dg.DagsterRunStatus.STARTING)
+        with pytest.raises(CommandError, match="has runs at work"):
+            end_dead_runs(instance, tmp_path)
+        assert _failed(instance) == set()
 
 
 @pytest.mark.parametrize("process", [None, describe_process()], ids=["unknown", "this"])

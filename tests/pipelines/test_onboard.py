@@ -138,7 +138,7 @@ def test_an_entry_is_written_last_and_answers_are_kept_until_then(
         def fail(*_: Any, **__: Any) -> None:
             raise CommandError("no space left")
 
-        patch.setattr("pipelines.local.chain.make_assets", fail)
+        patch.setattr("pipelines.local.runner.make_assets", fail)
         done = home.here(*command)
     assert "no space left" in done.stderr
     assert registered(home) == before

@@ -8,7 +8,7 @@ import pytest
 from embedder.encoder import EncoderError
 from pipelines.console import Console
 from pipelines.errors import CommandError
-from pipelines.local.chain import make_assets
+from pipelines.local.runner import make_assets
 from pipelines.settings import Settings, open_workspace
 from warehouse.database.read import query
 from warehouse.imports.ingest import import_results

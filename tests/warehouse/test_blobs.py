@@ -97,3 +97,15 @@ def test_large_and_empty_files(homes: tuple[Blobs, Blobs]) -> None:
     there.fetch(there.home / "folder", there.home / "empty")
     assert (there.home / "folder" / "large").read_text() == content
     assert (there.home / "empty").read_bytes() == b""
+
+
+def test_what_is_hidden_stays_here(homes: tuple[Blobs, Blobs]) -> None:
+    here, there = homes
+    for name in ("zoo/model/config.json", "zoo/.lock", "zoo/.unfinished-1/model/config.json"):
+        put(here, name, "{}")
+    here.share([here.home / "zoo"])
+    there.fetch(there.home / "zoo")
+    fetched = (there.home / "zoo").rglob("*")
+    assert [path.relative_to(there.home).as_posix() for path in fetched if path.is_file()] == ["zoo/model/config.json"]
+    assert there.has(there.home / "zoo")
+    assert not there.has(there.home / "zoo" / ".lock")

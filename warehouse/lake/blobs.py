@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,16 +39,20 @@ class Blobs:
         self._memory = home / "cache" / "blobs.json"  # what each file here was when it was last shared or fetched
 
     def share(self, paths: Iterable[Path]) -> None:
-        """Put files, or folders with everything in them, where others find them."""
+        """Put files, or folders with everything in them that is not hidden, where others find them."""
         seen = self._seen()
         for path in paths:
-            files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+            files = _files_in(path) if path.is_dir() else [path]
             digests = {self._name(file): _digest_of(file) for file in files}
             if digests != dict(self._shared([path])):
                 rows = [row for file in files for row in self._pieces(file, digests[self._name(file)])]
                 self.lake.write_table(TABLE, pa.Table.from_pylist(rows, schema=_SCHEMA), self._name(path))
             seen |= {self._name(file): _state(file, digests[self._name(file)]) for file in files}
         self._remember(seen)
+
+    def has(self, path: Path) -> bool:
+        """Return whether this file or folder is shared."""
+        return bool(self._shared([path]))
 
     def fetch(self, *paths: Path) -> None:
         """Fetch these files or folders, where they are shared and either missing here, or changed elsewhere but not
@@ -59,17 +63,19 @@ class Blobs:
             return
         with locked(self.home / "cache" / ".blobs.lock"):
             seen = self._seen()
-            for name, digest in sorted(shared, key=lambda one: (one[0].endswith(".json"), one)):
+            wanted = {}
+            for name, digest in shared:
                 file, known = self.home / name, seen.get(name)
                 ours = file.exists() and (known is None or _state(file, known["digest"]) != known)
                 if not ours and (known is None or known["digest"] != digest or not file.exists()):
-                    self._bring(name, digest)
-                    seen[name] = _state(file, digest)
-            self._remember(seen)
+                    wanted[name] = digest
+            if wanted:
+                self._bring(paths, wanted)
+                self._remember(seen | {name: _state(self.home / name, digest) for name, digest in wanted.items()})
 
     def _shared(self, paths: Iterable[Path]) -> list[tuple[str, str]]:
         """Return file and digest of everything that is shared of `paths`."""
-        where = pc.field(PART).isin([self._name(path) for path in paths]) & (pc.field("piece") == 0)
+        where = self._of(paths) & (pc.field("piece") == 0)
         rows = self.lake.tables.read(TABLE, ["file", "digest"], where)
         return [(row["file"], row["digest"]) for row in rows.to_pylist()] if rows else []
 
@@ -79,14 +85,21 @@ class Blobs:
         for number, content in enumerate(pieces):
             yield {"file": self._name(file), "digest": digest, "piece": number, "content": content}
 
-    def _bring(self, name: str, digest: str) -> None:
-        where = (pc.field("file") == name) & (pc.field("digest") == digest)
-        rows = self.lake.tables.read(TABLE, ["piece", "content"], where)
-        with replacing(self.home / name) as temporary:
-            pieces = sorted(rows.to_pylist(), key=lambda row: row["piece"]) if rows else []
-            temporary.write_bytes(b"".join(row["content"] for row in pieces))
-            if _digest_of(temporary) != digest:
-                raise CorruptFileError(self.lake.tables.at(TABLE), f"{name} is not what was shared")
+    def _bring(self, paths: Iterable[Path], digests: Mapping[str, str]) -> None:
+        """Bring the files of these digests, of those that are shared of `paths`."""
+        where = self._of(paths) & pc.field("file").isin([*digests])
+        rows = self.lake.tables.read(TABLE, ["file", "piece", "content"], where)
+        pieces: dict[str, list[bytes]] = {name: [] for name in digests}
+        for row in rows.sort_by("piece").to_pylist() if rows else []:
+            pieces[row["file"]].append(row["content"])
+        for name in sorted(digests, key=lambda name: (name.endswith(".json"), name)):  # what says that it is whole last
+            with replacing(self.home / name) as temporary:
+                temporary.write_bytes(b"".join(pieces[name]))
+                if _digest_of(temporary) != digests[name]:
+                    raise CorruptFileError(self.lake.tables.at(TABLE), f"{name} is not what was shared")
+
+    def _of(self, paths: Iterable[Path]) -> pc.Expression:
+        return pc.field(PART).isin([self._name(path) for path in paths])
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.home).as_posix()
@@ -97,6 +110,11 @@ class Blobs:
     def _remember(self, seen: dict[str, dict[str, Any]]) -> None:
         with replacing(self._memory) as temporary:
             temporary.write_text(json.dumps(seen), encoding="utf-8")
+
+
+def _files_in(folder: Path) -> list[Path]:
+    found = (path for path in folder.rglob("[!.]*") if path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def _state(file: Path, digest: str) -> dict[str, Any]:

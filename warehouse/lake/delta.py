@@ -30,6 +30,12 @@ PART = "part"
 """Partition column of tables of which one part is replaced at a time."""
 _TRIES, _FIRST_PAUSE = 8, 0.05  # for a commit that lost the race 15 times in delta-rs; seconds, doubled each time
 _REMOTE_PAUSE = 1.0  # seconds between two looks for what others wrote, where a look costs a request
+_PATIENCE = {  # with object storage that is away; by itself, delta-rs gives up after two seconds
+    "max_retries": "1000000",
+    "retry_timeout": "300s",
+    "backoff_config.init_backoff": "500ms",
+    "backoff_config.max_backoff": "5s",
+}
 
 
 class DeltaTables:
@@ -42,6 +48,14 @@ class DeltaTables:
         self._looked: dict[str, float] = {}
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         self.lost: set[str] = set()  # addresses of files that count as not there
+        self.patient = False
+        """Whether object storage that cannot be reached is waited for, for some minutes; true once it was reached, as
+        then its address is not the mistake."""
+
+    @property
+    def options(self) -> dict[str, str] | None:
+        """What delta-rs is told of object storage, next to the environment."""
+        return _PATIENCE if self.patient and not self.on_disk else None
 
     def at(self, name: str) -> str:
         return f"{self.address}/{name}"
@@ -66,7 +80,7 @@ class DeltaTables:
         for attempt in range(_TRIES):
             table = self.table(name)
             try:
-                write_deltalake(table or self.at(name), rows, **how)
+                write_deltalake(table or self.at(name), rows, **how, storage_options=self.options)
             except DeltaError as error:
                 lost_the_race = isinstance(error, CommitFailedError) or table is None
                 if not lost_the_race or attempt == _TRIES - 1:
@@ -88,7 +102,9 @@ class DeltaTables:
             return None
         try:
             if known is None:
-                known = self._open[name] = DeltaTable(self.at(name))
+                if not self.patient:
+                    self._reach(name)
+                known = self._open[name] = DeltaTable(self.at(name), storage_options=self.options)
             else:
                 known.update_incremental()
         except TableNotFoundError:
@@ -96,6 +112,13 @@ class DeltaTables:
         except DeltaError as error:
             raise CorruptFileError(f"{self.at(name)}/_delta_log", first_line(error)) from error
         return known
+
+    def _reach(self, name: str) -> None:
+        from deltalake import DeltaTable
+
+        if not self.on_disk:
+            DeltaTable.is_deltatable(self.at(name))  # raises an OSError where there is nobody
+        self.patient = True
 
     def _may_have_changed(self, name: str, table: DeltaTable) -> bool:
         if self.on_disk:
@@ -127,7 +150,7 @@ class DeltaTables:
 
         if self.on_disk and not Path(self.address).exists():
             Path(self.address).mkdir(parents=True)
-        return PyFileSystem(DeltaStorageHandler(self.address))
+        return PyFileSystem(DeltaStorageHandler(self.address, options=self.options))
 
     def _own_filesystem(self, name: str) -> FileSystem | None:
         """Return Arrow's own files of a table on disk: through delta-rs, Arrow's threads call Python, and one that is

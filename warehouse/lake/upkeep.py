@@ -280,11 +280,12 @@ def _alone(lake: Contents) -> Iterator[None]:
     from deltalake import DeltaTable, write_deltalake
     from deltalake.exceptions import CommitFailedError, DeltaError
 
-    address, now = lake.tables.at(COMPACTIONS), datetime.now(UTC)
+    address, now, options = lake.tables.at(COMPACTIONS), datetime.now(UTC), lake.tables.options
     busy = WarehouseError(f"{lake.address} is being compacted by another process; try again in an hour")
     try:
-        write_deltalake(address, pa.table({"until": [now]}), mode="ignore")  # unless there is one already
-        table = DeltaTable(address)
+        # Unless there is one already:
+        write_deltalake(address, pa.table({"until": [now]}), mode="ignore", storage_options=options)
+        table = DeltaTable(address, storage_options=options)
         if table.to_pyarrow_table()["until"][0].as_py() > now:
             raise busy
         write_deltalake(table, pa.table({"until": [now + _LONGEST]}), mode="overwrite")
@@ -297,7 +298,7 @@ def _alone(lake: Contents) -> Iterator[None]:
     except DeltaError as error:
         raise WarehouseError(f"{lake.address} could not be compacted ({first_line(error)})") from error
     finally:
-        write_deltalake(address, pa.table({"until": [now]}), mode="overwrite")
+        write_deltalake(address, pa.table({"until": [now]}), mode="overwrite", storage_options=options)
 
 
 def _stray(lake: Contents, name: str, kept: timedelta) -> list[str]:

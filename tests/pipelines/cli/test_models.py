@@ -228,7 +228,7 @@ def test_the_demo_works_on_the_homes_copy_of_its_registry(
     def stop(_: Any, workspace: Workspace, *__: Any, **___: Any) -> None:
         raise CommandError(f"working with {workspace.registry.folder}")
 
-    monkeypatch.setattr("pipelines.local.chain.run_chain", stop)
+    monkeypatch.setattr("pipelines.chain.run_chain", stop)
     for name, copied in ((None, True), (None, False), ("demo", False)):  # the second time it is there
         done = shipped(name).here("demo")
         assert ("Copied registry/demo to" in done.stdout) == copied

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
 
-from assets.collection.accelerators import count_accelerators
 from assets.inputs.external import find_changed
 from assets.inputs.local_state import LocalState
 from assets.inputs.partitions import responses_key
+from assets.inputs.versions import fetch_results
 from assets.inputs.workspace import Workspace
 from harness.registry import RegistryError
-from pipelines.automation.plan import LATER, PLANNED, REASON, Request, plan
+from pipelines.automation.plan import LATER, Request, plan
+from pipelines.cluster.runner import ClusterRunner
 from pipelines.console import Console
-from pipelines.definitions import build_definitions
-from pipelines.errors import CommandError
-from pipelines.instance import end_dead_runs, exclusive, follow_move, register_models
-from pipelines.jobs import REFRESH
+from pipelines.instance import exclusive, follow_move, register_models, runs_elsewhere
+from pipelines.local.runner import LocalRunner
+from pipelines.runner import Outcome, Runner
 from pipelines.settings import Settings
-from warehouse.database.publish import TABLES, publish
+from warehouse.database.publish import publish
 from warehouse.database.read import find_fault
-from warehouse.errors import WarehouseError
 
-from .in_process import execute
-from .workers import Outcome, evaluate_models
-
-OWN = ("harness", "warehouse", "embedder", "assets")  # packages whose errors are sentences; Dagster passes on names
 WHENEVER = datetime.max.replace(tzinfo=UTC)
 """What failed is tried again, however long its back-off."""
 
@@ -78,37 +71,67 @@ def run_chain(
     """
     workspace = replace(workspace, progress=console.progress)
     with exclusive(settings.home), dg.DagsterInstance.get() as instance:
-        end_dead_runs(instance, settings.home)
+        make_runner = ClusterRunner if runs_elsewhere(instance) else LocalRunner
+        runner = make_runner(settings, workspace, instance, console)
         for damage in workspace.lake.mend():
             console.warn(str(damage))
         if workspace.database.exists() and (fault := find_fault(workspace.database)):
             console.warn(f"{workspace.database} {fault}: it is made again from the lake")
             publish(workspace.lake, workspace.database)
-        follow_move(workspace)
+            workspace.share(workspace.database)
         register_models(instance, (model.name for model in workspace.registry.models))
-        outcomes: dict[str, Outcome] = {}
-        made: set[str] = set()  # digests of what was refreshed, which is not done twice
-        local = LocalState(workspace, ask_hub=check)
-        while True:
-            planned = plan(workspace, instance, full=full, retry_by=WHENEVER, local=local, leave_out=outcomes)
-            if not (due := _choose(planned, workspace, again=again, asked=outcomes, made=made)):
-                break
-            for event in find_changed(workspace, instance):
-                instance.report_runless_asset_event(event)
-            if due[0].model:
-                found = _evaluate(due, again, settings, workspace, instance, console)
-                outcomes |= {outcome.model: outcome for outcome in found}
-            else:
-                (request,) = due
-                tags = {REASON: request.reason, PLANNED: request.digest}
-                make_assets(request.assets, workspace, instance, console, tags)
-                made.add(request.digest)
-            for sentence in local.unknown:
-                console.warn(f"cannot be compared: {sentence}")
-            local = LocalState(workspace)  # elsewhere one look is enough
-    failed = tuple(outcome.model for outcome in outcomes.values() if not outcome.succeeded)
-    later = tuple(key.to_user_string() for one in planned if one.waits == LATER for key in one.assets)
-    return ChainResult(len(outcomes), failed, bool(made), later)
+        chain = _Chain(workspace, instance, runner, console, full, again, LocalState(workspace, ask_hub=check))
+        while runner.attempt(chain.step):
+            pass
+        fetch_results(workspace)
+    failed = tuple(outcome.model for outcome in chain.outcomes.values() if not outcome.succeeded)
+    later = tuple(key.to_user_string() for one in chain.planned if one.waits == LATER for key in one.assets)
+    return ChainResult(len(chain.outcomes), failed, bool(chain.made), later)
+
+
+@dataclass
+class _Chain:
+    """What is done, step by step, until nothing is due."""
+
+    workspace: Workspace
+    instance: dg.DagsterInstance
+    runner: Runner
+    console: Console
+    full: bool
+    again: Again | None
+    local: LocalState
+    planned: list[Request] = field(default_factory=list)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)  # by model
+    made: set[str] = field(default_factory=set)  # digests of what was refreshed, which is not done twice
+
+    def step(self) -> bool:
+        """Do what is to be done next: ask all models that are due, or else make what can be made at once, or else wait
+        for what others do. Return False where there is nothing."""
+        workspace, instance = self.workspace, self.instance
+        follow_move(workspace)
+        self.planned = plan(
+            workspace, instance, full=self.full, retry_by=WHENEVER, local=self.local, leave_out=self.outcomes
+        )
+        due = _choose(self.planned, workspace, again=self.again, asked=self.outcomes, made=self.made)
+        if not due and not self.runner.is_busy():
+            return False
+        for event in find_changed(workspace, instance):
+            instance.report_runless_asset_event(event)
+        if not due:
+            self._keep(self.runner.evaluate((), again=()))
+        elif due[0].model:
+            self._keep(_evaluate(due, self.again, self.runner, workspace, self.console))
+        else:
+            (request,) = due
+            self.runner.refresh(request)
+            self.made.add(request.digest)
+        for sentence in self.local.unknown:
+            self.console.warn(f"cannot be compared: {sentence}")
+        self.local = LocalState(workspace)  # elsewhere one look is enough
+        return True
+
+    def _keep(self, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes |= {outcome.model: outcome for outcome in outcomes}
 
 
 def _choose(
@@ -147,9 +170,8 @@ def _ask_again(again: Again, workspace: Workspace) -> Request:
 def _evaluate(
     due: Sequence[Request],
     again: Again | None,
-    settings: Settings,
+    runner: Runner,
     workspace: Workspace,
-    instance: dg.DagsterInstance,
     console: Console,
 ) -> list[Outcome]:
     from harness.identity import check_hub
@@ -160,51 +182,11 @@ def _evaluate(
     asked = {name for request in due for name in request.benchmarks}
     index = TaskIndex(workspace.registry.tasks_dir)
     index.check(benchmark for benchmark in workspace.registry.benchmarks if benchmark.name in asked)
-    gpus = count_accelerators() if settings.device is None else 0
-    # The zoo's models take a core each; of others one at a time uses all cores, and two may not fit into memory.
-    cores = len(os.sched_getaffinity(0)) if workspace.registry.made_by == "zoo" else 1
-    workers = settings.evaluation_workers or gpus or cores
-    outcomes, known = [], workspace.lake.not_applicable().to_pylist()
-    repeated = {again.model} if again else set()
-    for outcome in evaluate_models(due, workspace, instance, workers=workers, again=repeated):
-        outcomes.append(outcome)
-        console.progress(len(outcomes), len(due), "models evaluated")
+    known = workspace.lake.not_applicable().to_pylist()
+    outcomes = runner.evaluate(due, again={again.model} if again else set())
     new = [pair for pair in workspace.lake.not_applicable().to_pylist() if pair not in known]
     for model in dict.fromkeys(pair["model"] for pair in new):
         of_model = [pair for pair in new if pair["model"] == model]
         names = ", ".join(pair["benchmark"] for pair in of_model)
         console.say(f"  {model} is not asked {names}: {of_model[0]['reason']}")
     return outcomes
-
-
-def make_assets(
-    assets: Sequence[dg.AssetKey],
-    workspace: Workspace,
-    instance: dg.DagsterInstance,
-    console: Console,
-    tags: Mapping[str, str],
-) -> None:
-    """Make these assets, none of which asks a model, in this process. Raises CommandError where one fails."""
-    definitions = build_definitions(workspace.registry, workspace, loggers={"console": console.stages()})
-    without = {"loggers": {"console": {}}}  # without it, Dagster logs every event
-    result = execute(definitions, REFRESH, instance, assets=assets, tags=tags, run_config=without)
-    if not result.success:
-        failure = next(e for e in result.all_events if e.is_step_failure)
-        if failure.step_key != "warehouse":
-            # What was made although something else failed, for which Dagster skips the asset that publishes.
-            try:
-                publish(workspace.lake, workspace.database, TABLES)
-            except WarehouseError as error:
-                console.warn(str(error))
-        raise CommandError(f"{failure.step_key} failed: {_reason(failure.step_failure_data.error)}")
-
-
-def _reason(error: Any) -> str:
-    """Return what went wrong, without how it travelled through Dagster."""
-    while error and error.cause and (error.cls_name or "").startswith("Dagster"):
-        error = error.cause
-    if error is None:
-        return "unknown reason"
-    kind, _, sentence = error.message.strip().partition(": ")
-    is_sentence = kind.split(".")[0] in OWN or kind.endswith(".Failure")
-    return sentence if is_sentence else f"{kind}: {sentence}"
