@@ -14,8 +14,9 @@ from pipelines.errors import explain
 
 from .ask import report, route
 from .benchmarks import benchmarks_app
-from .data import import_, lake_app, sql
+from .data import lake_app, sql
 from .embedders import embedders_app
+from .imports import import_, imports_app
 from .interrupts import leave_if_unread
 from .models import models_app
 from .onboard import onboard
@@ -88,7 +89,13 @@ COMMANDS = {
     "check": check,
     "ui": ui,
 }
-GROUPS = {"models": models_app, "benchmarks": benchmarks_app, "embedders": embedders_app, "lake": lake_app}
+GROUPS = {
+    "models": models_app,
+    "benchmarks": benchmarks_app,
+    "imports": imports_app,
+    "embedders": embedders_app,
+    "lake": lake_app,
+}
 for name, function in COMMANDS.items():
     app.command(name)(function)
 for name, group in GROUPS.items():

@@ -1,84 +1,19 @@
-"""Published results in, rows out, and upkeep of the lake: `embedllm import`, `sql` and `lake`."""
+"""Rows out, and upkeep of the lake: `embedllm sql` and `lake`."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from pipelines.console import Console, out, say, table_of, write_csv
 from pipelines.errors import CommandError
 
-from .home import open_home, open_results
+from .home import open_results
 from .interrupts import stops_at_once
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-OFTEN = 0.1  # share of questions that lack what they speak of: complete multiple-choice questions have .001
-
 lake_app = typer.Typer(no_args_is_help=True, help="Upkeep of the lake.")
-
-
-@stops_at_once("an import is all or nothing, the same command does what is missing")
-def import_(
-    source: Annotated[
-        str, typer.Argument(help="CSV or Parquet file, folder of parts or of train/val/test, or hub data set id.")
-    ],
-    split: Annotated[Path | None, typer.Option(help="Table prompt_id, split (CSV or Parquet).")] = None,
-    models: Annotated[Path | None, typer.Option(help="Table of model labels: model_name, family, size_b, …")] = None,
-    on_conflict: Annotated[
-        Literal["refuse", "majority", "drop", "first"],
-        typer.Option(help="Of two labels for one answer: refuse, or the majority, none, the first."),
-    ] = "refuse",
-    resplit: Annotated[bool, typer.Option("--resplit", help="The same split for questions of the same text.")] = False,
-) -> None:
-    """Bring in published results (the EmbedLLM layout), all or nothing; the same file again changes nothing."""
-    from harness.registry import benchmark_name_fault, model_name_fault
-    from pipelines.instance import exclusive
-    from warehouse.imports.ingest import import_results
-
-    settings, workspace = open_home()
-    with exclusive(settings.home), Console() as console:
-        summary = import_results(
-            workspace.lake,
-            source,
-            split=split,
-            models=models,
-            benchmark_of=workspace.registry.benchmark_of,
-            model_fault=model_name_fault,
-            benchmark_fault=benchmark_name_fault,
-            on_conflict=on_conflict,
-            resplit=resplit,
-            progress=console.progress,
-        )
-    say(
-        f"{'Imported' if summary.changed else 'Nothing new in'} {source}: {summary.rows:,} answers of "
-        f"{summary.models} models to {summary.questions:,} questions in {summary.benchmarks} benchmarks.\n"
-        + ("Next: `embedllm run`" if summary.changed else "The lake holds them all already; nothing has changed.")
-    )
-    if summary.resolved:
-        say(f"{summary.resolved:,} answers had two labels; decided by --on-conflict {on_conflict}.")
-    if summary.resplit:
-        say(f"{summary.resplit:,} questions got the split of another with the same text.")
-    _warn_of_lacking(summary.lacking)
-
-
-def _warn_of_lacking(lacking: Mapping[str, tuple[int, int]]) -> None:
-    """Warn where a benchmark's questions often lack what they speak of; most such questions do not show it."""
-    often = {name: counts for name, counts in lacking.items() if counts[0] >= OFTEN * counts[1]}
-    if not often:
-        return
-    names = sorted(often, key=lambda name: -often[name][0] / often[name][1])
-    several = f" and {len(names) - 3} more benchmarks" if len(names) > 3 else ""
-    found, asked = (sum(counts) for counts in zip(*often.values(), strict=True))
-    say(
-        f"Warning: {found / asked:.0%} of the {asked:,} questions of {', '.join(names[:3])}{several} ask to choose "
-        "among options, or speak of a picture, that their text does not show. Put all that the models were shown into "
-        "the column prompt: forecasts are better for it (docs/import.md)."
-    )
 
 
 @stops_at_once()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from warehouse.errors import ImportRefused, SplitConflictError
 from warehouse.lake import Lake
-from warehouse.lake.answers import SOURCES, complete_columns
+from warehouse.lake.answers import RUNS, SOURCES, complete_columns
 from warehouse.lake.events import Event
 from warehouse.lake.questions import describe_questions, digest_rows
 from warehouse.lake.writing import Writing, done
@@ -38,6 +38,9 @@ from .sources import digest_of, find_source, has_tables, holds_layout
 from .tables import checked_file
 
 __all__ = ["ImportRefused", "ImportSummary", "OnConflict", "import_results"]
+
+LAYOUT = "embedllm"
+"""The format of tables in the layout of EmbedLLM's authors."""
 
 _DISPUTED = "disputed"
 """In the metadata of answers: JSON list of the questions on which sources do not agree."""
@@ -71,6 +74,7 @@ def import_results(
     lake: Lake,
     source: str | Sequence[str],
     *,
+    file_format: str | None = None,
     readers: Sequence[Reader] | None = None,
     choices: Choices | None = None,
     split: Path | None = None,
@@ -86,11 +90,12 @@ def import_results(
     """Import the results at `source` (see `find_places`) into the lake.
 
     Tables in the layout of EmbedLLM's authors are read as such, and anything else by the first of `readers` (None: all
-    that there are) that recognises it, with the user's `choices`. `split`: a table of prompt_id and split, which
-    overrides what tables say about splits. `models`: a table of model labels (see `read_labels`). `benchmark_of`
-    returns the benchmark of a published category. `model_fault` and `benchmark_fault` return why a name cannot be
-    used; None where it can. With `resplit`, questions with the same text get the same split: that of the one nearest
-    to training. With `dry_run` everything is read and checked, and nothing written.
+    that there are) that recognises it, with the user's `choices`; with `file_format` by that one, which gets all files
+    if it recognises none. `split`: a table of prompt_id and split, which overrides what tables say about splits.
+    `models`: a table of model labels (see `read_labels`). `benchmark_of` returns the benchmark of a published category.
+    `model_fault` and `benchmark_fault` return why a name cannot be used; None where it can. With `resplit`, questions
+    with the same text get the same split: that of the one nearest to training. With `dry_run` everything is read and
+    checked, and nothing written.
 
     What only this source brought before is replaced; where other sources brought answers of the same benchmark and
     model too, answers are added. Raises ImportRefused, with the lake untouched, where the data are invalid or
@@ -104,7 +109,9 @@ def import_results(
     notes = Notes()
     with tempfile.TemporaryDirectory() as folder, open_scratch(Path(folder) / "scratch") as scratch:
         tell(0, 1, "import: reading and checking")
-        results, inputs = _read(scratch, Path(folder), places, readers, choices or Choices(), split, notes, tell)
+        results, inputs = _read(
+            scratch, Path(folder), places, file_format, readers, choices or Choices(), split, notes, tell
+        )
         results.grade(on_conflict)
         results.check_names(benchmark_of, model_fault, benchmark_fault)
         published = results.publish(places.name)
@@ -128,6 +135,7 @@ def _read(
     scratch: duckdb.DuckDBPyConnection,
     folder: Path,
     places: Places,
+    file_format: str | None,
     readers: Sequence[Reader] | None,
     choices: Choices,
     split: Path | None,
@@ -136,21 +144,36 @@ def _read(
 ) -> tuple[Results, Sequence[Path]]:
     """Return what the scratch database now holds, and the files that were read. `folder`: for copies."""
     first, *others = places.places
-    is_layout = readers is None and any(map(holds_layout, places.places))
+    offered = _readers_of(file_format, all_readers() if readers is None else readers, places.name)
+    is_layout = file_format == LAYOUT or (
+        file_format is None and readers is None and any(map(holds_layout, places.places))
+    )
     if is_layout and others:
         raise ImportRefused(places.name, ["it has tables with a row an answer among other sources; import each alone"])
     files = [] if is_layout else find_files(places, folder)
-    claimed = claim_files(files, all_readers() if readers is None else readers, notes)
-    if is_layout or (not (claimed or others) and has_tables(first)):
+    claimed = claim_files(files, offered, notes)
+    if is_layout or (file_format is None and not claimed and not others and has_tables(first)):
         tables = find_source(first)
         return read_layout(scratch, folder, tables, split, choices.threshold), [file.path for file in tables.files]
     if split:
         raise ImportRefused(places.name, ["--split is for tables with a prompt_id; logs have none"])
+    if not claimed and file_format and files:
+        notes.left_out.clear()
+        claimed = {offered[0]: files}
     if not claimed:
-        formats = ", ".join(sorted({reader.format for reader in all_readers()}))
-        count = f"{len(files)} files are" if len(files) != 1 else "its file is not"
-        raise ImportRefused(places.name, [f"none of its {count} of a known format ({formats})"])
-    return read_logs(scratch, files, claimed, choices, notes, tell), [file.path for file in files]
+        formats = ", ".join([LAYOUT, *dict.fromkeys(reader.format for reader in offered)])
+        raise ImportRefused(places.name, [f"none of its files ({len(files)}) is of a known format: {formats}"])
+    inputs = [file.path for own in claimed.values() for file in own]
+    return read_logs(scratch, files, claimed, choices, notes, tell), inputs
+
+
+def _readers_of(file_format: str | None, readers: Sequence[Reader], source: str) -> list[Reader]:
+    """Return those of `readers` that read a format (None: any). Raises ImportRefused where none does."""
+    found = [reader for reader in readers if file_format in (None, reader.format)]
+    if not found and file_format != LAYOUT:
+        formats = ", ".join([LAYOUT, *dict.fromkeys(reader.format for reader in readers)])
+        raise ImportRefused(source, [f"there is no format {file_format}; choose one of {formats}"])
+    return found
 
 
 class _Incoming:
@@ -257,11 +280,25 @@ class _Incoming:
         if stored is not None and others:
             metadata = dict(stored.metadata)
             rows = self._merged(stored, rows, others, metadata)
-        metadata |= {SOURCES: json.dumps(sorted({self.source, *others}))}
+        metadata |= {SOURCES: json.dumps(sorted({self.source, *others}))} | self._runs(benchmark, model, metadata)
         wanted = done(benchmark, model, rows, metadata, self.source)
-        if stored is None or (stored.digest, stored.metadata) != (wanted.digest, wanted.metadata):
+        if stored and (stored.digest, stored.metadata["known"]) == (wanted.digest, wanted.metadata["known"]):
+            if stored.metadata == wanted.metadata:
+                return
+            self.writing.add(replace(wanted, evaluation_id=stored.evaluation_id))
+        else:
             self.writing.add_answers(wanted, rows)
-            self.changed = True
+        self.changed = True
+
+    def _runs(self, benchmark: str, model: str, metadata: Mapping[str, str]) -> dict[str, str]:
+        """Return how the answers came about, as far as logs say, as the metadata of an event."""
+        own = [
+            {"source": self.source, **{k: v for k, v in asdict(run).items() if v and k not in ("model", "labels")}}
+            for category in self.published.categories_of(benchmark)
+            if (run := self.published.runs.get((model, category)))
+        ]
+        others = [run for run in json.loads(metadata.get(RUNS, "[]")) if run["source"] != self.source]
+        return {RUNS: json.dumps([*others, *own], sort_keys=True)} if others or own else {}
 
     def _merged(self, before: Event, rows: pa.Table, others: set[str], metadata: dict[str, str]) -> pa.Table:
         """Return the answers of `before`, and those of `rows` to other questions. `metadata` is told on which questions

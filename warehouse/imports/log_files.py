@@ -85,6 +85,9 @@ def _walk(place: Place, unpacked: _Unpacked) -> Iterator[LogFile]:
         yield from unpacked.files_of(LogFile(place.path, place.name))
         return
     for folder, folders, names in os.walk(place.path):
+        if "_delta_log" in folders:  # a table of a lake, such as ours in a home
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)

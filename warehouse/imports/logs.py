@@ -15,6 +15,7 @@ __all__ = ["claim_files", "count_by_reason", "read_logs"]
 
 _ROWS = 50_000  # that are inserted together
 _BYTES = 64 * 2**20
+_LONGEST_ANSWER = 1000  # characters that are kept of what a model said, as of our own evaluations
 _SHOWN = 60  # characters of a question in a message
 
 
@@ -39,7 +40,7 @@ def read_logs(
     progress: Callable[[int, int, str], None],
 ) -> Results:
     """Let each reader read its files into the scratch database. What is wrong is in the result's `problems`."""
-    logs = _Logs(connection, files)
+    logs = _Logs(connection, files, keep_answers=choices.keep_answers)
     seen: set[str] = set()
     for reader, own in claimed.items():
         try:
@@ -74,15 +75,18 @@ class _Logs(Results):
     scored = True
     prompt_word = "question"
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, files: Sequence[LogFile]) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: Sequence[LogFile], *, keep_answers: bool) -> None:
         super().__init__(connection, [file.name for file in files])
         self._number = {file.name: number for number, file in enumerate(files)}
+        self._keep_answers = keep_answers
         self._waiting: list[pa.Table] = []
         self._known: set[str] = set()
         connection.execute("CREATE TABLE log_text (id VARCHAR, text VARCHAR)")
 
     def add(self, file: LogFile, table: pa.Table) -> None:
         """Add a table of ANSWER_ROWS."""
+        if not self._keep_answers and "answer" in table.column_names:
+            table = table.drop_columns("answer")
         columns = [
             table[field.name].cast(field.type)
             if field.name in table.column_names
@@ -114,9 +118,11 @@ class _Logs(Results):
             WHERE prompt_id NOT IN (SELECT id FROM log_text)
             GROUP BY prompt_id
         """)
-        self.connection.execute("""
+        self.connection.execute(f"""
             INSERT INTO raw BY NAME
-            SELECT * EXCLUDE (text, model), model AS model_name, hash(text) AS prompt FROM batch
+            SELECT * EXCLUDE (text, model) REPLACE (left(answer, {_LONGEST_ANSWER}) AS answer), model AS model_name,
+                hash(text) AS prompt
+            FROM batch
         """)
         self.known = sorted(self._known, key=list(KNOWN).index)
 

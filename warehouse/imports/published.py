@@ -75,6 +75,12 @@ class Published:
         """Give all questions of one text the split of the one nearest to training; return how many that changes."""
         return self._connection.execute(script("import_resplit", __file__)).fetchall()[0][0]
 
+    def categories_of(self, benchmark: str) -> list[str]:
+        found = self._connection.sql(
+            f"SELECT category FROM covered WHERE benchmark = {literal(benchmark)} ORDER BY ALL"
+        )
+        return [category for (category,) in found.fetchall()]
+
     def questions_of(self, benchmark: str) -> pa.Table:
         """Return category, task (the same), doc_id, text, split and target (null: not given), ordered by prompt_id."""
         return self._connection.sql(f"""

@@ -16,7 +16,7 @@ from warehouse.database.connect import empty_table
 
 from .events import EVALUATION
 
-__all__ = ["ANSWERS", "FINGERPRINT", "SOURCES", "USAGE", "Written", "is_evaluated", "is_imported"]
+__all__ = ["ANSWERS", "FINGERPRINT", "RUNS", "SOURCES", "USAGE", "Written", "is_evaluated", "is_imported"]
 
 ANSWERS = empty_table("responses").drop_columns(["model", "benchmark"]).schema
 """A model's answers to one benchmark; the lake's table `responses` has them by benchmark and `evaluation_id`."""
@@ -24,6 +24,8 @@ USAGE = ("tokens_in", "tokens_out", "cost")
 """Columns of ANSWERS: what an answer took, null where that is not known."""
 SOURCES = "sources"
 """In the metadata of answers: JSON list of where they come from, EVALUATION or imports."""
+RUNS = "runs"
+"""In the metadata of imported answers: JSON list of the logs they come from, with the tool and its settings."""
 FINGERPRINT = "fingerprint"
 """In the metadata of answers: digest of what determined them; imported ones have none."""
 

@@ -35,7 +35,8 @@ class Event:
     dropped                      the answers are given up;
     failed, cleared              the last evaluation of the pair failed; it need not be tried again;
     questions, withdrawn         questions of the benchmark came in; all of them left;
-    imported                     everything that the import `source` brought is there; `metadata` describes it.
+    imported                     everything that the import `source` brought is there; `metadata` describes it;
+    removed                      the import `source` is taken back.
     """
 
     event: str
@@ -126,6 +127,8 @@ class InForce:
                 self.questions.pop(event.benchmark, None)
             case "imported":
                 self.imports[event.source] = event
+            case "removed":
+                self.imports.pop(event.source, None)
             case _:
                 self._apply_to_answers(event)
 

@@ -1,0 +1,234 @@
+"""Results that others have: `embedllm import` and `embedllm imports`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from pipelines.console import Console, out, say, table_of
+from pipelines.errors import CommandError
+
+from .home import open_home, open_results
+from .interrupts import stops_at_once
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from assets.inputs.workspace import Workspace
+    from warehouse.imports.ingest import ImportSummary
+
+OFTEN = 0.1  # share of questions that lack what they speak of: complete multiple-choice questions have .001
+
+imports_app = typer.Typer(no_args_is_help=True, help="What was imported into this home.")
+
+
+@stops_at_once("an import is all or nothing, the same command does what is missing")
+def import_(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE…", help="Files, folders, patterns, archives or hub data set ids.")
+    ],
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="Read the files as this format, whatever they look like.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come in; change nothing.")] = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[CATEGORY=]NAME", help="The metric that grades, of several."),
+    ] = None,
+    filter_name: Annotated[
+        list[str] | None, typer.Option("--filter", metavar="[CATEGORY=]NAME", help="The filter whose output is graded.")
+    ] = None,
+    scorer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[CATEGORY=]NAME", help="The scorer that grades, of several."),
+    ] = None,
+    epochs: Annotated[
+        Literal["majority", "first", "last", "all_correct", "any_correct"],
+        typer.Option(help="Of several tries at a question: which one counts."),
+    ] = "majority",
+    threshold: Annotated[float | None, typer.Option(help="From which grade on an answer is right.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model, where a log does not tell.")] = None,
+    benchmark: Annotated[str | None, typer.Option(help="The benchmark, where a log does not tell.")] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="Table of ids and texts, for logs that have ids only."),
+    ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="OURS=THEIRS,…", help="Of a table with a row an answer: prompt=q,label=score,…"),
+    ] = None,
+    question: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="A table with a row a question: the column of its text.")
+    ] = None,
+    model_columns: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN,…", help="A table with a row a question: the columns of models.")
+    ] = None,
+    split: Annotated[Path | None, typer.Option(help="Table prompt_id, split (CSV or Parquet).")] = None,
+    models: Annotated[Path | None, typer.Option(help="Table of model labels: model_name, family, size_b, …")] = None,
+    on_conflict: Annotated[
+        Literal["refuse", "majority", "drop", "first"],
+        typer.Option(help="Of two labels for one answer: refuse, or the majority, none, the first."),
+    ] = "refuse",
+    resplit: Annotated[bool, typer.Option("--resplit", help="The same split for questions of the same text.")] = False,
+) -> None:
+    """Bring in results that you have: logs of lm-eval, Inspect, HELM, …, or tables; all or nothing, and the same again
+    changes nothing."""
+    from warehouse.imports.readers.questions import read_questions
+
+    from harness.registry import benchmark_name_fault, model_name_fault
+    from pipelines.instance import exclusive
+    from warehouse.imports.ingest import import_results
+    from warehouse.imports.readers.reader import Choices
+
+    settings, workspace = open_home()
+    choices = Choices(
+        metric=_by_category(metric),
+        filter=_by_category(filter_name),
+        scorer=_by_category(scorer),
+        epochs=epochs,
+        threshold=threshold,
+        model=model,
+        benchmark=benchmark,
+        questions=read_questions(questions) if questions else {},
+        columns=_pairs(mapping),
+        question_column=question,
+        model_columns=_names(model_columns),
+        keep_answers=workspace.keep_answers,
+        **_known_tasks(workspace),
+    )
+    with exclusive(settings.home), Console() as console:
+        summary = import_results(
+            workspace.lake,
+            sources,
+            file_format=file_format or ("long" if mapping and not question else "wide" if question else None),
+            choices=choices,
+            split=split,
+            models=models,
+            benchmark_of=workspace.registry.benchmark_of,
+            model_fault=model_name_fault,
+            benchmark_fault=benchmark_name_fault,
+            on_conflict=on_conflict,
+            resplit=resplit,
+            dry_run=dry_run,
+            progress=console.progress,
+        )
+    if dry_run:
+        _show(summary)
+    _say_what_came(summary, on_conflict, dry_run=dry_run)
+
+
+def _by_category(given: Sequence[str] | None) -> dict[str, str]:
+    """Return CATEGORY=NAME by category; "" has the name that holds for any other."""
+    parts = [text.rpartition("=") for text in given or ()]
+    return {category: name for category, _, name in parts}
+
+
+def _names(given: Sequence[str] | None) -> list[str]:
+    return [name.strip() for text in given or () for name in text.split(",") if name.strip()]
+
+
+def _pairs(given: Sequence[str] | None) -> dict[str, str]:
+    found = {}
+    for pair in _names(given):
+        ours, sign, theirs = pair.partition("=")
+        if not (ours and sign and theirs):
+            raise CommandError(f"--map {pair}: give OURS=THEIRS, such as prompt=question,model_name=llm,label=score")
+        found[ours] = theirs
+    return found
+
+
+def _known_tasks(workspace: Workspace) -> dict[str, Any]:
+    """Return what the registry and the definitions of lm-eval's tasks tell of logs."""
+    from harness.logged import LoggedTasks
+
+    registry = workspace.registry
+    entries = {entry.name: entry for entry in registry.benchmarks}
+    tasks = LoggedTasks(registry.tasks_dir)
+
+    def grading_of(category: str) -> Mapping[str, str]:
+        entry = entries.get(registry.benchmark_of(category))
+        return {"metric": entry.metric, "filter": entry.filter} if entry else {}
+
+    return {"grading_of": grading_of, "text_of": tasks.text_of, "filters_of": tasks.filters_of}
+
+
+def _show(summary: ImportSummary) -> None:
+    """Print what would come in, a row a model and category."""
+    import pyarrow as pa
+
+    rows = []
+    for row in summary.overview.to_pylist():
+        run = summary.runs.get((row["model"], row["category"]))
+        known = {name: getattr(run, name) if run else None for name in ("metric", "filter", "tool", "file")}
+        rows.append(row | known)
+    out.print(table_of(pa.Table.from_pylist(rows)))
+
+
+def _say_what_came(summary: ImportSummary, on_conflict: str, *, dry_run: bool) -> None:
+    verb = "Would import" if dry_run else "Imported" if summary.changed else "Nothing new in"
+    say(
+        f"{verb} {summary.source}: {summary.rows:,} answers of {summary.models} models to {summary.questions:,} "
+        f"questions in {summary.benchmarks} benchmarks."
+    )
+    if not dry_run:
+        say("Next: `embedllm run`" if summary.changed else "The lake holds them all already; nothing has changed.")
+    counts: dict[str, int] = {}
+    for (_, reason), count in summary.left_out.items():
+        counts[reason] = counts.get(reason, 0) + count
+    for reason, count in sorted(counts.items(), key=lambda item: -item[1]):
+        first = next(file for file, why in summary.left_out if why == reason)
+        say(f"Left out: {count:,} {reason} (for example in {first}).")
+    if summary.resolved:
+        say(f"{summary.resolved:,} answers had two labels; decided by --on-conflict {on_conflict}.")
+    if summary.resplit:
+        say(f"{summary.resplit:,} questions got the split of another with the same text.")
+    _warn_of_lacking(summary.lacking)
+
+
+def _warn_of_lacking(lacking: Mapping[str, tuple[int, int]]) -> None:
+    """Warn where a benchmark's questions often lack what they speak of; most such questions do not show it."""
+    often = {name: counts for name, counts in lacking.items() if counts[0] >= OFTEN * counts[1]}
+    if not often:
+        return
+    names = sorted(often, key=lambda name: -often[name][0] / often[name][1])
+    several = f" and {len(names) - 3} more benchmarks" if len(names) > 3 else ""
+    found, asked = (sum(counts) for counts in zip(*often.values(), strict=True))
+    say(
+        f"Warning: {found / asked:.0%} of the {asked:,} questions of {', '.join(names[:3])}{several} ask to choose "
+        "among options, or speak of a picture, that their text does not show. Put all that the models were shown into "
+        "the column prompt: forecasts are better for it (docs/import.md)."
+    )
+
+
+@imports_app.command("list")
+@stops_at_once()
+def list_() -> None:
+    """What was imported, from where, and when."""
+    import pyarrow as pa
+
+    shown = ("source", "rows", "models", "questions", "imported_at")
+    rows = [{name: source[name] for name in shown} for source in open_results().lake.imports()]
+    if rows:
+        out.print(table_of(pa.Table.from_pylist(rows)))
+    else:
+        say("Nothing was imported into this home.")
+
+
+@imports_app.command("remove")
+@stops_at_once()
+def remove(source: Annotated[str, typer.Argument(help="As `embedllm imports list` prints it.")]) -> None:
+    """Take back the answers that an import brought; the files that it came from are not touched."""
+    from pipelines.instance import exclusive
+    from warehouse.imports.withdraw import remove_import
+
+    settings, workspace = open_home()
+    with exclusive(settings.home):
+        shared = remove_import(workspace.lake, source)
+    say(f"{source} is removed. Next: `embedllm run`")
+    for other, pairs in sorted(shared.items()):
+        say(
+            f"{pairs:,} sets of answers had come from {other} as well and are gone too: "
+            + ("`embedllm run` asks again." if other == "evaluation" else "import it again to have its own back.")
+        )
