@@ -19,11 +19,8 @@ from pathlib import Path
 
 import duckdb
 import pyarrow.json
-from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from _common import table
 
 from warehouse.imports.readers.lm_eval import LmEval
 from warehouse.imports.readers.reader import Choices, LogFile, Notes, Reader
@@ -92,7 +89,9 @@ def read_lm_eval(folder: Path) -> int:
 
 def read_json_with_duckdb(folder: Path) -> int:
     source = f"read_json('{folder}/*/*.jsonl', format = 'newline_delimited')"
-    return duckdb.sql(f"FROM {source}").to_arrow_table().num_rows
+    rows = duckdb.sql(f"FROM {source}")
+    assert rows is not None  # it is a query
+    return rows.to_arrow_table().num_rows
 
 
 def read_json_with_pyarrow(folder: Path) -> int:
@@ -115,29 +114,38 @@ def measure(read: Callable[[Path], int], folder: Path) -> tuple[int, float, floa
     return rows, time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def measure_case(case: Case, files: int, only: list[str] | None) -> tuple[str, dict[str, tuple[int, float, float]]]:
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root)
+        case.make(folder, files)
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in paths) / 1e6
+        figures = {}
+        for name, read in case.readers.items():
+            if not only or name in only:
+                with get_context("spawn").Pool(1) as pool:
+                    figures[name] = pool.apply(measure, (read, folder))
+    return f"{case.name}: {len(paths):,} files, {size:,.0f} MB", figures
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--files", type=int, default=1000)
     options.add_argument("--only", nargs="*", help="these readers alone, as pyarrow.json")
     given = options.parse_args()
-    for case in CASES:
-        with tempfile.TemporaryDirectory() as root:
-            folder = Path(root)
-            case.make(folder, given.files)
-            paths = [path for path in folder.rglob("*") if path.is_file()]
-            size = sum(path.stat().st_size for path in paths) / 1e6
-            shown = table(f"{case.name}: {len(paths):,} files, {size:,.0f} MB", ("", "rows", "CPU s", "ratio", "MB"))
-            figures = {}
-            for name, read in case.readers.items():
-                if given.only and name not in given.only:
-                    continue
-                with get_context("spawn").Pool(1) as pool:
-                    figures[name] = pool.apply(measure, (read, folder))
-            _, reference, *_ = case.readers
-            base = figures[reference][1] if reference in figures else float("nan")
-            for name, (rows, seconds, memory) in figures.items():
-                shown.add_row(name, f"{rows:,}", f"{seconds:.2f}", f"{seconds / base:.2f}", f"{memory:,.0f}")
-            Console().print(shown)
+    measured = [(case, *measure_case(case, given.files, given.only)) for case in CASES]
+
+    # Imported now: a new process counts the memory of the one that started it as its own.
+    from _common import table
+    from rich.console import Console
+
+    for case, title, figures in measured:
+        _, reference, *_ = case.readers
+        base = figures[reference][1] if reference in figures else float("nan")
+        shown = table(title, ("", "rows", "CPU s", "ratio", "MB"))
+        for name, (rows, seconds, memory) in figures.items():
+            shown.add_row(name, f"{rows:,}", f"{seconds:.2f}", f"{seconds / base:.2f}", f"{memory:,.0f}")
+        Console().print(shown)
 
 
 if __name__ == "__main__":
