@@ -75,7 +75,7 @@ def import_(
 ) -> None:
     """Bring in results that you have: logs of lm-eval, Inspect, HELM, …, or tables; all or nothing, and the same again
     changes nothing."""
-    from warehouse.imports.readers.questions import read_questions
+    from warehouse.imports.readers.questions import read_questions  # noqa
 
     from harness.registry import benchmark_name_fault, model_name_fault
     from pipelines.instance import exclusive
@@ -200,6 +200,26 @@ def _warn_of_lacking(lacking: Mapping[str, tuple[int, int]]) -> None:
         "among options, or speak of a picture, that their text does not show. Put all that the models were shown into "
         "the column prompt: forecasts are better for it (docs/import.md)."
     )
+
+
+@stops_at_once()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    export_format: Annotated[
+        Literal["embedllm", "eee", "wide"],
+        typer.Option("--format", help="Rows of answers, Every Eval Ever, or a column a model."),
+    ] = "embedllm",
+) -> None:
+    """Write the questions, splits and answers of this home into a folder, for others or another home."""
+    from warehouse.imports.export import export_results
+
+    home = open_results()
+    try:
+        with Console() as console:
+            written = export_results(home.lake, folder, export_format, console.progress)
+    except FileExistsError as error:
+        raise CommandError(str(error)) from error
+    say(f"{folder} has {len(written)} files.")
 
 
 @imports_app.command("list")

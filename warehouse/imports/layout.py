@@ -14,7 +14,7 @@ from warehouse.errors import ImportRefused
 from warehouse.lake.questions import SPLITS
 
 from .problems import FILE
-from .published import Results
+from .published import KNOWN, Results
 from .sources import Source
 from .tables import EXAMPLES, NEEDED, ImportedTable
 
@@ -34,6 +34,15 @@ _USAGE_COLUMNS = {
     "cost": ("cost",),
 }
 """By column of warehouse.lake.answers.USAGE: the names that it may have in a file, of which the first one counts."""
+
+
+_EXPORTED = {
+    "doc_id": "doc_id::BIGINT",
+    "target": "target",
+    "answer": "answer",
+    "latency_s": "latency_s::DOUBLE",
+}
+"""SQL: what only our own exports have, in columns that mean something else in other people's tables."""
 
 
 def read_layout(
@@ -106,24 +115,30 @@ class _Tables(Results):
         for table, columns in zip(self.tables, self.usage_columns, strict=True):
             table.require([*self.checked, *columns.values()])
         self.known = [name for name in _USAGE_COLUMNS if any(name in columns for columns in self.usage_columns)]
+        self.is_export = all(table.is_export for table in self.tables)
+        if self.is_export:  # it has all that there is to know
+            self.known, self.scored = [*KNOWN], True
 
     def load_rows(self) -> None:
-        whole = "CASE score WHEN 1 THEN true WHEN 0 THEN false END"
-        right = whole if self.threshold is None else f"score >= {self.threshold}"
+        whole = f"CASE {_NUMBER} WHEN 1 THEN true WHEN 0 THEN false END"
+        right = whole if self.threshold is None else f"{_NUMBER} >= {self.threshold}"
+        score, model_name = ("score::DOUBLE", "model_name") if self.is_export else (_NUMBER, MODEL_NAME)
         for number, (file, table) in enumerate(zip(self.files, self.tables, strict=True)):
             split = "nullif(split, '')" if self.split_by_column else "NULL"
             if self.split_by_file:
                 split = literal(file.split)
             usage = self.usage_columns[number]
+            exported = "".join(f", {sql} AS {name}" for name, sql in _EXPORTED.items()) if self.is_export else ""
             insert = f"""
                 INSERT INTO raw BY NAME
                 SELECT {number} * {FILE} + _row AS spot, nullif(prompt_id, '') AS prompt_id,
-                    nullif(label, '') AS label, {_NUMBER} AS score, {right} AS correct,
-                    nullif({MODEL_NAME}, '') AS model_name,
+                    nullif(label, '') AS label, {score} AS score, {right} AS correct,
+                    nullif({model_name}, '') AS model_name,
                     nullif(category, '') AS category, CASE WHEN prompt <> '' THEN hash(prompt) END AS prompt,
-                    {split} AS split{"".join(_usage_sql(name, column) for name, column in usage.items())}
+                    {split} AS split{"".join(_usage_sql(name, column) for name, column in usage.items())}{exported}
             """
-            table.execute([*self.checked, *usage.values()], f"{insert} FROM {{}}".format)
+            wanted = [*self.checked, *usage.values(), *(("score", *_EXPORTED) if self.is_export else ())]
+            table.execute(wanted, f"{insert} FROM {{}}".format)
         if self.rows("SELECT count(*) FROM raw") == [(0,)]:
             self.problems.append("it has no rows")
 
@@ -135,7 +150,7 @@ class _Tables(Results):
             self.problems.append("say with --threshold from which number on an answer is right")
         if self.split_by_column:
             self.note_rows(f"the split is none of {', '.join(SPLITS)}", f"split NOT IN {SPLITS}", "split")
-        for name in self.known:
+        for name in (name for name in _USAGE_COLUMNS if name in self.known):
             called = " or ".join(sorted({columns[name] for columns in self.usage_columns if name in columns}))
             number = "number from 0 on" if name == "cost" else "whole number from 0 on"
             self.note_rows(f"{called} is no {number}", f"{name}_fault IS NOT NULL", f"{name}_fault")

@@ -17,7 +17,10 @@ from warehouse.errors import ImportRefused, first_line
 
 from .csv_rows import LONGEST_LINE, copy_rows, is_regular, read_header
 
-__all__ = ["EXAMPLES", "NEEDED", "SUFFIXES", "ImportedTable", "checked_file", "holds_results"]
+__all__ = ["EXAMPLES", "IS_EXPORT", "NEEDED", "SUFFIXES", "ImportedTable", "checked_file", "holds_results"]
+
+IS_EXPORT = "embedllm_export"
+"""In the metadata of a Parquet file: it was written by `embedllm export`."""
 
 SUFFIXES = (".csv", ".parquet")  # in capitals, too
 NEEDED = ("prompt_id", "label", "model_name", "category", "prompt")
@@ -62,6 +65,7 @@ class ImportedTable:
         self._scratch = scratch
         self._is_csv = path.suffix.lower() == ".csv"
         self._row = "row_number() OVER ()"
+        self.is_export = False
         self._kinds: dict[str, str] = {}  # of nested Parquet columns, which cannot be read as text
         names = self._open_csv() if self._is_csv else self._open_parquet()
         if len(set(names)) < len(names):
@@ -134,11 +138,12 @@ class ImportedTable:
     def _open_parquet(self) -> list[str]:
         try:
             found = self._connection.sql(f"FROM read_parquet({literal(self.path)}, {_NO_HIVE}) LIMIT 0")
-            names = pq.read_schema(self.path).names
+            schema = pq.read_schema(self.path)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise ImportRefused(self.path, [_unreadable(error)]) from error
+        self.is_export = IS_EXPORT.encode() in (schema.metadata or {})
         # DuckDB renames a column that differs from another in letter case only.
-        self._texts = {}
+        names, self._texts = schema.names, {}
         for name, read_as, kind in zip(names, found.columns, found.types, strict=True):
             self._texts[name] = _as_text(identifier(read_as), str(kind))
             if kind.id in _NESTED:

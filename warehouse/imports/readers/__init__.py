@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
+from .lm_eval import LmEval
 from .reader import Reader
 
 __all__ = ["all_readers"]
@@ -17,5 +18,5 @@ ENTRY_POINT = "embedllm.importers"
 
 def all_readers() -> list[Reader]:
     """Return a reader of every format, those that are the hardest to mistake first; then those of other packages."""
-    own: list[Reader] = []
+    own: list[Reader] = [LmEval()]
     return [*own, *(point.load()() for point in sorted(entry_points(group=ENTRY_POINT), key=lambda point: point.name))]

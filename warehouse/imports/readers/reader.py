@@ -213,7 +213,7 @@ def grade(value: object, threshold: float | None, what: str) -> tuple[bool, floa
     said = value.strip().lower() if isinstance(value, str) else value
     try:
         score = _WORDS[said] if isinstance(said, str) and said in _WORDS else float(said)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Refusal(f"{what} is {value!r}, which is no grade; it must be 0, 1, true, false or a number") from None
     if math.isnan(score):
         return None
