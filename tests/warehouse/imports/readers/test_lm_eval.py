@@ -324,7 +324,27 @@ def test_predictions_alone(tmp_path: Path) -> None:
     answers, notes = read(tmp_path)
 
     assert answers == []
-    assert [reason for _, reason in notes.left_out] == ["answers without a grade, as of a run with --predict_only"]
+    assert [reason for _, reason in notes.left_out] == ["answers without a grade, as of --predict_only"]
+
+
+def test_metrics_of_whole_runs_only(tmp_path: Path) -> None:
+    samples = [choice(n, names=["word_perplexity", "f1"], word_perplexity=[-3.5, 7], f1=["a", "b"]) for n in range(2)]
+    file = write(tmp_path / "org__m" / f"samples_sums_{TIME}.jsonl", samples)
+    answers, notes = read(tmp_path)
+
+    assert answers == []
+    assert dict(notes.left_out) == {
+        (file.as_posix(), "answers without a grade of their own (f1, word_perplexity are no numbers)"): 2
+    }
+
+
+def test_a_short_question_before_a_long_option(tmp_path: Path) -> None:
+    prompt = "Examples come first.\n\nWhich is wet?\n\nA. the water of a river in spring\nB. sand\nAnswer:"
+    doc = {"question": "Which is wet?", "choices": ["the water of a river in spring", "sand"]}
+    arguments = {f"gen_args_{n}": {"arg_0": prompt, "arg_1": f" {letter}"} for n, letter in enumerate("AB")}
+    write(tmp_path / "org__m" / f"samples_sums_{TIME}.jsonl", [choice(0, doc=doc, arguments=arguments)])
+
+    assert read(tmp_path)[0][0]["text"] == prompt.removeprefix("Examples come first.\n\n")
 
 
 def test_results_alone(tmp_path: Path) -> None:
