@@ -128,21 +128,19 @@ class _Texts:
 
     def find(self, sample: Mapping[str, Any], requests: Sequence[Request]) -> tuple[str, bool]:
         """Return the text of a question, and whether it is that of our own evaluation, as of a task that is known."""
-        doc = sample.get("doc")
-        digests = (sample.get("doc_id"), sample.get("doc_hash"), sample.get("prompt_hash"))
-        are_digests = isinstance(digests[0], int | str) and _is_digest(digests[1])
-        if are_digests and (text := self._known.get(digests[:2])) is not None:
+        doc, digest, prompt = sample.get("doc"), sample.get("doc_hash"), sample.get("prompt_hash")
+        doc_id = sample.get("doc_id")
+        own = (doc_id if isinstance(doc_id, int | str) else None, digest if _is_digest(digest) else repr(doc))
+        if (text := self._known.get(own)) is not None:
             return text, True
         if isinstance(doc, dict) and (text := self.choices.text_of(self.task, doc)) is not None:
-            text = _encodable(text)
-            if are_digests:
-                self._known[digests[:2]] = text
+            self._known[own] = text = _encodable(text)
             return text, True
-        are_digests = are_digests and _is_digest(digests[2])
-        if not are_digests or (text := self._known.get(digests)) is None:
+        logged = (*own, prompt)
+        if not _is_digest(prompt) or (text := self._known.get(logged)) is None:
             text = _encodable(logged_text(requests, doc))
-            if are_digests:
-                self._known[digests] = text
+            if _is_digest(prompt):
+                self._known[logged] = text
         return text, False
 
 

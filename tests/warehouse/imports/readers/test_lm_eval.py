@@ -156,8 +156,11 @@ def test_flat_arguments_of_2023_with_the_model_in_the_files_name(tmp_path: Path)
 )
 def test_model_and_task_in_names(tmp_path: Path, name: str, model: str, task: str) -> None:
     write(tmp_path / name, [choice(0)])
-    known = {"text_of": lambda task, doc: "a text" if task == "arc_easy" else None}
-    ((answer,), notes) = read(tmp_path, model="given", benchmark="said", **known)
+
+    def text_of(task: str, doc: object) -> str | None:
+        return "a text" if task == "arc_easy" else None
+
+    ((answer,), notes) = read(tmp_path, model="given", benchmark="said", text_of=text_of)
 
     assert (answer["model"], answer["category"], notes.problems) == (model, task, [])
 
