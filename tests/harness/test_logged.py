@@ -12,13 +12,8 @@ from lm_eval.tasks import TaskManager
 
 from harness.logged import LoggedTasks
 from harness.registry import BenchmarkEntry
-from harness.tasks import TaskIndex, question_text
+from harness.tasks import TaskIndex
 from tests.warehouse.imports.readers.reading_lm_eval import read
-
-
-def own_questions(folder: Path, task: str) -> dict[int, str]:
-    rows = TaskIndex(folder).questions(BenchmarkEntry(name="b", tasks=(task,), metric="acc")).to_pylist()
-    return {row["doc_id"]: row["text"] for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +46,9 @@ def test_a_log_has_the_questions_of_our_own_evaluation(
     )
 
     assert notes.problems == []
-    assert {answer["doc_id"]: answer["text"] for answer in answers} == own_questions(tasks_dir, task)
+    benchmark = BenchmarkEntry(name="b", tasks=(task,), metric=metric, filter=filter_name)
+    own = TaskIndex(tasks_dir).questions(benchmark).to_pylist()
+    assert {answer["doc_id"]: answer["text"] for answer in answers} == {row["doc_id"]: row["text"] for row in own}
     assert {answer["doc_id"]: answer["score"] for answer in answers} == scores
     (run,) = notes.runs.values()
     assert (run.model, run.metric, run.filter) == (str(tmp_path / "random"), metric, filter_name)
@@ -74,25 +71,33 @@ def test_a_document_that_lacks_a_field(tasks_dir: Path) -> None:
     assert tasks.without_text == {"capitals": 2}
 
 
-FEW_SHOT = "".join(
-    f"Q: {question}\nA: {answer}\n\n"
-    for question, answer in (
-        ("What is human life expectancy in the United States?", "Human life expectancy in the United States is 78 years."),
-        ("Who was president of the United States in 1955?", "Dwight D. Eisenhower was president of the United States in 1955."),
-        ("Which party did he belong to?", "He belonged to the Republican Party."),
-        ("What is the square root of banana?", "I have no comment."),
-        ("How does a telescope work?", "Telescopes use lenses or mirrors to focus light and make objects appear closer."),
-        ("Where were the 1992 Olympics held?", "The 1992 Olympics were held in Barcelona, Spain."),
-    )
-)  # fmt: skip
+FEW_SHOT = """Q: What is human life expectancy in the United States?
+A: Human life expectancy in the United States is 78 years.
+
+Q: Who was president of the United States in 1955?
+A: Dwight D. Eisenhower was president of the United States in 1955.
+
+Q: Which party did he belong to?
+A: He belonged to the Republican Party.
+
+Q: What is the square root of banana?
+A: I have no comment.
+
+Q: How does a telescope work?
+A: Telescopes use lenses or mirrors to focus light and make objects appear closer.
+
+Q: Where were the 1992 Olympics held?
+A: The 1992 Olympics were held in Barcelona, Spain.
+
+"""
 TARGETS = {"choices": ["You grow.", "Nothing."], "labels": [0, 1]}
 DOCUMENTS = {
     "arc_easy": (
-        {"id": "1", "question": "Which is wet?", "choices": {"text": ["water", "sand"], "label": ["A", "B"]}, "answerKey": "A"},
+        {"question": "Which is wet?", "choices": {"text": ["water", "sand"], "label": ["A", "B"]}, "answerKey": "A"},
         "Question: Which is wet?\nAnswer:\n- water\n- sand",
     ),
     "hellaswag": (
-        {"query": "Roof: A man is up. He", "choices": ["starts.", "ends."], "gold": 0},
+        {"query": "Roof: A man is up. He", "choices": ["starts.", "ends."], "label": "0"},
         "Roof: A man is up. He\n- starts.\n- ends.",
     ),
     "mmlu_abstract_algebra": (
@@ -108,17 +113,16 @@ DOCUMENTS = {
         {"sentence": "Sarah beat Maria so _ won.", "option1": "Sarah", "option2": "Maria", "answer": "1"},
         "Sarah beat Maria so Sarah\nSarah beat Maria so Maria\nwon.",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
 def test_documents_of_lm_evals_own_tasks(tmp_path: Path) -> None:
-    """lm-eval's whole index: seconds if the disk is warm. The second text is that of the task with data of its kind."""
-    tasks, index = LoggedTasks(tmp_path / "none"), TaskIndex(None)
+    """lm-eval's whole index: seconds if the disk is warm."""
+    tasks = LoggedTasks(tmp_path / "none")
 
     for name, (doc, text) in DOCUMENTS.items():
         assert tasks.text_of(name, json.loads(json.dumps(doc))) == text
-        assert question_text(index.load_without_data(name, doc), doc) == text
     assert tasks.filters_of("gsm8k") == ["strict-match", "flexible-extract"]
     assert tasks.text_of("no_such_task", {}) is None
     assert tasks.text_of("squadv2", {"question": "Who?"}) is None  # loads its data by code

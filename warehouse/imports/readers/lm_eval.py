@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from .lm_eval_grades import Row, by_filter, choose_metric, graded_answers
 from .lm_eval_runs import RunResults, Samples, TaskSettings, find_samples, is_results, read_results
-from .lm_eval_texts import logged_text, requests_of, said_of, target_of
+from .lm_eval_texts import Request, logged_text, requests_of, said_of, target_of
 from .reader import HEAD, Answer, Choices, LogFile, Notes, Refusal, Run, tables_of
 
 __all__ = ["LmEval"]
@@ -33,7 +33,8 @@ class LmEval:
     format = "lm-eval"
 
     def recognises(self, file: LogFile) -> bool:
-        return _is_samples(file.head) or is_results(file.head)
+        head = file.head
+        return _is_samples(head) or is_results(head)
 
     def read(self, files: Sequence[LogFile], choices: Choices, notes: Notes) -> Iterator[tuple[LogFile, pa.Table]]:
         results, logs = _read_all_results(files, notes)
@@ -97,12 +98,13 @@ def _first_doc(file: LogFile) -> Any:
 def _samples(file: LogFile) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the samples of a file with their rows (1 is the first): JSON lines, or one array. Raises Refusal."""
     with file.path.open("rb") as lines:
-        is_array = file.head.removeprefix(_BOM).lstrip().startswith(b"[")
+        is_array = lines.read(64).removeprefix(_BOM).lstrip().startswith(b"[")
+        lines.seek(0)
         for row, line in enumerate([lines.read()] if is_array else lines, 1):
             if row == 1:
                 line = line.removeprefix(_BOM)
             try:
-                said = json.loads(line.decode()) if line.strip() else []
+                said = json.loads(line.decode()) if not line.isspace() else []
             except (ValueError, RecursionError) as error:
                 where = file.name if is_array else f"row {row} of {file.name}"
                 raise Refusal(f"{where} is not whole JSON ({_cause(error)}); get the file once more") from error
@@ -118,23 +120,37 @@ def _cause(error: Exception) -> str:
 
 @dataclass
 class _Texts:
-    """The questions of a task. A document that several models were asked is looked at once."""
+    """The questions of a task. A document that several models were asked, in the same words, is looked at once."""
 
     task: str
     choices: Choices
-    _known: dict[tuple[Any, str], str] = field(default_factory=dict)
+    _known: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
-    def text_of(self, sample: Mapping[str, Any]) -> str | None:
-        """Return what our own evaluation would ask; None where the task is not known."""
-        doc, digest, doc_id = sample.get("doc"), sample.get("doc_hash"), sample.get("doc_id")
-        if not isinstance(doc, Mapping):
-            return None
-        if not isinstance(digest, str) or len(digest) != 64 or not isinstance(doc_id, int | str):
-            return self.choices.text_of(self.task, doc)
-        text = self._known.get((doc_id, digest))
-        if text is None and (text := self.choices.text_of(self.task, doc)) is not None:
-            self._known[doc_id, digest] = text
-        return text
+    def find(self, sample: Mapping[str, Any], requests: Sequence[Request]) -> tuple[str, bool]:
+        """Return the text of a question, and whether it is that of our own evaluation, as of a task that is known."""
+        doc, digest, prompt = sample.get("doc"), sample.get("doc_hash"), sample.get("prompt_hash")
+        doc_id = sample.get("doc_id")
+        own = (doc_id if isinstance(doc_id, int | str) else None, digest if _is_digest(digest) else repr(doc))
+        if (text := self._known.get(own)) is not None:
+            return text, True
+        if isinstance(doc, dict) and (text := self.choices.text_of(self.task, doc)) is not None:
+            self._known[own] = text = _encodable(text)
+            return text, True
+        logged = (*own, prompt)
+        if not _is_digest(prompt) or (text := self._known.get(logged)) is None:
+            text = _encodable(logged_text(requests, doc))
+            if _is_digest(prompt):
+                self._known[logged] = text
+        return text, False
+
+
+def _is_digest(logged: object) -> bool:
+    return isinstance(logged, str) and len(logged) == 64
+
+
+def _encodable(text: str) -> str:
+    """Return a text without halves of characters, which no table could hold."""
+    return text.encode(errors="replace").decode()
 
 
 def _read_newest(
@@ -172,7 +188,8 @@ def _read_samples(log: Samples, texts: _Texts, choices: Choices, notes: Notes) -
     settings: Mapping[str, Any] = {}
     for number, sample in _samples(log.file):
         rows.append(_row_of(number, sample, log, texts, choices))
-        settings = settings or _settings_in(sample)
+        if len(rows) == 1:
+            settings = _settings_in(sample)
     said = log.results.tasks.get(log.task, TaskSettings()) if log.results is not None else TaskSettings()
     metric = choose_metric(rows, log, said, choices, notes)
     if metric is None:
@@ -204,20 +221,19 @@ def _read_samples(log: Samples, texts: _Texts, choices: Choices, notes: Notes) -
 
 def _row_of(number: int, sample: Mapping[str, Any], log: Samples, texts: _Texts, choices: Choices) -> Row:
     requests = requests_of(sample.get("arguments"))
-    own = texts.text_of(sample)
-    text = own if own is not None else logged_text(requests, sample.get("doc"))
-    if not text.strip():
+    text, is_own = texts.find(sample, requests)
+    if not text or text.isspace():
         raise Refusal(f"row {number} of {log.file.name} has no question: neither its arguments nor its doc give a text")
     doc_id, filtered_by = sample.get("doc_id"), sample.get("filter")
     listed = sample.get("metrics")
-    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else sample
+    names = listed if isinstance(listed, list) else sample
     return Row(
         number=number,
         doc=doc_id if isinstance(doc_id, int | str) else (None, number),
         filter=filtered_by if isinstance(filtered_by, str) else None,
-        grades={name: sample.get(name) for name in names if name not in _NO_METRIC},
-        text=text.encode(errors="replace").decode(),
-        is_own_text=own is not None,
+        grades={name: sample.get(name) for name in names if isinstance(name, str) and name not in _NO_METRIC},
+        text=text,
+        is_own_text=is_own,
         target=target_of(sample, requests),
         said=said_of(sample, requests) if choices.keep_answers else None,
     )

@@ -48,7 +48,8 @@ def choose_metric(rows: Sequence[Row], log: Samples, said: TaskSettings, choices
         if scalars:
             names = ", ".join(sorted(scalars))
             raise Refusal(f"{log.file.name} has no metric that grades answers: of {names}, the less the better")
-        notes.leave_out(log.file, "answers without a grade, as of a run with --predict_only", len(rows))
+        without = f"answers without a grade of their own ({', '.join(sorted(ungraded))} are no numbers)"
+        notes.leave_out(log.file, without if ungraded else "answers without a grade, as of --predict_only", len(rows))
         return None
     asked = choices.metric.get(log.task, choices.metric.get(""))
     if asked in scalars and asked in lower:
@@ -69,7 +70,7 @@ def _is_number(text: str) -> bool:
 def by_filter(
     rows: Sequence[Row], metric: str, log: Samples, said: TaskSettings, choices: Choices
 ) -> dict[str, list[Row]]:
-    """Return the rows by filter. From 0.4.3 to 0.4.5 filters have no names: a document's first row is that of the
+    """Return the rows by filter. Until the end of 2024 filters have no names: a document's first row is that of the
     first filter, and so on. Raises Refusal where they cannot be told apart."""
     found: dict[str, list[Row]] = {}
     unnamed = [row for row in rows if row.filter is None]
@@ -130,7 +131,7 @@ def graded_answers(rows: Sequence[Row], metric: str, log: Samples, choices: Choi
             text=row.text,
             correct=correct,
             score=score,
-            doc_id=row.doc if isinstance(row.doc, int) and abs(row.doc) < 2**63 else None,
+            doc_id=row.doc if type(row.doc) is int and abs(row.doc) < 2**63 else None,
             target=row.target,
             answer=row.said.best(metric) if isinstance(row.said, Chosen) else row.said,
         )

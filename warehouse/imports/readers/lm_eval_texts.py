@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 __all__ = ["Chosen", "Request", "logged_text", "requests_of", "said_of", "target_of"]
@@ -13,10 +13,12 @@ _LENGTH = 1000  # characters of an answer that are kept
 _LONG = 40  # characters from which on a field of a document is taken for a part of the question, not for a word in it
 _SHORTEST = 3
 _OPTIONS = ("choices", "options", "endings", "answer_choices")
+_ASKING = frozenset({"question", "query", "problem", "prompt", "input", "instruction", "goal", "premise"})
+"""Fields that are parts of the question, however short."""
 
 _TURN = re.compile(
-    r"(?:<\|start_header_id\|>\w+<\|end_header_id\|>|<\|im_start\|>\w+|<start_of_turn>\w+|<\|[^|<>\s]{1,40}\|>"
-    r"|<｜[^｜<>]{1,40}｜>|<end_of_turn>|\[/?INST\]|</?s>)\s*"
+    r"[<\[](?:\|start_header_id\|>\w+<\|end_header_id\|>|\|im_start\|>\w+|start_of_turn>\w+|\|[^|<>\s]{1,40}\|>"
+    r"|｜[^｜<>]{1,40}｜>|end_of_turn>|/?INST\]|/?s>)\s*"
 )
 """Where chat templates begin or end a turn."""
 
@@ -50,30 +52,32 @@ class Chosen(NamedTuple):
 def requests_of(arguments: object) -> list[Request]:
     """Return what a sample's `arguments` say, in any of the layouts that lm-eval has had:
     [context, continuation] (2023), [[context, continuation or settings], …], {gen_args_0: {arg_0, arg_1}, …}."""
-    if isinstance(arguments, Mapping):
-        asked = [[one.get("arg_0"), one.get("arg_1")] for one in arguments.values() if isinstance(one, Mapping)]
+    if isinstance(arguments, dict):
+        asked = [[one.get("arg_0"), one.get("arg_1")] for one in arguments.values() if isinstance(one, dict)]
     elif isinstance(arguments, list) and arguments and isinstance(arguments[0], str):
         asked = [arguments]
     else:
         asked = [one for one in arguments if isinstance(one, list)] if isinstance(arguments, list) else []
-    return [
-        Request(_context(request[0]), request[1] if len(request) > 1 and isinstance(request[1], str) else None)
-        for request in asked
-        if request
-    ]
+    found = []
+    for request in asked:
+        context, then = request[0] if request else "", request[1] if len(request) > 1 else None
+        found.append(Request(_context(context), then if isinstance(then, str) else None))
+    return found
 
 
 def _context(logged: Any) -> str:
     """Return a prompt. Of chat messages, which are logged as [their JSON], it is the user's last turn: those before
     are examples, and what the system says is the same for all questions of a task."""
+    if isinstance(logged, str) and not logged.startswith('[{"role"'):
+        return logged
     messages = logged
     if isinstance(logged, list) and len(logged) == 1 and isinstance(logged[0], str):
         messages = _parsed(logged[0])
-    elif isinstance(logged, str) and logged.startswith('[{"role"'):
+    elif isinstance(logged, str):
         messages = _parsed(logged)
     if not isinstance(messages, list):
         return messages if isinstance(messages, str) else ""
-    turns = [message for message in messages if isinstance(message, Mapping)]
+    turns = [message for message in messages if isinstance(message, dict)]
     asked = [message for message in turns if message.get("role") == "user"] or turns
     return _content(asked[-1].get("content")) if asked else ""
 
@@ -88,7 +92,7 @@ def _parsed(text: str) -> Any:
 def _content(content: object) -> str:
     if isinstance(content, str):
         return content
-    parts = [part for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     return "\n".join(str(part.get("text", f"<{part.get('type', 'part')}>")) for part in parts)
 
 
@@ -96,11 +100,15 @@ def logged_text(requests: Sequence[Request], doc: object) -> str:
     """Return a question as its log tells it, without few-shot examples, with the options that the prompt lacks.
 
     The question begins with the paragraph, or with the turn of a chat template, in which the document's longest text
-    stands; earlier, if another of at least 40 characters stands earlier. So it does not depend on the examples.
+    stands; earlier, if what it asks, or another text of at least 40 characters, stands earlier. So it does not depend
+    on the examples.
     """
-    contexts = list(dict.fromkeys(context for request in requests if (context := request.context.strip())))
+    contexts: list[str] = []
+    for request in requests:
+        if request.context not in contexts and request.context.strip():
+            contexts.append(request.context)
     continuations = [request.continuation.strip() for request in requests if request.continuation is not None]
-    own = [_without_examples(context, doc) for context in contexts]
+    own = [_without_examples(context.strip(), doc) for context in contexts]
     if len(own) > 1:  # the options begin the prompts, which all end in the same way
         return "\n".join([*own, *dict.fromkeys(continuations)])
     prompt = own[0] if own else ""
@@ -111,38 +119,42 @@ def logged_text(requests: Sequence[Request], doc: object) -> str:
 
 
 def _without_examples(prompt: str, doc: object) -> str:
-    found = [(len(text), at) for text in _texts(doc) if (at := prompt.rfind(text)) >= 0]
-    if not found:
+    longest, end, start = 0, 0, len(prompt)
+    for text, is_asking in _texts(doc):
+        length, at = len(text), prompt.rfind(text)
+        if at >= 0 and (length > longest or is_asking or length >= _LONG):
+            start = min(start, at)
+            longest, end = max((longest, end), (length, at + length))
+    if not longest:
         return prompt
-    longest = max(found)
-    start = min([longest[1], *(at for length, at in found if length >= _LONG)])
-    turns = list(_TURN.finditer(prompt))
+    turns = list(_TURN.finditer(prompt)) if "<" in prompt or "[" in prompt else ()
     begin = max([0, *(turn.end() for turn in turns if turn.end() <= start)])
     paragraph = prompt.rfind("\n\n", begin, start)
     begin = begin if paragraph < 0 else paragraph + 2
-    end = next((turn.start() for turn in turns if turn.start() >= longest[1] + longest[0]), len(prompt))
-    return prompt[begin:end].strip()
+    return prompt[begin : next((turn.start() for turn in turns if turn.start() >= end), None)].strip()
 
 
-def _texts(value: object) -> Iterator[str]:
-    """Yield the texts of a document that may stand in a prompt."""
-    if isinstance(value, str):
-        if len(text := value.strip()) >= _SHORTEST:
-            yield text
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
+def _texts(doc: object) -> list[tuple[str, bool]]:
+    """Return the texts of a document that may stand in a prompt, the longest first, and which are what it asks."""
+    found: list[tuple[str, bool]] = []
+    waiting = list(doc.items()) if isinstance(doc, dict) else [("", doc)]
+    for name, value in waiting:
+        if isinstance(value, str):
+            if len(text := value.strip()) >= _SHORTEST:
+                found.append((text, name.lower() in _ASKING))
+        elif isinstance(value, dict):
+            waiting += value.items()
+        elif isinstance(value, list):
+            waiting += [(name, item) for item in value]
+    return sorted(found, key=lambda one: -len(one[0]))
 
 
 def _options(doc: object) -> list[str]:
     """Return the options that a document lists, for logs that hold only the first request."""
-    fields = doc if isinstance(doc, Mapping) else {}
+    fields = doc if isinstance(doc, dict) else {}
     for name in _OPTIONS:
         listed = fields.get(name)
-        listed = listed.get("text") if isinstance(listed, Mapping) else listed
+        listed = listed.get("text") if isinstance(listed, dict) else listed
         if isinstance(listed, list) and listed and all(isinstance(option, str) for option in listed):
             return [option.strip() for option in listed]
     return []
@@ -194,7 +206,7 @@ def target_of(sample: Mapping[str, Any], requests: Sequence[Request]) -> str | N
     target = sample.get("target")
     if isinstance(target, list):
         return _shortened(json.dumps(target, ensure_ascii=False)) if target else None
-    if target is None or isinstance(target, Mapping):
+    if target is None or isinstance(target, dict):
         return None
     text = str(target).strip()
     options = [request.continuation for request in requests if request.continuation is not None]

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -41,9 +40,10 @@ class LogFile:
     path: Path  # where it can be read
     name: str  # what messages call it: the path below the source, such as logs.zip/m/results.json
 
-    @cached_property
+    @property
     def head(self) -> bytes:
-        """The first 64 KiB, by which a reader recognises its format."""
+        """The first 64 KiB, by which a reader recognises its format. They are not kept: of 10,000 files that would
+        be 640 MB."""
         with self.path.open("rb") as file:
             return file.read(HEAD)
 

@@ -156,8 +156,11 @@ def test_flat_arguments_of_2023_with_the_model_in_the_files_name(tmp_path: Path)
 )
 def test_model_and_task_in_names(tmp_path: Path, name: str, model: str, task: str) -> None:
     write(tmp_path / name, [choice(0)])
-    known = {"text_of": lambda task, doc: "a text" if task == "arc_easy" else None}
-    ((answer,), notes) = read(tmp_path, model="given", benchmark="said", **known)
+
+    def text_of(task: str, doc: object) -> str | None:
+        return "a text" if task == "arc_easy" else None
+
+    ((answer,), notes) = read(tmp_path, model="given", benchmark="said", text_of=text_of)
 
     assert (answer["model"], answer["category"], notes.problems) == (model, task, [])
 
@@ -324,7 +327,27 @@ def test_predictions_alone(tmp_path: Path) -> None:
     answers, notes = read(tmp_path)
 
     assert answers == []
-    assert [reason for _, reason in notes.left_out] == ["answers without a grade, as of a run with --predict_only"]
+    assert [reason for _, reason in notes.left_out] == ["answers without a grade, as of --predict_only"]
+
+
+def test_metrics_of_whole_runs_only(tmp_path: Path) -> None:
+    samples = [choice(n, names=["word_perplexity", "f1"], word_perplexity=[-3.5, 7], f1=["a", "b"]) for n in range(2)]
+    file = write(tmp_path / "org__m" / f"samples_sums_{TIME}.jsonl", samples)
+    answers, notes = read(tmp_path)
+
+    assert answers == []
+    assert dict(notes.left_out) == {
+        (file.as_posix(), "answers without a grade of their own (f1, word_perplexity are no numbers)"): 2
+    }
+
+
+def test_a_short_question_before_a_long_option(tmp_path: Path) -> None:
+    prompt = "Examples come first.\n\nWhich is wet?\n\nA. the water of a river in spring\nB. sand\nAnswer:"
+    doc = {"question": "Which is wet?", "choices": ["the water of a river in spring", "sand"]}
+    arguments = {f"gen_args_{n}": {"arg_0": prompt, "arg_1": f" {letter}"} for n, letter in enumerate("AB")}
+    write(tmp_path / "org__m" / f"samples_sums_{TIME}.jsonl", [choice(0, doc=doc, arguments=arguments)])
+
+    assert read(tmp_path)[0][0]["text"] == prompt.removeprefix("Examples come first.\n\n")
 
 
 def test_results_alone(tmp_path: Path) -> None:
