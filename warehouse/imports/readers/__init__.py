@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
+from .code_benchmarks import CodeBenchmarkReader
+from .failures_only import BfclReader, SweBenchReader
+from .helm import HelmReader
+from .inspect_logs import InspectReader
+from .lighteval import LightevalReader
 from .lm_eval import LmEval
 from .reader import Reader
+from .router_logs import RouterArenaReader, RouterBenchRunReader
+from .scores import IrtReader, ScoresReader
 
 __all__ = ["all_readers"]
 
@@ -17,6 +24,18 @@ ENTRY_POINT = "embedllm.importers"
 
 
 def all_readers() -> list[Reader]:
-    """Return a reader of every format, those that are the hardest to mistake first; then those of other packages."""
-    own: list[Reader] = [LmEval()]
+    """Return a reader of every format; those of other packages come last."""
+    own: list[Reader] = [
+        LmEval(),
+        LightevalReader(),
+        InspectReader(),
+        HelmReader(),
+        CodeBenchmarkReader(),
+        RouterBenchRunReader(),
+        RouterArenaReader(),
+        BfclReader(),
+        SweBenchReader(),
+        ScoresReader(),
+        IrtReader(),
+    ]
     return [*own, *(point.load()() for point in sorted(entry_points(group=ENTRY_POINT), key=lambda point: point.name))]

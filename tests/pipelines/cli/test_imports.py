@@ -1,0 +1,103 @@
+"""`embedllm import` of logs, `imports`, `export` and `models adopt`, as a user types them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from warehouse.lake import Lake
+
+ASKED = ("Which is wet?", "Which is dry?", "Which is cold?")
+
+
+def write_log(folder: Path, model: str, right: tuple[int, ...], **metrics: Any) -> Path:
+    """Write what lm-eval logs of a task that it does not bring itself."""
+    folder = folder / model.replace("/", "__")
+    folder.mkdir(parents=True)
+    rows = [
+        {
+            "doc_id": i, "doc": {"question": text}, "target": "water", "arguments": {"gen_args_0": {"arg_0": text}},
+            "resps": [["water"]], "filtered_resps": ["water"], "filter": "none", "metrics": ["acc", *metrics],
+            "doc_hash": "…", "prompt_hash": "…", "target_hash": "…", "acc": float(grade), **metrics,
+        }
+        for i, (text, grade) in enumerate(zip(ASKED, right, strict=True))
+    ]  # fmt: skip
+    (folder / "samples_wetness_2025-06-01T00-00-00.000000.jsonl").write_text(
+        "".join(f"{json.dumps(r)}\n" for r in rows)
+    )
+    return folder
+
+
+def run(embedllm: Any, *arguments: object) -> str:
+    done = embedllm.here(*map(str, arguments))
+    assert done.exit_code == 0, done.output
+    return " ".join(done.output.split())
+
+
+def refusal(embedllm: Any, *arguments: object) -> str:
+    done = embedllm.here(*map(str, arguments))
+    assert done.exit_code == 1, done.output
+    return " ".join(done.stderr.split())
+
+
+def accuracies(embedllm: Any) -> list[tuple[str, str, float]]:
+    answers = Lake(embedllm.home / "lake").now().answers
+    return [(*pair, event.accuracy) for pair, event in sorted(answers.items())]
+
+
+def test_a_folder_of_logs_comes_in_and_goes(embedllm: Any, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    write_log(logs, "org/m", (1, 0, 1))
+    write_log(logs, "org/n", (0, 0, 1))
+    said = run(embedllm, "import", logs, "--dry-run")
+    assert f"Would import {logs}: 6 answers of 2 models to 3 questions in 1 benchmarks." in said
+    assert "org/m │ wetness │ wetness │ 3 │ 0.6667 │ acc │ none │ lm-eval" in said
+    assert accuracies(embedllm) == []
+    assert f"Imported {logs}: 6 answers" in run(embedllm, "import", logs)
+    assert f"Nothing new in {logs}" in run(embedllm, "import", logs)
+    assert accuracies(embedllm) == [("wetness", "org/m", 2 / 3), ("wetness", "org/n", 1 / 3)]
+    assert str(logs) in run(embedllm, "imports", "list")
+    assert f"{logs} is removed." in run(embedllm, "imports", "remove", logs)
+    assert accuracies(embedllm) == []
+    assert "Nothing was imported" in run(embedllm, "imports", "list")
+    assert "there is no such import (there are: none)" in refusal(embedllm, "imports", "remove", logs)
+
+
+def test_what_a_log_leaves_open_is_asked_for(embedllm: Any, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "logs", "org/m", (1, 0, 1), acc_norm=1.0, f1=0.75)
+    said = refusal(embedllm, "import", log)
+    assert "wetness has 2 metrics that could grade it (acc, acc_norm); choose one with --metric acc" in said
+    assert "say with --threshold" in refusal(embedllm, "import", log, "--metric", "wetness=f1")
+    run(embedllm, "import", log, "--metric", "f1", "--threshold", "0.5")
+    assert accuracies(embedllm) == [("wetness", "org/m", 1.0)]
+    assert "there is no format lm_eval; choose one of embedllm, lm-eval" in refusal(
+        embedllm, "import", log, "--format", "lm_eval"
+    )
+    assert "--map label: give OURS=THEIRS" in refusal(embedllm, "import", log, "--map", "label")
+
+
+def test_imported_models_are_adopted(embedllm: Any, tmp_path: Path) -> None:
+    write_log(tmp_path / "logs", "org/m", (1, 0, 1))
+    api = write_log(tmp_path / "more", "api-model", (1, 0, 1))
+    run(embedllm, "import", api, "--model", "api-model")
+    labels = tmp_path / "models.csv"
+    labels.write_text("model_name,family,size_b,communities\norg/m,llama-2,7,coding\n")
+    run(embedllm, "import", tmp_path / "logs", "--models", labels)
+    said = run(embedllm, "models", "adopt")
+    assert "Added 1 models to" in said
+    assert "Left out: 1 models whose names are not of the form owner/name (api-model, …)" in said
+    assert yaml.safe_load((embedllm.registry / "models.yaml").read_text())["models"][-1] == {
+        "name": "org/m", "backend": "hf", "args": {"pretrained": "org/m"}, "family": "llama-2", "size_b": 7.0,
+        "communities": ["coding"],
+    }  # fmt: skip
+    assert "nothing is not among the imported models" in refusal(embedllm, "models", "adopt", "nothing")
+
+
+def test_an_export_is_a_home_s_answers_for_others(embedllm: Any, tmp_path: Path) -> None:
+    run(embedllm, "import", write_log(tmp_path / "logs", "org/m", (1, 0, 1)))
+    assert f"{tmp_path / 'out'} has 3 files." in run(embedllm, "export", tmp_path / "out")
+    assert "has files already" in refusal(embedllm, "export", tmp_path / "out", "--format", "wide")
+    run(embedllm, "imports", "remove", tmp_path / "logs" / "org__m")
+    run(embedllm, "import", tmp_path / "out")
+    assert accuracies(embedllm) == [("wetness", "org/m", 2 / 3)]

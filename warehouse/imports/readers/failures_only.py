@@ -1,0 +1,179 @@
+"""Results that name what failed, or what was solved, and leave the rest to the reader: BFCL and SWE-bench."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import pyarrow as pa
+
+from .fields import as_dict, as_list, as_text, as_whole, hand_on, read_json, text_of_messages
+from .reader import Answer, Choices, LogFile, Notes, Refusal, Run
+from .scores import json_rows
+
+__all__ = ["BfclReader", "SweBenchReader"]
+
+_TOTALS = re.compile(rb'[\xef\xbb\xbf\s]*{(?=[^\n]*"accuracy"\s*:)(?=[^\n]*"correct_count"\s*:)[^\n]*"total_count"\s*:')
+_RESOLVED = re.compile(rb'[\xef\xbb\xbf\s]*{(?=[^\x00]*"(resolved|resolved_ids)"\s*:\s*\[)')
+_SWE_LISTS = (
+    *("submitted_ids", "completed_ids", "unresolved_ids", "empty_patch_ids", "error_ids"),
+    *("no_generation", "no_logs"),  # in reports of 2024
+)
+_BFCL_FOLDERS = ("score", "live", "non_live", "multi_turn", "agentic", "memory")
+_ID_END = re.compile(r"[_-](\d+)(?:-\d+)*$")
+
+
+class BfclReader:
+    """Score files of the Berkeley function-calling leaderboard: `score/<model>/…/<name>_<category>_score.json`."""
+
+    format = "bfcl"
+
+    def recognises(self, file: LogFile) -> bool:
+        return bool(_TOTALS.match(file.head))
+
+    def read(self, files: Sequence[LogFile], choices: Choices, notes: Notes) -> Iterator[tuple[LogFile, pa.Table]]:
+        runs, texts = [], defaultdict[str, dict[str, str]](dict)
+        for file in files:
+            try:
+                runs.append(run := _BfclRun(file, choices))
+            except Refusal as problem:
+                notes.refuse(str(problem))
+                continue
+            texts[run.category] |= run.texts
+        for category, known in texts.items():
+            known.update({key: text for key, text in choices.questions.items() if _is_of(key, category)})
+        for run in runs:
+            yield from hand_on(run.file, run.answers(texts[run.category], notes), notes)
+
+
+class _BfclRun:
+    """The failures of one model in one category, and how many questions there were."""
+
+    def __init__(self, file: LogFile, choices: Choices) -> None:
+        self.file = file
+        rows = json_rows(file)
+        _, totals = next(rows)
+        total, right = as_whole(totals.get("total_count")), as_whole(totals.get("correct_count"))
+        if total is None or right is None or right > total:
+            raise Refusal(f"{file.name}, line 1: correct_count or total_count is no whole number, or they do not fit")
+        self.total = total
+        name = PurePath(file.name)
+        stem = re.sub(r"^BFCL_v\d+_", "", name.stem.removesuffix("_score"))
+        folders = [
+            part for part in name.parts[:-1] if part not in ("score", "live", "non_live", "multi_turn", "agentic")
+        ]
+        self.category = f"bfcl_{stem}"
+        self.texts: dict[str, str] = {}
+        self.failed: dict[str, int] = {}
+        model = ""
+        for row, item in rows:
+            prompt = as_dict(item.get("prompt"))
+            key = as_text(item.get("id")) or as_text(prompt.get("id"))
+            if not key:
+                raise Refusal(f"{file.name}, line {row} has no id")
+            model = model or as_text(item.get("model_name"))
+            self.failed[key] = row
+            if text := _text_of_turns(prompt.get("question", item.get("question"))):
+                self.texts[key] = text
+        if len(self.failed) != total - right:
+            raise Refusal(
+                f"{file.name} names {len(self.failed)} failures, but its first line says {total} questions of which "
+                f"{right} are right; it may be cut off: copy it again"
+            )
+        self.model = choices.model or (folders[-1] if folders else model)
+        if not self.model:
+            raise Refusal(f"{file.name} lies in no folder that names its model; say it with --model")
+        self.model = self.model.replace("_", "/", 1) if self.model.startswith(_ORGANISATIONS) else self.model
+
+    def answers(self, texts: Mapping[str, str], notes: Notes) -> Iterator[Answer]:
+        """Yield an answer for each question: a failure, or else a success."""
+        if len(texts) > self.total or not self.failed.keys() <= texts.keys():
+            raise Refusal(
+                f"{self.file.name} speaks of {self.total} questions, but {len(texts)} are known, or not the same; give "
+                "the questions of its version with --questions (BFCL_v3_<category>.json)"
+            )
+        if len(texts) < self.total:
+            unknown = self.total - len(texts)
+            raise Refusal(
+                f"{self.file.name} names only failures, and the texts of {unknown} of its {self.total} questions stand "
+                "in no file of another model; give them with --questions (BFCL_v3_<category>.json)"
+            )
+        notes.record(Run(self.model, self.category, self.file.name, "bfcl"))
+        for key, text in sorted(texts.items(), key=lambda item: (self.failed.get(item[0], 0), item[0])):
+            right, number = key not in self.failed, _ID_END.search(key)
+            doc_id = int(number[1]) if number and len(number[1]) < 18 else None
+            yield Answer(self.failed.get(key, 1), self.model, self.category, text, right, float(right), doc_id=doc_id)
+
+
+_ORGANISATIONS = ("meta-llama_", "Qwen_", "google_", "mistralai_", "microsoft_", "deepseek-ai_", "Salesforce_")
+
+
+def _is_of(key: str, category: str) -> bool:
+    """Return whether an id such as simple_12 belongs to the category bfcl_simple."""
+    return _ID_END.sub("", key) == category.removeprefix("bfcl_")
+
+
+def _text_of_turns(question: object) -> str:
+    """Return the user's turns of a question: a text, messages, or several turns of messages."""
+    if isinstance(question, str):
+        return question
+    messages = [one for turn in as_list(question) for one in (turn if isinstance(turn, list) else [turn])]
+    return text_of_messages(messages, ("user", "system"))
+
+
+class SweBenchReader:
+    """Results of SWE-bench: which instances were resolved, of those that were submitted."""
+
+    format = "swe-bench"
+
+    def recognises(self, file: LogFile) -> bool:
+        return bool(_RESOLVED.match(file.head) and any(f'"{name}"'.encode() in file.head for name in _SWE_LISTS))
+
+    def read(self, files: Sequence[LogFile], choices: Choices, notes: Notes) -> Iterator[tuple[LogFile, pa.Table]]:
+        for file in files:
+            yield from hand_on(file, _instances(file, choices, notes), notes)
+
+
+def _instances(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
+    """Yield an answer for each instance. The benchmark counts every instance that the model was given as asked, so one
+    with an empty patch, an error or no prediction is a failure; instances that no list names were not asked."""
+    results = as_dict(read_json(file))
+    resolved = set(_ids(results, "resolved", "resolved_ids"))
+    asked = sorted(resolved.union(_ids(results, *_SWE_LISTS)))
+    if not asked:
+        raise Refusal(f"{file.name} names no instances; the lists resolved and submitted_ids are empty")
+    if asked == sorted(resolved):
+        raise Refusal(
+            f"{file.name} names only resolved instances; without submitted_ids or unresolved_ids it is not known which "
+            "others were asked"
+        )
+    if lacking := [one for one in asked if one not in choices.questions]:
+        raise Refusal(
+            f"{file.name} has ids only, and {len(lacking)} of {len(asked)} ({lacking[0]}, …) have no text; give a "
+            "table of instance_id and problem_statement with --questions"
+        )
+    model, category = _submission(file, choices), choices.benchmark or "swe-bench"
+    notes.record(Run(model, category, file.name, "swe-bench"))
+    for row, one in enumerate(asked, start=1):
+        right = one in resolved
+        yield Answer(row, model, category, choices.questions[one], right, float(right))
+
+
+def _ids(results: Mapping[str, Any], *names: str) -> list[str]:
+    return [text for name in names for one in as_list(results.get(name)) if (text := as_text(one))]
+
+
+def _submission(file: LogFile, choices: Choices) -> str:
+    """Return the model: the folder of a submission (20240402_sweagent_gpt4), or <model>.<run>.json of a report."""
+    path = PurePath(file.name)
+    folders = [part for part in path.parts[:-1] if part not in ("results", "/")]
+    if choices.model:
+        return choices.model
+    if path.stem != "results":
+        return path.stem.partition(".")[0].replace("__", "/", 1)
+    if folders:
+        return re.sub(r"^\d{8}_", "", folders[-1])
+    raise Refusal(f"{file.name} lies in no folder that names its model; say it with --model")
