@@ -37,7 +37,8 @@ class LoggedTasks:
     def text_of(self, task: str, doc: Mapping[str, Any]) -> str | None:
         """Return the text that our own evaluation gives a logged document of a task.
 
-        None where the task is not known, loads its data by code of its own, or its definition does not fit `doc`.
+        None where the task is not known, loads its data by code of its own or by code that needs what is not
+        installed, or its definition does not fit `doc`.
         """
         from .tasks import question_text
 
@@ -45,7 +46,7 @@ class LoggedTasks:
         try:
             definition = self._definition(task, known)
             return None if definition is None else question_text(definition, known)
-        except (*UNEXPLAINED, HarnessError):
+        except (*UNEXPLAINED, HarnessError, ImportError, OSError, RuntimeError):
             self.without_text[task] += 1
             return None
 

@@ -45,6 +45,10 @@ QUESTIONS = pa.schema(
 )
 
 
+_ASKING = ("output_type", "use_prompt", "description", "doc_to_text", "doc_to_target", "doc_to_choice")
+"""The fields of a definition that make the text of a question."""
+
+
 class TaskIndex:
     """The lm-eval tasks that exist: those of `tasks_dir`, or else those that lm-eval brings.
 
@@ -118,21 +122,28 @@ class TaskIndex:
     def load_without_data(self, task: str, doc: dict[str, Any]) -> Task:
         """Return a task that `knows` knows as it would be if `doc`, already processed, were all its data.
 
-        Raises UNEXPLAINED where the task's definition does not fit `doc`.
+        Raises UNEXPLAINED where the task's definition does not fit `doc`; what its code raises, if there is any.
         """
         only = {
+            "task": task,
             "custom_dataset": lambda **_: {"logged": _Docs([doc])},
             **dict.fromkeys(("dataset_kwargs", "process_docs", "training_split", "validation_split", "fewshot_split")),
             **dict.fromkeys(("fewshot_config", "filter_list", "metric_list", "process_results")),
             "test_split": "logged",
         }
-        # lm-eval takes what is to differ from a definition only from a group.
-        group = {"group": "logged", "task": [{"task": task, **only}]}
+        config = self._index().task_index[task].cfg or {}
+        asking = {name: config[name] for name in _ASKING if name in config}
+        if any(True for _ in referred_paths(asking)):
+            # lm-eval takes what is to differ from a definition only from a group. It imports the task's code, which
+            # may need other packages, and may load what it grades with.
+            wanted: dict[str, Any] = {"group": "logged", "task": [only]}
+        else:
+            wanted = {**asking, **only}
         index, logger = self._index(), logging.getLogger("lm_eval")
         level = logger.level
         logger.setLevel(logging.ERROR)  # it warns of what is missing here on purpose
         try:
-            return index.load([group])["tasks"][task]
+            return index.load([wanted])["tasks"][task]
         finally:
             logger.setLevel(level)
 

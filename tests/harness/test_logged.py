@@ -13,6 +13,7 @@ from lm_eval.tasks import TaskManager
 from harness.logged import LoggedTasks
 from harness.registry import BenchmarkEntry
 from harness.tasks import TaskIndex
+from tests.harness.conftest import CAPITALS, CHOICE
 from tests.warehouse.imports.readers.reading_lm_eval import read
 
 
@@ -69,6 +70,20 @@ def test_a_document_that_lacks_a_field(tasks_dir: Path) -> None:
     )
     assert tasks.text_of("capitals", {"country": "Peru"}) is None
     assert tasks.without_text == {"capitals": 2}
+
+
+def test_a_task_whose_code_needs_what_is_not_installed(write_task: Callable[..., None], tasks_dir: Path) -> None:
+    """Grading by such code is no obstacle, asking by it is."""
+    (tasks_dir / "code.py").write_text("import not_installed\n\ndef text(doc): ...\n")
+    write_task(tasks_dir, "graded", CAPITALS, CHOICE)
+    write_task(tasks_dir, "asked", CAPITALS, CHOICE | {"doc_to_text": "TEXT"})
+    graded, asked = tasks_dir / "graded.yaml", tasks_dir / "asked.yaml"
+    graded.write_text(graded.read_text() + "process_results: !function code.text\n")
+    asked.write_text(asked.read_text().replace("TEXT", "!function code.text"))
+    tasks = LoggedTasks(tasks_dir)
+
+    assert tasks.text_of("graded", CAPITALS[0]) == "What is the capital of France?\nAnswer:\n- Paris\n- Rome"
+    assert tasks.text_of("asked", CAPITALS[0]) is None
 
 
 FEW_SHOT = """Q: What is human life expectancy in the United States?
