@@ -175,9 +175,7 @@ def adopt_imported(
     for name in on_hub:
         own = {label: value for label, value in known.get(name, {}).items() if value}
         add_model(folder, home, {"name": name, "backend": backend, "args": {"pretrained": name}, **own})
-    say(
-        f"Added {len(on_hub)} models to {folder / 'models.yaml'}. Next: `embedllm run`, to ask them what they were not asked."
-    )
+    say(f"Added {len(on_hub)} models to {folder / 'models.yaml'}. Next: `embedllm run`, to ask them the rest.")
     if others := sorted(set(names or imported) - set(on_hub)):
         say(
             f"Left out: {len(others)} models whose names are not of the form owner/name ({', '.join(others[:3])}, …); add "
