@@ -62,6 +62,7 @@ class _Answers:
         self.columns = {**theirs, **choices.columns}
         table.load(list(dict.fromkeys(self.columns.values())), "long")
         self.texts = {name: text_of(column) for name, column in self.columns.items()}
+        self._longest = self.columns.get("prompt", "_text")
         self._fill("model_name", choices.model, "--model")
         self._fill("category", choices.benchmark, "--benchmark")
         self._fill("prompt", None, "--questions" if "prompt_id" in self.texts else "")
@@ -105,7 +106,7 @@ class _Answers:
             FROM long
         """):
             self.notes.record(Run(model, category, file.name, "table"))
-        for batch in self.table.batches(self._select()):
+        for batch in self.table.batches(self._select(), self._longest, "long"):
             present = [column for column in ANSWER_ROWS if column.name in batch.schema.names]
             yield pa.table(
                 [batch.column(column.name).cast(column.type) for column in present], schema=pa.schema(present)

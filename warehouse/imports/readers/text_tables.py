@@ -23,6 +23,7 @@ __all__ = ["GRADE", "TextTable", "header_of", "open_table", "text_of"]
 
 _MEMORY = "200MB"  # of DuckDB's buffers, next to those of the scratch database
 _BATCH = 20_000  # rows that are handed on together
+_BATCH_BYTES = 128 * 2**20  # of texts, if all were as long as the longest
 _PARQUET = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 
@@ -95,9 +96,12 @@ class TextTable:
     def rows(self, sql: str) -> list[tuple]:
         return self.connection.execute(sql).fetchall()
 
-    def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a query in batches that are small enough for memory."""
-        yield from cast("pa.RecordBatchReader", self.connection.sql(sql).to_arrow_reader(_BATCH))
+    def batches(self, sql: str, text: str, name: str) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a query in batches that are small enough for memory, though each has the column `text` of
+        the table `name`."""
+        ((length,),) = self.rows(f"SELECT coalesce(max(strlen({identifier(text)})), 0) FROM {name}")
+        size = max(1, min(_BATCH, _BATCH_BYTES // (length + 1)))
+        yield from cast("pa.RecordBatchReader", self.connection.sql(sql).to_arrow_reader(size))
 
     def _json(self, options: str) -> str:
         return f"read_json({literal(self.file.path)}, format = 'auto', maximum_object_size = {LONGEST_LINE}{options})"

@@ -169,7 +169,7 @@ class _Answers:
         )
 
     def tables(self) -> Iterator[pa.Table]:
-        self._check()
+        empty = self._check() * len(self.layout.models)
         file, layout = self.table.file, self.layout
         counts = ", ".join(f"count({text_of(model)})" for model in layout.models)
         for category, *cells in self.table.rows(f"SELECT {self.category}, {counts} FROM wide GROUP BY 1"):
@@ -177,7 +177,7 @@ class _Answers:
                 if count:
                     self.notes.record(Run(model, category, file.name, layout.tool))
         names = pa.array(layout.models, pa.string())
-        for batch in self.table.batches(self._unpivoted()):
+        for batch in self.table.batches(self._unpivoted(), layout.question, "wide"):
             rows = pa.Table.from_batches([batch])
             columns = {name: rows[name] for name in rows.column_names if name != "model"}
             columns["model"] = names.take(rows["model"].cast(pa.int32()))
@@ -185,48 +185,46 @@ class _Answers:
                 columns["text"] = _joined(rows["text"])
             present = [column for column in ANSWER_ROWS if column.name in columns]
             yield pa.table([columns[column.name].cast(column.type) for column in present], schema=pa.schema(present))
+            empty -= rows.num_rows
+        if empty:
+            self.notes.leave_out(file, "empty cells (not asked)", empty)
 
     def _unpivoted(self) -> str:
         """Return SQL that makes a row of each grade; a model is its place among the models."""
         layout, threshold = self.layout, self.choices.threshold
         said = layout.answers if self.choices.keep_answers else {}
-        names = ["score", *(["answer"] if said else []), *(["cost"] if layout.costs else [])]
-        groups = []
-        for number, model in enumerate(layout.models):
-            group = [GRADE.format(identifier(model))]
-            group += [text_of(said[model]) if model in said else "NULL::VARCHAR"] if said else []
-            group += [_cost(layout.costs[model]) if model in layout.costs else "NULL::DOUBLE"] if layout.costs else []
-            fields = ", ".join(f"{name} := {sql}" for name, sql in zip(names, group, strict=True))
-            groups.append(f"struct_pack(model := {number}, {fields})")
-        more = ", ".join(f"said.{name}" for name in names[1:])
-        split = f"{_split(layout.split)} AS split, " if layout.split else ""
+        lists = {"score": [GRADE.format(identifier(model)) for model in layout.models]}
+        if said:
+            lists["answer"] = [text_of(said[model]) if model in said else "NULL" for model in layout.models]
+        if costs := layout.costs:
+            lists["cost"] = [_cost(costs[model]) if model in costs else "NULL" for model in layout.models]
+        split = [f"{_split(layout.split)} AS split"] if layout.split else []
+        unnested = [f"unnest([{', '.join(cells)}]) AS {name}" for name, cells in lists.items()]
         return f"""
-            SELECT "row", category, text, {"split, " if split else ""}said.model AS model, said.score AS score,
-                said.score >= {1 if threshold is None else threshold} AS correct{f", {more}" if more else ""}
+            SELECT *, score >= {1 if threshold is None else threshold} AS correct
             FROM (
-                SELECT _row AS "row", {self.category} AS category, {identifier(layout.question)} AS text, {split}
-                    unnest([{", ".join(groups)}]) AS said
+                SELECT _row AS "row", {self.category} AS category, {identifier(layout.question)} AS text,
+                    {", ".join([*split, f"unnest(range({len(layout.models)})) AS model", *unnested])}
                 FROM wide
             )
-            WHERE said.score IS NOT NULL AND NOT isnan(said.score)
+            WHERE score IS NOT NULL AND NOT isnan(score)
         """
 
-    def _check(self) -> None:
-        """Raise Refusal for the first row that lacks its text or category, or has a grade that is none; count what was
-        not asked."""
+    def _check(self) -> int:
+        """Return how many rows there are. Raises Refusal for the first that lacks its text or category, or has a grade
+        that is none."""
         name, layout, threshold = self.table.file.name, self.layout, self.choices.threshold
         grades = {model: GRADE.format(identifier(model)) for model in layout.models}
         holds = "IS NOT NULL" if threshold is not None else "IN (0, 1, 'nan'::DOUBLE)"
         given = {model: f"(trim({identifier(model)}) <> '')" for model in layout.models}
         faults = [f"({given[model]} AND NOT coalesce({sql} {holds}, false))" for model, sql in grades.items()]
-        graded = " + ".join(f"coalesce(NOT isnan({sql}), false)::INT" for sql in grades.values())
         found = self.table.rows(f"""
-            SELECT count(*), sum({graded}), min(_row) FILTER ({" OR ".join(faults)}),
+            SELECT count(*), min(_row) FILTER ({" OR ".join(faults)}),
                 min(_row) FILTER (coalesce(trim({identifier(layout.question)}), '') = ''),
                 min(_row) FILTER (coalesce(trim({self.category}), '') = '')
             FROM wide
         """)
-        rows, answers, faulty, unsaid, unnamed = found[0]
+        rows, faulty, unsaid, unnamed = found[0]
         if not rows:
             raise Refusal(f"{name} has no rows")
         if faulty is not None:
@@ -238,8 +236,7 @@ class _Answers:
             raise Refusal(f"{name}, row {unsaid}: {layout.question} is empty; give the question, or leave the row out")
         if unnamed is not None:
             raise Refusal(f"{name}, row {unnamed}: {layout.category} is empty; name the benchmark of the question")
-        if missing := rows * len(layout.models) - answers:
-            self.notes.leave_out(self.table.file, "empty cells (not asked)", int(missing))
+        return rows
 
 
 def _cost(column: str) -> str:
