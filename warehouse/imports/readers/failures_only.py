@@ -76,7 +76,8 @@ class _BfclRun:
                 raise Refusal(f"{file.name}, line {row} has no id")
             model = model or as_text(item.get("model_name"))
             self.failed[key] = row
-            if text := text_of_turns(prompt.get("question", item.get("question"))):
+            turns = item["prompt"] if isinstance(item.get("prompt"), list) else prompt.get("question")
+            if text := text_of_turns(turns or item.get("question")):
                 self.texts[key] = text
         if len(self.failed) != total - right:
             raise Refusal(

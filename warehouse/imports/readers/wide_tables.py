@@ -108,7 +108,7 @@ def _layout_of(table: TextTable, choices: Choices) -> _Layout:
         question = choices.question_column or choices.columns.get("prompt") or "prompt"
         if not choices.model_columns:
             raise Refusal(
-                f"{table.file.name}: name the columns of models with --models-in-columns; it has {', '.join(names)}"
+                f"{table.file.name}: name the columns of models with --model-columns; it has {', '.join(names)}"
             )
         models = list(choices.model_columns)
         return _Layout(
@@ -126,7 +126,7 @@ def _layout_of(table: TextTable, choices: Choices) -> _Layout:
     if "prompt" in names and (models := _routellm_models(names)) and _is_routellm(names, table.file):
         return _Layout("RouteLLM", "prompt", models, category, None, *_said_and_paid(names, models))
     raise Refusal(
-        f"{table.file.name} does not tell which of its columns are models; name them with --models-in-columns and "
+        f"{table.file.name} does not tell which of its columns are models; name them with --model-columns and "
         f"the questions with --question; it has {', '.join(names)}"
     )
 

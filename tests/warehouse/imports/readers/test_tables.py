@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +14,8 @@ import pytest
 
 from warehouse.errors import ImportRefused
 from warehouse.imports.readers import all_readers
+from warehouse.imports.readers.code_benchmarks import CodeBenchmarkReader
+from warehouse.imports.readers.failures_only import BfclReader
 from warehouse.imports.readers.long_tables import LongTableReader
 from warehouse.imports.readers.questions import read_questions
 from warehouse.imports.readers.reader import Choices, LogFile, Notes, Reader
@@ -114,7 +118,7 @@ def test_any_wide_table(tmp_path: Path) -> None:
         ),
         (
             {"question_column": "q", "benchmark": "x"},
-            "t.csv: name the columns of models with --models-in-columns; it has q, a, b",
+            "t.csv: name the columns of models with --model-columns; it has q, a, b",
         ),
         (
             {"question_column": "q", "model_columns": ["a", "b"], "benchmark": "x"},
@@ -249,3 +253,39 @@ def test_wide_tables_claim_no_file_of_another_format() -> None:
 
 def test_command_line_names_of_the_formats_are_there() -> None:
     assert {"wide", "long"} <= {reader.format for reader in all_readers()}
+
+
+def test_texts_that_evalplus_has_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    utils = ModuleType("evalplus.data.utils")
+    utils.CACHE_DIR = str(tmp_path / "cache")  # type: ignore[attr-defined]
+    for name, module in {"evalplus": ModuleType("evalplus"), "evalplus.data": ModuleType("data")}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(sys.modules, "evalplus.data.utils", utils)
+    logs = tmp_path / "logs" / "humaneval"
+    logs.mkdir(parents=True)
+    graded = {"base_status": "pass", "plus_status": "fail"}
+    write(
+        logs / "org--m_vllm_temp_0.0_eval_results.json",
+        json.dumps({"date": "2024-08-08 17:18", "hash": "f", "eval": {"HumanEval/0": [graded]}}),
+    )
+    answers, notes = read(CodeBenchmarkReader(), tmp_path / "logs", metric={"": "base"})
+    assert not answers
+    assert len(notes.problems) == 1
+    (tmp_path / "cache").mkdir()
+    write(tmp_path / "cache" / "HumanEvalPlus-v0.1.10.jsonl", '{"task_id": "HumanEval/0", "prompt": "def add():"}\n')
+    answers, notes = read(CodeBenchmarkReader(), tmp_path / "logs", metric={"": "base"})
+    assert [(row["text"], row["correct"]) for row in answers] == [("def add():", True)]
+
+
+def test_prompts_of_bfcl_may_be_the_turns_themselves(tmp_path: Path) -> None:
+    turns = [[{"role": "user", "content": "Who?"}]]
+    score = tmp_path / "score" / "m" / "BFCL_v4_web_search_score.json"
+    score.parent.mkdir(parents=True)
+    lines = [
+        {"accuracy": 0.5, "correct_count": 1, "total_count": 2},
+        {"id": "web_search_0", "valid": False, "prompt": turns},
+    ]
+    write(score, "".join(json.dumps(line) + "\n" for line in lines))
+    answers, notes = read(BfclReader(), tmp_path, questions={"web_search_1": "Where?"})
+    assert not notes.problems
+    assert [(row["text"], row["correct"]) for row in answers] == [("Where?", True), ("Who?", False)]
