@@ -53,17 +53,20 @@ def holds_results(path: Path) -> bool:
 
 
 class ImportedTable:
-    """A file, and the SQL that reads it. `scratch` is a folder for the copy of a CSV file that needs one.
+    """A file, and the SQL that reads it. `scratch` is a folder for the copy of a CSV file that needs one. `suffix` is
+    one of SUFFIXES, where the file's name does not tell it.
 
     Raises ImportRefused where the file cannot be read, or has two columns of one name. CSV columns without a name,
     such as the index that pandas writes, are left out.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, scratch: Path) -> None:
-        self.path = checked_file(path)
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, path: Path, scratch: Path, suffix: str | None = None
+    ) -> None:
+        self.path = path if suffix else checked_file(path)
         self._connection = connection
         self._scratch = scratch
-        self._is_csv = path.suffix.lower() == ".csv"
+        self._is_csv = (suffix or path.suffix.lower()) == ".csv"
         self._row = "row_number() OVER ()"
         self.is_export = False
         self._kinds: dict[str, str] = {}  # of nested Parquet columns, which cannot be read as text

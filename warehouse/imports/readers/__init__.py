@@ -14,9 +14,11 @@ from .helm import HelmReader
 from .inspect_logs import InspectReader
 from .lighteval import LightevalReader
 from .lm_eval import LmEval
+from .long_tables import LongTableReader
 from .reader import Reader
 from .router_logs import RouterArenaReader, RouterBenchRunReader
 from .scores import IrtReader, ScoresReader
+from .wide_tables import WideTableReader
 
 __all__ = ["all_readers"]
 
@@ -37,5 +39,7 @@ def all_readers() -> list[Reader]:
         SweBenchReader(),
         ScoresReader(),
         IrtReader(),
+        WideTableReader(),
+        LongTableReader(),
     ]
     return [*own, *(point.load()() for point in sorted(entry_points(group=ENTRY_POINT), key=lambda point: point.name))]

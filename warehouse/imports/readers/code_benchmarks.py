@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
 
 from .fields import as_answer, as_dict, as_list, as_text, grade_of_repeats, hand_on, read_json
+from .questions import read_questions
 from .reader import Answer, Choices, LogFile, Notes, Refusal, Run
 
 __all__ = ["CodeBenchmarkReader"]
@@ -104,11 +105,12 @@ def _model(file: LogFile, choices: Choices) -> tuple[str, dict[str, Any]]:
 
 
 def _installed_texts(category: str) -> dict[str, str]:
-    """Return the texts of the package evalplus, if it is installed and has downloaded its data."""
+    """Return the texts that the package evalplus has downloaded before, if it is installed; it would download them."""
+    name = {"humaneval": "HumanEvalPlus", "mbpp": "MbppPlus"}.get(category)
     try:
-        from evalplus.data import get_human_eval_plus, get_mbpp_plus  # type: ignore[import-not-found]
-
-        load = {"humaneval": get_human_eval_plus, "mbpp": get_mbpp_plus}.get(category)
-        return {task: problem["prompt"] for task, problem in load().items()} if load else {}
-    except (ImportError, OSError):
+        from evalplus.data.utils import CACHE_DIR  # type: ignore[import-not-found]
+    except ImportError:
         return {}
+    versions = Path(CACHE_DIR).glob(f"{name}-v*.jsonl") if name else ()
+    newest = max(versions, key=lambda path: path.stat().st_mtime, default=None)
+    return read_questions(newest) if newest else {}

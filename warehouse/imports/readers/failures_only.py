@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .fields import as_dict, as_list, as_text, as_whole, hand_on, read_json, text_of_messages
+from .fields import as_dict, as_list, as_text, as_whole, hand_on, read_json, text_of_turns
 from .reader import Answer, Choices, LogFile, Notes, Refusal, Run
 from .scores import json_rows
 
@@ -76,7 +76,8 @@ class _BfclRun:
                 raise Refusal(f"{file.name}, line {row} has no id")
             model = model or as_text(item.get("model_name"))
             self.failed[key] = row
-            if text := _text_of_turns(prompt.get("question", item.get("question"))):
+            turns = item["prompt"] if isinstance(item.get("prompt"), list) else prompt.get("question")
+            if text := text_of_turns(turns or item.get("question")):
                 self.texts[key] = text
         if len(self.failed) != total - right:
             raise Refusal(
@@ -114,14 +115,6 @@ _ORGANISATIONS = ("meta-llama_", "Qwen_", "google_", "mistralai_", "microsoft_",
 def _is_of(key: str, category: str) -> bool:
     """Return whether an id such as simple_12 belongs to the category bfcl_simple."""
     return _ID_END.sub("", key) == category.removeprefix("bfcl_")
-
-
-def _text_of_turns(question: object) -> str:
-    """Return the user's turns of a question: a text, messages, or several turns of messages."""
-    if isinstance(question, str):
-        return question
-    messages = [one for turn in as_list(question) for one in (turn if isinstance(turn, list) else [turn])]
-    return text_of_messages(messages, ("user", "system"))
 
 
 class SweBenchReader:

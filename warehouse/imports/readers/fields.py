@@ -24,6 +24,7 @@ __all__ = [
     "read_json",
     "text_of_messages",
     "text_of_target",
+    "text_of_turns",
     "user_turns",
     "with_options",
 ]
@@ -104,6 +105,14 @@ def text_of_messages(messages: Sequence[object], roles: Sequence[str]) -> str:
     """Return the text of some roles' turns in a chat, a blank line between two."""
     turns = [message for message in map(as_dict, messages) if as_text(message.get("role")).lower() in roles]
     return "\n\n".join(filter(None, (_content(turn.get("content", turn.get("prompt"))) for turn in turns)))
+
+
+def text_of_turns(question: object) -> str:
+    """Return the user's turns of a question: a text, messages, or several turns of messages."""
+    if isinstance(question, str):
+        return question
+    messages = [one for turn in as_list(question) for one in (turn if isinstance(turn, list) else [turn])]
+    return text_of_messages(messages, ("user", "system"))
 
 
 def _content(content: object) -> str:
