@@ -60,7 +60,7 @@ def test_replies_and_several_right_answers(tmp_path: Path) -> None:
     (answer,) = answers
     assert (answer["text"], answer["target"], answer["answer"]) == (
         "Which colour is 1?",
-        '[" Red", " Blue"]',
+        '["Red", "Blue"]',
         "It is blue",
     )
     assert (answer["correct"], answer["tokens_in"], answer["tokens_out"]) == (True, 3, 2)
