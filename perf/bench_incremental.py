@@ -185,21 +185,22 @@ def run(home: Path, expensive: bool) -> tuple[float, float, dict[str, float]]:
     import dagster as dg
 
     from assets.matrix.checks import build_checks
+    from pipelines.chain import run_chain
     from pipelines.console import Console as Progress
     from pipelines.instance import use_home
-    from pipelines.local import chain
+    from pipelines.local import runner
     from pipelines.settings import Settings, open_workspace
 
     logging.getLogger("dagster").setLevel(logging.ERROR)
     if not expensive:
-        chain.make_assets = without_expensive(chain.make_assets)
+        runner.make_assets = without_expensive(runner.make_assets)
     settings = Settings(home=home)
     use_home(settings)
     with dg.DagsterInstance.get() as instance:
         before = {run.run_id for run in instance.get_runs()}
     started, computed = time.perf_counter(), processor_seconds()
     with Progress() as progress:
-        chain.run_chain(settings, open_workspace(settings), progress)
+        run_chain(settings, open_workspace(settings), progress)
     seconds, computed = time.perf_counter() - started, processor_seconds() - computed
     with dg.DagsterInstance.get() as instance:
         made = [run.run_id for run in instance.get_runs() if run.run_id not in before]
