@@ -99,8 +99,8 @@ def _cancel() -> None:
 
     settings = open_settings()
     use_home(settings)
-    with dg.DagsterInstance.get() as instance:
-        ended = end_runs(instance)
+    with dg.DagsterInstance.get() as instance, Console() as console:
+        ended = end_runs(instance, console.progress)
     if not ended:
         say("No run waits in the queue, and none is at work.")
         return

@@ -13,7 +13,7 @@ from typing import TypeVar
 import dagster as dg
 
 from assets.collection.responses import AGAIN
-from assets.inputs.workspace import Workspace
+from assets.inputs.workspace import Progress, Workspace
 from pipelines.automation.plan import ATTEMPTS, PLANNED, WAREHOUSE, Request
 from pipelines.console import Console
 from pipelines.errors import CommandError
@@ -214,14 +214,16 @@ class ClusterRunner:
         return f"The run {run.run_id} {ended}; the web server's page of runs says more."
 
 
-def end_runs(instance: dg.DagsterInstance) -> int:
+def end_runs(instance: dg.DagsterInstance, progress: Progress) -> int:
     """End all runs that are queued or at work; return how many there were."""
     runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     queued = dg.DagsterRunStatus.QUEUED
-    for run in sorted(runs, key=lambda run: run.status is not queued):  # else some of these would start meanwhile
+    queued_first = sorted(runs, key=lambda run: run.status is not queued)  # else some of these would start meanwhile
+    for done, run in enumerate(queued_first, start=1):
         instance.run_coordinator.cancel_run(run.run_id)
         if run.status is dg.DagsterRunStatus.STARTING:  # it has no process yet that would say how it ended
             instance.report_run_canceled(run)
+        progress(done, len(runs), "runs ended")
     return len(runs)
 
 

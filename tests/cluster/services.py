@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-PATIENCE = 120.0  # seconds for what takes a few on an idle machine
+PATIENCE = 240.0  # seconds for what takes a few on an idle machine
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)  # of Debian
 
 # It keeps what it holds while nobody reaches it. One request at a time: moto looks whether a file is there and writes

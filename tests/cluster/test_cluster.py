@@ -23,7 +23,7 @@ SEED = int(os.environ.get("EMBEDLLM_FAULTS_SEED", random.SystemRandom().randrang
 AWAY = (4.0, 12.0)  # seconds, at least and at most
 ENOUGH = 240.0  # seconds for the command; half of that on an idle machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True)
