@@ -185,9 +185,9 @@ def run(home: Path, expensive: bool) -> tuple[float, float, dict[str, float]]:
     import dagster as dg
 
     from assets.matrix.checks import build_checks
+    from pipelines.chain import run_chain
     from pipelines.console import Console as Progress
     from pipelines.instance import use_home
-    from pipelines.chain import run_chain
     from pipelines.local import runner
     from pipelines.settings import Settings, open_workspace
 

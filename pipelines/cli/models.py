@@ -178,8 +178,8 @@ def adopt_imported(
     say(f"Added {len(on_hub)} models to {folder / 'models.yaml'}. Next: `embedllm run`, to ask them the rest.")
     if others := sorted(set(names or imported) - set(on_hub)):
         say(
-            f"Left out: {len(others)} models whose names are not of the form owner/name ({', '.join(others[:3])}, …); add "
-            "them with `embedllm models add`, which also takes models behind a server."
+            f"Left out: {len(others)} models whose names are not of the form owner/name ({', '.join(others[:3])}, …); "
+            "add them with `embedllm models add`, which also takes models behind a server."
         )
 
 

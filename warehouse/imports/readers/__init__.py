@@ -9,12 +9,14 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from .code_benchmarks import CodeBenchmarkReader
+from .every_eval_ever import EveryEvalEverReader
 from .failures_only import BfclReader, SweBenchReader
 from .helm import HelmReader
 from .inspect_logs import InspectReader
 from .lighteval import LightevalReader
 from .lm_eval import LmEval
 from .long_tables import LongTableReader
+from .opencompass import OpenCompassReader
 from .reader import Reader
 from .router_logs import RouterArenaReader, RouterBenchRunReader
 from .scores import IrtReader, ScoresReader
@@ -32,6 +34,8 @@ def all_readers() -> list[Reader]:
         LightevalReader(),
         InspectReader(),
         HelmReader(),
+        OpenCompassReader(),
+        EveryEvalEverReader(),
         CodeBenchmarkReader(),
         RouterBenchRunReader(),
         RouterArenaReader(),

@@ -254,13 +254,13 @@ def _scored_samples(log: _Log, notes: Notes) -> list[_Sample]:
             notes.leave_out(log.file, "the sample has no text")
         else:
             found.append(read)
-    if not row and log.is_whole:
-        raise Refusal(
-            f"{log.file.name} holds no samples, only its header; import the whole log, or run the task again with "
-            "--log-samples"
-        )
     if not row:
-        notes.leave_out(log.file, "the run ended before a sample was answered")
+        why = (
+            "the log holds no samples, only its header"
+            if log.is_whole
+            else "the run ended before a sample was answered"
+        )
+        notes.leave_out(log.file, why)
     return found
 
 
