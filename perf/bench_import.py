@@ -1,7 +1,8 @@
 """The readers of logs against DuckDB and pyarrow reading the same bytes: `python perf/bench_import.py [--files 1000]`.
 
 Prints processor seconds (of all threads), as a multiple of DuckDB's too, and the highest memory of each process.
-The files are made up: samples of lm-eval, 400 rows a file, five examples in each prompt, ten models.
+The files are made up: samples of lm-eval, 400 rows a file, five examples in each prompt, ten models; and a table with a
+row a question and a column for each of 100 models. "The import" is all of it, from the files to the commit in the lake.
 """
 
 from __future__ import annotations
@@ -22,10 +23,16 @@ import pyarrow.json
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from warehouse.imports.ingest import import_results
 from warehouse.imports.readers.lm_eval import LmEval
 from warehouse.imports.readers.reader import Choices, LogFile, Notes, Reader
+from warehouse.imports.readers.wide_tables import WideTableReader
+from warehouse.lake import Lake
 
 ROWS, MODELS = 400, 10
+WIDE = [f"org/model-{number}" for number in range(100)]
+BY_ACC = Choices(metric={"": "acc"})
+BY_COLUMN = Choices(question_column="question", model_columns=WIDE, benchmark="trains")
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,14 @@ def read_with(reader: Reader, folder: Path, choices: Choices) -> int:
     rows = sum(answers.num_rows for _, answers in reader.read(files, choices, notes))
     assert not notes.problems, notes.problems[:3]
     return rows
+
+
+def import_with(file_format: str, folder: Path, choices: Choices) -> int:
+    with tempfile.TemporaryDirectory() as lake:
+        summary = import_results(
+            Lake(lake), str(folder), file_format=file_format, choices=choices, benchmark_of=lambda category: category
+        )
+    return summary.rows
 
 
 def make_lm_eval(folder: Path, files: int) -> None:
@@ -84,7 +99,35 @@ def make_sample(task: int, model: int, row: int) -> dict[str, object]:
 
 
 def read_lm_eval(folder: Path) -> int:
-    return read_with(LmEval(), folder, Choices(metric={"": "acc"}))
+    return read_with(LmEval(), folder, BY_ACC)
+
+
+def import_lm_eval(folder: Path) -> int:
+    return import_with("lm-eval", folder, BY_ACC)
+
+
+def make_wide(folder: Path, files: int) -> None:
+    """Write one table with four questions for each file that is asked for: as many answers as in the other case."""
+    grades = [",".join(str(int((row * 7 + model) % 3 == 0)) for model in range(len(WIDE))) for row in range(3)]
+    with (folder / "wide.csv").open("w") as file:
+        file.write(f"question,{','.join(WIDE)}\n")
+        for row in range(files * ROWS // len(WIDE)):
+            text = f"A train leaves station {row} at {row % 24} o'clock, 7 hours late; when does it arrive, and why? "
+            file.write(f'"{text * 2}",{grades[row % 3]}\n')
+
+
+def read_wide(folder: Path) -> int:
+    return read_with(WideTableReader(), folder, BY_COLUMN)
+
+
+def import_wide(folder: Path) -> int:
+    return import_with("wide", folder, BY_COLUMN)
+
+
+def read_csv_with_duckdb(folder: Path) -> int:
+    rows = duckdb.sql(f"FROM read_csv('{folder}/wide.csv')")
+    assert rows is not None  # it is a query
+    return rows.to_arrow_table().num_rows
 
 
 def read_json_with_duckdb(folder: Path) -> int:
@@ -102,7 +145,17 @@ CASES = (
     Case(
         "lm-eval samples",
         make_lm_eval,
-        {"the reader": read_lm_eval, "duckdb.read_json": read_json_with_duckdb, "pyarrow.json": read_json_with_pyarrow},
+        {
+            "the reader": read_lm_eval,
+            "duckdb.read_json": read_json_with_duckdb,
+            "pyarrow.json": read_json_with_pyarrow,
+            "the import": import_lm_eval,
+        },
+    ),
+    Case(
+        "a wide table",
+        make_wide,
+        {"the reader": read_wide, "duckdb.read_csv": read_csv_with_duckdb, "the import": import_wide},
     ),
 )
 
