@@ -31,8 +31,8 @@ LOOK = 1.0  # seconds between two looks at the runs
 PATIENCE = 15 * 60.0  # seconds for which the database of runs or the web server may be away
 SHORT = 160  # characters of a message of Dagster's or the launcher's
 PARTITION = "dagster/partition"
-AWAY = ("OperationalError", "InterfaceError", "DagsterPostgresException")
-"""Errors of a step that could not tell Dagster how far it is."""
+CUT_SHORT = {"OperationalError", "InterfaceError", "DagsterPostgresException", "DagsterExecutionInterruptedError"}
+"""Errors of a step that could not tell Dagster how far it is, or whose node was taken away."""
 SHOWN = {
     dg.DagsterEventType.STEP_START,
     dg.DagsterEventType.ASSET_MATERIALIZATION,
@@ -195,7 +195,7 @@ class ClusterRunner:
         while error:
             kinds.append(error.cls_name)
             error = error.cause
-        return failure is None or not set(AWAY).isdisjoint(kinds)
+        return failure is None or not CUT_SHORT.isdisjoint(kinds)
 
     def _failure(self, run: dg.DagsterRun) -> dg.DagsterEvent | None:
         found = self._instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)

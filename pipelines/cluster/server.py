@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING, TypeVar
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Server", "ServerAway", "ServerFailed"]
 
 T = TypeVar("T")
-ANSWERS_WITHIN = 60  # seconds
+ANSWERS_WITHIN, STARTS_WITHIN = 60, 30  # seconds
+LOOK = 1.0  # seconds between two looks whether it has started
 SHORT = 160  # characters of an error of the server's
 
 
@@ -38,13 +40,18 @@ class Server:
         self.address = address if "://" in address else f"http://{address}"
 
     def check(self) -> None:
-        """Raise ServerAway if nothing answers."""
+        """Wait until it answers, as it may have been started a moment ago; raise ServerAway if it does not."""
         from requests import RequestException, get
 
-        try:
-            get(f"{self.address}/server_info", timeout=ANSWERS_WITHIN).raise_for_status()
-        except RequestException as error:
-            raise self._away() from error
+        deadline = time.monotonic() + STARTS_WITHIN
+        while True:
+            try:
+                get(f"{self.address}/server_info", timeout=ANSWERS_WITHIN).raise_for_status()
+                return
+            except RequestException as error:
+                if time.monotonic() > deadline:
+                    raise self._away() from error
+            time.sleep(LOOK)
 
     def submit(self, job: str, assets: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> str:
         """Put a run of `job` on some of its assets into the queue; return its id."""

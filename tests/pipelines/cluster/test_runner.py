@@ -159,7 +159,10 @@ def test_a_registry_that_only_this_home_has_is_refused(instance: dg.DagsterInsta
         ClusterRunner(Settings(home=tmp_path), workspace, instance, Console())
 
 
-def test_without_a_web_server_the_address_is_named(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+def test_without_a_web_server_the_address_is_named(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.cluster.server.STARTS_WITHIN", 0)
     settings = Settings(home=tmp_path, webserver="127.0.0.1:1")
     with pytest.raises(CommandError, match=r"No Dagster web server answers at http://127\.0\.0\.1:1: .*EMBEDLLM_WEB"):
         ClusterRunner(settings, share(tmp_path), instance, Console())
