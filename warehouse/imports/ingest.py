@@ -25,7 +25,7 @@ from warehouse.lake.events import Event
 from warehouse.lake.questions import describe_questions, digest_rows
 from warehouse.lake.writing import Writing, done
 
-from .labels import read_labels
+from .labels import add_logged_labels, read_labels
 from .layout import read_layout
 from .log_files import Places, find_files, find_places
 from .logs import claim_files, read_logs
@@ -115,6 +115,7 @@ def import_results(
         results.grade(on_conflict)
         results.check_names(benchmark_of, model_fault, benchmark_fault)
         published = results.publish(places.name)
+        labels = add_logged_labels(labels, published.runs)
         moved = published.resplit() if resplit else 0
         with lake.still(), lake.together() as writing:
             incoming = _Incoming(lake, writing, places.name, published, on_conflict, dry_run=dry_run)

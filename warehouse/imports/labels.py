@@ -16,9 +16,10 @@ from warehouse.errors import ImportRefused
 
 from .layout import MODEL_NAME
 from .problems import NameFault
+from .readers.reader import Run
 from .tables import ImportedTable
 
-__all__ = ["read_labels"]
+__all__ = ["add_logged_labels", "read_labels"]
 
 _COLUMNS = ("family", "size_b", "communities")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
@@ -48,6 +49,19 @@ def read_labels(path: Path, name_fault: NameFault = lambda name: None) -> pa.Tab
         labels[label["model"]] = label
     if problems:
         raise ImportRefused(path, problems[:5])
+    return _table(labels)
+
+
+def add_logged_labels(labels: pa.Table | None, runs: Mapping[tuple[str, str], Run]) -> pa.Table | None:
+    """Return `labels` with what the logs of `runs` (by model and category) tell of other models; None for nothing."""
+    known = {row["model"]: row for row in labels.to_pylist()} if labels else {}
+    for (model, _), run in sorted(runs.items()):
+        if run.labels and model not in known:
+            known[model] = {"model": model, "family": None, "size_b": None, "communities": []} | dict(run.labels)
+    return _table(known) if known else None
+
+
+def _table(labels: Mapping[str, Mapping[str, Any]]) -> pa.Table:
     schema = empty_table("models").select(["model", *_COLUMNS]).schema
     return pa.Table.from_pylist([labels[model] for model in sorted(labels)], schema=schema)
 

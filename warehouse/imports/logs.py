@@ -134,10 +134,10 @@ class _Logs(Results):
         self.connection.execute(f"""
             UPDATE raw SET prompt_id = raw.prompt_id || '#' || placed.place
             FROM (
-                SELECT spot, row_number() OVER (PARTITION BY {same} ORDER BY doc_id, spot) AS place
+                SELECT spot, model_name, row_number() OVER (PARTITION BY {same} ORDER BY doc_id, spot) AS place
                 FROM raw
             ) placed
-            WHERE placed.spot = raw.spot AND placed.place > 1
+            WHERE placed.spot = raw.spot AND placed.model_name = raw.model_name AND placed.place > 1
         """)
 
     def load_texts(self) -> None:

@@ -90,7 +90,7 @@ def _files_in(folder: Path, source: str) -> tuple[ResultFile, ...]:
         if odd:
             problem = f"the names of its files say splits ({next(iter(names)).name}), but not those of {', '.join(odd)}"
             raise ImportRefused(source, [f"{problem}; rename them, or import them by their own path"])
-        files = _order_by_split(names, folder, source)
+        files = _order_by_split(names, folder, source) if _say_splits(names.values()) else list(map(ResultFile, names))
     else:
         if tables[0].parent != tables[-1].parent:
             places = f"{tables[0].relative_to(folder)} and {tables[-1].relative_to(folder)}"
@@ -113,6 +113,11 @@ def _tables_in(folder: Path) -> list[Path]:
     if lost := [path.name for path in tables if not path.exists()]:
         raise ImportRefused(folder, [f"{', '.join(lost)} leads to a file that is not there; restore or remove it"])
     return tables
+
+
+def _say_splits(names: Iterable[re.Match[str]]) -> bool:
+    """Return whether names say splits: a hub calls the parts of a data set without splits train-00000-of-00004, too."""
+    return any(_WORDS[name["word"].lower()] != "train" or name["total"] is None for name in names)
 
 
 def _order_by_split(names: Mapping[Path, re.Match[str]], folder: Path, source: str) -> list[ResultFile]:

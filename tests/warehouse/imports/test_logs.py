@@ -47,7 +47,9 @@ class Toy:
                     Answer(row, first["toy"], line.pop("category", "math"), correct=graded[0], score=graded[1], **line)
                 )
             for category in {answer.category for answer in answers}:
-                notes.record(Run(first["toy"], category, file.name, "toy", "1.0", settings={"shots": 5}))
+                notes.record(
+                    Run(first["toy"], category, file.name, "toy", "1.0", settings={"shots": 5}, labels={"size_b": 7.0})
+                )
             for table in tables_of(answers):
                 yield file, table
 
@@ -75,6 +77,9 @@ def test_all_that_a_log_tells_is_kept(lake: Lake, database: Path, tmp_path: Path
         database, "SELECT * EXCLUDE (question_id) FROM responses JOIN questions USING (question_id)"
     ).to_pylist()
     assert [rows[0][name] for name in ("model", "correct", "score", *known)] == ["m", False, 0.25, *known.values()]
+    assert query(database, "SELECT model, size_b, source FROM models").to_pylist() == [
+        {"model": "m", "size_b": 7.0, "source": "import"}
+    ]
     event = lake.now().answers["math", "m"]
     assert json.loads(event.metadata["runs"]) == [
         {
@@ -177,6 +182,24 @@ def test_questions_of_the_same_text_stay_apart(lake: Lake, tmp_path: Path):
     first, second = question_ids("math", ["1 + 1?"] * 2)
     found = {(row["model"], row["question_id"]): row["correct"] for row in lake.responses().to_pylist()}
     assert found == {("m", first): False, ("m", second): True, ("n", first): False, ("n", second): True}
+
+
+def test_rows_of_several_models_are_told_apart(lake: Lake, tmp_path: Path):
+    """As in a table with a column a model, in which the answers of a row have the same place."""
+
+    class Wide(Toy):
+        def read(self, files: Sequence[LogFile], choices: Choices, notes: Notes) -> Iterator[tuple[LogFile, pa.Table]]:
+            rows = [
+                Answer(row, model, "math", "1 + 1?", row < 3, float(row < 3)) for row in (1, 2, 3) for model in "mno"
+            ]
+            del rows[1]  # n was not asked the first time
+            yield from ((files[0], table) for table in tables_of(rows))
+
+    (tmp_path / "wide").write_bytes(log("m"))
+    import_results(lake, str(tmp_path / "wide"), readers=[Wide()], benchmark_of=str)
+    ids = question_ids("math", ["1 + 1?"] * 3)
+    found = {(row["model"], row["question_id"]): row["correct"] for row in lake.responses().to_pylist()}
+    assert found == {(m, ids[i]): i < 2 for m in "mo" for i in range(3)} | {("n", ids[0]): True, ("n", ids[1]): False}
 
 
 def test_what_is_wrong_is_told_at_once_and_nothing_comes_in(lake: Lake, tmp_path: Path):

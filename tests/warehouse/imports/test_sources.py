@@ -90,6 +90,7 @@ def test_splits_may_have_several_files(tmp_path: Path, place: str, ending: str):
         (("train.csv", "val-0.csv", "val-1.csv", "test.parquet"), ["train", "val", "val", "test"]),
         (("train-00000-of-00001-a09b74b3ef9c3b56.parquet", "val_0.csv", "test.1.csv"), ["train", "val", "test"]),
         (("training.csv", "tests.csv"), [None, None]),
+        (("data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"), [None, None]),
     ],
 )
 def test_names_say_splits(tmp_path: Path, names: tuple[str, ...], splits: list[str | None]):
