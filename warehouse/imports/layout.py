@@ -28,6 +28,11 @@ _NUMBER = """
 """
 """SQL: what a published label says, as a number; null where it says nothing."""
 
+_OTHER_TABLES = (
+    "; of a table with other columns say which they are: --map prompt=…,model_name=…,label=… for a row an answer, "
+    "--question and --model-columns for a row a question"
+)
+
 _USAGE_COLUMNS = {
     "tokens_in": ("tokens_in", "prompt_tokens"),
     "tokens_out": ("tokens_out", "completion_tokens"),
@@ -113,7 +118,7 @@ class _Tables(Results):
         self.checked = (*NEEDED, "split") if self.split_by_column else NEEDED
         self.usage_columns = [_usage_columns(table) for table in self.tables]
         for table, columns in zip(self.tables, self.usage_columns, strict=True):
-            table.require([*self.checked, *columns.values()])
+            table.require([*self.checked, *columns.values()], _OTHER_TABLES)
         self.known = [name for name in _USAGE_COLUMNS if any(name in columns for columns in self.usage_columns)]
         self.is_export = all(table.is_export for table in self.tables)
         if self.is_export:  # it has all that there is to know

@@ -78,15 +78,18 @@ class ImportedTable:
     def columns(self) -> list[str]:
         return list(self._texts)
 
-    def require(self, needed: Collection[str]) -> None:
-        """Raises ImportRefused where the table lacks some of the columns, or they hold no single values."""
+    def require(self, needed: Collection[str], remedy: str = "") -> None:
+        """Raises ImportRefused where the table lacks some of the columns, or they hold no single values; `remedy` says
+        what to do about missing ones."""
         missing = [name for name in needed if name not in self._texts]
         if missing:
             has = ", ".join(self._texts) or "no columns"
             hint = (
                 "; columns must be separated by commas" if len(self._texts) == 1 and re.search(r"[;\t|]", has) else ""
             )
-            raise ImportRefused(self.path, [f"the columns {', '.join(missing)} are missing; it has {has}{hint}"])
+            raise ImportRefused(
+                self.path, [f"the columns {', '.join(missing)} are missing; it has {has}{hint}{remedy}"]
+            )
         nested = [
             f"the column {name} is {self._kinds[name]}, but must hold text" for name in needed if self._kinds.get(name)
         ]

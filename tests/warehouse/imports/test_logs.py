@@ -122,6 +122,7 @@ LOG = log("m", A, B)
         ("logs.tar.gz", None),
         ("of.zip", _zipped({"inner.zip": _zipped({"m.gz": gzip.compress(LOG)})})),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_archives_are_unpacked(lake: Lake, answers_of, tmp_path: Path, name: str, content: bytes | None):
     path = tmp_path / name
@@ -268,6 +269,38 @@ def test_an_import_is_taken_back(lake: Lake, answers_of, tmp_path: Path):
     with pytest.raises(ImportRefused, match=f"no such import \\(there are: {tmp_path}/three, {tmp_path}/two\\)"):
         remove_import(lake, "one")
 
+
+def test_a_package_brings_a_reader_of_its_own(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = tmp_path / "package"
+    (about := package / "toy-1.0.dist-info").mkdir(parents=True)
+    (about / "METADATA").write_text("Name: toy\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[embedllm.importers]\ntoy = toy_reader:Toy\n")
+    (package / "toy_reader.py").write_text(TOY_READER)
+    monkeypatch.syspath_prepend(str(package))
+    (tmp_path / "results.toy").write_text("TOY m\n1 + 1?\t1\n2 + 2?\t0\n")
+    import_results(lake, str(tmp_path / "results.toy"), benchmark_of=str)
+    assert sorted(lake.responses()["correct"].to_pylist()) == [False, True]
+
+
+TOY_READER = """
+from warehouse.imports.readers.reader import Answer, tables_of
+
+class Toy:
+    format = "toy"
+
+    def recognises(self, file):
+        return file.head.startswith(b"TOY ")
+
+    def read(self, files, choices, notes):
+        for file in files:
+            first, *lines = file.path.read_text().splitlines()
+            model = first.removeprefix("TOY ")
+            rows = [line.split("\t") for line in lines]
+            yield from ((file, table) for table in tables_of(
+                Answer(row, model, "toys", text, grade == "1", float(grade))
+                for row, (text, grade) in enumerate(rows, 1)
+            ))
+"""
 
 ANSWERS = st.lists(
     st.tuples(st.sampled_from("mno"), st.sampled_from(["1?", "2?", "3?"]), st.sampled_from(["sums", "law"])),

@@ -207,6 +207,7 @@ def test_damaged_tables_are_refused(tmp_path: Path, reader: Reader, content: byt
         ("q.json", b'[{"id": "HumanEval/0", "question": [[{"role": "user", "content": "Add."}]]},'
          b' {"id": "7", "question": [[{"role": "user", "content": "Why?"}]]}]'),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_questions(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
