@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -31,7 +32,7 @@ STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } 
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(420),
     pytest.mark.skipif(not BINARIES, reason="no Postgres server is installed"),
 ]
 
@@ -104,17 +105,21 @@ class Machine:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)["data"]
 
+    def launch(self, model: str, benchmark: str) -> dict[str, Any] | None:
+        """Return the run; None as long as the web server has not found the code server again."""
+        try:
+            return self.ask(LAUNCH, benchmark=benchmark, model=model)["launchRun"].get("run")
+        except urllib.error.HTTPError as error:
+            (self.folder / "refused.log").write_bytes(error.read())
+            return None
+
     def evaluate(self, model: str, benchmark: str) -> str:
         """Launch a run by the web server, and return how it ended."""
-        launched = _wait(
-            lambda: run if (run := self.ask(LAUNCH, benchmark=benchmark, model=model)["launchRun"]).get("run") else None
-        )
+        launched = _wait(lambda: self.launch(model, benchmark))
         ended = ("SUCCESS", "FAILURE", "CANCELED")
         return _wait(
             lambda: (
-                status
-                if (status := self.ask(STATUS, run=launched["run"]["runId"])["runOrError"]["status"]) in ended
-                else None
+                status if (status := self.ask(STATUS, run=launched["runId"])["runOrError"]["status"]) in ended else None
             ),
             120,
         )
