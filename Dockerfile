@@ -14,7 +14,7 @@ RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 RUN pip install --index-url "$TORCH_INDEX" "torch==$TORCH"
 WORKDIR /app
-# The versions that Dagster's libraries have beside dagster 1.13.27.
+# Dagster's libraries have version 0.29.27 where dagster has 1.13.27.
 COPY pyproject.toml constraints.txt README.md dagster.yaml ./
 COPY pipelines pipelines
 COPY assets assets
