@@ -69,8 +69,9 @@ class Machine:
             shutil.copy(DEPLOY / name, folder / "dagster")
 
     def here(self, text: str) -> str:
-        for name, inside in {"postgres": "5432", "s3": "8333", "code": "4000", "web": "3000"}.items():
-            text = re.sub(rf"(^|//){name}(:|$)", r"\g<1>127.0.0.1\2", text).replace(inside, str(self.ports[name]))
+        text = re.sub(r"(?:(?<=//)|^)(postgres|s3|code|web)(?=:\d|$)", "127.0.0.1", text)
+        ports = {"5432": "postgres", "8333": "s3", "4000": "code", "3000": "web"}
+        text = re.sub(rf"\b({'|'.join(ports)})\b", lambda found: str(self.ports[ports[found[0]]]), text)
         text = re.sub(r"\$\{\w+[^}]*\}", "made-up", text).replace("0.0.0.0", "127.0.0.1")
         folders = {"/data": self.folder / "home", "/dagster": self.folder / "dagster", "/registry": self.registry}
         for inside, outside in folders.items():
