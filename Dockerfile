@@ -1,20 +1,20 @@
 # One image for the code server, the web server, the daemon and the runs.
 #
-#   docker build -t embedllm .                                                           # CPU
-#   docker build -t embedllm:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu126 .
+#   docker build -t embedllm --build-arg TORCH_INDEX=URL .     # URL: PyTorch's index of builds for the CPU, or for CUDA
+#
+# Without TORCH_INDEX, pip takes the build that its own index offers, which may bring several GB of CUDA packages.
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS build
 ARG TORCH=2.13.0
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-# More extras of pyproject.toml, with commas, as in EXTRAS=api,vllm.
-ARG EXTRAS=api
+ARG TORCH_INDEX=
+# Extras of pyproject.toml, with commas, as in EXTRAS=api,postgres,vllm.
+ARG EXTRAS=api,postgres
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-RUN pip install --index-url "$TORCH_INDEX" "torch==$TORCH"
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch==$TORCH"
 WORKDIR /app
-# Dagster's libraries have version 0.29.27 where dagster has 1.13.27.
 COPY pyproject.toml constraints.txt README.md dagster.yaml ./
 COPY pipelines pipelines
 COPY assets assets
@@ -22,8 +22,8 @@ COPY embedder embedder
 COPY warehouse warehouse
 COPY harness harness
 COPY registry registry
-RUN pip install --constraint constraints.txt --editable ".[$EXTRAS]" \
-    dagster-postgres==0.29.27 dagster-k8s==0.29.27 psycopg2-binary
+# Dagster's libraries have version 0.29.27 where dagster has 1.13.27.
+RUN pip install --constraint constraints.txt --editable ".[$EXTRAS]" dagster-k8s==0.29.27
 
 FROM python:${PYTHON}-slim
 # The user's id is a number, so that Kubernetes can see that it is not root.

@@ -59,14 +59,19 @@ def use_home(settings: Settings) -> Path:
             with replacing(target) as draft:
                 draft.write_text(wanted, encoding="utf-8")
         with dg.DagsterInstance.get() as instance:
-            # Now, as Dagster gives a pool its default limit only after it has let runs of it start.
-            events = instance.event_log_storage
-            for pool in POOLS.keys() - {pool.name for pool in events.get_pool_limits()}:
-                if slots := POOLS[pool]:
-                    events.set_concurrency_slots(pool, slots)
-                else:
-                    events.initialize_concurrency_limit_to_default(pool)
+            limit_pools(instance)
     return folder
+
+
+def limit_pools(instance: dg.DagsterInstance) -> None:
+    """Give the pools their limits, before the first run: Dagster gives a pool its default only after it has let runs of
+    it start. A limit that is there stays."""
+    events = instance.event_log_storage
+    for pool in POOLS.keys() - {pool.name for pool in events.get_pool_limits()}:
+        if slots := POOLS[pool]:
+            events.set_concurrency_slots(pool, slots)
+        else:
+            events.initialize_concurrency_limit_to_default(pool)
 
 
 def runs_elsewhere(instance: dg.DagsterInstance) -> bool:

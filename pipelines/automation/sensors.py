@@ -12,7 +12,7 @@ from assets.inputs.external import find_changed
 from assets.inputs.partitions import MODELS
 from assets.inputs.workspace import Workspace
 from harness.registry import Registry, RegistryError
-from pipelines.instance import compare_partitions, end_lost_runs, find_who_works, reload_definitions
+from pipelines.instance import compare_partitions, end_lost_runs, find_who_works, limit_pools, reload_definitions
 from pipelines.jobs import evaluate, refresh
 
 from .plan import PLANNED, Request, plan
@@ -80,6 +80,7 @@ def open_to_work(open_workspace: Callable[[], Workspace], instance: dg.DagsterIn
         return dg.SkipReason(str(error))
     if other := find_who_works(workspace, instance):
         return dg.SkipReason(other)
+    limit_pools(instance)  # where other commands than ours have set up the instance
     fetch_zoo(workspace)
     return workspace
 
