@@ -16,10 +16,12 @@ ENTRY = "registry_entry"
 
 
 def entries_as_written(workspace: Workspace) -> list[tuple[str, str]]:
-    """Return names and entries of models and benchmarks, sorted, as their order in the registry does not matter."""
+    """Return names and entries of models and benchmarks, sorted, as their order in the registry does not matter. On
+    which machines a model runs changes nothing either."""
     registry = workspace.registry
     return sorted(
-        (entry.name, entry.as_written.model_dump_json()) for entry in (*registry.models, *registry.benchmarks)
+        (entry.name, entry.as_written.model_dump_json(exclude={"resources"}))
+        for entry in (*registry.models, *registry.benchmarks)
     )
 
 

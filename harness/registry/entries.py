@@ -4,6 +4,8 @@ Nothing heavy is imported: those who load models and tasks find out whether thes
 """
 
 import re
+from collections.abc import Mapping
+from math import ceil
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import quote
 
@@ -18,6 +20,13 @@ from pydantic import (
 )
 
 Backend = Literal["hf", "vllm", "local-completions", "local-chat-completions"]
+
+GPU_GB = 80
+"""Memory of a GPU from which follows how many a model needs that does not say it."""
+SMALLEST_ON_A_GPU = 0.5
+"""Billions of parameters from which on a model is given a GPU."""
+_WITH_CACHE = 1.2  # of the weights' memory: with what is kept of the prompts
+_LIBRARIES_GB = 2.0
 
 _WEIGHTS = {"pretrained": "the model's hub name or its folder"}
 _ADDRESS, _MODEL = "the server's address, e.g. http://localhost:8000/v1", "the name the server knows the model by"
@@ -103,6 +112,14 @@ Texts = Annotated[tuple[Text, ...], AfterValidator(_without_repeats)]
 Tag = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_/+.-]*$")]
 
 
+def _bytes_a_parameter(args: Mapping[str, Any]) -> float:
+    if str(args.get("load_in_4bit")) == "True":
+        return 0.5
+    if str(args.get("load_in_8bit")) == "True":
+        return 1
+    return 4 if str(args.get("dtype", "auto")) in ("float32", "float", "fp32") else 2
+
+
 class StrictModel(BaseModel):
     # An error message says that a value must be what the description of its field says.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -120,6 +137,14 @@ class Price(StrictModel):
 
     input: float = Field(ge=0, strict=True, description="US$ per million input tokens, 0 or more")
     output: float = Field(ge=0, strict=True, description="US$ per million output tokens, 0 or more")
+
+
+class Resources(StrictModel):
+    """What a machine must have for a model, where runs are given to several of them."""
+
+    gpus: int = Field(default=0, ge=0, strict=True, description="a whole number, 0 or more")
+    cpus: float = Field(default=1, gt=0, strict=True, description="a number above 0")
+    memory_gb: float | None = Field(default=None, gt=0, strict=True, description="GB of main memory, a number above 0")
 
 
 class ModelEntry(StrictModel):
@@ -168,7 +193,19 @@ class ModelEntry(StrictModel):
     implausible_answers: Literal["refuse", "accept"] = Field(
         default="refuse", description="refuse or accept: whether answers may all be empty or all be the same"
     )
+    resources: Resources | None = Field(
+        default=None, description="a mapping {gpus: ..., cpus: ..., memory_gb: ...}: what a machine must have for it"
+    )
     description: str = Field(default="", description="text")
+
+    @property
+    def needs(self) -> Resources | None:
+        """What the entry says that it needs, or else what follows from its size and precision; None for not known."""
+        if self.resources is not None or self.size_b is None or "base_url" in self.args:
+            return self.resources or (Resources() if "base_url" in self.args else None)
+        weights = self.size_b * _bytes_a_parameter(self.args)  # GB
+        gpus = ceil(weights * _WITH_CACHE / GPU_GB) if self.size_b >= SMALLEST_ON_A_GPU else 0
+        return Resources(gpus=gpus, cpus=max(1, 2 * gpus), memory_gb=round(weights * _WITH_CACHE + _LIBRARIES_GB, 1))
 
     def asks(self, benchmark: str) -> bool:
         """Whether the entry says to ask the model this benchmark."""

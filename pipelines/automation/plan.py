@@ -8,7 +8,7 @@ that nothing depends on what was remembered since the last look.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import dagster as dg
@@ -29,6 +29,7 @@ from assets.inputs.workspace import Workspace
 from harness.digests import digest_of
 from pipelines.graph import build_assets
 from pipelines.instance import UNFINISHED
+from pipelines.launchers import tags_for
 
 from .answers import Unanswered, can_ask, find_unanswered
 
@@ -61,6 +62,7 @@ class Request:
     digest: str  # of what decides how it comes out: the same digest is the same attempt
     model: str | None = None
     waits: str | None = None  # what it waits for; None: it can begin
+    placement: Mapping[str, str] = field(default_factory=dict)  # tags that say what a machine must have for it
 
     @property
     def assets(self) -> list[dg.AssetKey]:
@@ -73,7 +75,7 @@ class Request:
     @property
     def tags(self) -> dict[str, str]:
         """Tags of the run that does it."""
-        return {REASON: self.reason, PLANNED: self.digest}
+        return {REASON: self.reason, PLANNED: self.digest, **self.placement}
 
     @property
     def reason(self) -> str:
@@ -113,7 +115,7 @@ def plan(
     unanswered = find_unanswered(workspace, local) if models else {}
     asked = [
         request if retry else _give_up(request, instance)
-        for request in _ask(workspace, unanswered, busy, compare=compare and models, retry_by=retry_by)
+        for request in _ask(workspace, instance, unanswered, busy, compare=compare and models, retry_by=retry_by)
         if request.model not in leave_out
     ]
     to_come = bool(busy) or any(request.waits is None for request in asked)
@@ -127,6 +129,7 @@ def plan(
 
 def _ask(
     workspace: Workspace,
+    instance: dg.DagsterInstance,
     unanswered: Mapping[str, Sequence[Unanswered]],
     busy: Collection[str | None],
     *,
@@ -147,6 +150,7 @@ def _ask(
                 digest_of([model.name, model.as_written.model_dump_json(), reasons])[:16],
                 model.name,
                 waits=BEING_ASKED if being_asked else None,
+                placement=tags_for(model, instance),
             )
 
 

@@ -22,6 +22,7 @@ from pipelines.jobs import EVALUATE, REFRESH
 from pipelines.runner import Outcome, tell_failure
 from pipelines.settings import Settings
 
+from .capacity import find_shortage
 from .server import Server, ServerAway, ServerFailed
 
 __all__ = ["ClusterRunner", "end_runs"]
@@ -134,6 +135,11 @@ class ClusterRunner:
         tags = {**request.tags, **(tags or {}), LAUNCHED_BY: "cli"}
         if request.model:
             tags[PARTITION] = request.model
+            if shortage := find_shortage(tags):
+                self._console.warn(
+                    f"No node of the cluster has {shortage}: the run of {request.model} waits until one does. What a "
+                    "model needs stands in its entry (resources), or follows from its size."
+                )
         try:
             run = self._server.submit(job, request.assets, tags)
         except ServerFailed:
