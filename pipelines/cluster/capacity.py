@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from typing import Any
 
 __all__ = ["RAY_CONFIG", "find_shortage"]
 
@@ -40,7 +41,7 @@ def _read_nodes() -> list[Mapping[str, float]]:
     from requests import RequestException
 
     try:
-        nodes = list_nodes(address=address, filters=[("state", "=", "ALIVE")], raise_on_missing_output=False)
+        nodes: Any = list_nodes(address=address, filters=[("state", "=", "ALIVE")], raise_on_missing_output=False)
     except (RayStateApiException, RequestException, OSError):
         return []
     return [dict(node.resources_total) for node in nodes if node.resources_total]
