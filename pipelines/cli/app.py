@@ -21,6 +21,7 @@ from .interrupts import leave_if_unread
 from .models import models_app
 from .onboard import onboard
 from .run import check, demo, run, show_plan, ui
+from .status import status
 
 
 class _Commands(TyperGroup):
@@ -83,6 +84,7 @@ COMMANDS = {
     "export": export,
     "run": run,
     "plan": show_plan,
+    "status": status,
     "route": route,
     "onboard": onboard,
     "sql": sql,
