@@ -54,8 +54,8 @@ def status(
     settings = open_settings()
     if settings.lake is None and not settings.home.exists():
         raise CommandError(
-            f"There is no {settings.home}; `embedllm demo`, `import` or `run` makes it. Set EMBEDLLM_HOME if your home is "
-            "another folder."
+            f"There is no {settings.home}; `embedllm demo`, `import` or `run` makes it. Set EMBEDLLM_HOME if your home "
+            "is another folder."
         )
     import dagster as dg
 
