@@ -27,6 +27,7 @@ SMALLEST_ON_A_GPU = 0.5
 """Billions of parameters from which on a model is given a GPU."""
 _WITH_CACHE = 1.2  # of the weights' memory: with what is kept of the prompts
 _LIBRARIES_GB = 2.0
+_BESIDE_A_GPU_GB = 16.0  # of main memory, through which weights go in parts
 
 _WEIGHTS = {"pretrained": "the model's hub name or its folder"}
 _ADDRESS, _MODEL = "the server's address, e.g. http://localhost:8000/v1", "the name the server knows the model by"
@@ -205,7 +206,8 @@ class ModelEntry(StrictModel):
             return self.resources or (Resources() if "base_url" in self.args else None)
         weights = self.size_b * _bytes_a_parameter(self.args)  # GB
         gpus = ceil(weights * _WITH_CACHE / GPU_GB) if self.size_b >= SMALLEST_ON_A_GPU else 0
-        return Resources(gpus=gpus, cpus=max(1, 2 * gpus), memory_gb=round(weights * _WITH_CACHE + _LIBRARIES_GB, 1))
+        here = _BESIDE_A_GPU_GB if gpus else round(weights * _WITH_CACHE + _LIBRARIES_GB, 1)
+        return Resources(gpus=gpus, cpus=max(1, 2 * gpus), memory_gb=here)
 
     def asks(self, benchmark: str) -> bool:
         """Whether the entry says to ask the model this benchmark."""

@@ -22,10 +22,10 @@ def entry(**fields: Any) -> ModelEntry:
     [
         ({}, None),
         ({"size_b": 0.135}, (0, 1, 2.3)),
-        ({"size_b": 7}, (1, 2, 18.8)),
-        ({"size_b": 70}, (3, 6, 170.0)),
-        ({"size_b": 7, "args": {"pretrained": "org/m", "dtype": "float32"}}, (1, 2, 35.6)),
-        ({"size_b": 70, "args": {"pretrained": "org/m", "load_in_4bit": True}}, (1, 2, 44.0)),
+        ({"size_b": 7}, (1, 2, 16.0)),
+        ({"size_b": 70}, (3, 6, 16.0)),
+        ({"size_b": 7, "args": {"pretrained": "org/m", "dtype": "float32"}}, (1, 2, 16.0)),
+        ({"size_b": 70, "args": {"pretrained": "org/m", "load_in_4bit": True}}, (1, 2, 16.0)),
         ({"size_b": 7, "resources": {"gpus": 2, "cpus": 8, "memory_gb": 64}}, (2, 8, 64)),
         (
             {"backend": "local-completions", "args": {"base_url": "http://x/v1", "model": "m"}, "size_b": 7},

@@ -138,7 +138,7 @@ def _load(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) -> None:
         case "onboarding_responses":
             _empty(connection, name)
             _add_answers(connection, lake, name, [event for _, event in sorted(lake.now().onboarding.items())])
-        case "evaluations" | "failures" | "superseded":
+        case "evaluations" | "failures" | "imported_runs" | "superseded":
             _replace(connection, name, getattr(lake, name)())
         case _:
             _load_table(connection, lake, name)

@@ -86,6 +86,19 @@ CREATE TABLE evaluations ( -- One row per (benchmark, model) that was evaluated 
     PRIMARY KEY (benchmark, model)
 );
 
+CREATE TABLE imported_runs ( -- How imported answers came about, as far as logs say: one row per log, model and category.
+    benchmark VARCHAR NOT NULL, -- Benchmark.
+    model VARCHAR NOT NULL, -- Model.
+    category VARCHAR NOT NULL, -- Leaf task or published category.
+    source VARCHAR NOT NULL, -- The import, as `embedllm imports list` names it.
+    file VARCHAR NOT NULL, -- The log.
+    tool VARCHAR NOT NULL, -- What evaluated: lm-eval, inspect, …
+    version VARCHAR, -- Of the tool; null where the log does not say.
+    metric VARCHAR, -- Metric that graded; null where there was no choice.
+    filter VARCHAR, -- Filter or scorer whose output was graded; null where there was no choice.
+    settings VARCHAR -- What else the log says of how it was asked, as JSON: examples, template, temperature, …
+);
+
 CREATE TABLE superseded ( -- Answers that were given under an earlier entry of the registry, or whose model or benchmark left it: set aside in the lake, not part of responses. One row per set of answers.
     benchmark VARCHAR NOT NULL, -- Benchmark.
     model VARCHAR NOT NULL, -- Model.

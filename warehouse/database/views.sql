@@ -52,9 +52,11 @@ SELECT model, benchmark,
     coalesce(answered.n, chosen, 0) AS n, coalesce(asked_of, 0) AS asked_of,
     kind, coalesce(failures.reason, not_applicable.reason) AS reason, attempts, retry_at,
     coalesce(superseded, 0) AS superseded,
-    accuracy, ci_low, ci_high, chance, unanswered, truncated, commonest_choice
+    accuracy, ci_low, ci_high, chance, unanswered, truncated, commonest_choice, tools
 FROM models
 CROSS JOIN benchmarks
+LEFT JOIN (SELECT model, benchmark, list_sort(list(DISTINCT tool)) AS tools FROM imported_runs GROUP BY ALL)
+    USING (model, benchmark)
 LEFT JOIN answered USING (model, benchmark)
 LEFT JOIN (SELECT model, benchmark, accuracy, ci_low, ci_high FROM leaderboard WHERE NOT estimated)
     USING (model, benchmark)
@@ -113,6 +115,7 @@ COMMENT ON COLUMN coverage.chance IS 'Expected accuracy of a guess among the cho
 COMMENT ON COLUMN coverage.unanswered IS 'Questions asked that have no answer (none came, or no choice was preferred), and no row in responses. Null for imported answers.';
 COMMENT ON COLUMN coverage.truncated IS 'Questions whose prompt was cut to fit the model''s context. Null for imported answers.';
 COMMENT ON COLUMN coverage.commonest_choice IS 'Share of the commonest choice (by position) or text among the answers. Null for imported answers.';
+COMMENT ON COLUMN coverage.tools IS 'What evaluated imported answers (lm-eval, inspect, …), as far as their logs say; imported_runs has the files and settings.';
 COMMENT ON VIEW model_similarity IS 'How close the embeddings of two models are.';
 COMMENT ON COLUMN model_similarity.embedder IS 'Embedder.';
 COMMENT ON COLUMN model_similarity.model IS 'Model.';

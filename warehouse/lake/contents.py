@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from warehouse.database.connect import empty_table, open_reader
 
-from .answers import ANSWERS, USAGE, is_imported
+from .answers import ANSWERS, RUNS, USAGE, is_imported
 from .delta import PART, DeltaTables
 from .events import Event, InForce, Pair, events_of
 from .failures import INTERRUPTED, NOT_APPLICABLE, Failure
@@ -203,6 +203,15 @@ class Contents:
             if event.fingerprint
         ]
         return _table("evaluations", rows)
+
+    def imported_runs(self) -> pa.Table:
+        """Return how imported answers came about, as far as logs say, one row per log, model and category."""
+        rows = [
+            run | {"benchmark": event.benchmark, "model": event.model, "settings": json.dumps(run.get("settings", {}))}
+            for _, event in sorted(self.now().answers.items())
+            for run in json.loads(event.metadata.get(RUNS, "[]"))
+        ]
+        return _table("imported_runs", rows)
 
     # --- failures
 

@@ -80,13 +80,15 @@ def test_all_that_a_log_tells_is_kept(lake: Lake, database: Path, tmp_path: Path
     assert query(database, "SELECT model, size_b, source FROM models").to_pylist() == [
         {"model": "m", "size_b": 7.0, "source": "import"}
     ]
-    event = lake.now().answers["math", "m"]
-    assert json.loads(event.metadata["runs"]) == [
+    runs = "SELECT * EXCLUDE (source) FROM imported_runs"
+    assert query(database, runs).to_pylist() == [
         {
-            "source": str(tmp_path / "m.log"), "category": "math", "file": str(tmp_path / "m.log"),
-            "tool": "toy", "version": "1.0", "settings": {"shots": 5},
+            "benchmark": "math", "model": "m", "category": "math", "file": str(tmp_path / "m.log"), "tool": "toy",
+            "version": "1.0", "metric": None, "filter": None, "settings": '{"shots": 5}',
         }
     ]  # fmt: skip
+    coverage = "SELECT model, status, tools FROM coverage"
+    assert query(database, coverage).to_pylist() == [{"model": "m", "status": "done", "tools": ["toy"]}]
 
 
 def test_what_models_said_is_kept_only_if_wanted(lake: Lake, database: Path, tmp_path: Path):
