@@ -167,6 +167,8 @@ def _show(summary: ImportSummary) -> None:
 
 
 def _say_what_came(summary: ImportSummary, on_conflict: str, *, dry_run: bool) -> None:
+    from warehouse.imports.logs import count_by_reason
+
     verb = "Would import" if dry_run else "Imported" if summary.changed else "Nothing new in"
     say(
         f"{verb} {summary.source}: {summary.rows:,} answers of {summary.models} models to {summary.questions:,} "
@@ -174,10 +176,7 @@ def _say_what_came(summary: ImportSummary, on_conflict: str, *, dry_run: bool) -
     )
     if not dry_run:
         say("Next: `embedllm run`" if summary.changed else "The lake holds them all already; nothing has changed.")
-    counts: dict[str, int] = {}
-    for (_, reason), count in summary.left_out.items():
-        counts[reason] = counts.get(reason, 0) + count
-    for reason, count in sorted(counts.items(), key=lambda item: -item[1]):
+    for reason, count in sorted(count_by_reason(summary.left_out).items(), key=lambda item: -item[1]):
         first = next(file for file, why in summary.left_out if why == reason)
         say(f"Left out: {count:,} {reason} (for example in {first}).")
     if summary.resolved:

@@ -73,8 +73,7 @@ def _by_benchmark(lake: Lake, progress: Progress) -> Iterator[tuple[dict[str, di
     for number, name in enumerate(names):
         progress(number, len(names), "benchmarks exported")
         questions = lake.questions_of(name)
-        assert questions is not None  # they are committed before the first answer
-        rows = {row["question_id"]: row for row in questions.to_pylist()}
+        rows = {row["question_id"]: row for row in questions.to_pylist()} if questions else {}
         yield rows, [event for pair, event in sorted(answers.items()) if pair[0] == name and event.n]
     progress(len(names), len(names), "benchmarks exported")
 

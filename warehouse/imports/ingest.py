@@ -1,7 +1,7 @@
 """Importing results into the lake: all of a source or nothing of it.
 
 find ─────────▶ read ─────────────────────▶ check ────────▶ merge with the lake ─▶ one commit
-sources.py      layout.py (tables) or       published.py    here                   lake/
+sources.py      read.py: layout.py, or      published.py    here                   lake/
 log_files.py    logs.py and readers/
 """
 
@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,21 +25,17 @@ from warehouse.lake.questions import describe_questions, digest_rows
 from warehouse.lake.writing import Writing, done
 
 from .labels import add_logged_labels, read_labels
-from .layout import read_layout
-from .log_files import Places, find_files, find_places
-from .logs import claim_files, read_logs
+from .log_files import find_places
+from .logs import Progress
 from .problems import NameFault
-from .published import Published, Results, open_scratch
-from .readers import all_readers
+from .published import Published, open_scratch
+from .read import read_results
 from .readers.reader import Choices, Notes, Reader, Run
 from .shown import lacks_what_it_speaks_of
-from .sources import digest_of, find_source, has_tables, holds_layout
+from .sources import digest_of
 from .tables import checked_file
 
 __all__ = ["ImportRefused", "ImportSummary", "OnConflict", "import_results"]
-
-LAYOUT = "embedllm"
-"""The format of tables in the layout of EmbedLLM's authors."""
 
 _DISPUTED = "disputed"
 """In the metadata of answers: JSON list of the questions on which sources do not agree."""
@@ -48,9 +43,6 @@ _DISPUTED = "disputed"
 OnConflict = Literal["refuse", "majority", "drop", "first"]
 """What happens to two labels for one answer: the import is refused; the more frequent one counts and ties are dropped;
 both are dropped; the one that came first counts."""
-
-Progress = Callable[[int, int, str], None]
-"""Is called with (done, total, what)."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +101,7 @@ def import_results(
     notes = Notes()
     with tempfile.TemporaryDirectory() as folder, open_scratch(Path(folder) / "scratch") as scratch:
         tell(0, 1, "import: reading and checking")
-        results, inputs = _read(
+        results, inputs = read_results(
             scratch, Path(folder), places, file_format, readers, choices or Choices(), split, notes, tell
         )
         results.grade(on_conflict)
@@ -130,51 +122,6 @@ def import_results(
                 writing.discard()
                 raise
             return incoming.summary(moved, notes)
-
-
-def _read(
-    scratch: duckdb.DuckDBPyConnection,
-    folder: Path,
-    places: Places,
-    file_format: str | None,
-    readers: Sequence[Reader] | None,
-    choices: Choices,
-    split: Path | None,
-    notes: Notes,
-    tell: Progress,
-) -> tuple[Results, Sequence[Path]]:
-    """Return what the scratch database now holds, and the files that were read. `folder`: for copies."""
-    first, *others = places.places
-    offered = _readers_of(file_format, all_readers() if readers is None else readers, places.name)
-    is_layout = file_format == LAYOUT or (
-        file_format is None and readers is None and any(map(holds_layout, places.places))
-    )
-    if is_layout and others:
-        raise ImportRefused(places.name, ["it has tables with a row an answer among other sources; import each alone"])
-    files = [] if is_layout else find_files(places, folder)
-    claimed = claim_files(files, offered, notes)
-    if is_layout or (file_format is None and not claimed and not others and has_tables(first)):
-        tables = find_source(first)
-        return read_layout(scratch, folder, tables, split, choices.threshold), [file.path for file in tables.files]
-    if split:
-        raise ImportRefused(places.name, ["--split is for tables with a prompt_id; logs have none"])
-    if not claimed and file_format and files:
-        notes.left_out.clear()
-        claimed = {offered[0]: files}
-    if not claimed:
-        formats = ", ".join([LAYOUT, *dict.fromkeys(reader.format for reader in offered)])
-        raise ImportRefused(places.name, [f"none of its files ({len(files)}) is of a known format: {formats}"])
-    inputs = [file.path for own in claimed.values() for file in own]
-    return read_logs(scratch, files, claimed, choices, notes, tell), inputs
-
-
-def _readers_of(file_format: str | None, readers: Sequence[Reader], source: str) -> list[Reader]:
-    """Return those of `readers` that read a format (None: any). Raises ImportRefused where none does."""
-    found = [reader for reader in readers if file_format in (None, reader.format)]
-    if not found and file_format != LAYOUT:
-        formats = ", ".join([LAYOUT, *dict.fromkeys(reader.format for reader in readers)])
-        raise ImportRefused(source, [f"there is no format {file_format}; choose one of {formats}"])
-    return found
 
 
 class _Incoming:

@@ -126,9 +126,8 @@ class _Unpacked:
             elif tarfile.is_tarfile(file.path):
                 with tarfile.open(file.path) as archive:
                     for member in archive:
-                        if member.isfile() and not _is_hidden(member.name):
-                            content = archive.extractfile(member)
-                            assert content is not None  # it is a regular file
+                        is_shown = member.isfile() and not _is_hidden(member.name)
+                        if is_shown and (content := archive.extractfile(member)):
                             yield from self.files_of(self._copy(content, f"{file.name}/{member.name}"), depth + 1)
             else:
                 yield file

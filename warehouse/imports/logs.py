@@ -11,7 +11,10 @@ from .problems import FILE
 from .published import KNOWN, Results
 from .readers.reader import ANSWER_ROWS, Choices, LogFile, Notes, Reader, Refusal
 
-__all__ = ["claim_files", "count_by_reason", "read_logs"]
+__all__ = ["Progress", "claim_files", "count_by_reason", "read_logs"]
+
+Progress = Callable[[int, int, str], None]
+"""Is called with (done, total, what)."""
 
 _ROWS = 50_000  # that are inserted together
 _BYTES = 64 * 2**20
@@ -37,7 +40,7 @@ def read_logs(
     claimed: Mapping[Reader, Sequence[LogFile]],
     choices: Choices,
     notes: Notes,
-    progress: Callable[[int, int, str], None],
+    progress: Progress,
 ) -> Results:
     """Let each reader read its files into the scratch database. What is wrong is in the result's `problems`."""
     logs = _Logs(connection, files, keep_answers=choices.keep_answers)
