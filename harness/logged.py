@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +74,13 @@ class LoggedTasks:
 
         return TaskIndex(self._tasks_dir) if self._tasks_dir is not None and self._tasks_dir.is_dir() else None
 
-    @cached_property
+    @property
     def _own(self) -> TaskIndex:
-        from .tasks import TaskIndex
+        return _lm_evals_own()
 
-        return TaskIndex(None)
+
+@cache
+def _lm_evals_own() -> TaskIndex:
+    from .tasks import TaskIndex
+
+    return TaskIndex(None)

@@ -26,23 +26,28 @@ def open_settings() -> Settings:
 
 def open_home() -> tuple[Settings, Workspace]:
     """Return the settings and the workspace of this command."""
-    from assets.inputs.versions import fetch_results
     from pipelines.settings import open_workspace
 
     settings = open_settings()
     workspace = open_workspace(settings)
-    fetch_results(workspace)
+    _fetch(workspace)
     return settings, workspace
 
 
 def open_results() -> Home:
     """Return the home of a command that only reads results: it needs no registry, and loads quickly."""
-    from assets.inputs.versions import fetch_results
     from pipelines.settings import home_of
 
     home = home_of(open_settings())
-    fetch_results(home)
+    _fetch(home)
     return home
+
+
+def _fetch(home: Home) -> None:
+    if home.lake_address:  # else there is nothing to fetch, and nothing more to import
+        from assets.inputs.versions import fetch_results
+
+        fetch_results(home)
 
 
 def _migrate_if_needed(home: Path) -> None:

@@ -121,7 +121,7 @@ FILES = {
     "missing.csv": (None, "there is no such file"),
     "empty.csv": (b"", "it is empty"),
     "garbage.parquet": (b"no Parquet" * 100, "it cannot be read"),
-    "results.xlsx": (b"PK", "it must be a .csv or .parquet file"),
+    "results.xlsx": (b"PK", "none of its files (1) is of a known format: embedllm, lm-eval,"),
 }
 
 

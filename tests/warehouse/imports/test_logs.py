@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warehouse.database.publish import publish
@@ -310,6 +310,7 @@ ANSWERS = st.lists(
 )  # fmt: skip
 
 
+@settings(max_examples=15)  # each of which imports twice
 @given(answers=ANSWERS, seed=st.randoms(use_true_random=False))
 def test_the_order_of_files_and_rows_does_not_matter(tmp_path_factory, answers, seed):
     def imported(order) -> list[dict]:
