@@ -178,7 +178,7 @@ def _say_what_came(summary: ImportSummary, on_conflict: str, *, dry_run: bool) -
         say("Next: `embedllm run`" if summary.changed else "The lake holds them all already; nothing has changed.")
     for reason, count in sorted(count_by_reason(summary.left_out).items(), key=lambda item: -item[1]):
         first = next(file for file, why in summary.left_out if why == reason)
-        say(f"Left out: {count:,} {reason} (for example in {first}).")
+        say(f"Left out, {count:,} times: {reason} (for example in {first}).")
     if summary.resolved:
         say(f"{summary.resolved:,} answers had two labels; decided by --on-conflict {on_conflict}.")
     if summary.resplit:

@@ -36,8 +36,8 @@ def _read_nodes() -> list[Mapping[str, float]]:
     address = os.environ.get("RAY_API_SERVER_ADDRESS")
     if not address:
         return []
-    from ray.util.state import list_nodes
-    from ray.util.state.exception import RayStateApiException
+    from ray.util.state import list_nodes  # pyright: ignore[reportMissingImports]
+    from ray.util.state.exception import RayStateApiException  # pyright: ignore[reportMissingImports]
     from requests import RequestException
 
     try:

@@ -238,7 +238,7 @@ def _errors_of_database() -> list[type[Exception]]:
 
     errors: list[type[Exception]] = [DBAPIError]
     with suppress(ImportError):
-        from dagster_postgres.utils import DagsterPostgresException
+        from dagster_postgres.utils import DagsterPostgresException  # pyright: ignore[reportMissingImports]
 
         errors.append(DagsterPostgresException)
     return errors

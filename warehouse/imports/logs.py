@@ -59,7 +59,7 @@ def read_logs(
     logs.number_repeated_texts()
     logs.number_prompts()
     if not logs.problems and logs.rows("SELECT count(*) FROM raw") == [(0,)]:
-        reasons = "; ".join(f"{count} {reason}" for reason, count in count_by_reason(notes.left_out).items())
+        reasons = "; ".join(f"{reason}: {count}" for reason, count in count_by_reason(notes.left_out).items())
         logs.problems.append(f"it has no graded answers{f' (left out: {reasons})' if reasons else ''}")
     return logs
 

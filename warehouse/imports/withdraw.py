@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from warehouse.errors import ImportRefused
+from warehouse.errors import WarehouseError
 from warehouse.lake import Lake
 from warehouse.lake.answers import SOURCES
 from warehouse.lake.events import Event
@@ -18,12 +18,12 @@ def remove_import(lake: Lake, source: str) -> Counter[str]:
     answers then. Return how many sets of answers had come from each other source as well: they are gone, too, since
     the lake does not tell whose each answer was.
 
-    Raises ImportRefused where there is no such import.
+    Raises WarehouseError where there is no such import.
     """
     in_force, shared = lake.now(), Counter[str]()
     if source not in in_force.imports:
         known = ", ".join(sorted(in_force.imports)) or "none"
-        raise ImportRefused(source, [f"there is no such import (there are: {known}), so there is nothing to remove"])
+        raise WarehouseError(f"There is no import {source}; there are: {known}.")
     with lake.together() as writing:
         remaining = set()
         for _, event in sorted(in_force.answers.items()):

@@ -61,7 +61,7 @@ def test_a_folder_of_logs_comes_in_and_goes(embedllm: Any, tmp_path: Path) -> No
     assert f"{logs} is removed." in run(embedllm, "imports", "remove", logs)
     assert accuracies(embedllm) == []
     assert "Nothing was imported" in run(embedllm, "imports", "list")
-    assert "there is no such import (there are: none)" in refusal(embedllm, "imports", "remove", logs)
+    assert "; there are: none." in refusal(embedllm, "imports", "remove", logs)
 
 
 def test_what_a_log_leaves_open_is_asked_for(embedllm: Any, tmp_path: Path) -> None:
