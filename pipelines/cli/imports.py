@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -82,6 +83,8 @@ def import_(
     from warehouse.imports.ingest import import_results
     from warehouse.imports.readers.reader import Choices
 
+    if threshold is not None and not isfinite(threshold):
+        raise CommandError(f"--threshold {threshold}: give a number, such as 0.5.")
     settings, workspace = open_home()
     choices = Choices(
         metric=_by_category(metric),

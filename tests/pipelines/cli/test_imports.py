@@ -69,6 +69,7 @@ def test_what_a_log_leaves_open_is_asked_for(embedllm: Any, tmp_path: Path) -> N
     said = refusal(embedllm, "import", log)
     assert "wetness has 2 metrics that could grade it (acc, acc_norm); choose one with --metric acc" in said
     assert "say with --threshold" in refusal(embedllm, "import", log, "--metric", "wetness=f1")
+    assert "--threshold nan: give a number" in refusal(embedllm, "import", log, "--metric", "f1", "--threshold", "nan")
     run(embedllm, "import", log, "--metric", "f1", "--threshold", "0.5")
     assert accuracies(embedllm) == [("wetness", "org/m", 1.0)]
     assert "there is no format lm_eval; choose one of embedllm, lm-eval" in refusal(
