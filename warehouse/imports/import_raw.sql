@@ -1,9 +1,12 @@
 -- raw: the rows of the files. `spot` says where a row is, `prompt` is a hash of the text; what is empty is null.
 -- `correct` is null where the label is neither 1 (true) nor 0 (false). What an answer took is null where the file says
--- nothing, or no such number, which is then in the column that ends in _fault.
+-- nothing, or no such number, which is then in the column that ends in _fault. `format` and `item`, of logs only, are the
+-- format of the file and the id that the question has there.
 CREATE TABLE raw (
     spot BIGINT,
     prompt_id VARCHAR,
+    format VARCHAR,
+    item VARCHAR,
     doc_id BIGINT,
     label VARCHAR,
     correct BOOLEAN,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from string import Template
 
 import duckdb
 import pyarrow as pa
+
+from warehouse.database.connect import literal, script
 
 from .problems import FILE
 from .published import KNOWN, Results
@@ -48,7 +51,7 @@ def read_logs(
     for reader, own in claimed.items():
         try:
             for file, table in reader.read(own, choices, notes):
-                logs.add(file, table)
+                logs.add(file, table, reader.format)
                 seen.add(file.name)
                 progress(len(seen), len(files), "files read")
         except Refusal as refusal:
@@ -56,7 +59,8 @@ def read_logs(
     logs.flush()
     logs.runs = notes.runs
     logs.problems += notes.problems
-    logs.number_repeated_texts()
+    for file, count in logs.number_repeated_texts():
+        notes.leave_out(file, "answers to one of several questions of the same text; no id tells which", count)
     logs.number_prompts()
     if not logs.problems and logs.rows("SELECT count(*) FROM raw") == [(0,)]:
         reasons = "; ".join(f"{reason}: {count}" for reason, count in count_by_reason(notes.left_out).items())
@@ -73,21 +77,22 @@ def count_by_reason(left_out: Mapping[tuple[str, str], int]) -> dict[str, int]:
 
 
 class _Logs(Results):
-    """Answers of logs. A question is known by its category and text, and by its place among those of the same text."""
+    """Answers of logs. A question is known by its category and text, and by its id where several have that text."""
 
     scored = True
     prompt_word = "question"
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, files: Sequence[LogFile], *, keep_answers: bool) -> None:
         super().__init__(connection, [file.name for file in files])
+        self._files = files
         self._number = {file.name: number for number, file in enumerate(files)}
         self._keep_answers = keep_answers
         self._waiting: list[pa.Table] = []
         self._known: set[str] = set()
         connection.execute("CREATE TABLE log_text (id VARCHAR, text VARCHAR)")
 
-    def add(self, file: LogFile, table: pa.Table) -> None:
-        """Add a table of ANSWER_ROWS."""
+    def add(self, file: LogFile, table: pa.Table, file_format: str) -> None:
+        """Add a table of ANSWER_ROWS that a reader of `file_format` has made."""
         if not self._keep_answers and "answer" in table.column_names:
             table = table.drop_columns("answer")
         columns = [
@@ -99,7 +104,8 @@ class _Logs(Results):
         rows = pa.table(columns, schema=ANSWER_ROWS)
         self._known |= {name for name in KNOWN if rows[name].null_count < rows.num_rows}
         number = pa.repeat(pa.scalar(self._number[file.name], pa.int64()), rows.num_rows)
-        self._waiting.append(rows.append_column("file", number))
+        name = pa.repeat(pa.scalar(file_format), rows.num_rows)
+        self._waiting.append(rows.append_column("file", number).append_column("format", name))
         if sum(t.num_rows for t in self._waiting) >= _ROWS or sum(t.nbytes for t in self._waiting) >= _BYTES:
             self.flush()
 
@@ -123,25 +129,21 @@ class _Logs(Results):
         """)
         self.connection.execute(f"""
             INSERT INTO raw BY NAME
-            SELECT * EXCLUDE (text, model) REPLACE (left(answer, {_LONGEST_ANSWER}) AS answer), model AS model_name,
-                hash(text) AS prompt
+            SELECT * EXCLUDE (text, model)
+                REPLACE (left(answer, {_LONGEST_ANSWER}) AS answer, coalesce(item, doc_id::VARCHAR) AS item),
+                model AS model_name, hash(text) AS prompt
             FROM batch
         """)
         self.known = sorted(self._known, key=list(KNOWN).index)
 
-    def number_repeated_texts(self) -> None:
-        """Tell apart questions of the same text, which a file asks a model one after the other."""
-        same = "spot // 1000000000000, model_name, prompt_id"
-        if not self.rows(f"SELECT 1 FROM raw GROUP BY {same} HAVING count(*) > 1 LIMIT 1"):
-            return
-        self.connection.execute(f"""
-            UPDATE raw SET prompt_id = raw.prompt_id || '#' || placed.place
-            FROM (
-                SELECT spot, model_name, row_number() OVER (PARTITION BY {same} ORDER BY doc_id, spot) AS place
-                FROM raw
-            ) placed
-            WHERE placed.spot = raw.spot AND placed.model_name = raw.model_name AND placed.place > 1
-        """)
+    def number_repeated_texts(self) -> list[tuple[LogFile, int]]:
+        """Tell apart questions of the same text by their ids; return the files with answers to such questions that
+        cannot be told apart, which are dropped, and how many these are."""
+        several = f"SELECT 1 FROM raw GROUP BY spot // {FILE}, prompt_id HAVING min(item) <> max(item) LIMIT 1"
+        if not self.rows(several):
+            return []
+        found = self.connection.execute(Template(script("import_repeats", __file__)).substitute(file=FILE)).fetchall()
+        return [(self._files[number], count) for number, count in found]
 
     def load_texts(self) -> None:
         self.connection.execute("""
@@ -156,7 +158,8 @@ class _Logs(Results):
             SELECT category, text
             FROM raw
             JOIN log_text ON id = split_part(prompt_id, '#', 1)
-            WHERE spot = {spots[0]}
+            WHERE prompt_id = {literal(prompt_id)}
+            LIMIT 1
         """)
         text = " ".join(text.split())
         text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

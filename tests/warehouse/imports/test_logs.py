@@ -188,22 +188,64 @@ def test_questions_of_the_same_text_stay_apart(lake: Lake, tmp_path: Path):
     assert found == {("m", first): False, ("m", second): True, ("n", first): False, ("n", second): True}
 
 
-def test_rows_of_several_models_are_told_apart(lake: Lake, tmp_path: Path):
-    """As in a table with a column a model, in which the answers of a row have the same place."""
+SAME = [A | {"item": "a", "doc_id": None}, A | {"item": "b", "doc_id": None, "grade": 0}]
 
-    class Wide(Toy):
-        def read(self, files: Sequence[LogFile], choices: Choices, notes: Notes) -> Iterator[tuple[LogFile, pa.Table]]:
-            rows = [
-                Answer(row, model, "math", "1 + 1?", row < 3, float(row < 3)) for row in (1, 2, 3) for model in "mno"
-            ]
-            del rows[1]  # n was not asked the first time
-            yield from ((files[0], table) for table in tables_of(rows))
 
-    (tmp_path / "wide").write_bytes(log("m"))
-    import_results(lake, str(tmp_path / "wide"), readers=[Wide()], benchmark_of=str)
+def correct_by_place(lake: Lake) -> set[tuple[str, int, bool]]:
+    """Model, which of the questions of the text "1 + 1?", right or not."""
     ids = question_ids("math", ["1 + 1?"] * 3)
+    return {(row["model"], ids.index(row["question_id"]) + 1, row["correct"]) for row in lake.responses().to_pylist()}
+
+
+def test_a_file_that_lacks_a_question_does_not_move_the_others(lake: Lake, tmp_path: Path):
+    (tmp_path / "m").write_bytes(log("m", *SAME))
+    (tmp_path / "n").write_bytes(log("n", SAME[1]))
+    (tmp_path / "o").write_bytes(log("o", SAME[0] | {"grade": None}, SAME[1]))
+    bring(lake, tmp_path)
+    assert correct_by_place(lake) == {("m", 1, True), ("m", 2, False), ("n", 2, False), ("o", 2, False)}
+
+
+def test_ids_of_another_file_are_told_apart_by_their_order(lake: Lake, tmp_path: Path):
+    (tmp_path / "m").write_bytes(log("m", *SAME))
+    (tmp_path / "n").write_bytes(log("n", A | {"doc_id": 8}, A | {"doc_id": 7, "grade": 0}))
+    bring(lake, tmp_path)
+    assert correct_by_place(lake) == {("m", 1, True), ("m", 2, False), ("n", 1, False), ("n", 2, True)}
+
+
+def test_what_no_id_tells_apart_is_left_out_and_counted(lake: Lake, tmp_path: Path):
+    (tmp_path / "m").write_bytes(log("m", *SAME, B))
+    (tmp_path / "n").write_bytes(log("n", A | {"doc_id": 7}, B))
+    (tmp_path / "o").write_bytes(log("o", A | {"doc_id": None}, B))
+    summary = bring(lake, tmp_path)
+    assert (summary.rows, summary.questions) == (5, 3)
+    why = "answers to one of several questions of the same text; no id tells which"
+    assert [summary.left_out[f"{tmp_path}/{name}", why] for name in "no"] == [1, 1]
+
+
+def test_answers_with_one_id_or_none_are_to_one_question(lake: Lake, tmp_path: Path):
+    plain = A | {"doc_id": None}
+    (tmp_path / "m").write_bytes(log("m", plain, plain, plain | {"grade": 0}))
+    with pytest.raises(ImportRefused, match="1 pairs of question and model_name with both labels"):
+        bring(lake, tmp_path)
+    assert bring(lake, tmp_path, on_conflict="majority").resolved == 1
+    assert correct_by_place(lake) == {("m", 1, True)}
+
+
+def test_an_empty_cell_of_a_wide_table_moves_no_answer(lake: Lake, tmp_path: Path):
+    (tmp_path / "wide.csv").write_text("q,m,n\n1 + 1?,1,\n1 + 1?,0,1\n2 + 2?,1,1\n")
+    choices = Choices(question_column="q", model_columns=["m", "n"], benchmark="math")
+    import_results(lake, str(tmp_path / "wide.csv"), file_format="wide", choices=choices, benchmark_of=str)
+    ids = question_ids("math", ["1 + 1?"] * 2)
     found = {(row["model"], row["question_id"]): row["correct"] for row in lake.responses().to_pylist()}
-    assert found == {(m, ids[i]): i < 2 for m in "mo" for i in range(3)} | {("n", ids[0]): True, ("n", ids[1]): False}
+    assert [found.get((model, one)) for model in "mn" for one in ids] == [True, False, None, True]
+
+
+def test_ids_of_a_long_table_tell_its_questions_apart(lake: Lake, tmp_path: Path):
+    lines = ["prompt_id,prompt,model_name,label,category"]
+    lines += ["a,1 + 1?,m,1,math", "b,1 + 1?,m,0,math", "b,1 + 1?,n,1,math"]
+    (tmp_path / "long.csv").write_text("\n".join(lines))
+    import_results(lake, str(tmp_path / "long.csv"), file_format="long", benchmark_of=str)
+    assert correct_by_place(lake) == {("m", 1, True), ("m", 2, False), ("n", 2, True)}
 
 
 def test_what_is_wrong_is_told_at_once_and_nothing_comes_in(lake: Lake, tmp_path: Path):

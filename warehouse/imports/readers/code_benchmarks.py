@@ -62,9 +62,8 @@ def _answers(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
             notes.leave_out(file, "tasks without a status, or with as many passes as failures")
             continue
         first = as_dict(next(iter(as_list(samples)), None))
-        yield Answer(
-            row, model, category, texts[task], *graded, answer=as_answer(first.get("solution", first.get("completion")))
-        )
+        said = as_answer(first.get("solution", first.get("completion")))
+        yield Answer(row, model, category, texts[task], *graded, item=task, answer=said)
 
 
 def _statuses(samples: object) -> list[dict[str, bool]]:

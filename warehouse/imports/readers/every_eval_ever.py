@@ -138,6 +138,7 @@ def _answer(file: LogFile, tries: Sequence[_Row], choices: Choices, notes: Notes
         tries[0].category,
         text,
         *graded,
+        item=tries[0].question,
         doc_id=as_whole(metadata.get("doc_id")),
         split=cast("Literal['train', 'val', 'test']", split) if split in _SPLITS else None,
         target=text_of_target(right if isinstance(right, list) else [right]),

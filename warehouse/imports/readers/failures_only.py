@@ -106,7 +106,8 @@ class _BfclRun:
         for key, text in sorted(texts.items(), key=lambda item: (self.failed.get(item[0], 0), item[0])):
             right, number = key not in self.failed, _ID_END.search(key)
             doc_id = int(number[1]) if number and len(number[1]) < 18 else None
-            yield Answer(self.failed.get(key, 1), self.model, self.category, text, right, float(right), doc_id=doc_id)
+            row = self.failed.get(key, 1)
+            yield Answer(row, self.model, self.category, text, right, float(right), item=key, doc_id=doc_id)
 
 
 _ORGANISATIONS = ("meta-llama_", "Qwen_", "google_", "mistralai_", "microsoft_", "deepseek-ai_", "Salesforce_")
@@ -152,7 +153,7 @@ def _instances(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer
     notes.record(Run(model, category, file.name, "swe-bench"))
     for row, one in enumerate(asked, start=1):
         right = one in resolved
-        yield Answer(row, model, category, choices.questions[one], right, float(right))
+        yield Answer(row, model, category, choices.questions[one], right, float(right), item=one)
 
 
 def _ids(results: Mapping[str, Any], *names: str) -> list[str]:

@@ -263,6 +263,7 @@ def _answers(run: _RunFolder, choices: Choices, notes: Notes) -> Iterator[Answer
                 text=with_options(text, question.options),
                 correct=result[0],
                 score=result[1],
+                item=id_,
                 doc_id=as_whole(id_.removeprefix("id")),
                 target=text_of_target(question.right),
                 answer=as_answer(request.mapped) or as_answer(request.said) if choices.keep_answers else None,

@@ -225,6 +225,7 @@ def _answers(details: _Details, choices: Choices, notes: Notes) -> Iterator[Answ
                 text=asked.text,
                 correct=result[0],
                 score=result[1],
+                item=str(number) if asked.doc_id is None else None,
                 doc_id=asked.doc_id,
                 target=text_of_target(asked.right),
                 answer=(asked.said or asked.likeliest(result[0])) if choices.keep_answers else None,

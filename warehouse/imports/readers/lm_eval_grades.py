@@ -131,6 +131,7 @@ def graded_answers(rows: Sequence[Row], metric: str, log: Samples, choices: Choi
             text=row.text,
             correct=correct,
             score=score,
+            item=str(row.doc),
             doc_id=row.doc if type(row.doc) is int and abs(row.doc) < 2**63 else None,
             target=row.target,
             answer=row.said.best(metric) if isinstance(row.said, Chosen) else row.said,

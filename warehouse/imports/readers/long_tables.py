@@ -118,6 +118,7 @@ class _Answers:
         if not self.choices.keep_answers:
             more.pop("answer", None)
         if "prompt_id" in texts:
+            more["item"] = texts["prompt_id"]
             more["doc_id"] = f"TRY_CAST({texts['prompt_id']} AS BIGINT)"
         for name, kind in _NUMBERS.items():
             if name in texts:

@@ -156,6 +156,7 @@ def _answers(
                 text=text,
                 correct=result[0],
                 score=result[1],
+                item=key,
                 doc_id=index,
                 target=text_of_target(right if isinstance(right, list) else [right]),
                 answer=said if choices.keep_answers else None,

@@ -58,7 +58,8 @@ class Answer:
     text: str  # all that the model was asked, without few-shot examples, with the options
     correct: bool
     score: float  # what was graded, before any threshold
-    doc_id: int | None = None  # of the question in its category, where the log numbers them
+    item: str | None = None  # id of the question in its category, which other files of the format share; else doc_id
+    doc_id: int | None = None  # number of the question in its category, where the log numbers them
     split: Literal["train", "val", "test"] | None = None
     target: str | None = None  # the right answer
     answer: str | None = None  # what the model said or chose
@@ -76,6 +77,7 @@ ANSWER_ROWS = pa.schema(
         pa.field("text", pa.string(), nullable=False),
         pa.field("correct", pa.bool_(), nullable=False),
         pa.field("score", pa.float64(), nullable=False),
+        ("item", pa.string()),
         ("doc_id", pa.int64()),
         ("split", pa.string()),
         ("target", pa.string()),
@@ -181,7 +183,8 @@ class Reader(Protocol):
 
     def read(self, files: Sequence[LogFile], choices: Choices, notes: Notes) -> Iterator[tuple[LogFile, pa.Table]]:
         """Yield the answers of `files`, all of those that this format recognised, in tables of ANSWER_ROWS that are
-        small enough for memory. Each (model, category, question) comes once a file; in the order of rows.
+        small enough for memory, in the order of rows. Answers of a model to the same text count as answers to one
+        question, unless `item` or `doc_id` tells two apart.
 
         Whatever is wrong with a file goes to `notes.refuse`, so that everything is reported at once; the file is then
         left. `tables_of` makes tables of Answers.

@@ -79,6 +79,7 @@ def _records(file: LogFile, model: str, dataset: str, split: str, choices: Choic
             dataset,
             text,
             *graded,
+            item=as_text(record.get("index")) or str(row),
             doc_id=as_whole(record.get("index")),
             target=as_text(record.get("ground_truth")) or None,
             answer=as_answer(record.get("prediction")),
@@ -113,6 +114,7 @@ def _chosen(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
             category,
             text,
             *graded,
+            item=index or str(row),
             doc_id=as_whole(index.rpartition("_")[2]),
             answer=as_answer(
                 item.get("generated_answer") or as_dict(item.get("generated_result")).get("generated_answer")

@@ -92,7 +92,7 @@ def _scored(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
                 continue
             if (model, category) not in notes.runs:
                 notes.record(Run(as_text(model), category, file.name, "scores"))
-            yield Answer(row, as_text(model), category, text, *graded)
+            yield Answer(row, as_text(model), category, text, *graded, doc_id=row - 1)
 
 
 def _answered(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
@@ -103,7 +103,7 @@ def _answered(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]
             raise Refusal(f"{file.name}, row {row} has no subject_id, which is the model")
         category = _category(file, line, choices)
         notes.record(Run(model, category, file.name, "py-irt"))
-        for number, (item, value) in enumerate(as_dict(line.get("responses")).items()):
+        for item, value in as_dict(line.get("responses")).items():
             text = choices.questions.get(item, item if " " in item.strip() else None)
             if text is None:
                 raise Refusal(
@@ -114,4 +114,4 @@ def _answered(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]
             if graded is None:
                 notes.leave_out(file, "answers without a grade")
                 continue
-            yield Answer(row, model, category, as_text(text), *graded, doc_id=number)
+            yield Answer(row, model, category, as_text(text), *graded, item=as_text(item))

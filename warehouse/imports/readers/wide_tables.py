@@ -203,7 +203,8 @@ class _Answers:
         return f"""
             SELECT *, score >= {1 if threshold is None else threshold} AS correct
             FROM (
-                SELECT _row AS "row", {self.category} AS category, {identifier(layout.question)} AS text,
+                SELECT _row AS "row", _row - 1 AS doc_id, {self.category} AS category,
+                    {identifier(layout.question)} AS text,
                     {", ".join([*split, f"unnest(range({len(layout.models)})) AS model", *unnested])}
                 FROM wide
             )

@@ -31,7 +31,7 @@ def test_all_that_a_sample_tells(tmp_path: Path):
     assert answers == [
         {
             "row": 1, "model": "org/m", "category": "wet", "text": "1?\nA. water\nB. sand", "correct": True,
-            "score": 1.0, "doc_id": None, "split": None, "target": "water", "answer": "water",
+            "score": 1.0, "item": "1", "doc_id": None, "split": None, "target": "water", "answer": "water",
             "tokens_in": 5, "tokens_out": 1, "cost": None, "latency_s": 0.5,
         }
     ]  # fmt: skip

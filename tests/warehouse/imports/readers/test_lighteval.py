@@ -35,7 +35,7 @@ def test_options_that_were_scored(tmp_path: Path) -> None:
     write(tmp_path, [row(5, 1, {"acc": 1}), row(3, 0, {"acc": 0})])
     answers, notes = read(LightevalReader(), tmp_path)
     shared = {"model": "org/m", "category": "colours", "answer": "Blue"}
-    shared |= dict.fromkeys(["split", "tokens_in", "tokens_out", "cost", "latency_s"])
+    shared |= dict.fromkeys(["item", "split", "tokens_in", "tokens_out", "cost", "latency_s"])
     assert answers == [
         {"row": 1, "text": "Which colour is 5?\nA. Red\nB. Blue", "correct": True, "score": 1.0, **shared}
         | {"doc_id": 5, "target": "Blue"},

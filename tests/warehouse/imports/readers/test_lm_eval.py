@@ -97,6 +97,7 @@ def test_an_answer_of_today(tmp_path: Path) -> None:
         "text": "Q: What is 3 + 0, please?\nA:\n- 3\n- 9",
         "correct": False,
         "score": 0.0,
+        "item": "0",
         "doc_id": 0,
         "split": None,
         "target": "3",

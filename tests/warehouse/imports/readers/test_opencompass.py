@@ -43,8 +43,8 @@ def test_generated_answers(tmp_path: Path) -> None:
     shared = {"model": "qwen-7b", "category": "sums", "target": "4", "answer": "It is 4"}
     shared |= dict.fromkeys(["split", "tokens_in", "tokens_out", "cost", "latency_s"])
     assert answers == [
-        {"row": 1, "text": "2+2?", "correct": True, "score": 1.0, "doc_id": 0, **shared},
-        {"row": 2, "text": "3+1?", "correct": False, "score": 0.0, "doc_id": 1, **shared},
+        {"row": 1, "text": "2+2?", "correct": True, "score": 1.0, "item": "0", "doc_id": 0, **shared},
+        {"row": 2, "text": "3+1?", "correct": False, "score": 0.0, "item": "1", "doc_id": 1, **shared},
     ]
     run = notes.runs["qwen-7b", "sums"]
     assert (run.tool, run.metric, run.settings) == ("opencompass", "correct", {"run": RUN, "data_set": "sums"})

@@ -45,8 +45,8 @@ def write(path: Path, content: str) -> Path:
 
 def test_routerbench(tmp_path: Path) -> None:
     answers, notes = read(WideTableReader(), write(tmp_path / "any.txt", ROUTERBENCH))
-    first = {"row": 1, "model": "org/a", "category": "mmlu", "text": "Be brief.\nIt's 2 + 2?"}
-    second = {"row": 2, "category": "arc", "text": "[not a list"}
+    first = {"row": 1, "doc_id": 0, "model": "org/a", "category": "mmlu", "text": "Be brief.\nIt's 2 + 2?"}
+    second = {"row": 2, "doc_id": 1, "category": "arc", "text": "[not a list"}
     assert answers == [
         {**first, "correct": True, "score": 1.0, "answer": "['4']", "cost": 0.001},
         {**second, "model": "org/a", "correct": False, "score": 0.0, "answer": "no", "cost": 0.002},
@@ -71,8 +71,11 @@ def test_routerbench_as_parquet_gives_the_same(tmp_path: Path) -> None:
     pq.write_table(rows, tmp_path / "routerbench")
     answers, _ = read(WideTableReader(), tmp_path, threshold=0.2)
     assert answers == [
-        {"row": 1, "model": "m", "category": "mmlu", "text": "2 + 2?", "correct": True, "score": 0.25, "cost": 0.5}
-    ]
+        {
+            "row": 1, "doc_id": 0, "model": "m", "category": "mmlu", "text": "2 + 2?", "correct": True, "score": 0.25,
+            "cost": 0.5,
+        }
+    ]  # fmt: skip
     _, notes = read(WideTableReader(), tmp_path)
     assert notes.problems == [
         "routerbench, row 1: m is '0.25', neither 0 nor 1; say with --threshold from which number on an answer is right"
