@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,12 +66,15 @@ def use_home(settings: Settings) -> Path:
 def limit_pools(instance: dg.DagsterInstance) -> None:
     """Give the pools their limits, before the first run: Dagster gives a pool its default only after it has let runs of
     it start. A limit that is there stays."""
+    from sqlalchemy.exc import DBAPIError
+
     events = instance.event_log_storage
     for pool in POOLS.keys() - {pool.name for pool in events.get_pool_limits()}:
-        if slots := POOLS[pool]:
-            events.set_concurrency_slots(pool, slots)
-        else:
-            events.initialize_concurrency_limit_to_default(pool)
+        with suppress(DBAPIError):  # another sensor has just done it; what else is wrong shows at once
+            if slots := POOLS[pool]:
+                events.set_concurrency_slots(pool, slots)
+            else:
+                events.initialize_concurrency_limit_to_default(pool)
 
 
 def runs_elsewhere(instance: dg.DagsterInstance) -> bool:

@@ -116,7 +116,7 @@ def _run_chain(*, full: bool = False, check: bool = False, again: Again | None =
     from assets.inputs.versions import tell_held_back
     from pipelines.automation.plan import LATER
     from pipelines.chain import run_chain
-    from pipelines.instance import runs_elsewhere, use_home
+    from pipelines.instance import exclusive, runs_elsewhere, use_home
     from warehouse.database.read import query
 
     settings, workspace = open_home()
@@ -124,10 +124,11 @@ def _run_chain(*, full: bool = False, check: bool = False, again: Again | None =
         raise CommandError(
             "There is nothing to run on: set EMBEDLLM_REGISTRY to a registry, or import published results."
         )
-    use_home(settings)
-    with dg.DagsterInstance.get() as instance:
-        if runs_elsewhere(instance):
-            say_when_stopped(FOLLOWED)
+    with exclusive(settings.home):  # a command that is at work is named, not Dagster's database that it may hold
+        use_home(settings)
+        with dg.DagsterInstance.get() as instance:
+            if runs_elsewhere(instance):
+                say_when_stopped(FOLLOWED)
     with Console() as console:
         models = f"registry {workspace.registry.folder}" if workspace.registry.models else "imported results only"
         console.say(f"embedllm: home {settings.home}, {models}")

@@ -16,8 +16,7 @@ def test_of_two_runs_at_once_one_says_so(embedllm: Any, wait: Callable[..., None
         first.send_signal(signal.SIGSTOP)  # it is not done before the second comes
         second = embedllm("run")
         assert second.returncode == 1
-        in_use = f"{embedllm.home} is in use by another embedllm command (process {first.pid})"
-        assert in_use in second.stderr or "database is locked" in second.stderr  # it may hold Dagster's while it stops
+        assert f"{embedllm.home} is in use by another embedllm command (process {first.pid})" in second.stderr
     finally:
         first.kill()
         first.communicate(timeout=60)
