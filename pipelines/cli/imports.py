@@ -25,101 +25,114 @@ OFTEN = 0.1  # share of questions that lack what they speak of: complete multipl
 imports_app = typer.Typer(no_args_is_help=True, help="What was imported into this home.")
 
 
+CHOICE = "[CATEGORY=]NAME"
+SOURCES = Annotated[
+    list[str], typer.Argument(metavar="SOURCE…", help="Files, folders, patterns, archives or hub data set ids.")
+]
+FORMAT = Annotated[str | None, typer.Option("--format", help="Read the files as this format, whatever they look like.")]
+DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Say what would come in; change nothing.")]
+METRIC = Annotated[list[str] | None, typer.Option(metavar=CHOICE, help="The metric that grades, of several.")]
+FILTER = Annotated[
+    list[str] | None, typer.Option("--filter", metavar=CHOICE, help="The filter whose output is graded.")
+]
+SCORER = Annotated[list[str] | None, typer.Option(metavar=CHOICE, help="The scorer that grades, of several.")]
+EPOCHS = Annotated[
+    Literal["majority", "first", "last", "all_correct", "any_correct"],
+    typer.Option(help="Of several tries at a question: which one counts."),
+]
+THRESHOLD = Annotated[float | None, typer.Option(help="From which grade on an answer is right.")]
+MODEL = Annotated[str | None, typer.Option(help="The model, where a log does not tell.")]
+BENCHMARK = Annotated[str | None, typer.Option(help="The benchmark, where a log does not tell.")]
+QUESTIONS = Annotated[Path | None, typer.Option(help="Table of ids and texts, for logs that have ids only.")]
+MAPPING = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="OURS=THEIRS,…", help="Of a table with a row an answer: prompt=q,label=score,…"),
+]
+QUESTION = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="A table with a row a question: the column of its text.")
+]
+MODEL_COLUMNS = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN,…", help="A table with a row a question: the columns of models.")
+]
+SPLIT = Annotated[Path | None, typer.Option(help="Table prompt_id, split (CSV or Parquet).")]
+LABELS = Annotated[Path | None, typer.Option(help="Table of model labels: model_name, family, size_b, …")]
+ON_CONFLICT = Annotated[
+    Literal["refuse", "majority", "drop", "first"],
+    typer.Option(help="Of two labels for one answer: refuse, or the majority, none, the first."),
+]
+RESPLIT = Annotated[bool, typer.Option("--resplit", help="The same split for questions of the same text.")]
+
+
 @stops_at_once("an import is all or nothing, the same command does what is missing")
 def import_(
-    sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE…", help="Files, folders, patterns, archives or hub data set ids.")
-    ],
-    file_format: Annotated[
-        str | None, typer.Option("--format", help="Read the files as this format, whatever they look like.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come in; change nothing.")] = False,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[CATEGORY=]NAME", help="The metric that grades, of several."),
-    ] = None,
-    filter_name: Annotated[
-        list[str] | None, typer.Option("--filter", metavar="[CATEGORY=]NAME", help="The filter whose output is graded.")
-    ] = None,
-    scorer: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[CATEGORY=]NAME", help="The scorer that grades, of several."),
-    ] = None,
-    epochs: Annotated[
-        Literal["majority", "first", "last", "all_correct", "any_correct"],
-        typer.Option(help="Of several tries at a question: which one counts."),
-    ] = "majority",
-    threshold: Annotated[float | None, typer.Option(help="From which grade on an answer is right.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model, where a log does not tell.")] = None,
-    benchmark: Annotated[str | None, typer.Option(help="The benchmark, where a log does not tell.")] = None,
-    questions: Annotated[
-        Path | None,
-        typer.Option(help="Table of ids and texts, for logs that have ids only."),
-    ] = None,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="OURS=THEIRS,…", help="Of a table with a row an answer: prompt=q,label=score,…"),
-    ] = None,
-    question: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="A table with a row a question: the column of its text.")
-    ] = None,
-    model_columns: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN,…", help="A table with a row a question: the columns of models.")
-    ] = None,
-    split: Annotated[Path | None, typer.Option(help="Table prompt_id, split (CSV or Parquet).")] = None,
-    models: Annotated[Path | None, typer.Option(help="Table of model labels: model_name, family, size_b, …")] = None,
-    on_conflict: Annotated[
-        Literal["refuse", "majority", "drop", "first"],
-        typer.Option(help="Of two labels for one answer: refuse, or the majority, none, the first."),
-    ] = "refuse",
-    resplit: Annotated[bool, typer.Option("--resplit", help="The same split for questions of the same text.")] = False,
+    sources: SOURCES,
+    file_format: FORMAT = None,
+    dry_run: DRY_RUN = False,
+    metric: METRIC = None,
+    filter_name: FILTER = None,
+    scorer: SCORER = None,
+    epochs: EPOCHS = "majority",
+    threshold: THRESHOLD = None,
+    model: MODEL = None,
+    benchmark: BENCHMARK = None,
+    questions: QUESTIONS = None,
+    mapping: MAPPING = None,
+    question: QUESTION = None,
+    model_columns: MODEL_COLUMNS = None,
+    split: SPLIT = None,
+    models: LABELS = None,
+    on_conflict: ON_CONFLICT = "refuse",
+    resplit: RESPLIT = False,
 ) -> None:
     """Bring in results that you have: logs of lm-eval, Inspect, HELM, …, or tables; all or nothing, and the same again
     changes nothing."""
-    from warehouse.imports.readers.questions import read_questions  # noqa
-
-    from harness.registry import benchmark_name_fault, model_name_fault
-    from pipelines.instance import exclusive
-    from warehouse.imports.ingest import import_results
-    from warehouse.imports.readers.reader import Choices
-
     if threshold is not None and not isfinite(threshold):
         raise CommandError(f"--threshold {threshold}: give a number, such as 0.5.")
-    settings, workspace = open_home()
-    choices = Choices(
-        metric=_by_category(metric),
-        filter=_by_category(filter_name),
-        scorer=_by_category(scorer),
-        epochs=epochs,
-        threshold=threshold,
-        model=model,
-        benchmark=benchmark,
-        questions=read_questions(questions) if questions else {},
-        columns=_pairs(mapping),
-        question_column=question,
-        model_columns=_names(model_columns),
-        keep_answers=workspace.keep_answers,
-        **_known_tasks(workspace),
+    chosen = {"metric": _by_category(metric), "filter": _by_category(filter_name), "scorer": _by_category(scorer)}
+    logs = {"epochs": epochs, "threshold": threshold, "model": model, "benchmark": benchmark, **chosen}
+    tables = {"columns": _pairs(mapping), "question_column": question, "model_columns": _names(model_columns)}
+    summary = _import(
+        sources,
+        file_format or ("wide" if question else "long" if mapping else None),
+        {**logs, **tables},
+        questions,
+        {"split": split, "models": models, "on_conflict": on_conflict, "resplit": resplit, "dry_run": dry_run},
     )
-    with exclusive(settings.home), Console() as console:
-        summary = import_results(
-            workspace.lake,
-            sources,
-            file_format=file_format or ("long" if mapping and not question else "wide" if question else None),
-            choices=choices,
-            split=split,
-            models=models,
-            benchmark_of=workspace.registry.benchmark_of,
-            model_fault=model_name_fault,
-            benchmark_fault=benchmark_name_fault,
-            on_conflict=on_conflict,
-            resplit=resplit,
-            dry_run=dry_run,
-            progress=console.progress,
-        )
     if dry_run:
         _show(summary)
     _say_what_came(summary, on_conflict, dry_run=dry_run)
+    _warn_of_unused(summary, chosen)
+
+
+def _import(
+    sources: Sequence[str],
+    file_format: str | None,
+    choices: Mapping[str, Any],
+    questions: Path | None,
+    options: Mapping[str, Any],
+) -> ImportSummary:
+    """Import into the home of this command. `choices`: fields of Choices; `options`: of import_results."""
+    from harness.registry import benchmark_name_fault, model_name_fault
+    from pipelines.instance import exclusive
+    from warehouse.imports.ingest import import_results
+    from warehouse.imports.readers.questions import read_questions
+    from warehouse.imports.readers.reader import Choices
+
+    settings, workspace = open_home()
+    texts = read_questions(questions) if questions else {}
+    known = {**_known_tasks(workspace), "questions": texts, "keep_answers": workspace.keep_answers}
+    with exclusive(settings.home), Console() as console:
+        return import_results(
+            workspace.lake,
+            sources,
+            file_format=file_format,
+            choices=Choices(**choices, **known),
+            benchmark_of=workspace.registry.benchmark_of,
+            model_fault=model_name_fault,
+            benchmark_fault=benchmark_name_fault,
+            progress=console.progress,
+            **options,
+        )
 
 
 def _by_category(given: Sequence[str] | None) -> dict[str, str]:
@@ -181,12 +194,22 @@ def _say_what_came(summary: ImportSummary, on_conflict: str, *, dry_run: bool) -
         say("Next: `embedllm run`" if summary.changed else "The lake holds them all already; nothing has changed.")
     for reason, count in sorted(count_by_reason(summary.left_out).items(), key=lambda item: -item[1]):
         first = next(file for file, why in summary.left_out if why == reason)
-        say(f"Left out, {count:,} times: {reason} (for example in {first}).")
+        say(f"Left out: {reason} ({count:,}, for example in {first}).")
     if summary.resolved:
         say(f"{summary.resolved:,} answers had two labels; decided by --on-conflict {on_conflict}.")
     if summary.resplit:
         say(f"{summary.resplit:,} questions got the split of another with the same text.")
     _warn_of_lacking(summary.lacking)
+
+
+def _warn_of_unused(summary: ImportSummary, chosen: Mapping[str, Mapping[str, str]]) -> None:
+    """Warn of a metric, filter or scorer that graded nothing, as one that is misspelt does where there is no choice."""
+    if not summary.runs:
+        return
+    used = {name for run in summary.runs.values() for name in (run.metric, run.filter)}
+    for kind, by_category in chosen.items():
+        for name in sorted(set(by_category.values()) - used):
+            say(f"Warning: nothing here was graded by --{kind} {name}.")
 
 
 def _warn_of_lacking(lacking: Mapping[str, tuple[int, int]]) -> None:

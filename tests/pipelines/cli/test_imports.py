@@ -72,6 +72,8 @@ def test_what_a_log_leaves_open_is_asked_for(embedllm: Any, tmp_path: Path) -> N
     assert "--threshold nan: give a number" in refusal(embedllm, "import", log, "--metric", "f1", "--threshold", "nan")
     run(embedllm, "import", log, "--metric", "f1", "--threshold", "0.5")
     assert accuracies(embedllm) == [("wetness", "org/m", 1.0)]
+    said = run(embedllm, "import", log, "--metric", "acc", "--filter", "stric")
+    assert "Warning: nothing here was graded by --filter stric." in said
     assert "there is no format lm_eval; choose one of embedllm, lm-eval" in refusal(
         embedllm, "import", log, "--format", "lm_eval"
     )

@@ -59,7 +59,7 @@ def _answers(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
         grades = [(one[grading], float(one[grading])) for one in statuses[task] if grading in one]
         graded = grade_of_repeats(grades, choices.epochs) if grades else None
         if graded is None:
-            notes.leave_out(file, "tasks without a status, or with as many passes as failures")
+            notes.leave_out(file, "tasks with as many passes as failures" if grades else "tasks without a status")
             continue
         first = as_dict(next(iter(as_list(samples)), None))
         said = as_answer(first.get("solution", first.get("completion")))

@@ -159,5 +159,24 @@ class _Answers:
             if row is not None:
                 what = f"none of {', '.join(_SPLITS)}" if column == "split" else "empty"
                 raise Refusal(f"{name}, row {row}: {self.columns.get(column, column)} is {what}; correct the row")
+        self._refuse_lists()
         if missing:
             self.notes.leave_out(self.table.file, "answers without a grade", missing)
+
+    def _refuse_lists(self) -> None:
+        """Raise Refusal where the text of a question is a list or an object, such as the messages of a chat."""
+        column = self.columns.get("prompt", "")
+        if column in self.table.mixed and (
+            found := self.table.rows(f"""
+                SELECT _row
+                FROM long
+                WHERE CASE WHEN json_valid({identifier(column)}) THEN json_type({identifier(column)}) END
+                    IN ('ARRAY', 'OBJECT')
+                ORDER BY _row
+                LIMIT 1
+            """)
+        ):
+            raise Refusal(
+                f"{self.table.file.name}, row {found[0][0]}: {column} is a list or an object; give the text of the "
+                "question"
+            )

@@ -52,6 +52,7 @@ class TextTable:
         self.file = file
         self.connection = connection
         self._table: ImportedTable | None = None
+        self.mixed: set[str] = set()  # columns of JSON that hold other things than one kind of value
         head = file.head.removeprefix(_BOM).lstrip()
         if not head:
             raise Refusal(f"{file.name} is empty; get it once more, or leave it out")
@@ -112,6 +113,7 @@ class TextTable:
             found = self.connection.sql(f"FROM {self._json(kinds)} LIMIT 0")
         except duckdb.Error as error:
             raise self._damaged(error) from None
+        self.mixed = {name for name, kind in zip(found.columns, found.types, strict=True) if str(kind) == "JSON"}
         return [] if found.columns == ["json"] else found.columns
 
     def _damaged(self, error: Exception) -> Refusal:

@@ -293,3 +293,11 @@ def test_prompts_of_bfcl_may_be_the_turns_themselves(tmp_path: Path) -> None:
     answers, notes = read(BfclReader(), tmp_path, questions={"web_search_1": "Where?"})
     assert not notes.problems
     assert [(row["text"], row["correct"]) for row in answers] == [("Where?", True), ("Who?", False)]
+
+
+@pytest.mark.parametrize("prompt", ['[{"role": "user", "content": "a"}]', '["a", "b"]', '{"text": "a"}'])
+def test_a_question_that_is_no_text_is_refused(tmp_path: Path, prompt: str) -> None:
+    row = '{{"prompt": {}, "model_name": "m", "label": 1, "category": "c"}}\n'
+    path = write(tmp_path / "long.jsonl", row.format('"a"') + row.format(prompt))
+    _, notes = read_as(LongTableReader(), path)
+    assert notes.problems == ["long.jsonl, row 2: prompt is a list or an object; give the text of the question"]
