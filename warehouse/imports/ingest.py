@@ -37,6 +37,8 @@ from .tables import checked_file
 
 __all__ = ["ImportRefused", "ImportSummary", "OnConflict", "import_results"]
 
+_ROWS = 500_000  # answers that wait in memory to be written
+
 _DISPUTED = "disputed"
 """In the metadata of answers: JSON list of the questions on which sources do not agree."""
 
@@ -213,9 +215,16 @@ class _Incoming:
             self.changed |= self.lake.take_questions(self.writing, benchmark, asked)
         except SplitConflictError as error:
             raise ImportRefused(self.source, [f"in {benchmark}, {error}"]) from error
+        waiting = 0
         for model, rows in self.published.answers_of(benchmark):
             question_ids = asked["question_id"].take(rows["place"])
             self._take_answers(benchmark, model, complete_columns(rows.append_column("question_id", question_ids)))
+            if (waiting := waiting + rows.num_rows) > _ROWS:
+                self._spill()
+                waiting = 0
+        self._spill()
+
+    def _spill(self) -> None:
         if not self.contradictions and not self.dry_run:
             self.writing.spill()
 
