@@ -16,7 +16,10 @@ from hypothesis import settings
 from pipelines.console import WIDE, out
 from tests.command import Command
 
-settings.register_profile("embedllm", deadline=None)  # the first example pays for the imports
+# The same examples each time, so that the same code has the same verdict; `pytest --hypothesis-profile=explore` looks for
+# new ones. No deadline: the first example pays for the imports.
+settings.register_profile("embedllm", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("embedllm")
 
 MODELS = ("tiny/a", "tiny/b", "tiny/c", "tiny/d")

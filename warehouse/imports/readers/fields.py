@@ -63,9 +63,9 @@ def as_list(value: object) -> list[Any]:
 
 
 def as_text(value: object) -> str:
-    """Return a text or a number as text that can be stored, with half characters replaced; "" for anything else."""
+    """Return a text or a number as text; "" for anything else."""
     if isinstance(value, str):
-        return value.encode(errors="replace").decode()
+        return value
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 

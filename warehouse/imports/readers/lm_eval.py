@@ -134,11 +134,11 @@ class _Texts:
         if (text := self._known.get(own)) is not None:
             return text, True
         if isinstance(doc, dict) and (text := self.choices.text_of(self.task, doc)) is not None:
-            self._known[own] = text = _encodable(text)
+            self._known[own] = text
             return text, True
         logged = (*own, prompt)
         if not _is_digest(prompt) or (text := self._known.get(logged)) is None:
-            text = _encodable(logged_text(requests, doc))
+            text = logged_text(requests, doc)
             if _is_digest(prompt):
                 self._known[logged] = text
         return text, False
@@ -146,11 +146,6 @@ class _Texts:
 
 def _is_digest(logged: object) -> bool:
     return isinstance(logged, str) and len(logged) == 64
-
-
-def _encodable(text: str) -> str:
-    """Return a text without halves of characters, which no table could hold."""
-    return text.encode(errors="replace").decode()
 
 
 def _read_newest(

@@ -216,5 +216,5 @@ def target_of(sample: Mapping[str, Any], requests: Sequence[Request]) -> str | N
 
 
 def _shortened(text: str) -> str:
-    text = text.strip().encode(errors="replace").decode()  # a reply may hold half a character
+    text = text.strip()
     return text if len(text) <= _LENGTH else f"{text[: _LENGTH - 1]}…"

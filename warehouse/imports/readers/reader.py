@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -165,10 +166,11 @@ class Notes:
     def refuse(self, problem: str) -> None:
         """Note a sentence that names the file, the row or the field, what was found, and what to do. The import is
         refused at its end, with all such sentences."""
-        if problem not in self.problems:
+        if (problem := _whole_characters(problem)) not in self.problems:
             self.problems.append(problem)
 
     def record(self, run: Run) -> None:
+        run = Run(**json.loads(_whole_characters(json.dumps(asdict(run), ensure_ascii=False))))
         self.runs[run.model, run.category] = run
 
 
@@ -198,7 +200,16 @@ def tables_of(answers: Iterable[Answer]) -> Iterator[pa.Table]:
     names = [column.name for column in fields(Answer)]
     while batch := list(islice(rest, _BATCH)):
         columns = [[getattr(answer, name) for answer in batch] for name in names]
-        yield pa.table(columns, schema=ANSWER_ROWS)
+        try:
+            yield pa.table(columns, schema=ANSWER_ROWS)
+        except UnicodeEncodeError:
+            columns = [[_whole_characters(x) if isinstance(x, str) else x for x in column] for column in columns]
+            yield pa.table(columns, schema=ANSWER_ROWS)
+
+
+def _whole_characters(text: str) -> str:
+    """Return `text` with what is half a character (a lone surrogate, from JSON that was cut) replaced by "?"."""
+    return text.encode(errors="replace").decode()
 
 
 _WORDS = {"true": 1.0, "false": 0.0}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.warehouse.imports.readers.reading_lm_eval import log_files, read
@@ -468,12 +468,22 @@ WRONG = (None, "", "x\x00y\ud800", -1, 10**400, 1e308, True, [], {}, [[]], [None
 
 
 @given(st.dictionaries(st.sampled_from([*choice(0)]), st.sampled_from(WRONG)))
+@example({"doc_id": "x\x00y\ud800"})
 def test_wrong_types_are_refused_or_left_out(tmp_path_factory: pytest.TempPathFactory, wrong: dict[str, Any]) -> None:
     file = write(tmp_path_factory.mktemp("logs") / "org__m" / "samples_sums.jsonl", [choice(0), choice(1) | wrong])
     answers, notes = read(file)
 
     assert len(answers) == 2 or notes.problems or notes.left_out
     assert all(file.name in problem or "sums" in problem for problem in notes.problems)
+
+
+def test_half_a_character_is_no_obstacle(tmp_path: Path) -> None:
+    """As an answer that was cut between two surrogates brings it, in any field."""
+    row = reply(0, 1.0) | {"target": "\ud83d", "resps": [["four \ud83d"]], "filtered_resps": ["four \ud83d"]}
+    answers, notes = read(write(tmp_path / "org__m" / "samples_legs.jsonl", [row]))
+
+    assert [(answer["target"], answer["answer"]) for answer in answers] == [("?", "four ?")]
+    assert notes.problems == []
 
 
 @pytest.mark.parametrize(
