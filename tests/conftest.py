@@ -16,8 +16,8 @@ from hypothesis import settings
 from pipelines.console import WIDE, out
 from tests.command import Command
 
-# The same examples each time, so that the same code has the same verdict; `pytest --hypothesis-profile=explore` looks for
-# new ones. No deadline: the first example pays for the imports.
+# The same examples each time, so that the same code has the same verdict; new ones are looked for with
+# `pytest --hypothesis-profile=explore`. No deadline: the first example pays for the imports.
 settings.register_profile("embedllm", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("embedllm")
