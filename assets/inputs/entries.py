@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from harness.registry import BenchmarkEntry, ModelEntry, Registry
+from harness.registry import CHANGES_NO_ANSWER, BenchmarkEntry, ModelEntry, Registry
 
 from .local_state import LocalState
 from .workspace import Workspace
@@ -16,11 +16,11 @@ ENTRY = "registry_entry"
 
 
 def entries_as_written(workspace: Workspace) -> list[tuple[str, str]]:
-    """Return names and entries of models and benchmarks, sorted, as their order in the registry does not matter. On
-    which machines a model runs changes nothing either."""
+    """Return names and entries of models and benchmarks, sorted, as their order in the registry does not matter. Where
+    it runs, and what for, changes nothing either."""
     registry = workspace.registry
     return sorted(
-        (entry.name, entry.as_written.model_dump_json(exclude={"resources"}))
+        (entry.name, entry.as_written.model_dump_json(exclude=set(CHANGES_NO_ANSWER)))
         for entry in (*registry.models, *registry.benchmarks)
     )
 

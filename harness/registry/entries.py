@@ -148,6 +148,36 @@ class Resources(StrictModel):
     memory_gb: float | None = Field(default=None, gt=0, strict=True, description="GB of main memory, a number above 0")
 
 
+Endpoint = Literal["chat", "completions", "responses"]
+Capability = Literal["tools", "vision", "json"]
+CHANGES_NO_ANSWER = frozenset({"resources", "upstream", "context_tokens", "capabilities"})
+"""Fields of a model's entry that say where it runs and what it is for, not how it answers."""
+
+
+def _name_of_variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or SECRET_VALUE.search(name):
+        # It may be the key itself, so it is not repeated.
+        raise ValueError(
+            "has an api_key_env that is no environment variable's name; write the name, not a key"
+        )
+    return name
+
+
+class Upstream(StrictModel):
+    """A server through which people get answers of a model by OpenAI's protocol."""
+
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s?#]+[^\s?#/]$")] = Field(
+        description="the server's address up to its version, e.g. https://api.example.org/v1"
+    )
+    model: Text = Field(description="the name the server knows the model by")
+    api_key_env: Annotated[str, AfterValidator(_name_of_variable)] | None = Field(
+        default=None, description="the name of the environment variable that holds the server's key"
+    )
+    endpoints: Annotated[tuple[Endpoint, ...], AfterValidator(_without_repeats)] = Field(
+        default=("chat", "completions"), min_length=1, description="a list of chat, completions and responses"
+    )
+
+
 class ModelEntry(StrictModel):
     """A model, and how lm-eval reaches it."""
 
@@ -197,7 +227,31 @@ class ModelEntry(StrictModel):
     resources: Resources | None = Field(
         default=None, description="a mapping {gpus: ..., cpus: ..., memory_gb: ...}: what a machine must have for it"
     )
+    upstream: Upstream | None = Field(
+        default=None,
+        description="a mapping {base_url: ..., model: ..., api_key_env: ...}: the server that answers for it",
+    )
+    context_tokens: int | None = Field(
+        default=None, ge=1, strict=True, description="a whole number: how many tokens fit, question and answer together"
+    )
+    capabilities: Annotated[tuple[Capability, ...], AfterValidator(_without_repeats)] = Field(
+        default=(), description="a list of tools, vision and json: what requests to it may ask for"
+    )
     description: str = Field(default="", description="text")
+
+    @property
+    def served_at(self) -> Upstream | None:
+        """Return the server that answers for it: what the entry says, or else the one that it is evaluated on."""
+        url = str(self.args.get("base_url", "")).rstrip("/")
+        if self.upstream is not None or not url:
+            return self.upstream
+        chat = self.backend == "local-chat-completions"
+        return Upstream(
+            base_url=re.sub(r"/(chat/)?completions$", "", url),
+            model=str(self.args["model"]),
+            api_key_env="OPENAI_API_KEY",  # as lm-eval asks it
+            endpoints=("chat",) if chat else ("chat", "completions"),
+        )
 
     @property
     def needs(self) -> Resources | None:
@@ -216,9 +270,11 @@ class ModelEntry(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _holds_no_secret(cls, raw: Any) -> Any:
-        args = raw.get("args") if isinstance(raw, dict) else None
-        values = {**raw, **(args if isinstance(args, dict) else {})} if isinstance(raw, dict) else {}
-        for key, value in values.items():
+        if not isinstance(raw, dict):
+            return raw
+        nested = {field: raw[field] if isinstance(raw.get(field), dict) else {} for field in ("args", "upstream")}
+        nested["upstream"] = {key: value for key, value in nested["upstream"].items() if key != "api_key_env"}
+        for key, value in {**raw, **nested["args"], **nested["upstream"]}.items():
             if SECRET_NAME.search(str(key)) or (isinstance(value, str) and SECRET_VALUE.search(value)):
                 # The value is not repeated: messages end up in logs.
                 raise ValueError(f"{str(key)!r} holds a secret; {SECRET_REMEDY}")

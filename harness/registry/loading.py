@@ -13,8 +13,10 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from .entries import BenchmarkEntry, ModelEntry, Price, StrictModel, Text
+from .entries import BenchmarkEntry, ModelEntry, Price, Resources, StrictModel, Text, Upstream
+from .policies import BUILT_IN, FILE, Policies, Policy
 
+_MAPPINGS: dict[str, type[StrictModel]] = {"price": Price, "resources": Resources, "upstream": Upstream}
 UNKNOWN_FIELD = ("extra_forbidden", "invalid_key")  # pydantic's names for it
 
 
@@ -30,6 +32,11 @@ class _ModelsFile(StrictModel):
 class _BenchmarksFile(StrictModel):
     tasks_dir: Text | None = Field(default=None, description="the folder of your own lm-eval tasks")
     benchmarks: list[Any] = Field(description="a list of entries")
+
+
+class _PoliciesFile(StrictModel):
+    default: Text | None = Field(default=None, description="the name of one of the policies")
+    policies: list[Any] = Field(description="a list of entries")
 
 
 @dataclass(frozen=True)
@@ -76,8 +83,8 @@ def load_registry(folder: Path, home: Path, *, models_text: str | None = None) -
             f"The registry folder {folder} does not exist; "
             "set EMBEDLLM_REGISTRY to a folder with models.yaml and benchmarks.yaml."
         )
-    models_file, models = _load(folder / "models.yaml", _ModelsFile, ModelEntry, home, models_text)
-    benchmarks_file, benchmarks = _load(folder / "benchmarks.yaml", _BenchmarksFile, BenchmarkEntry, home)
+    models_file, models = _load(folder / "models.yaml", "models", _ModelsFile, ModelEntry, home, models_text)
+    benchmarks_file, benchmarks = _load(folder / "benchmarks.yaml", "benchmarks", _BenchmarksFile, BenchmarkEntry, home)
     _refuse_shared_patterns(folder / "benchmarks.yaml", benchmarks)
     check_benchmarks_named(folder / "models.yaml", models, benchmarks)
     tasks_dir = benchmarks_file.tasks_dir
@@ -89,6 +96,30 @@ def load_registry(folder: Path, home: Path, *, models_text: str | None = None) -
         tasks_dir=folder / tasks_dir if tasks_dir else None,
         made_by=models_file.made_by,
     )
+
+
+def load_policies(registry: Registry, home: Path) -> Policies:
+    """Read policies.yaml of the registry's folder; those that come with embedllm where there is none.
+
+    Raises RegistryError at the first fault.
+    """
+    path = registry.folder / FILE
+    if not path.exists():
+        return BUILT_IN
+    file, policies = _load(path, "policies", _PoliciesFile, Policy, home)
+    if not policies:
+        raise RegistryError(f"{path} has no policies; write one, or remove the file.")
+    default = file.default or policies[0].name
+    _named(default, tuple(policies), "policy", path)
+    known = [model.name for model in registry.models]
+    for policy in policies:
+        for name in policy.models_named:
+            if name not in known:
+                raise RegistryError(
+                    f"{path}, policy {policy.name!r} names {name!r}, which is not in models.yaml"
+                    f"{_remedy(name, known, 'it has')}."
+                )
+    return Policies({policy.name: policy for policy in policies}, default, path)
 
 
 def model_entry(raw: Mapping[str, Any], home: Path) -> ModelEntry:
@@ -109,21 +140,21 @@ def read_text(path: Path) -> str:
         raise RegistryError(f"{path} cannot be read ({error}); mend or replace the file.") from error
 
 
-File = TypeVar("File", _ModelsFile, _BenchmarksFile)
-Entry = TypeVar("Entry", ModelEntry, BenchmarkEntry)
+File = TypeVar("File", _ModelsFile, _BenchmarksFile, _PoliciesFile)
+Entry = TypeVar("Entry", ModelEntry, BenchmarkEntry, Policy)
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
 def _load(
-    path: Path, file_type: type[File], entry_type: type[Entry], home: Path, text: str | None = None
+    path: Path, list_key: str, file_type: type[File], entry_type: type[Entry], home: Path, text: str | None = None
 ) -> tuple[File, list[Entry]]:
-    kind = "model" if entry_type is ModelEntry else "benchmark"
-    content, lines = _parse(path, read_text(path) if text is None else text, f"{kind}s")
+    kind = {"policies": "policy"}.get(list_key, list_key.removesuffix("s"))
+    content, lines = _parse(path, read_text(path) if text is None else text, list_key)
     where = str(home.absolute())
     file = _validated(file_type, _with_home(content, where), str(path))
     entries: list[Entry] = []
     line_of: dict[str, int] = {}
-    for line, raw in zip(lines, content[f"{kind}s"], strict=True):
+    for line, raw in zip(lines, content[list_key], strict=True):
         entry = _entry(entry_type, raw, where, _place(path, line, kind, raw))
         # Names that differ in case only would share a folder on a Mac.
         key = entry.name.casefold()
@@ -204,14 +235,14 @@ def _fault(kind: type[BaseModel], error: ValidationError) -> str:
     """Return the first fault as a sentence; an unknown field goes first, as it may be a missing one misspelt."""
     first = min(error.errors(), key=lambda fault: fault["type"] not in UNKNOWN_FIELD)
     path = [str(part) for part in first["loc"]]
-    if first["type"] == "value_error":  # a sentence of entries.py
+    if first["type"] == "value_error":  # a sentence of entries.py or policies.py
         return " ".join([*path[:1], str(first.get("ctx", {}).get("error"))])
     if not path:
         return f"the entry is {_shown(first['input'])}, but must be a mapping of fields; begin it with 'name:'"
     fields = {info.alias or name: info for name, info in kind.model_fields.items()}
     field = label = path[0]
-    if field == "price" and len(path) > 1:
-        fields, field, label = Price.model_fields, path[1], f"price.{path[1]}"
+    if field in _MAPPINGS and len(path) > 1:
+        fields, field, label = _MAPPINGS[field].model_fields, path[1], f"{field}.{path[1]}"
     if first["type"] in UNKNOWN_FIELD:
         return f"unknown field {label!r}{_remedy(field, fields, 'the fields are')}"
     meaning = fields[field].description

@@ -278,7 +278,7 @@ SECRET = (
             f"name: a, {ARGS}, zzz: c",
             "unknown field 'zzz'; the fields are name, backend, args, family, size_b, communities, price, "
             "trust_remote_code, apply_chat_template, batch_size, budget, benchmarks, except, truncation, "
-            "implausible_answers, resources, description.",
+            "implausible_answers, resources, upstream, context_tokens, capabilities, description.",
         ),
         (
             f"name: a, budget: 7, {ARGS}",
