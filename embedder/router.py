@@ -23,8 +23,8 @@ class TextEncoder(Protocol):
 
 class Choice(NamedTuple):
     """A model, the probability that it answers the question correctly, the score it was ranked by, and the 95% interval
-    of the probability (None where the embedder does not know how sure it is). `cost` is what the question is predicted
-    to cost, None where costs by question are not known. `support`, the same for all models, is how like the training
+    of the probability (None where the embedder does not know how sure it is). `cost` is what the question is expected
+    to cost, None where that is not known. `support`, the same for all models, is how like the training
     questions the question is, see `Forecast.support`."""
 
     model: str
@@ -48,7 +48,7 @@ class Router:
     """Ranks models for questions.
 
     `encoder` must be the one whose vectors `predictor` was fitted on (`load_embedder(folder, encoder=...)` checks it).
-    `costs` are what a question costs by model, in any one unit; `question_costs`, where given, tells instead what each
+    `costs` are what a question costs by model, in any one unit, whose name is `cost_unit`; `question_costs`, where given, tells instead what each
     of n questions will cost each model, (n, M) in that unit, NaN where it is not known.
     """
 
@@ -58,11 +58,14 @@ class Router:
         encoder: TextEncoder,
         costs: Mapping[str, float] | None = None,
         question_costs: Callable[[Questions], np.ndarray] | None = None,
+        cost_unit: str = "US$",
     ) -> None:
         self.predictor = predictor
         self.encoder = encoder
         self.costs = costs or {}
         self.question_costs = question_costs
+        self.cost_unit = cost_unit
+        self._mean_costs = np.array([[self.costs.get(name, np.nan) for name in predictor.models]])
         self._column = {name: column for column, name in enumerate(predictor.models)}
         self._all = self._find_columns(None, ())
 
@@ -91,7 +94,8 @@ class Router:
         asked = self._describe(questions, benchmark)
         forecast = self.predictor.forecast(asked)
         scores = forecast.routing_scores[:, columns]
-        costs = None if self.question_costs is None else self.question_costs(asked)
+        costs = self._mean_costs if self.question_costs is None else self.question_costs(asked)
+        costs = np.broadcast_to(costs, forecast.probabilities.shape)
         if cost_weight:
             scores = scores - cost_weight * self._find_costs(columns, costs)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
@@ -126,21 +130,18 @@ class Router:
             raise UnknownModel("no models to choose from: name at least one, or leave models out for all")
         return np.array([self._column[name] for name in wanted])
 
-    def _find_costs(self, columns: np.ndarray, predicted: np.ndarray | None) -> np.ndarray:
-        """Return the costs (n or 1, models) of the models in these columns; `predicted` (n, M) are those of the
-        questions."""
-        names = [self.predictor.models[column] for column in columns]
-        by_model = np.array([[self.costs.get(name, np.nan) for name in names]])
-        costs = by_model if predicted is None else predicted[:, columns]
+    def _find_costs(self, columns: np.ndarray, costs: np.ndarray) -> np.ndarray:
+        """Return those of `costs` (n, M) that are of the models in these columns."""
+        costs = costs[:, columns]
         if (missing := np.isnan(costs).any(axis=0)).any():
-            name = names[missing.argmax()]
+            name = self.predictor.models[columns[missing.argmax()]]
             raise UnknownModel(
                 f"the cost of {name!r} is not known: give its price or size, or leave it out of the choice"
             )
         return costs
 
     def _choose(
-        self, forecast: Forecast, best: np.ndarray, scores: np.ndarray, costs: np.ndarray | None
+        self, forecast: Forecast, best: np.ndarray, scores: np.ndarray, costs: np.ndarray
     ) -> list[list[Choice]]:
         """Return the choices in the columns `best` (n, top), with their `scores` (n, top); `costs` are (n, M)."""
         rows = np.arange(len(best))[:, None]
@@ -150,7 +151,7 @@ class Router:
             scores,
             low,
             high,
-            None if costs is None else costs[rows, best],
+            costs[rows, best],
             None if forecast.support is None else np.broadcast_to(forecast.support[:, None], best.shape),
         )
         told = [[None] * best.size if part is None else part.ravel().tolist() for part in chosen]

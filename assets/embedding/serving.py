@@ -192,4 +192,4 @@ def open_router(workspace: Home) -> Router:
     fitted, _ = load_embedder(folder, encoder=encoder.name)
     extended, costs = load_extended(folder, fitted), model_costs(workspace, load_question_costs(folder))
     predict = partial(costs.predict, models=extended.models) if costs.predictors else None
-    return Router(extended, encoder, costs.by_model, predict)
+    return Router(extended, encoder, costs.by_model, predict, costs.unit)

@@ -21,6 +21,7 @@ from .interrupts import leave_if_unread
 from .models import models_app
 from .onboard import onboard
 from .run import check, demo, run, show_plan, ui
+from .serve import serve
 from .status import status
 
 
@@ -86,6 +87,7 @@ COMMANDS = {
     "plan": show_plan,
     "status": status,
     "route": route,
+    "serve": serve,
     "onboard": onboard,
     "sql": sql,
     "report": report,

@@ -1,0 +1,238 @@
+"""Which models may answer a request, and which of them is asked first."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from embedder.router import Choice, Router
+from harness.registry import ModelEntry, Policies, Policy
+
+from .requests import Asked
+
+__all__ = ["Decision", "NoModelLeft", "Snapshot", "choose"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is served by: each request keeps the one that it began with."""
+
+    router: Router
+    version: str  # of the embedder
+    models: Mapping[str, ModelEntry]  # of the registry
+    policies: Policies
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which model is to answer, which ones are next where it fails, and why."""
+
+    policy: str
+    version: str  # of the embedder
+    ranked: tuple[Choice, ...]  # the first is asked first
+    reason: str
+    left_out: Mapping[str, str] = field(default_factory=dict)  # by model, why it is not among them
+    too_little_known: str | None = None  # why the forecast says little here
+    instead_of: Choice | None = None  # what would have been chosen, where something else was
+    id: str = field(default_factory=lambda: f"decision-{uuid.uuid4().hex}")
+    created: float = field(default_factory=time.time)
+
+    @property
+    def chosen(self) -> Choice:
+        return self.ranked[0]
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON holds it. What was asked is not in it."""
+        return {
+            "id": self.id,
+            "created": int(self.created),
+            "policy": self.policy,
+            "embedder": self.version,
+            "model": self.chosen.model,
+            "reason": self.reason,
+            "support": self.chosen.support,
+            "too_little_known": self.too_little_known,
+            "instead_of": self.instead_of and self.instead_of.model,
+            "ranked": [describe(choice) for choice in self.ranked],
+            "left_out": dict(self.left_out),
+        }
+
+
+class NoModelLeft(Exception):
+    """No model may answer: `left_out` says why for each; `for_now` is whether it may be otherwise in a while."""
+
+    def __init__(self, left_out: Mapping[str, str], *, for_now: bool = False) -> None:
+        reasons = "; ".join(f"{model}: {reason}" for model, reason in list(left_out.items())[:5])
+        more = f"; and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+        super().__init__(f"no model can take this request ({reasons or 'the registry has none with a server'}{more})")
+        self.left_out = left_out
+        self.for_now = for_now
+
+
+def describe(choice: Choice) -> dict[str, Any]:
+    """Return a choice as JSON holds it; `support` stands once beside all of them."""
+    told = {name: value for name, value in choice._asdict().items() if name != "support"}
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in told.items()}
+
+
+def choose(
+    snapshot: Snapshot,
+    policy: Policy,
+    asked: Asked,
+    *,
+    stays_with: str | None = None,
+    down: Mapping[str, str] | None = None,
+    spent: bool = False,
+    need_server: bool = True,
+) -> Decision:
+    """Rank the models that can answer by the policy.
+
+    `stays_with` is the model that the conversation had so far, `down` says of models why they are not asked now, and
+    with `spent` the day's budget is used up. Without `need_server` all models of the embedder are ranked, whether or
+    not the registry says where they are. Raises NoModelLeft.
+    """
+    left_out = _find_unfit(snapshot, policy, asked, need_server) | dict(down or {})
+    known = {name: column for column, name in enumerate(snapshot.router.predictor.models)}
+    able = [name for name in (snapshot.models if need_server else known) if name not in left_out]
+    if able == [policy.model] and policy.model not in known:
+        unknown = Choice(able[0], math.nan, math.nan)
+        return Decision(policy.name, snapshot.version, (unknown,), "the policy's model", left_out)
+    left_out |= {name: "the embedder does not know it: evaluate it" for name in able if name not in known}
+    able = [name for name in able if name in known]
+    if not able:
+        raise NoModelLeft(left_out, for_now=bool(down and set(down) & set(left_out)))
+    ranked = _rank(snapshot.router, policy, asked.texts, able)
+    cheapest = policy.choose == "cheapest" or spent
+    if cheapest or policy.cost_weight:
+        left_out |= {choice.model: "its cost is not known" for choice in ranked if choice.cost is None}
+        ranked = [choice for choice in ranked if choice.cost is not None]
+        if not ranked:
+            raise NoModelLeft(left_out)
+    if cheapest:
+        at_least = 0 if spent else policy.at_least
+        ranked.sort(key=lambda choice: _by_cost(choice, at_least))
+        reason = "the cheapest, as the day's budget is spent" if spent else _why_cheapest(ranked[0], at_least)
+    else:
+        less = f" less {policy.cost_weight:g} times the cost" if policy.cost_weight else ""
+        reason = f"the best score{less}" if policy.model is None else "the policy's model"
+    decision = Decision(policy.name, snapshot.version, tuple(ranked), reason, left_out)
+    if spent:
+        return decision
+    return _by_default(decision, policy, snapshot.router.least_support) or _staying(decision, policy, stays_with)
+
+
+def _find_unfit(snapshot: Snapshot, policy: Policy, asked: Asked, need_server: bool) -> dict[str, str]:
+    """Return why models cannot answer, for those that cannot."""
+    names = snapshot.models if need_server else snapshot.router.predictor.models
+    return {name: reason for name in names if (reason := _why_unfit(snapshot, policy, asked, name, need_server))}
+
+
+def _why_unfit(snapshot: Snapshot, policy: Policy, asked: Asked, name: str, need_server: bool) -> str | None:
+    chosen_from = policy.among if policy.model is None else (policy.model,)
+    if name in policy.without or (chosen_from is not None and name not in chosen_from):
+        return f"the policy {policy.name} leaves it out"
+    entry = snapshot.models.get(name)
+    if entry is None:
+        return None
+    if need_server:
+        if entry.served_at is None:
+            return "the registry names no server of it"
+        if asked.endpoint not in entry.served_at.endpoints:
+            return f"its server does not have {asked.endpoint}"
+    if lacking := sorted(asked.needs - set(entry.capabilities)):
+        return f"it does not take {' and '.join(lacking)}"
+    if entry.context_tokens is not None and asked.tokens > entry.context_tokens:
+        return f"about {asked.tokens:,} tokens do not fit into its {entry.context_tokens:,}"
+    return None
+
+
+def _rank(router: Router, policy: Policy, texts: Sequence[str], able: Sequence[str]) -> list[Choice]:
+    """Return the models, the best first; by the mean over the texts where there are several."""
+    benchmark = policy.benchmark if policy.benchmark in router.predictor.known_categories() else None
+    found = router.rank(texts, models=able, top=len(able), benchmark=benchmark)
+    by_model: dict[str, list[Choice]] = {}
+    for choice in (choice for choices in found for choice in choices):
+        by_model.setdefault(choice.model, []).append(choice)
+    ranked = [_mean(choices) if len(choices) > 1 else choices[0] for choices in by_model.values()]
+    if policy.choose != "cheapest" and policy.cost_weight:
+        ranked = [c if c.cost is None else c._replace(score=c.score - policy.cost_weight * c.cost) for c in ranked]
+    return sorted(ranked, key=lambda choice: (-choice.score, choice.model))
+
+
+def _mean(choices: Sequence[Choice]) -> Choice:
+    means = {
+        name: None if any(v is None for v in values) else sum(values) / len(values)
+        for name, *values in zip(Choice._fields[1:], *(choice[1:] for choice in choices), strict=True)
+    }
+    if means["cost"] is not None:
+        means["cost"] *= len(choices)
+    return choices[0]._replace(**means)
+
+
+def _by_cost(choice: Choice, at_least: float) -> tuple[bool, float, float]:
+    """Sort those that are likely enough to be right by their cost, and behind them the others by their probability."""
+    enough = choice.probability >= at_least
+    return not enough, (choice.cost or 0) if enough else -choice.probability, -choice.probability
+
+
+def _why_cheapest(choice: Choice, at_least: float) -> str:
+    if choice.probability >= at_least:
+        return f"the cheapest whose probability is at least {at_least:g}"
+    return f"the most probable, as none has a probability of {at_least:g}"
+
+
+def _by_default(decision: Decision, policy: Policy, least_support: float | None) -> Decision | None:
+    """Return the decision for the default model where the policy or the question asks for it; else None.
+
+    Where too little is known and there is no default, the ranking stays, and it is said all the same.
+    """
+    best, model = decision.chosen, policy.default_model
+    too_little = _why_too_little(best, policy, least_support)
+    if policy.choose != "shadow" and too_little is None:
+        return None
+    by_name = {choice.model: choice for choice in decision.ranked}
+    if model not in by_name:
+        return replace(decision, too_little_known=too_little)
+    others = [choice for choice in decision.ranked if choice.model != model]
+    reason = (
+        "the default model: what would be chosen is only noted" if policy.choose == "shadow" else "the default model"
+    )
+    return replace(
+        decision,
+        ranked=(by_name[model], *others),
+        reason=reason,
+        too_little_known=too_little,
+        instead_of=None if best.model == model else best,
+    )
+
+
+def _why_too_little(best: Choice, policy: Policy, least_support: float | None) -> str | None:
+    least = least_support if policy.least_support is None else policy.least_support
+    if best.support is not None and least is not None and best.support < least:
+        return f"the question is unlike those that models were asked: support {best.support:.2f}, below {least:.2f}"
+    widest = policy.widest_interval
+    if widest is not None and best.low is not None and best.high is not None and best.high - best.low > widest:
+        return f"the 95% interval of the best model is {best.low:.2f} to {best.high:.2f}, wider than {widest:g}"
+    return None
+
+
+def _staying(decision: Decision, policy: Policy, model: str | None) -> Decision:
+    """Let a conversation keep its model, unless another gains more than the policy's stickiness."""
+    so_far = next((choice for choice in decision.ranked if choice.model == model), None)
+    if so_far is None or so_far is decision.chosen:
+        return decision
+    if policy.choose == "cheapest":
+        stays = so_far.probability >= policy.at_least
+    else:
+        stays = decision.chosen.score - so_far.score <= policy.stickiness
+    if not stays:
+        return decision
+    others = [choice for choice in decision.ranked if choice is not so_far]
+    return replace(
+        decision, ranked=(so_far, *others), reason="the conversation's model so far", instead_of=decision.chosen
+    )

@@ -1,0 +1,119 @@
+"""Runs the application with uvicorn."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from .app import create_app
+from .gateway import Gateway
+from .guard import Guard
+from .live import Live
+from .slow_clients import protocol
+
+__all__ = ["Limits", "NotSafe", "check_address", "serve"]
+
+_AT_ONCE = 2000  # requests to models' servers
+
+
+class NotSafe(ValueError):
+    """The server would be open to everybody."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may do to the server."""
+
+    body_mb: float = 32  # of a request
+    body_s: float = 30  # in which it must arrive
+    head_kb: float = 64
+    head_s: float = 10
+
+
+@dataclass(frozen=True)
+class Address:
+    host: str = "127.0.0.1"
+    port: int = 8080
+    limits: Limits = field(default_factory=Limits)
+
+
+def check_address(host: str, keys: Mapping[str, str], *, without_keys: bool) -> None:
+    """Raise NotSafe where others than this machine would be let in without a key."""
+    if keys or without_keys or _is_loopback(host):
+        return
+    raise NotSafe(
+        f"{host} can be reached from other machines, and there are no keys: make one with `embedllm serve --new-key "
+        "NAME`, or let everybody in with --without-keys"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(live: Live, address: Address, keys: Mapping[str, str], state_folder: Path | None) -> None:
+    """Answer requests until the process is told to stop; what has begun is then finished within ten seconds."""
+    limits = address.limits
+    client = httpx.AsyncClient(
+        follow_redirects=False,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=200),
+        timeout=httpx.Timeout(None, connect=10, pool=10),  # the rest is limited by policies
+    )
+    gateway = Gateway(live, client, state_folder)
+    app = Guard(create_app(gateway), keys, largest=int(limits.body_mb * 2**20), body_s=limits.body_s)
+    config = uvicorn.Config(
+        app,
+        host=address.host,
+        port=address.port,
+        http=protocol(limits.head_s, int(limits.head_kb * 2**10)),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=10,
+        backlog=4096,
+    )
+    log_as_json()
+    uvicorn.Server(config).run()
+
+
+class _AsJson(logging.Formatter):
+    """A line of JSON an event; questions and answers are in none."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "told", {}),
+        }
+        if record.exc_info and record.exc_info[0]:
+            told["error"] = self.formatException(record.exc_info)
+        return json.dumps(told)
+
+
+def log_as_json() -> None:
+    """Let the server and uvicorn log to standard error, a line of JSON an event."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_AsJson())
+    for name in ("server", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
