@@ -25,10 +25,9 @@ from .upstream import PATHS
 __all__ = ["create_app"]
 
 _MOST_QUESTIONS = 1000  # in one request for decisions alone
-_REFRESH_S = 2.0
 
 
-def create_app(gateway: Gateway, *, refresh_s: float = _REFRESH_S) -> FastAPI:
+def create_app(gateway: Gateway, *, refresh_s: float) -> FastAPI:
     """Return the application on a gateway whose snapshot is loaded."""
 
     @asynccontextmanager

@@ -20,7 +20,7 @@ from .guard import Guard
 from .live import Live
 from .slow_clients import protocol
 
-__all__ = ["Limits", "NotSafe", "check_address", "serve"]
+__all__ = ["Address", "Limits", "NotSafe", "check_address", "make_server", "serve"]
 
 _AT_ONCE = 2000  # requests to models' servers
 
@@ -67,6 +67,14 @@ def _is_loopback(host: str) -> bool:
 
 def serve(live: Live, address: Address, keys: Mapping[str, str], state_folder: Path | None) -> None:
     """Answer requests until the process is told to stop; what has begun is then finished within ten seconds."""
+    log_as_json()
+    make_server(live, address, keys, state_folder).run()
+
+
+def make_server(
+    live: Live, address: Address, keys: Mapping[str, str], state_folder: Path | None, *, refresh_s: float = 2
+) -> uvicorn.Server:
+    """Return a server that is ready to run; with port 0 it takes one that is free."""
     limits = address.limits
     client = httpx.AsyncClient(
         follow_redirects=False,
@@ -75,7 +83,9 @@ def serve(live: Live, address: Address, keys: Mapping[str, str], state_folder: P
         timeout=httpx.Timeout(None, connect=10, pool=10),  # the rest is limited by policies
     )
     gateway = Gateway(live, client, state_folder)
-    app = Guard(create_app(gateway), keys, largest=int(limits.body_mb * 2**20), body_s=limits.body_s)
+    app = Guard(
+        create_app(gateway, refresh_s=refresh_s), keys, largest=int(limits.body_mb * 2**20), body_s=limits.body_s
+    )
     config = uvicorn.Config(
         app,
         host=address.host,
@@ -90,8 +100,7 @@ def serve(live: Live, address: Address, keys: Mapping[str, str], state_folder: P
         timeout_graceful_shutdown=10,
         backlog=4096,
     )
-    log_as_json()
-    uvicorn.Server(config).run()
+    return uvicorn.Server(config)
 
 
 class _AsJson(logging.Formatter):
