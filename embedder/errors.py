@@ -5,6 +5,7 @@ EmbedderError
 ├── StoreError            the files of an embedder are absent, damaged or of another format or encoder
 ├── UnknownBenchmark      the embedder knows no such benchmark or category
 ├── UnknownModel          the embedder knows no such model, or not what it costs
+├── BundleExists          a router cannot be exported into a folder that has files
 ├── NoEmbedder            no embedder was fitted yet (assets)
 └── CannotOnboard         a model cannot be placed among the others (assets)
 """

@@ -50,6 +50,12 @@ class LazyEncoder:
     def dimensions(self) -> int:
         return self._described.dimensions
 
+    @property
+    def static_files(self) -> Path | None:
+        """The folder of a static encoder; None for another encoder."""
+        teacher = teacher_of(self._asked)
+        return self._distil(teacher) if teacher else None
+
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
         return self._reader.encode(texts, progress=progress)
 

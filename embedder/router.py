@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isnan
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from .errors import EmbedderError
 from .predictor import Forecast, Predictor
 from .questions import Questions
 
-__all__ = ["Choice", "Router", "TextEncoder", "UnknownBenchmark", "UnknownModel"]
+__all__ = ["Choice", "Router", "TextEncoder", "UnknownBenchmark", "UnknownModel", "as_records", "describe"]
 
 
 class TextEncoder(Protocol):
@@ -48,8 +48,8 @@ class Router:
     """Ranks models for questions.
 
     `encoder` must be the one whose vectors `predictor` was fitted on (`load_embedder(folder, encoder=...)` checks it).
-    `costs` are what a question costs by model, in any one unit, whose name is `cost_unit`; `question_costs`, where given, tells instead what each
-    of n questions will cost each model, (n, M) in that unit, NaN where it is not known.
+    `costs` are what a question costs by model, in any one unit, whose name is `cost_unit`; `question_costs`, where
+    given, tells instead what each of n questions will cost each model, (n, M) in that unit, NaN where it is not known.
     """
 
     def __init__(
@@ -134,9 +134,11 @@ class Router:
         """Return those of `costs` (n, M) that are of the models in these columns."""
         costs = costs[:, columns]
         if (missing := np.isnan(costs).any(axis=0)).any():
-            name = self.predictor.models[columns[missing.argmax()]]
+            names = [repr(self.predictor.models[column]) for column in columns[missing]]
+            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
             raise UnknownModel(
-                f"the cost of {name!r} is not known: give its price or size, or leave it out of the choice"
+                f"the cost of {', '.join(names[:20])}{more} is not known: give a price or size, or leave out "
+                "of the choice what has none"
             )
         return costs
 
@@ -161,6 +163,24 @@ class Router:
         ]
         width = best.shape[1]
         return [flat[start : start + width] for start in range(0, len(flat), width)]
+
+
+def describe(choice: Choice) -> dict[str, Any]:
+    """Return a choice as JSON holds it; `support` stands once beside all of them."""
+    told = {name: value for name, value in choice._asdict().items() if name != "support"}
+    return {name: None if isinstance(value, float) and isnan(value) else value for name, value in told.items()}
+
+
+def as_records(questions: Sequence[str], ranked: Sequence[Sequence[Choice]], router: Router) -> dict[str, Any]:
+    """Return the choices for each question as JSON holds them."""
+    return {
+        "cost_unit": router.cost_unit,
+        "least_support": router.least_support,
+        "questions": [
+            {"question": question, "support": choices[0].support, "models": [describe(choice) for choice in choices]}
+            for question, choices in zip(questions, ranked, strict=True)
+        ],
+    }
 
 
 def _known(value: float | None) -> float | None:

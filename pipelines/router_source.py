@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.inputs.versions import fetch_results, serving
@@ -30,7 +31,7 @@ class HomeSource:
         files = [registry / name for name in _FILES]
         if version is not None:
             files += sorted((home.embedders / version).glob("*.safetensors"))
-        return version, *((str(file), *_stamp(file.stat())) for file in files if file.exists())
+        return version, *_stamps(files)
 
     def load(self) -> Snapshot:
         """Load the router. Raises EmbedderError or RegistryError where there is none, or it cannot be used."""
@@ -45,5 +46,35 @@ class HomeSource:
         return Snapshot(router, serving_version(home), {model.name: model for model in registry.models}, policies)
 
 
-def _stamp(stat: object) -> tuple[int, int]:
-    return stat.st_ino, stat.st_mtime_ns  # type: ignore[attr-defined]
+@dataclass(frozen=True)
+class FolderSource:
+    """A router that was exported into a folder, beside the registry of the settings."""
+
+    settings: Settings
+    folder: Path
+
+    def state(self) -> Hashable:
+        registry = registry_folder(self.settings)
+        return tuple(_stamps([*sorted(self.folder.glob("*")), *(registry / name for name in _FILES)]))
+
+    def load(self) -> Snapshot:
+        """Load the router. Raises EmbedderError or RegistryError where it cannot be used."""
+        from embedder.bundle import load_bundle
+        from harness.registry import load_registry
+        from server.choosing import Snapshot
+
+        registry = load_registry(registry_folder(self.settings), self.settings.home)
+        policies = load_policies(registry, self.settings.home)
+        bundle = load_bundle(self.folder, device=self.settings.device)
+        models = {model.name: model for model in registry.models}
+        return Snapshot(bundle.router, bundle.info.embedder, models, policies)
+
+
+def _stamps(files: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
+    """Yield what files look like from outside; those that are not there are left out."""
+    for file in files:
+        try:
+            found = file.stat()
+        except FileNotFoundError:
+            continue
+        yield str(file), found.st_ino, found.st_mtime_ns

@@ -13,9 +13,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from embedder.router import as_records
 from harness.registry import Endpoint
 
-from .choosing import NoModelLeft, describe
+from .choosing import NoModelLeft
 from .gateway import Answer, Gateway, PolicySpent, UnknownName
 from .relay import AllFailed
 from .replies import error_body, refusal
@@ -46,7 +47,8 @@ def create_app(gateway: Gateway, *, refresh_s: float) -> FastAPI:
     app = FastAPI(title="EmbedLLM", docs_url=None, redoc_url=None, lifespan=lifespan)
     for endpoint, path in PATHS.items():
         app.add_api_route(f"/v1{path}", _relaying(gateway, endpoint), methods=["POST"], response_model=None)
-    _add_own(app, gateway)
+    for add in (_add_names, _add_decisions, _add_operations):
+        add(app, gateway)
     for fault, tell in _REFUSALS.items():
         app.add_exception_handler(fault, tell)
     return app
@@ -127,7 +129,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _add_own(app: FastAPI, gateway: Gateway) -> None:
+def _add_names(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
         """The policies and models that a request may name."""
@@ -141,6 +143,8 @@ def _add_own(app: FastAPI, gateway: Gateway) -> None:
             return refusal(404, f"there is no model {name[:100]!r}", "model_not_found", param="model")
         return {"id": name, "object": "model", "owned_by": "embedllm"}
 
+
+def _add_decisions(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/v1/decisions/{decision}", response_model=None)
     async def decisions(decision: str) -> Response | dict[str, Any]:
         """Why a model was chosen, and what came of it; of the last 10,000 requests."""
@@ -153,23 +157,14 @@ def _add_own(app: FastAPI, gateway: Gateway) -> None:
     async def route(request: Request) -> dict[str, Any]:
         """Decisions alone: which models to ask {"question": …} or each of {"questions": […]}, by a "policy"."""
         questions, policy, top = _read_questions(await request.body())
-        decided = [await gateway.decide(policy, Asked((text,), "chat"), request.state.client) for text in questions]
-        return {
-            "policy": decided[0].policy,
-            "embedder": decided[0].version,
-            "cost_unit": gateway.live.snapshot.router.cost_unit,
-            "questions": [
-                {
-                    "question": text,
-                    "support": decision.chosen.support,
-                    "too_little_known": decision.too_little_known,
-                    "reason": decision.reason,
-                    "models": [describe(choice) for choice in decision.ranked[:top]],
-                }
-                for text, decision in zip(questions, decided, strict=True)
-            ],
-        }
+        decided = [await gateway.decide(policy, Asked((text,), "chat")) for text in questions]
+        told = as_records(questions, [one.ranked[:top] for one in decided], gateway.live.snapshot.router)
+        for record, decision in zip(told["questions"], decided, strict=True):
+            record |= {"reason": decision.reason, "too_little_known": decision.too_little_known}
+        return {"policy": decided[0].policy, "embedder": decided[0].version, **told}
 
+
+def _add_operations(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """It runs."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embedder.router import Choice, Router
+from embedder.router import Choice, Router, describe
 from harness.registry import ModelEntry, Policies, Policy
 
 from .requests import Asked
@@ -72,12 +72,6 @@ class NoModelLeft(Exception):
         super().__init__(f"no model can take this request ({reasons or 'the registry has none with a server'}{more})")
         self.left_out = left_out
         self.for_now = for_now
-
-
-def describe(choice: Choice) -> dict[str, Any]:
-    """Return a choice as JSON holds it; `support` stands once beside all of them."""
-    told = {name: value for name, value in choice._asdict().items() if name != "support"}
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in told.items()}
 
 
 def choose(

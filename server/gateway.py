@@ -21,7 +21,7 @@ from .live import Live
 from .memory import Ledger, Recent
 from .metrics import Metrics
 from .relay import AllFailed, Relayed, relay
-from .requests import BadRequest, Body
+from .requests import Asked, BadRequest, Body
 from .upstream import Failure, Reply
 
 __all__ = ["Answer", "Gateway", "PolicySpent", "UnknownName"]
@@ -126,7 +126,7 @@ class Gateway:
             return Answer(relayed.reply, told)
         return Answer(relayed.reply, told, self._stream(request, relayed, relayed.reply.rest))
 
-    async def decide(self, policy_name: str | None, asked: Any, client: str) -> Decision:
+    async def decide(self, policy_name: str | None, asked: Asked) -> Decision:
         """Return the decision alone, over all models of the embedder, whether or not they have a server."""
         policy = self._policy(policy_name or NAME)
         if policy is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,12 +17,13 @@ from assets.inputs.home import Home
 from assets.inputs.memory import remember_last
 from assets.inputs.versions import serving
 from assets.matrix.costs import model_costs
-from assets.matrix.reading import correctness, described_questions, encoder_in_use
+from assets.matrix.reading import correctness, described_questions, encoder_in_use, model_labels
 from embedder.errors import EmbedderError
 from embedder.matrix import CorrectnessMatrix
 from embedder.questions import Questions
 
 if TYPE_CHECKING:
+    from embedder.bundle import Bundle
     from embedder.predictor import Forecast
     from embedder.question_costs import CostPredictor
     from embedder.router import Router
@@ -175,21 +176,27 @@ def place_models(workspace: Home) -> list[PlacedModel]:
 
 def open_router(workspace: Home) -> Router:
     """Return the router on the serving embedder and the models onboarded to it. It knows what each model costs: for
-    each question, where answers say what they took.
+    each question, where answers say what they took. Raises what `open_bundle` raises."""
+    return open_bundle(workspace).router
+
+
+def open_bundle(workspace: Home) -> Bundle:
+    """Return what the router is made of, for this process or for a folder of its own.
 
     Raises:
         NoEmbedder: none was fitted yet.
         EncoderError: the question encoder cannot be found or loaded.
         StoreError: its files are damaged, or it was fitted on another encoder's vectors.
     """
+    from embedder.bundle import Bundle
     from embedder.question_costs import load_question_costs
-    from embedder.router import Router
     from embedder.spectral.onboarded import load_extended
     from embedder.store import load_embedder
 
     folder = workspace.embedders / serving_version(workspace)
     encoder = encoder_in_use(workspace)
-    fitted, _ = load_embedder(folder, encoder=encoder.name)
+    fitted, info = load_embedder(folder, encoder=encoder.name)
     extended, costs = load_extended(folder, fitted), model_costs(workspace, load_question_costs(folder))
-    predict = partial(costs.predict, models=extended.models) if costs.predictors else None
-    return Router(extended, encoder, costs.by_model, predict, costs.unit)
+    known = {label.model: {"family": label.family, "size_b": label.size_b} for label in model_labels(workspace)}
+    labels = {name: known.get(name, {}) for name in extended.models}
+    return Bundle(extended, info, encoder, workspace.encoder, costs, labels)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import math
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Column, Table
@@ -13,21 +16,32 @@ from pipelines.errors import CommandError
 
 from .home import open_results
 from .interrupts import stops_at_once
+from .questions import read_file, read_one
 
 if TYPE_CHECKING:
     from embedder.router import Choice, Router
 
 SCORE = "Sorted by score: probability and the model's rate on such questions, averaged as log-odds{cost}."
-COST = "US$"
 BATCH = 64  # questions that `route` encodes between two steps of its bar
+_COLUMNS = ("question", "rank", "model", "probability", "low", "high", "score", "cost", "support")
+_SHOWN = 60  # characters of a question in a table for people
 
 
 @stops_at_once()
 def route(
     question: Annotated[str | None, typer.Argument(help="The question, in quotes.", show_default=False)] = None,
     file: Annotated[
-        typer.FileText | None,
-        typer.Option(encoding="utf-8-sig", metavar="FILE", help="Questions, one a line; - is standard input."),
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Questions: a text with one a line, JSON lines (.jsonl) or Parquet; - is standard input.",
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Of JSON lines or Parquet, the column with the questions.", show_default=False
+        ),
     ] = None,
     top: Annotated[
         int | None, typer.Option(min=1, help="How many models to show.", show_default="5, with --file 1")
@@ -50,13 +64,20 @@ def route(
             "answers took or the models' prices, or a billion parameters where more models have a known size.",
         ),
     ] = 0,
+    output: Annotated[
+        Literal["table", "csv", "json"],
+        typer.Option("--format", help="For people, or whole texts and all digits for programs."),
+    ] = "table",
 ) -> None:
     """The models to ask, the best first: the probability that each answers correctly, and its 95% interval."""
-    questions = _read_questions(question, file)
+    if (question is None) == (file is None):
+        raise typer.BadParameter("give either a question, in quotes, or --file")
+    questions = read_file(file, column) if file else read_one(question or "")
     if not math.isfinite(cost_weight):
         raise typer.BadParameter(f"--cost-weight is {cost_weight}, but must be a number")
     home = open_results()
     from assets.embedding.serving import open_router, serving_version
+    from embedder.router import as_records
 
     serving_version(home)  # where there is none, it says so before the router's long imports
     router = open_router(home)
@@ -69,23 +90,15 @@ def route(
         benchmark=benchmark,
         cost_weight=cost_weight,
     )
-    out.print(_tabulate_questions(questions, ranked) if file else _tabulate_models(ranked[0]))
+    if output == "csv":
+        _write_csv(questions, ranked)
+    elif output == "json":
+        typer.echo(json.dumps(as_records(questions, ranked, router), indent=1, ensure_ascii=False))
+    else:
+        unit = router.cost_unit
+        out.print(_tabulate_questions(questions, ranked, unit) if file else _tabulate_models(ranked[0], unit))
+        say(SCORE.format(cost=f", less {cost_weight:g} times its cost" if cost_weight else ""))
     _warn_of_strange(ranked, router.least_support, benchmark)
-    say(SCORE.format(cost=f", less {cost_weight:g} times its cost" if cost_weight else ""))
-
-
-def _read_questions(question: str | None, file: TextIO | None) -> list[str]:
-    if (question is None) == (file is None):
-        raise typer.BadParameter("give either a question, in quotes, or --file")
-    source = getattr(file, "name", "standard input") if file else "the question"
-    try:
-        questions = [text.strip() for text in file or [question or ""] if text.strip()]
-        "".join(questions).encode()  # an argument that was no UTF-8 is decoded into surrogates
-    except (UnicodeDecodeError, UnicodeEncodeError) as error:
-        raise CommandError(f"{source} is not UTF-8 text ({error.reason}); convert it first.") from error
-    if not questions:
-        raise CommandError(f"{source} is empty; write at least one question.")
-    return questions
 
 
 def _rank(router: Router, questions: list[str], **options: Any) -> list[list[Choice]]:
@@ -110,40 +123,48 @@ def _warn_of_strange(ranked: list[list[Choice]], least: float | None, benchmark:
         which = f"This question is unlike anything asked (support {few[0]:.2f})"
     else:
         which = f"{len(few)} of the {len(found)} questions are unlike anything asked (support below {least:.2f})"
-    say(f"{which}: this is little more than the models' average{f' on {benchmark}' if benchmark else ''}.")
+    of = f" on {benchmark}" if benchmark else ""
+    typer.echo(f"{which}: this is little more than the models' average{of}.", err=True)
 
 
-def _tabulate_models(choices: list[Choice]) -> Table:
+def _write_csv(questions: list[str], ranked: list[list[Choice]]) -> None:
+    """Write a row for each model and question, its numbers with all digits; what is not known is empty."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for question, choices in zip(questions, ranked, strict=True):
+        for rank, choice in enumerate(choices, start=1):
+            told = {"question": question, "rank": rank, **choice._asdict()}
+            writer.writerow([told[name] for name in _COLUMNS])
+
+
+def _tabulate_models(choices: list[Choice], unit: str) -> Table:
     """Return a table with a row for each model that may be asked one question."""
     support = choices[0].support
     note = f"support {support or 0:.2f}: how like the questions asked so far this one is (0 to 1)"
-    rows = [_describe(choice) | {COST: _cost(choice)} for choice in choices]
-    return _tabulate(rows, unbroken=("model", COST), caption=None if support is None else note)
+    rows = [_describe(choice, unit) for choice in choices]
+    return _tabulate(rows, unbroken=("model", unit), caption=None if support is None else note)
 
 
-def _tabulate_questions(questions: list[str], ranked: list[list[Choice]]) -> Table:
+def _tabulate_questions(questions: list[str], ranked: list[list[Choice]], unit: str) -> Table:
     """Return a table with a row for each question: the model to ask and, where more are wanted, those that follow."""
     rows = [
-        {"question": question if len(question) <= 60 else f"{question[:59]}…"}
-        | _describe(first)
-        | {"support": None if first.support is None else f"{first.support:.2f}", COST: _cost(first)}
+        {"question": question if len(question) <= _SHOWN else f"{question[: _SHOWN - 1]}…"}
+        | _describe(first, unit)
+        | {"support": None if first.support is None else f"{first.support:.2f}"}
         | {"then, with score": ", ".join(f"{choice.model} {choice.score:.3f}" for choice in others)}
         for question, (first, *others) in zip(questions, ranked, strict=True)
     ]
-    return _tabulate(rows, unbroken=("support", COST))
+    return _tabulate(rows, unbroken=("support", unit))
 
 
-def _describe(choice: Choice) -> dict[str, str | None]:
+def _describe(choice: Choice, unit: str) -> dict[str, str | None]:
     return {
         "model": choice.model,
         "score": f"{choice.score:.3f}",
         "probability of a correct answer": f"{choice.probability:.3f}",
         "95% interval": "not known" if choice.low is None else f"{choice.low:.3f} to {choice.high:.3f}",
+        unit: None if choice.cost is None else f"{choice.cost:.2g}",
     }
-
-
-def _cost(choice: Choice) -> str | None:
-    return None if choice.cost is None else f"{choice.cost:.2g}"
 
 
 def _tabulate(rows: list[dict[str, str | None]], *, unbroken: tuple[str, ...], caption: str | None = None) -> Table:
@@ -152,7 +173,7 @@ def _tabulate(rows: list[dict[str, str | None]], *, unbroken: tuple[str, ...], c
     columns = [Column(name, no_wrap=name in unbroken) for name in names]
     table = Table(*columns, caption=caption, caption_justify="left")
     for row in rows:
-        table.add_row(*(row[name] or ("not known" if name == COST else "") for name in names))
+        table.add_row(*(row[name] or ("not known" if name in unbroken else "") for name in names))
     return table
 
 

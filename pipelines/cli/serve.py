@@ -29,6 +29,10 @@ def serve(
     new_key: Annotated[
         str | None, typer.Option(metavar="NAME", help="Make a key for a client, print it, and exit.")
     ] = None,
+    router: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Serve by this router (`export --format router`) instead of the home's."),
+    ] = None,
     body_mb: Annotated[float, typer.Option(min=0.001, help="Largest body of a request, in MB.")] = 32,
 ) -> None:
     """Answer requests of OpenAI's protocol, each by the model that the router chooses (docs/serve.md).
@@ -54,19 +58,21 @@ def serve(
         check_address(host, known, without_keys=without_keys)
     except (KeysError, NotSafe) as error:
         raise CommandError(str(error)) from error
-    live, state_folder = _open()
+    live, state_folder = _open(router)
     say(f"Serving on http://{host}:{port}/v1 ; clients name the model embedllm. Ctrl-C ends it.")
     run(live, Address(host, port, Limits(body_mb=body_mb)), known, state_folder)
 
 
-def _open() -> tuple[Live, Path]:
+def _open(router: Path | None) -> tuple[Live, Path]:
+    """Return what is served by, loaded, and the folder for what the server keeps."""
     from embedder.errors import EmbedderError
     from harness.registry import RegistryError
-    from pipelines.router_source import HomeSource
+    from pipelines.router_source import FolderSource, HomeSource
     from server.live import Live
 
     settings = open_settings()
-    live = Live(HomeSource(settings), (EmbedderError, RegistryError))
+    source = FolderSource(settings, router) if router else HomeSource(settings)
+    live = Live(source, (EmbedderError, RegistryError))
     live.load()
     return live, settings.home / "server"
 

@@ -72,7 +72,9 @@ def test_by_routing_score_and_told_with_the_probability():
 
 def test_the_score_told_is_less_what_the_model_costs():
     router = Router(Foretold(("a", "b"), [0.75, 0.5], scores=[0.75, 0.5]), Words(), {"a": 3, "b": 1})
-    assert router.rank(["a sum"], cost_weight=0.25) == [[Choice("b", 0.5, 0.25), Choice("a", 0.75, 0.0)]]
+    assert router.rank(["a sum"], cost_weight=0.25) == [
+        [Choice("b", 0.5, 0.25, cost=1), Choice("a", 0.75, 0.0, cost=3)]
+    ]
 
 
 @given(scores=st.lists(st.floats(0, 1, width=32), min_size=5, max_size=5), cost_weight=st.sampled_from([0, 0.5]))
@@ -124,7 +126,7 @@ def test_the_cost_of_a_model_matters_only_where_costs_count_and_it_is_among_the_
     router = Router(Foretold(("big", "small"), [0.9, 0.8]), Words(), {"big": 0.01})
     assert names(router.rank(["a sum"])) == [["big", "small"]]
     assert names(router.rank(["a sum"], without=["small"], cost_weight=1)) == [["big"]]
-    with pytest.raises(UnknownModel, match="the cost of 'small' is not known: give its price or size, or leave it out"):
+    with pytest.raises(UnknownModel, match="the cost of 'small' is not known: give a price or size, or leave out"):
         router.rank(["a sum"], cost_weight=1)
 
 

@@ -1,4 +1,4 @@
-"""Servers that fail, clients that are bad, files that are half written: each has a defined answer, and the server stays."""
+"""Servers that fail, bad clients, files half written: each has a defined answer, and the server stays."""
 
 import asyncio
 import json

@@ -16,6 +16,8 @@ import dagster as dg
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import Result
@@ -504,7 +506,7 @@ def test_route_shows_the_best_model_first_with_its_interval(route: Invoke) -> No
     rows = cells(route(SUM))
     assert rows[0][0] == "adder"
     assert {row[0] for row in rows} == {"adder", "gardener", "novice"}
-    for _, _, probability, interval in rows:
+    for _, _, probability, interval, _ in rows:
         low, high = map(float, interval.split(" to "))
         assert 0 <= low <= float(probability) <= high <= 1
     assert float(rows[0][2]) > 0.5 > float(rows[1][2])
@@ -553,12 +555,12 @@ def test_route_shows_and_weighs_what_the_question_will_cost(
     (folder,) = (tmp_path / "home" / "embedders").iterdir()
     save_question_costs(folder, {"cost": fitted})
     long = "What is 1 plus 1 plus 1 plus 1 plus 1 plus 1 plus 2?"
-    shown = {row[0]: float(row[-1]) for row in cells(route(long))}
+    shown = {row[0]: float(row[4]) for row in cells(route(long))}
     assert shown == {"adder": pytest.approx(0.014, rel=0.15), "gardener": 0.01, "novice": 0}
     (tmp_path / "questions.txt").write_text(f"What is 1 plus 2?\n{long}")
     rows = cells(route("--file", tmp_path / "questions.txt", "--without", "novice", "--cost-weight", 300))
     assert [row[1] for row in rows] == ["adder", "gardener"]
-    assert [float(row[-1]) for row in rows] == [pytest.approx(0.005, rel=0.15), 0.01]
+    assert [float(row[5]) for row in rows] == [pytest.approx(0.005, rel=0.15), 0.01]
 
 
 def test_route_answers_a_file_of_questions_row_by_row(route: Invoke, tmp_path: Path) -> None:
@@ -566,12 +568,51 @@ def test_route_answers_a_file_of_questions_row_by_row(route: Invoke, tmp_path: P
     (tmp_path / "questions.txt").write_text(f"\ufeff{SUM}\r\n\n  {TREE}\n{long}", encoding="utf-8")
     rows = cells(route("--file", tmp_path / "questions.txt"))
     assert [row[:2] for row in rows] == [[SUM, "adder"], [TREE, "gardener"], [f"{long[:59]}…", "gardener"]]
-    assert [len(row) for row in rows] == [6, 6, 6]
+    assert [len(row) for row in rows] == [7, 7, 7]
     alone = cells(route(TREE, "--top", 1))[0]
     assert rows[1][1:-1] == alone  # the last is how well the question is supported
     assert all(0 <= float(row[-1]) <= 1 for row in rows)
     (first, *_) = cells(route("--file", tmp_path / "questions.txt", "--top", 2))
     assert first[-1].startswith(cells(route(SUM))[1][0])
+
+
+def test_route_writes_for_programs(route: Invoke, tmp_path: Path) -> None:
+    """Whole texts, line breaks and all, each model and every digit."""
+    asked = [f"{SUM}\nAnswer with a number.", "Which tree is " + "very " * 30 + "old?"]
+    file = tmp_path / "questions.jsonl"
+    file.write_text("".join(json.dumps({"id": n, "prompt": text}) + "\n" for n, text in enumerate(asked)))
+
+    rows = list(csv.DictReader(io.StringIO(route("--file", file, "--format", "csv", "--top", 3).stdout)))
+    assert [(row["question"], row["rank"]) for row in rows] == [(text, str(n)) for text in asked for n in (1, 2, 3)]
+    assert [row["model"] for row in rows if row["rank"] == "1"] == ["adder", "gardener"]
+
+    told = json.loads(route("--file", file, "--format", "json").stdout)
+    assert told["cost_unit"] == "US$"
+    for row, question in zip(rows[::3], told["questions"], strict=True):
+        assert (row["question"], row["support"]) == (question["question"], str(question["support"]))
+        (best,) = question["models"]
+        assert {name: row[name] for name in best} == {name: str(value) for name, value in best.items()}
+        assert set(best) == {"model", "probability", "score", "low", "high", "cost"}
+
+
+def test_route_reads_questions_of_tables(route: Invoke, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": [1, 2], "ask": [SUM, TREE]}), tmp_path / "q.parquet")
+    (tmp_path / "q.jsonl").write_text(f'"{SUM}"\n\n{{"question": "{TREE}"}}\n')
+    for file, column in (("q.parquet", ("--column", "ask")), ("q.jsonl", ())):
+        assert [row[:2] for row in cells(route("--file", tmp_path / file, *column))] == [
+            [SUM, "adder"],
+            [TREE, "gardener"],
+        ]
+    assert_refused(
+        route("--file", tmp_path / "q.parquet"), "has no column question, prompt or text, only id, ask; name one"
+    )
+    (tmp_path / "bad.jsonl").write_text('{"question": "a"}\n{"question": null}\n')
+    assert_refused(
+        route("--file", tmp_path / "bad.jsonl"), "bad.jsonl, line 2: the question is None, but must be text."
+    )
+    (tmp_path / "cut.jsonl").write_text('{"question": "a')
+    assert_refused(route("--file", tmp_path / "cut.jsonl"), "cut.jsonl, line 1: no JSON (")
+    assert_refused(route("--file", tmp_path / "none.txt"), "none.txt cannot be read (No such file or directory)")
 
 
 def test_route_takes_a_benchmark_that_is_known(route: Invoke) -> None:
