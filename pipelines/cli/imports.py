@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 OFTEN = 0.1  # share of questions that lack what they speak of: complete multiple-choice questions have .001
 
+REMARKS = 10  # that are shown
+
 imports_app = typer.Typer(no_args_is_help=True, help="What was imported into this home.")
 
 
@@ -195,6 +197,10 @@ def _say_what_came(summary: ImportSummary, on_conflict: str, *, dry_run: bool) -
     for reason, count in sorted(count_by_reason(summary.left_out).items(), key=lambda item: -item[1]):
         first = next(file for file, why in summary.left_out if why == reason)
         say(f"Left out: {reason} ({count:,}, for example in {first}).")
+    for remark in summary.remarks[:REMARKS]:
+        say(f"Note: {remark}")
+    if len(summary.remarks) > REMARKS:
+        say(f"Note: {len(summary.remarks) - REMARKS:,} more files are like these.")
     if summary.resolved:
         say(f"{summary.resolved:,} answers had two labels; decided by --on-conflict {on_conflict}.")
     if summary.resplit:

@@ -16,9 +16,9 @@ from .fields import (
     as_list,
     as_text,
     as_whole,
-    finite,
     grade_of_repeats,
     hand_on,
+    measured,
     read_json,
     text_of_target,
     user_turns,
@@ -128,7 +128,7 @@ def _answer(file: LogFile, tries: Sequence[_Row], choices: Choices, notes: Notes
         notes.leave_out(file, "samples without a text" if known and graded else "samples without a grade, or ties")
         return None
     usage, metadata = as_dict(first.get("token_usage")), as_dict(first.get("metadata"))
-    latency = finite(as_dict(first.get("performance")).get("latency_ms"))
+    latency = measured(as_dict(first.get("performance")).get("latency_ms"))
     said = as_dict(first.get("output")).get("raw")
     right = as_dict(first.get("input")).get("reference")
     split = as_text(metadata.get("split"))

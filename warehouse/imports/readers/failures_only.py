@@ -18,11 +18,11 @@ __all__ = ["BfclReader", "SweBenchReader"]
 
 _TOTALS = re.compile(rb'[\xef\xbb\xbf\s]*{(?=[^\n]*"accuracy"\s*:)(?=[^\n]*"correct_count"\s*:)[^\n]*"total_count"\s*:')
 _RESOLVED = re.compile(rb'[\xef\xbb\xbf\s]*{(?=[^\x00]*"(resolved|resolved_ids)"\s*:\s*\[)')
-_SWE_LISTS = (
-    *("submitted_ids", "completed_ids", "unresolved_ids", "empty_patch_ids", "error_ids"),
-    *("no_generation", "no_logs"),  # in reports of 2024
-)
-_BFCL_FOLDERS = ("score", "live", "non_live", "multi_turn", "agentic", "memory")
+_SWE_ASKED = ("submitted_ids", "completed_ids", "unresolved_ids", "generated", "with_logs", "applied")
+_SWE_OF_LEADERBOARD = ("no_generation", "no_logs")
+_SWE_LISTS = (*_SWE_ASKED, "empty_patch_ids", "error_ids", *_SWE_OF_LEADERBOARD)
+_SWE_SPLITS = {"lite": 300, "verified": 500, "test": 2294}  # instances by folder of the leaderboard's submissions
+_BFCL_FOLDERS = frozenset("score live non_live multi_turn agentic memory kv vector rec_sum format_sensitivity".split())  # noqa: SIM905
 _ID_END = re.compile(r"[_-](\d+)(?:-\d+)*$")
 
 
@@ -62,9 +62,7 @@ class _BfclRun:
         self.total = total
         name = PurePath(file.name)
         stem = re.sub(r"^BFCL_v\d+_", "", name.stem.removesuffix("_score"))
-        folders = [
-            part for part in name.parts[:-1] if part not in ("score", "live", "non_live", "multi_turn", "agentic")
-        ]
+        folders = [part for part in name.parts[:-1] if part not in _BFCL_FOLDERS]
         self.category = f"bfcl_{stem}"
         self.texts: dict[str, str] = {}
         self.failed: dict[str, int] = {}
@@ -77,17 +75,17 @@ class _BfclRun:
             model = model or as_text(item.get("model_name"))
             self.failed[key] = row
             turns = item["prompt"] if isinstance(item.get("prompt"), list) else prompt.get("question")
-            if text := text_of_turns(turns or item.get("question")):
+            if (text := text_of_turns(turns or item.get("question"))).strip():
                 self.texts[key] = text
         if len(self.failed) != total - right:
             raise Refusal(
                 f"{file.name} names {len(self.failed)} failures, but its first line says {total} questions of which "
                 f"{right} are right; it may be cut off: copy it again"
             )
-        self.model = choices.model or (folders[-1] if folders else model)
+        # The folder is called as the model, with _ for its /.
+        self.model = choices.model or (folders[-1] if folders else model).replace("_", "/", 1)
         if not self.model:
             raise Refusal(f"{file.name} lies in no folder that names its model; say it with --model")
-        self.model = self.model.replace("_", "/", 1) if self.model.startswith(_ORGANISATIONS) else self.model
 
     def answers(self, texts: Mapping[str, str], notes: Notes) -> Iterator[Answer]:
         """Yield an answer for each question: a failure, or else a success."""
@@ -110,9 +108,6 @@ class _BfclRun:
             yield Answer(row, self.model, self.category, text, right, float(right), item=key, doc_id=doc_id)
 
 
-_ORGANISATIONS = ("meta-llama_", "Qwen_", "google_", "mistralai_", "microsoft_", "deepseek-ai_", "Salesforce_")
-
-
 def _is_of(key: str, category: str) -> bool:
     """Return whether an id such as simple_12 belongs to the category bfcl_simple."""
     return _ID_END.sub("", key) == category.removeprefix("bfcl_")
@@ -133,13 +128,19 @@ class SweBenchReader:
 
 def _instances(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
     """Yield an answer for each instance. The benchmark counts every instance that the model was given as asked, so one
-    with an empty patch, an error or no prediction is a failure; instances that no list names were not asked."""
+    with an empty patch or an error is a failure; instances that no list names were not asked.
+
+    The leaderboard's submissions list no failures but those without a patch or logs: all instances of their split were
+    asked, which are those of --questions.
+    """
     results = as_dict(read_json(file))
-    resolved = set(_ids(results, "resolved", "resolved_ids"))
-    asked = sorted(resolved.union(_ids(results, *_SWE_LISTS)))
+    resolved = set(_ids(file, results, "resolved", "resolved_ids"))
+    asked = sorted(resolved.union(_ids(file, results, *_SWE_LISTS)))
     if not asked:
         raise Refusal(f"{file.name} names no instances; the lists resolved and submitted_ids are empty")
-    if asked == sorted(resolved):
+    if not any(as_list(results.get(name)) for name in _SWE_ASKED) and results.keys() & set(_SWE_OF_LEADERBOARD):
+        asked = _instances_of_split(file, resolved.union(asked), choices, notes)
+    elif asked == sorted(resolved):
         raise Refusal(
             f"{file.name} names only resolved instances; without submitted_ids or unresolved_ids it is not known which "
             "others were asked"
@@ -156,8 +157,30 @@ def _instances(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer
         yield Answer(row, model, category, choices.questions[one], right, float(right), item=one)
 
 
-def _ids(results: Mapping[str, Any], *names: str) -> list[str]:
-    return [text for name in names for one in as_list(results.get(name)) if (text := as_text(one))]
+def _instances_of_split(file: LogFile, named: set[str], choices: Choices, notes: Notes) -> list[str]:
+    """Return all instances of --questions, for results that do not list what was asked."""
+    asked = sorted(choices.questions)
+    split = next((part for part in reversed(PurePath(file.name).parts) if part in _SWE_SPLITS), None)
+    if not asked or (split is not None and len(asked) != _SWE_SPLITS[split]):
+        which = (
+            f"the {_SWE_SPLITS[split]} instances of {split}" if split else "the instances of its split, and no others"
+        )
+        raise Refusal(
+            f"{file.name} does not list what was asked (submitted_ids), only what was resolved, so that what is not is "
+            f"the rest of its split; give {which}, with --questions (a table of instance_id and problem_statement)"
+        )
+    notes.remark(
+        f"{file.name} does not list what was asked: of the {len(asked):,} instances of --questions, "
+        f"{len(set(asked) - named):,} that it does not name count as not resolved."
+    )
+    return sorted(named.union(asked))
+
+
+def _ids(file: LogFile, results: Mapping[str, Any], *names: str) -> list[str]:
+    found = [(name, as_text(one)) for name in names for one in as_list(results.get(name))]
+    if nameless := [name for name, one in found if not one.strip()]:
+        raise Refusal(f"{file.name}: the list {nameless[0]} has something that is no id; get the file once more")
+    return [one for _, one in found]
 
 
 def _submission(file: LogFile, choices: Choices) -> str:

@@ -19,6 +19,7 @@ from .fields import (
     as_whole,
     finite,
     hand_on,
+    measured,
     read_json,
     settings_of,
     text_of_target,
@@ -269,7 +270,7 @@ def _answers(run: _RunFolder, choices: Choices, notes: Notes) -> Iterator[Answer
                 answer=as_answer(request.mapped) or as_answer(request.said) if choices.keep_answers else None,
                 tokens_in=as_whole(took.get("num_prompt_tokens")),
                 tokens_out=as_whole(took.get("num_output_tokens", took.get("num_completion_tokens"))),
-                latency_s=took.get("inference_runtime"),
+                latency_s=measured(took.get("inference_runtime")),
             )
 
 
@@ -279,6 +280,7 @@ class _Question:
         self.text = as_text(asked.get("text")) or user_turns(as_list(asked.get("messages")))
         references = [as_dict(reference) for reference in as_list(instance.get("references"))]
         texts = [as_text(as_dict(reference.get("output")).get("text")) for reference in references]
+        self.answers = texts
         self.options = texts if has_options else []
         tags = [as_list(reference.get("tags")) for reference in references]
         self.right = [text for text, of_one in zip(texts, tags, strict=True) if "correct" in of_one]
@@ -289,7 +291,8 @@ class _Question:
         if not self.right:
             return None
         if request.mapped is not None:
-            return float(as_text(request.mapped) in self.right)
+            chosen = as_text(request.mapped)
+            return float(chosen in self.right) if chosen in self.answers else None
         letters = [chr(ord("A") + number) for number in range(len(self.options))]
         is_none = isinstance(request.said, str) and letters and request.said.strip() not in letters
         return 0.0 if is_none else None

@@ -19,10 +19,10 @@ from .fields import (
     as_list,
     as_text,
     as_whole,
-    finite,
     grade_of_repeats,
     hand_on,
     mean_of,
+    measured,
     read_json,
     settings_of,
     text_of_messages,
@@ -87,8 +87,8 @@ class _Log:
         self.file = file
         spec, status = self._head()
         self.spec = as_dict(spec)
-        self.task = as_text(self.spec.get("task")) or choices.benchmark or ""
-        self.model = as_text(self.spec.get("model")) or choices.model or ""
+        self.task = as_text(self.spec.get("task")).strip() or choices.benchmark or ""
+        self.model = as_text(self.spec.get("model")).strip() or choices.model or ""
         self.created = _instant(as_text(self.spec.get("created")))
         self.is_whole = status == "success"
         for field, option in ((self.task, "benchmark"), (self.model, "model")):
@@ -287,8 +287,8 @@ def _read_sample(row: int, sample: Mapping[str, Any], scores: Mapping[str, Any],
     target = sample.get("target")
     usage = as_dict(sample.get("model_usage"))
     used = as_dict(usage.get(model) or (next(iter(usage.values())) if len(usage) == 1 else None))
-    tokens_out, total = finite(used.get("output_tokens")), finite(used.get("total_tokens"))
-    read_in = finite(used.get("input_tokens"))
+    tokens_out, total = measured(used.get("output_tokens")), measured(used.get("total_tokens"))
+    read_in = measured(used.get("input_tokens"))
     if total is not None and tokens_out is not None and total - tokens_out >= (read_in or 0):
         read_in = total - tokens_out  # what came from a cache was read, too
     return _Sample(
@@ -303,8 +303,8 @@ def _read_sample(row: int, sample: Mapping[str, Any], scores: Mapping[str, Any],
         completion=as_answer(_resolved(as_dict(sample.get("output")).get("completion"), attached)),
         tokens_in=read_in,
         tokens_out=tokens_out,
-        cost=finite(used.get("total_cost")),
-        latency_s=finite(sample.get("total_time")),
+        cost=measured(used.get("total_cost")),
+        latency_s=measured(sample.get("total_time")),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 HEAD = 64 * 2**10
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LONGEST_PROBLEM = 1000  # characters; a log may have megabytes where a name should be
 _BATCH = 20_000  # answers that are handed on together
 
 
@@ -157,6 +160,7 @@ class Notes:
     def __init__(self) -> None:
         self.left_out: Counter[tuple[str, str]] = Counter()  # by file and reason
         self.problems: list[str] = []  # for each of which the import is refused
+        self.remarks: list[str] = []  # sentences for the user of an import that succeeds
         self.runs: dict[tuple[str, str], Run] = {}
 
     def leave_out(self, file: LogFile, reason: str, count: int = 1) -> None:
@@ -166,8 +170,13 @@ class Notes:
     def refuse(self, problem: str) -> None:
         """Note a sentence that names the file, the row or the field, what was found, and what to do. The import is
         refused at its end, with all such sentences."""
-        if (problem := _whole_characters(problem)) not in self.problems:
+        if (problem := _sentence(problem)) not in self.problems:
             self.problems.append(problem)
+
+    def remark(self, remark: str) -> None:
+        """Tell the user something about what is read: a sentence that names the file."""
+        if (remark := _sentence(remark)) not in self.remarks:
+            self.remarks.append(remark)
 
     def record(self, run: Run) -> None:
         run = Run(**json.loads(_whole_characters(json.dumps(asdict(run), ensure_ascii=False))))
@@ -205,6 +214,13 @@ def tables_of(answers: Iterable[Answer]) -> Iterator[pa.Table]:
         except UnicodeEncodeError:
             columns = [[_whole_characters(x) if isinstance(x, str) else x for x in column] for column in columns]
             yield pa.table(columns, schema=ANSWER_ROWS)
+
+
+def _sentence(text: str) -> str:
+    """Return `text`, which quotes a log, in one line without control characters; a long one loses its middle."""
+    line = " ".join(_CONTROL.sub(" ", _whole_characters(text)).split())
+    half = _LONGEST_PROBLEM // 2
+    return line if len(line) <= _LONGEST_PROBLEM else f"{line[:half]} … {line[-half:]}"
 
 
 def _whole_characters(text: str) -> str:

@@ -120,6 +120,16 @@ def test_scores_by_question(tmp_path: Path, lines: bool):
     )
 
 
+def test_questions_and_models_without_scores_are_counted(tmp_path: Path):
+    path = write(tmp_path / "scores.json", [{"question": "1?", "scores": {"m": 1}}, {"question": "2?", "scores": None}])
+    answers, notes = read(ScoresReader(), path, benchmark="sums")
+    assert (len(answers), dict(notes.left_out)) == (1, {("scores.json", "questions without scores"): 1})
+    rows = [{"subject_id": "m", "responses": {"a b": 1}}, {"subject_id": "n", "responses": None}]
+    answers, notes = read(IrtReader(), write(tmp_path / "irt", rows, lines=True), benchmark="sums")
+    assert (len(answers), dict(notes.left_out)) == (1, {("irt", "models without responses"): 1})
+    assert [*notes.runs] == [("m", "sums")]
+
+
 def test_a_damaged_line_is_named(tmp_path: Path):
     path = write(tmp_path / "scores.jsonl", [{"question": "1 + 1?", "scores": {"m": 1}}], lines=True)
     path.write_text(path.read_text() + '{"question": "2')
@@ -179,17 +189,33 @@ def test_the_latest_run_counts_and_no_demonstration(tmp_path: Path):
     }  # fmt: skip
 
 
+def test_a_run_without_records_is_refused_and_one_with_fewer_than_it_counts_is_told(tmp_path: Path):
+    path = write(tmp_path / "sums.json", run(records=None))
+    assert read(RouterBenchRunReader(), path)[1].problems == ["sums.json has no records; copy the file again"]
+    answers, notes = read(RouterBenchRunReader(), write(path, run(counts=3)))
+    assert (len(answers), notes.remarks) == (1, ["sums.json has 1 records of the 3 that it counts."])
+
+
 def test_what_a_router_chose(tmp_path: Path):
     rows = [
         {
             "global_index": "ArcChallenge_12", "question": "Which is wet?", "llm_selected": "m",
-            "token_usage": {"input_tokens": 5, "output_tokens": 1}, "evaluation_result": {"score": 1.0},
+            "token_usage": {"input_tokens": 5, "output_tokens": 1}, "success": True,
+            "evaluation_result": {"score": 1.0, "ground_truth": "A", "inference_cost": 0.25},
+        },
+        {
+            "global_index": "ArcChallenge_14", "question": "Which is dry?", "llm_selected": "m", "success": False,
+            "evaluation_result": {"score": 0.0},
         },
         {"global_index": "ArcChallenge_13", "question": "Which?", "llm_selected": "n", "evaluation_result": None},
     ]  # fmt: skip
     answers, notes = read(RouterArenaReader(), write(tmp_path / "router.jsonl", rows, lines=True))
-    assert brief(answers, "doc_id", "tokens_in") == [("m", "ArcChallenge", "Which is wet?", True, 12, 5)]
-    assert [*notes.left_out.values()] == [1]
+    assert brief(answers, "doc_id", "tokens_in", "cost", "target") == [
+        ("m", "ArcChallenge", "Which is wet?", True, 12, 5, 0.25, "A")
+    ]
+    assert {reason: count for (_, reason), count in notes.left_out.items()} == {
+        "the request failed": 1, "choices without a score": 1,
+    }  # fmt: skip
 
 
 # --- failures only
@@ -210,6 +236,14 @@ def test_what_a_model_did_not_fail_it_passed(tmp_path: Path):
         ("m", "bfcl_simple", 0, False), ("m", "bfcl_simple", 1, True),
         ("n", "bfcl_simple", 0, True), ("n", "bfcl_simple", 1, False),
     ]  # fmt: skip
+
+
+def test_the_model_of_bfcl_is_the_folder_above_those_of_its_categories(tmp_path: Path):
+    for folder in ("non_live", "agentic/memory/kv"):
+        own = failures(1, "simple_0")
+        write(tmp_path / "score" / "openai_gpt-oss-120b" / folder / "BFCL_v4_simple_score.json", own, lines=True)
+    answers, _ = read(BfclReader(), tmp_path)
+    assert {answer["model"] for answer in answers} == {"openai/gpt-oss-120b"}
 
 
 def test_texts_that_stand_nowhere_are_asked_for(tmp_path: Path):
@@ -239,6 +273,27 @@ def test_swe_bench_counts_what_was_asked(tmp_path: Path):
     ]  # fmt: skip
     write(path, {"resolved": ["a__a-1"], "submitted_ids": []})
     assert "names only resolved instances" in read(SweBenchReader(), tmp_path, questions=texts)[1].problems[0]
+    write(path, {"resolved": ["a__a-1", None], "submitted_ids": ["a__a-1", "b__b-2"]})
+    assert "the list resolved has something that is no id" in read(SweBenchReader(), tmp_path)[1].problems[0]
+
+
+def test_submissions_to_swe_bench_leave_their_failures_to_the_split(tmp_path: Path):
+    lists = {"no_generation": ["c__c-3"], "no_logs": [], "resolved": ["a__a-1"]}
+    write(tmp_path / "verified" / "20251215_agent_opus" / "results" / "results.json", lists)
+    texts = {"a__a-1": "one", "b__b-2": "two", "c__c-3": "three"}
+    _, notes = read(SweBenchReader(), tmp_path, questions=texts)
+    assert (
+        "what is not is the rest of its split; give the 500 instances of verified, with --questions"
+        in (notes.problems[0])
+    )
+    answers, notes = read(SweBenchReader(), tmp_path / "verified" / "20251215_agent_opus", model="m", questions=texts)
+    assert [(answer["item"], answer["correct"]) for answer in answers] == [
+        ("a__a-1", True), ("b__b-2", False), ("c__c-3", False),
+    ]  # fmt: skip
+    assert notes.remarks == [
+        "results/results.json does not list what was asked: of the 3 instances of --questions, 1 that it does not name "
+        "count as not resolved."
+    ]
 
 
 # --- whatever a file holds

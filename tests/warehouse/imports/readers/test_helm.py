@@ -144,7 +144,8 @@ def test_a_missing_grade_is_not_a_wrong_answer(tmp_path: Path) -> None:
     assert {reason for _, reason in notes.left_out} == {"no exact_match", "the request failed"}
     predicted = [{"instance_id": "id1", "train_trial_index": 0, "predicted_text": "A"}] * 2
     predicted[1] = {"instance_id": "id2", "train_trial_index": 0, "predicted_text": "B", "mapped_output": "Blue"}
-    folder = write_run(tmp_path / "b", instances=[instance(1), instance(2)], display_predictions=predicted)
+    predicted += [{**predicted[1], "instance_id": "id3", "mapped_output": odd} for odd in ("", "Green", 1)]
+    folder = write_run(tmp_path / "b", instances=[instance(n) for n in (1, 2, 3)], display_predictions=predicted)
     answers, notes = read(HelmReader(), folder)
     assert [row["doc_id"] for row in answers] == [2]
     assert {reason for _, reason in notes.left_out} == {"the chosen option, or the right one, is not logged"}

@@ -163,6 +163,17 @@ def test_several_scorers_are_a_choice_and_so_are_the_keys_of_one(tmp_path: Path)
     assert [row["correct"] for row in answers] == [False]
 
 
+def test_what_no_answer_takes_is_not_read_and_what_is_too_deep_is_refused(tmp_path: Path) -> None:
+    usage = {"openai/gpt-4o": {"input_tokens": -1, "output_tokens": 10**400, "total_cost": float("nan")}}
+    path = write(tmp_path / "log.json", log([sample(1, "C", model_usage=usage, total_time=-1)]))
+    answers, _ = read(InspectReader(), path)
+    assert {answers[0][name] for name in ("tokens_in", "tokens_out", "cost", "latency_s")} == {None}
+    write(path, log([sample(1, "C", input=json.loads("[" * 900 + "]" * 900))]))
+    assert read(InspectReader(), path)[1].problems == [
+        "log.json has lists or objects that are nested too deeply to be read; remove them"
+    ]
+
+
 def test_partial_credit_needs_a_threshold(tmp_path: Path) -> None:
     path = write(tmp_path / "log.json", log([sample(1, "P"), sample(2, 0.25), sample(3, True)]))
     _, notes = read(InspectReader(), path)

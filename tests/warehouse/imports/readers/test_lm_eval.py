@@ -469,12 +469,32 @@ WRONG = (None, "", "x\x00y\ud800", -1, 10**400, 1e308, True, [], {}, [[]], [None
 
 @given(st.dictionaries(st.sampled_from([*choice(0)]), st.sampled_from(WRONG)))
 @example({"doc_id": "x\x00y\ud800"})
+@example({"arguments": -1})
+@example({"filtered_resps": [10**400, [10**400]]})
 def test_wrong_types_are_refused_or_left_out(tmp_path_factory: pytest.TempPathFactory, wrong: dict[str, Any]) -> None:
     file = write(tmp_path_factory.mktemp("logs") / "org__m" / "samples_sums.jsonl", [choice(0), choice(1) | wrong])
     answers, notes = read(file)
 
     assert len(answers) == 2 or notes.problems or notes.left_out
     assert all(file.name in problem or "sums" in problem for problem in notes.problems)
+
+
+def test_true_is_no_number_of_a_document_and_a_blank_no_name_of_a_filter(tmp_path: Path) -> None:
+    rows = [choice(0) | {"doc_id": True}, choice(1) | {"filter": " "}]
+    answers, _ = read(write(tmp_path / "org__m" / "samples_sums.jsonl", [rows[0], choice(1)]))
+    assert [answer["doc_id"] for answer in answers] == [None, 1]
+    answers, notes = read(write(tmp_path / "org__m" / "samples_sums.jsonl", [choice(0), rows[1]]))
+    assert "row 2 of" in notes.problems[0]
+    assert "names no filter, as other rows do" in notes.problems[0]
+
+
+def test_settings_that_are_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    deep = json.loads("[" * 900 + "]" * 900)
+    file = write(tmp_path / "org__m" / "samples_legs.jsonl", [reply(0, 1.0)])
+    row = json.loads(file.read_text())
+    row["arguments"]["gen_args_0"]["arg_1"] = {"until": deep}
+    file.write_text(json.dumps(row))
+    assert read(file)[1].problems == [f"{file} has lists or objects that are nested too deeply to be read; remove them"]
 
 
 def test_half_a_character_is_no_obstacle(tmp_path: Path) -> None:
