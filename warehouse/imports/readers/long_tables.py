@@ -9,7 +9,7 @@ import pyarrow as pa
 from warehouse.database.connect import identifier, literal
 
 from .reader import ANSWER_ROWS, Choices, LogFile, Notes, Refusal, Run, grade
-from .text_tables import GRADE, TextTable, open_table, text_of
+from .text_tables import GRADE, TextTable, is_no_grade, open_table, text_of
 
 __all__ = ["LongTableReader"]
 
@@ -129,7 +129,7 @@ class _Answers:
                 {texts["prompt"]} AS text, _grade AS score, _grade >= {1 if threshold is None else threshold} AS correct
                 {"".join(f", {sql} AS {name}" for name, sql in more.items())}
             FROM (SELECT *, {GRADE.format(texts["label"])} AS _grade FROM long)
-            WHERE _grade IS NOT NULL AND NOT isnan(_grade)
+            WHERE _grade IS NOT NULL AND isfinite(_grade)
             ORDER BY _row
         """
 
@@ -137,7 +137,6 @@ class _Answers:
         """Raise Refusal for the first row that lacks something or has no grade; count answers that were not graded."""
         name, texts, threshold = self.table.file.name, self.texts, self.choices.threshold
         score = GRADE.format(texts["label"])
-        holds = "IS NOT NULL" if threshold is not None else "IN (0, 1, 'nan'::DOUBLE)"
         faults = {
             column: f"min(_row) FILTER (coalesce(trim({texts[column]}), '') = '')"
             for column in ("prompt", "model_name", "category")
@@ -145,8 +144,9 @@ class _Answers:
         if "split" in texts:
             faults["split"] = f"min(_row) FILTER ({texts['split']} NOT IN {_SPLITS})"
         ((rows, missing, faulty, *found),) = self.table.rows(f"""
-            SELECT count(*), count(*) FILTER (coalesce(isnan({score}), trim({texts["label"]}) <> '' IS NOT TRUE)),
-                min(_row) FILTER (trim({texts["label"]}) <> '' AND NOT coalesce({score} {holds}, false)),
+            SELECT count(*),
+                count(*) FILTER (coalesce(NOT isfinite({score}), trim({texts["label"]}) <> '' IS NOT TRUE)),
+                min(_row) FILTER (trim({texts["label"]}) <> '' AND {is_no_grade(score, threshold)}),
                 {", ".join(faults.values())}
             FROM long
         """)

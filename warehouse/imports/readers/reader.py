@@ -25,6 +25,7 @@ __all__ = [
     "Run",
     "grade",
     "tables_of",
+    "whole_characters",
 ]
 
 HEAD = 64 * 2**10
@@ -165,7 +166,7 @@ class Notes:
 
     def leave_out(self, file: LogFile, reason: str, count: int = 1) -> None:
         """Count answers or files that are not read, by reason: "a perturbed copy", "a newer run is there"."""
-        self.left_out[file.name, reason] += count
+        self.left_out[whole_characters(file.name), reason] += count
 
     def refuse(self, problem: str) -> None:
         """Note a sentence that names the file, the row or the field, what was found, and what to do. The import is
@@ -179,7 +180,7 @@ class Notes:
             self.remarks.append(remark)
 
     def record(self, run: Run) -> None:
-        run = Run(**json.loads(_whole_characters(json.dumps(asdict(run), ensure_ascii=False))))
+        run = Run(**json.loads(whole_characters(json.dumps(asdict(run), ensure_ascii=False))))
         self.runs[run.model, run.category] = run
 
 
@@ -212,18 +213,18 @@ def tables_of(answers: Iterable[Answer]) -> Iterator[pa.Table]:
         try:
             yield pa.table(columns, schema=ANSWER_ROWS)
         except UnicodeEncodeError:
-            columns = [[_whole_characters(x) if isinstance(x, str) else x for x in column] for column in columns]
+            columns = [[whole_characters(x) if isinstance(x, str) else x for x in column] for column in columns]
             yield pa.table(columns, schema=ANSWER_ROWS)
 
 
 def _sentence(text: str) -> str:
     """Return `text`, which quotes a log, in one line without control characters; a long one loses its middle."""
-    line = " ".join(_CONTROL.sub(" ", _whole_characters(text)).split())
+    line = " ".join(_CONTROL.sub(" ", whole_characters(text)).split())
     half = _LONGEST_PROBLEM // 2
     return line if len(line) <= _LONGEST_PROBLEM else f"{line[:half]} … {line[-half:]}"
 
 
-def _whole_characters(text: str) -> str:
+def whole_characters(text: str) -> str:
     """Return `text` with what is half a character (a lone surrogate, from JSON that was cut) replaced by "?"."""
     return text.encode(errors="replace").decode()
 
@@ -233,19 +234,19 @@ _WORDS = {"true": 1.0, "false": 0.0}
 
 def grade(value: object, threshold: float | None, what: str) -> tuple[bool, float] | None:
     """Return (right or not, score) of a logged grade: a boolean, a number, or one as text; None where it says nothing
-    (null, empty, NaN).
+    (null, empty, NaN, infinite).
 
     Raises Refusal, which begins with `what` (file, row and field), where it is a number between right and wrong and
     there is no threshold, or no grade at all.
     """
-    if value is None or value == "":
-        return None
     said = value.strip().lower() if isinstance(value, str) else value
+    if said is None or said == "":
+        return None
     try:
         score = _WORDS[said] if isinstance(said, str) and said in _WORDS else float(said)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         raise Refusal(f"{what} is {value!r}, which is no grade; it must be 0, 1, true, false or a number") from None
-    if math.isnan(score):
+    if not math.isfinite(score):
         return None
     if threshold is not None:
         return score >= threshold, score

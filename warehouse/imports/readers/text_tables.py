@@ -19,7 +19,7 @@ from warehouse.imports.tables import ImportedTable
 
 from .reader import LogFile, Refusal
 
-__all__ = ["GRADE", "TextTable", "header_of", "open_table", "text_of"]
+__all__ = ["GRADE", "TextTable", "header_of", "is_no_grade", "open_table", "text_of"]
 
 _MEMORY = "200MB"  # of DuckDB's buffers, next to those of the scratch database
 _BATCH = 20_000  # rows that are handed on together
@@ -31,6 +31,12 @@ GRADE = """
     CASE lower(trim({0})) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST(trim({0}) AS DOUBLE) END
 """
 """SQL: a grade as text, as a number; null where it is none."""
+
+
+def is_no_grade(number: str, threshold: float | None) -> str:
+    """Return SQL that is true where a text that is not empty is no grade; infinite and NaN mean that there is none."""
+    holds = f"({number}) IS NOT NULL" if threshold is not None else f"({number}) IN (0, 1) OR NOT isfinite({number})"
+    return f"NOT coalesce({holds}, false)"
 
 
 def header_of(file: LogFile) -> list[str]:

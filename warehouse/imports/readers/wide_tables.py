@@ -16,7 +16,7 @@ import pyarrow as pa
 from warehouse.database.connect import identifier, literal
 
 from .reader import ANSWER_ROWS, Choices, LogFile, Notes, Refusal, Run, grade
-from .text_tables import GRADE, TextTable, header_of, open_table, text_of
+from .text_tables import GRADE, TextTable, header_of, is_no_grade, open_table, text_of
 
 __all__ = ["WideTableReader"]
 
@@ -208,7 +208,7 @@ class _Answers:
                     {", ".join([*split, f"unnest(range({len(layout.models)})) AS model", *unnested])}
                 FROM wide
             )
-            WHERE score IS NOT NULL AND NOT isnan(score)
+            WHERE score IS NOT NULL AND isfinite(score)
         """
 
     def _check(self) -> int:
@@ -216,9 +216,8 @@ class _Answers:
         that is none."""
         name, layout, threshold = self.table.file.name, self.layout, self.choices.threshold
         grades = {model: GRADE.format(identifier(model)) for model in layout.models}
-        holds = "IS NOT NULL" if threshold is not None else "IN (0, 1, 'nan'::DOUBLE)"
         given = {model: f"(trim({identifier(model)}) <> '')" for model in layout.models}
-        faults = [f"({given[model]} AND NOT coalesce({sql} {holds}, false))" for model, sql in grades.items()]
+        faults = [f"({given[model]} AND {is_no_grade(sql, threshold)})" for model, sql in grades.items()]
         found = self.table.rows(f"""
             SELECT count(*), min(_row) FILTER ({" OR ".join(faults)}),
                 min(_row) FILTER (coalesce(trim({identifier(layout.question)}), '') = ''),

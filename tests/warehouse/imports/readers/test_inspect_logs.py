@@ -277,3 +277,15 @@ def test_no_other_file_is_taken_for_a_log_of_inspect() -> None:
     reader = InspectReader()
     files = [LogFile(path, path.relative_to(FORMATS).as_posix()) for path in FORMATS.rglob("*") if path.is_file()]
     assert {file.name.split("/")[0] for file in files if reader.recognises(file)} == {"inspect"}
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    whole = bytearray(archive(tmp_path / "log.eval", log([sample(1, "C")])).read_bytes())
+    for mark, flag in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := whole.find(mark, at + 1)) >= 0:
+            whole[at + flag] |= 1
+    (tmp_path / "log.eval").write_bytes(whole)
+    answers, notes = read(InspectReader(), tmp_path)
+    assert answers == []
+    assert "is encrypted, password required" in notes.problems[0]

@@ -82,6 +82,19 @@ def test_routerbench_as_parquet_gives_the_same(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_infinite_cells_are_no_grades(tmp_path: Path, threshold: float | None) -> None:
+    path = write(tmp_path / "any.csv", "q,a,b\n1?,inf,1\n2?,-Infinity,nan\n")
+    wide = {"question_column": "q", "model_columns": ["a", "b"], "benchmark": "x", "threshold": threshold}
+    answers, notes = read_as(WideTableReader(), path, **wide)
+    assert [(row["model"], row["correct"]) for row in answers] == [("b", True)]
+    assert (notes.problems, [*notes.left_out.values()]) == ([], [3])
+    path = write(tmp_path / "any.csv", "prompt,model_name,category,label\n1?,a,x,inf\n1?,b,x,1\n")
+    answers, notes = read_as(LongTableReader(), path, threshold=threshold)
+    assert [(row["model"], row["correct"]) for row in answers] == [("b", True)]
+    assert (notes.problems, [*notes.left_out.values()]) == ([], [1])
+
+
 def test_routellm(tmp_path: Path) -> None:
     path = write(tmp_path / "mmlu_law.csv", 'prompt,org/a,b,b_response\n"Is it?\nA. Yes",True,False,No\nOr?,False,,\n')
     answers, notes = read(WideTableReader(), path)
