@@ -77,6 +77,11 @@ def _newest_of_each_kind(logs: Sequence[_Log], notes: Notes) -> Iterator[_Log]:
         if newest is not log:
             why = "a newer run" if newest.is_whole == log.is_whole else "a run that was not interrupted"
             notes.leave_out(log.file, f"{why} of {log.task} with {log.model} is in {newest.file.name}")
+            if newest.limit is not None and newest.limit != log.limit:
+                notes.remark(
+                    f"{newest.file.name} was run with a limit of {newest.limit} samples, and {log.file.name}, which is "
+                    "left out as older, with another or none; to have its answers, import that file alone."
+                )
     yield from kinds.values()
 
 
@@ -118,6 +123,11 @@ class _Log:
     @property
     def version(self) -> str | None:
         return as_text(as_dict(self.spec.get("packages")).get("inspect_ai")) or None
+
+    @property
+    def limit(self) -> object:
+        """Of samples: a number, or the first and the last."""
+        return as_dict(self.spec.get("config")).get("limit")
 
     def samples(self) -> Iterator[Any]:
         if not self.is_archive:

@@ -174,11 +174,22 @@ def _read_newest(
             return
         if answers:
             for other in older:
-                reason = "copies of another file" if other in copies else "older runs of a task that a newer file has"
-                notes.leave_out(other.file, reason)
+                if other in copies:
+                    notes.leave_out(other.file, "copies of another file")
+                    continue
+                notes.leave_out(other.file, "older runs of a task that a newer file has")
+                notes.remark_if_shorter(log.file, _count_documents(log.file), other.file, _count_documents(other.file))
             for table in tables_of(answers):
                 yield log.file, table
             return
+
+
+def _count_documents(file: LogFile) -> int:
+    """Return how many documents a file has; 0 where it is damaged."""
+    try:
+        return len({repr(sample.get("doc_id", row)) for row, sample in _samples(file)})
+    except (Refusal, RecursionError):
+        return 0
 
 
 def _read_samples(log: Samples, texts: _Texts, choices: Choices, notes: Notes) -> list[Answer]:
@@ -193,6 +204,8 @@ def _read_samples(log: Samples, texts: _Texts, choices: Choices, notes: Notes) -
     metric = choose_metric(rows, log, said, choices, notes)
     if metric is None:
         return []
+    if said.documents and (found := len({row.doc for row in rows})) < said.documents:
+        notes.remark(f"{log.file.name} has {found:,} of the {said.documents:,} documents that its results count.")
     of_filter = by_filter(rows, metric, log, said, choices)
     chosen = choices.choose("filter", of_filter, log.task)
     if others := sum(len(of) for name, of in of_filter.items() if name != chosen):

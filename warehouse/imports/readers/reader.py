@@ -183,6 +183,14 @@ class Notes:
         run = Run(**json.loads(whole_characters(json.dumps(asdict(run), ensure_ascii=False))))
         self.runs[run.model, run.category] = run
 
+    def remark_if_shorter(self, newest: LogFile, count: int, older: LogFile, left_out: int) -> None:
+        """Tell where a newer run of fewer questions, such as a try of ten, takes the place of a longer one."""
+        if count < left_out:
+            self.remark(
+                f"{newest.name} has {count:,} questions, but {older.name}, which is left out as older, has "
+                f"{left_out:,}; to have those, import that file alone."
+            )
+
 
 class Reader(Protocol):
     """A format. `format` is its name for --format."""

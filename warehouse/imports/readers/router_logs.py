@@ -28,7 +28,7 @@ class RouterBenchRunReader:
         return bool(_RUN.match(file.head))
 
     def read(self, files: Sequence[LogFile], choices: Choices, notes: Notes) -> Iterator[tuple[LogFile, pa.Table]]:
-        newest: dict[tuple[str, str, str], LogFile] = {}
+        newest: dict[tuple[str, str, str], tuple[LogFile, int]] = {}
         for file in sorted(files, key=_time_of):
             try:
                 run = as_dict(read_json(file))
@@ -39,10 +39,13 @@ class RouterBenchRunReader:
                 notes.leave_out(file, "demonstrations, which ask a part of the questions")
                 continue
             key = (as_text(run.get("model_name")), as_text(run.get("dataset_name")), as_text(run.get("split")))
-            if older := newest.get(key):
+            count = len(as_list(run.get("records")))
+            if key in newest:
+                older, before = newest[key]
                 notes.leave_out(older, "runs of which a newer one is there")
-            newest[key] = file
-        for (model, dataset, split), file in newest.items():
+                notes.remark_if_shorter(file, count, older, before)
+            newest[key] = file, count
+        for (model, dataset, split), (file, _) in newest.items():
             yield from hand_on(file, _records(file, model, dataset, split, choices, notes), notes)
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from warehouse.database.connect import identifier, literal, open_database
 from warehouse.errors import ImportRefused, first_line
 from warehouse.imports.csv_rows import LONGEST_LINE, read_header
-from warehouse.imports.tables import ImportedTable
+from warehouse.imports.tables import DAMAGED_PARQUET, ImportedTable
 
 from .reader import LogFile, Refusal
 
@@ -46,7 +46,7 @@ def header_of(file: LogFile) -> list[str]:
         return []
     try:
         names = pq.read_schema(file.path).names if head.startswith(_PARQUET) else read_header(file.path)
-    except (ImportRefused, pa.ArrowException, OSError):
+    except (ImportRefused, *DAMAGED_PARQUET):
         return []
     return [name for name in names if name.strip()]
 

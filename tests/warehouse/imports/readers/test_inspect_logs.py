@@ -229,6 +229,17 @@ def test_the_newest_whole_run_wins(tmp_path: Path) -> None:
     }
 
 
+def test_a_limited_run_that_takes_the_place_of_a_whole_one_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", log([sample(1, "C"), sample(2, "C")]))
+    write(tmp_path / "b.json", log([sample(1, "I")], created="2026-02-01T10:00:00Z", config={"limit": 1}))
+    answers, notes = read(InspectReader(), tmp_path)
+    assert [row["correct"] for row in answers] == [False]
+    assert notes.remarks == [
+        "b.json was run with a limit of 1 samples, and a.json, which is left out as older, with another or none; to "
+        "have its answers, import that file alone."
+    ]
+
+
 def test_runs_with_other_arguments_add_their_questions(tmp_path: Path) -> None:
     law = [sample(1, "C"), sample(2, "C")]
     write(tmp_path / "law.json", log(law, task_args={"subject": "law"}, created="2026-01-02T00:00:00+00:00"))

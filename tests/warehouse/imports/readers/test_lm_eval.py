@@ -361,11 +361,21 @@ def test_results_alone(tmp_path: Path) -> None:
 
 def test_the_newest_run_counts(tmp_path: Path) -> None:
     old = write(tmp_path / "a" / "org__m" / f"samples_sums_{TIME}.jsonl", [choice(0), choice(1)])
-    write(tmp_path / "b" / "org__m" / f"samples_sums_{LATER}.jsonl", [choice(0, acc=1.0)])
+    new = write(tmp_path / "b" / "org__m" / f"samples_sums_{LATER}.jsonl", [choice(0, acc=1.0)])
     answers, notes = read(tmp_path)
 
     assert grades(answers) == {("org/m", 0): True}
     assert dict(notes.left_out) == {(old.as_posix(), "older runs of a task that a newer file has"): 1}
+    assert notes.remarks == [
+        f"{new} has 1 questions, but {old}, which is left out as older, has 2; to have those, import that file alone."
+    ]
+
+
+def test_a_file_with_fewer_documents_than_its_run_counted_is_told(tmp_path: Path) -> None:
+    file = write(tmp_path / "org__m" / f"samples_legs_{TIME}.jsonl", [reply(0, 1.0), reply(1, 1.0)])
+    for asked, said in ((2, []), (1319, [f"{file} has 2 of the 1,319 documents that its results count."])):
+        write_results(tmp_path / "org__m", "legs", **{"n-samples": {"legs": {"original": 1319, "effective": asked}}})
+        assert read(tmp_path)[1].remarks == said
 
 
 def test_the_newest_run_with_grades_counts(tmp_path: Path) -> None:
