@@ -19,7 +19,7 @@ from warehouse.imports.tables import DAMAGED_PARQUET, ImportedTable
 
 from .reader import LogFile, Refusal
 
-__all__ = ["GRADE", "TextTable", "header_of", "is_no_grade", "open_table", "text_of"]
+__all__ = ["TextTable", "grade_of", "header_of", "is_no_grade", "open_table", "stripped", "text_of"]
 
 _MEMORY = "200MB"  # of DuckDB's buffers, next to those of the scratch database
 _BATCH = 20_000  # rows that are handed on together
@@ -27,10 +27,16 @@ _BATCH_BYTES = 128 * 2**20  # of texts, if all were as long as the longest
 _PARQUET = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 
-GRADE = """
-    CASE lower(trim({0})) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST(trim({0}) AS DOUBLE) END
-"""
-"""SQL: a grade as text, as a number; null where it is none."""
+
+def stripped(text: str) -> str:
+    """Return SQL of a text without the spaces and line breaks around it."""
+    return f"trim({text}, chr(32) || chr(9) || chr(10) || chr(13))"
+
+
+def grade_of(text: str) -> str:
+    """Return SQL of a grade as text, as a number; null where it is none."""
+    said = stripped(text)
+    return f"CASE lower({said}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST({said} AS DOUBLE) END"
 
 
 def is_no_grade(number: str, threshold: float | None) -> str:
