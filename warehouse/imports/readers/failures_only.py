@@ -109,8 +109,9 @@ class _BfclRun:
 
 
 def _is_of(key: str, category: str) -> bool:
-    """Return whether an id such as simple_12 belongs to the category bfcl_simple."""
-    return _ID_END.sub("", key) == category.removeprefix("bfcl_")
+    """Return whether an id such as simple_12, memory_kv_3-finance-2 is of the category bfcl_simple, bfcl_memory_kv,
+    by BFCL's own rule."""
+    return key.partition(":")[0].rpartition("_")[0] == category.removeprefix("bfcl_")
 
 
 class SweBenchReader:

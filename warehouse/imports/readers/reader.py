@@ -144,7 +144,10 @@ class Choices:
         if wanted is not None:
             if wanted in names:
                 return wanted
-            raise Refusal(f"{category} has no {kind} {wanted}, only {', '.join(names)}")
+            raise Refusal(
+                f"{category} has no {kind} {wanted}, only {', '.join(names)}; choose one with --{kind} "
+                f"{category}={names[0] if names else '…'}"
+            )
         if len(names) == 1:
             return names[0]
         if (graded_by := self.grading_of(category).get(kind)) in names:

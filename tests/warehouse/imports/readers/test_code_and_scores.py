@@ -250,7 +250,7 @@ def test_texts_that_stand_nowhere_are_asked_for(tmp_path: Path):
     path = write(tmp_path / "m" / "simple_score.json", failures(3, "simple_0"), lines=True)
     _, notes = read(BfclReader(), tmp_path)
     assert "the texts of 2 of its 3 questions stand in no file of another model" in notes.problems[0]
-    texts = {"simple_1": "Two.", "simple_2": "Three.", "multiple_1": "of another category"}
+    texts = {"simple_1": "Two.", "simple_2": "Three.", "multiple_1": "of another category", "simple_a_1": "another"}
     answers, _ = read(BfclReader(), tmp_path, questions=texts)
     assert [(a["text"], a["correct"]) for a in answers] == [("Two.", True), ("Three.", True), ("Call it.", False)]
     path.write_text("\n".join(map(json.dumps, failures(3, "simple_0", correct_count=0))))
