@@ -295,8 +295,8 @@ def _read_sample(row: int, sample: Mapping[str, Any], scores: Mapping[str, Any],
     is_chat = isinstance(asked, list)
     options = [as_text(_resolved(choice, attached)) for choice in as_list(sample.get("choices"))]
     target = sample.get("target")
-    usage = as_dict(sample.get("model_usage"))
-    used = as_dict(usage.get(model) or (next(iter(usage.values())) if len(usage) == 1 else None))
+    output = as_dict(sample.get("output"))
+    used = _usage(sample, output, model)
     tokens_out, total = measured(used.get("output_tokens")), measured(used.get("total_tokens"))
     read_in = measured(used.get("input_tokens"))
     if total is not None and tokens_out is not None and total - tokens_out >= (read_in or 0):
@@ -310,12 +310,26 @@ def _read_sample(row: int, sample: Mapping[str, Any], scores: Mapping[str, Any],
         target=text_of_target(target if isinstance(target, list) else [target]),
         scores=scores,
         answers={as_text(name): _answer(score, attached) for name, score in as_dict(sample.get("scores")).items()},
-        completion=as_answer(_resolved(as_dict(sample.get("output")).get("completion"), attached)),
+        completion=as_answer(_resolved(_completion(output), attached)),
         tokens_in=read_in,
         tokens_out=tokens_out,
         cost=measured(used.get("total_cost")),
         latency_s=measured(sample.get("total_time")),
     )
+
+
+def _usage(sample: Mapping[str, Any], output: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return what a sample took of the model. Logs of 2024 have it with its output, which is that of the last call."""
+    usage = as_dict(sample.get("model_usage"))
+    calls = [one for one in map(as_dict, as_list(sample.get("messages"))) if one.get("source") == "generate"]
+    if not usage and len(calls) == 1:
+        return as_dict(output.get("usage"))
+    return as_dict(usage.get(model) or (next(iter(usage.values())) if len(usage) == 1 else None))
+
+
+def _completion(output: Mapping[str, Any]) -> Any:
+    first = as_dict(next(iter(as_list(output.get("choices"))), None))
+    return output.get("completion") or as_dict(first.get("message")).get("content")
 
 
 def _answer(score: object, attached: Mapping[str, Any]) -> str | None:

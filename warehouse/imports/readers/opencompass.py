@@ -32,6 +32,7 @@ _SCALAR = rb'(?:-?[\d.]+(?:[eE][-+]?\d+)?|"[^"]*"|null|true|false|-?Infinity|NaN
 _SCALARS = rb'(?:\s*"[^"]*"\s*:\s*(?:' + _SCALAR + rb"|{[^{}]*})\s*,)*"
 _BEGINNING = rb"[\xef\xbb\xbf\s]*{"
 _DETAILS = re.compile(_BEGINNING + _SCALARS + rb'\s*"details"\s*:\s*[\[{]')
+_DETAILS_AFTER_MORE = re.compile(rb'^ {4}"details"\s*:\s*[\[{]', re.MULTILINE)  # as OpenCompass indents its documents
 _TOTALS = re.compile(_BEGINNING + _SCALARS + rb'\s*"[^"]*"\s*:\s*' + _SCALAR + rb"\s*}\s*$")
 _PREDICTIONS = re.compile(_BEGINNING + rb'\s*"\d+"\s*:\s*{')
 _PROMPT = re.compile(rb'"(?:origin_prompt|label: [^"]*)"\s*:')
@@ -83,8 +84,11 @@ def _kind(file: LogFile) -> str | None:
         return "results"
     if _PREDICTIONS.match(file.head) and _PROMPT.search(file.head):
         return "predictions"
-    is_result = "results" in PurePath(file.path).parts[-3:-2] and _TOTALS.match(file.head)
-    return "totals" if is_result else None
+    if "results" not in PurePath(file.path).parts[-3:-2]:
+        return None
+    if re.match(_BEGINNING, file.head) and _DETAILS_AFTER_MORE.search(file.head):
+        return "results"
+    return "totals" if _TOTALS.match(file.head) else None
 
 
 @dataclass(frozen=True)

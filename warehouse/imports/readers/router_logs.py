@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 import pyarrow as pa
 
-from .fields import as_answer, as_dict, as_list, as_text, as_whole, hand_on, measured, read_json
+from .fields import as_answer, as_dict, as_list, as_text, as_whole, hand_on, measured, read_json, text_of_turns
 from .reader import Answer, Choices, LogFile, Notes, Refusal, Run, grade
 from .scores import json_rows
 
@@ -76,7 +76,7 @@ def _records(file: LogFile, model: str, dataset: str, split: str, choices: Choic
         notes.remark(f"{file.name} has {len(records):,} records of the {count:,} that it counts.")
     notes.record(Run(model, dataset, file.name, "llmrouterbench", settings={"split": split} if split else {}))
     for row, record in enumerate(map(as_dict, records), start=1):
-        text = as_text(record.get("prompt")) or as_text(record.get("origin_query"))
+        text = text_of_turns(record.get("prompt")) or as_text(record.get("origin_query"))
         graded = grade(record.get("score"), choices.threshold, f"{file.name}, record {row}: the score")
         if graded is None or not text.strip():
             notes.leave_out(file, "records without a score" if graded is None else "records without a prompt")

@@ -189,6 +189,12 @@ def test_the_latest_run_counts_and_no_demonstration(tmp_path: Path):
     }  # fmt: skip
 
 
+def test_a_prompt_may_be_a_chat(tmp_path: Path):
+    chat = {**run()["records"][0], "prompt": [{"role": "user", "content": "1 + 1?"}]}
+    answers, _ = read(RouterBenchRunReader(), write(tmp_path / "sums.json", run(records=[chat])))
+    assert [answer["text"] for answer in answers] == ["1 + 1?"]
+
+
 def test_a_run_without_records_is_refused_and_one_with_fewer_than_it_counts_is_told(tmp_path: Path):
     path = write(tmp_path / "sums.json", run(records=None))
     assert read(RouterBenchRunReader(), path)[1].problems == ["sums.json has no records; copy the file again"]

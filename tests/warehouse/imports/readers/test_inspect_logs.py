@@ -132,6 +132,15 @@ def test_a_sample_in_several_members_of_an_archive(tmp_path: Path) -> None:
     assert [row["text"] for row in answers] == ["second"]
 
 
+def test_a_log_of_2024_has_tokens_and_answer_with_its_output(tmp_path: Path) -> None:
+    said = {"role": "assistant", "source": "generate", "content": "It is 4"}
+    output = {"choices": [{"message": said}], "usage": {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}}
+    for messages, tokens in (([said], (7, 3)), ([said, said], (None, None))):
+        one = sample(1, "C", output=output, messages=messages) | {"scores": {"match": {"value": "C"}}}
+        answers, _ = read(InspectReader(), write(tmp_path / "log.json", log([one])))
+        assert [(row["answer"], row["tokens_in"], row["tokens_out"]) for row in answers] == [("It is 4", *tokens)]
+
+
 def test_epochs(tmp_path: Path) -> None:
     values = {1: ["C", "C", "I"], 2: ["I", "I", "C"], 3: ["C", "I"]}
     samples = [sample(number, value, epoch) for number, row in values.items() for epoch, value in enumerate(row, 1)]

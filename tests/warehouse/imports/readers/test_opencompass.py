@@ -119,6 +119,14 @@ def test_a_prediction_that_is_missing_shifts_no_other(tmp_path: Path) -> None:
     assert [(reason, n) for (_, reason), n in notes.left_out.items()] == [("the answer has no prompt", 1)]
 
 
+def test_details_may_follow_anything(tmp_path: Path) -> None:
+    more = {"pred": ["4", "5"], "by": {"year": {"2024": 1}}, "accuracy": 100.0}
+    path = write(tmp_path, "results", {**more, "details": {"0": item("2+2?", True)}})
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=4))
+    answers, _ = read(OpenCompassReader(), tmp_path)
+    assert texts(answers) == [("2+2?", True)]
+
+
 def test_a_detail_that_is_no_object_is_counted(tmp_path: Path) -> None:
     write(tmp_path, "results", {"accuracy": 1, "details": {"type": "GEN", "0": item("2+2?", True), "1": None}})
     answers, notes = read(OpenCompassReader(), tmp_path)
