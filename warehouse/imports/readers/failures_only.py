@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .fields import as_dict, as_list, as_text, as_whole, hand_on, read_json, text_of_turns
+from .fields import as_dict, as_list, as_text, as_whole, hand_on, measured, read_json, text_of_turns
 from .reader import Answer, Choices, LogFile, Notes, Refusal, Run
 from .scores import json_rows
 
@@ -19,6 +19,8 @@ __all__ = ["BfclReader", "SweBenchReader"]
 _TOTALS = re.compile(rb'[\xef\xbb\xbf\s]*{(?=[^\n]*"accuracy"\s*:)(?=[^\n]*"correct_count"\s*:)[^\n]*"total_count"\s*:')
 _RESOLVED = re.compile(rb'[\xef\xbb\xbf\s]*{(?=[^\x00]*"(resolved|resolved_ids)"\s*:\s*\[)')
 _SWE_ASKED = ("submitted_ids", "completed_ids", "unresolved_ids", "generated", "with_logs", "applied")
+_DETAILED = re.compile(rb'[\xef\xbb\xbf\s]*{\s*"[^"\s]+__[^"\s]+-\d+"\s*:\s*{[^{}]*"resolved"\s*:')
+_SWE_FILES = ("results", "per_instance_details")  # which do not name their model
 _SWE_OF_LEADERBOARD = ("no_generation", "no_logs")
 _SWE_LISTS = (*_SWE_ASKED, "empty_patch_ids", "error_ids", *_SWE_OF_LEADERBOARD)
 _SWE_SPLITS = {"lite": 300, "verified": 500, "test": 2294}  # instances by folder of the leaderboard's submissions
@@ -120,11 +122,29 @@ class SweBenchReader:
     format = "swe-bench"
 
     def recognises(self, file: LogFile) -> bool:
-        return bool(_RESOLVED.match(file.head) and any(f'"{name}"'.encode() in file.head for name in _SWE_LISTS))
+        head = file.head
+        listed = _RESOLVED.match(head) and any(f'"{name}"'.encode() in head for name in _SWE_LISTS)
+        return bool(listed or _DETAILED.match(head))
 
     def read(self, files: Sequence[LogFile], choices: Choices, notes: Notes) -> Iterator[tuple[LogFile, pa.Table]]:
         for file in files:
-            yield from hand_on(file, _instances(file, choices, notes), notes)
+            answers = _detailed if _DETAILED.match(file.head) else _instances
+            yield from hand_on(file, answers(file, choices, notes), notes)
+
+
+def _detailed(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
+    """Yield the answers of `{instance: {resolved, cost, …}}`, which names all that was asked."""
+    instances = {one: as_dict(said) for one, said in as_dict(read_json(file)).items()}
+    _refuse_without_text(file, list(instances), choices)
+    model, category = _submission(file, choices), choices.benchmark or "swe-bench"
+    notes.record(Run(model, category, file.name, "swe-bench"))
+    for row, (one, said) in enumerate(instances.items(), start=1):
+        right = said.get("resolved")
+        if isinstance(right, bool):
+            cost = measured(said.get("cost"))
+            yield Answer(row, model, category, choices.questions[one], right, float(right), item=one, cost=cost)
+        else:
+            notes.leave_out(file, "instances of which it is not said whether they were resolved")
 
 
 def _instances(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
@@ -146,16 +166,20 @@ def _instances(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer
             f"{file.name} names only resolved instances; without submitted_ids or unresolved_ids it is not known which "
             "others were asked"
         )
-    if lacking := [one for one in asked if one not in choices.questions]:
-        raise Refusal(
-            f"{file.name} has ids only, and {len(lacking)} of {len(asked)} ({lacking[0]}, …) have no text; give a "
-            "table of instance_id and problem_statement with --questions"
-        )
+    _refuse_without_text(file, asked, choices)
     model, category = _submission(file, choices), choices.benchmark or "swe-bench"
     notes.record(Run(model, category, file.name, "swe-bench"))
     for row, one in enumerate(asked, start=1):
         right = one in resolved
         yield Answer(row, model, category, choices.questions[one], right, float(right), item=one)
+
+
+def _refuse_without_text(file: LogFile, asked: Sequence[str], choices: Choices) -> None:
+    if lacking := [one for one in asked if one not in choices.questions]:
+        raise Refusal(
+            f"{file.name} has ids only, and {len(lacking)} of {len(asked)} ({lacking[0]}, …) have no text; give a "
+            "table of instance_id and problem_statement with --questions"
+        )
 
 
 def _instances_of_split(file: LogFile, named: set[str], choices: Choices, notes: Notes) -> list[str]:
@@ -190,7 +214,7 @@ def _submission(file: LogFile, choices: Choices) -> str:
     folders = [part for part in path.parts[:-1] if part not in ("results", "/")]
     if choices.model:
         return choices.model
-    if path.stem != "results":
+    if path.stem not in _SWE_FILES:
         return path.stem.partition(".")[0].replace("__", "/", 1)
     if folders:
         return re.sub(r"^\d{8}_", "", folders[-1])

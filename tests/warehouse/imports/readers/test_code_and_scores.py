@@ -283,6 +283,22 @@ def test_swe_bench_counts_what_was_asked(tmp_path: Path):
     assert "the list resolved has something that is no id" in read(SweBenchReader(), tmp_path)[1].problems[0]
 
 
+def test_swe_bench_says_it_instance_by_instance(tmp_path: Path):
+    said = {
+        "a__a-1": {"cost": 0.72, "api_calls": 32, "resolved": True}, "b__b-2": {"cost": -1, "resolved": False},
+        "c__c-3": {"cost": 0.1, "resolved": None},
+    }  # fmt: skip
+    path = write(tmp_path / "20260217_mini_opus" / "per_instance_details.json", said)
+    _, notes = read(SweBenchReader(), tmp_path)
+    assert "3 of 3 (a__a-1, …) have no text; give a table of instance_id" in notes.problems[0]
+    answers, notes = read(SweBenchReader(), tmp_path, questions={"a__a-1": "one", "b__b-2": "two", "c__c-3": "three"})
+    assert brief(answers, "cost") == [
+        ("mini_opus", "swe-bench", "one", True, 0.72), ("mini_opus", "swe-bench", "two", False, None),
+    ]  # fmt: skip
+    assert [*notes.left_out.values()] == [1]
+    assert SweBenchReader().recognises(LogFile(path, path.name))
+
+
 def test_submissions_to_swe_bench_leave_their_failures_to_the_split(tmp_path: Path):
     lists = {"no_generation": ["c__c-3"], "no_logs": [], "resolved": ["a__a-1"]}
     write(tmp_path / "verified" / "20251215_agent_opus" / "results" / "results.json", lists)
