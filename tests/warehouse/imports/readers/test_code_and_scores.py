@@ -64,6 +64,15 @@ def test_evalplus_has_two_gradings_and_tries(tmp_path: Path):
     assert [(answer["correct"], answer["score"]) for answer in answers] == [(True, 1.0), (True, 0.5)]
 
 
+def test_evalplus_never_grades_by_the_other_tests_than_those_asked_for(tmp_path: Path):
+    results = {"HumanEval/0": [sample(None, "fail")]}
+    path = write(tmp_path / "m_temp_0.0_eval_results.json", {"date": "…", "eval": results})
+    answers, notes = read(CodeBenchmarkReader(), path, questions=TEXTS, metric={"": "base"})
+    assert answers == []
+    assert "says of no solution whether it passed the base tests" in notes.problems[0]
+    assert len(read(CodeBenchmarkReader(), path, questions=TEXTS)[0]) == 1
+
+
 def test_evalplus_of_2023(tmp_path: Path):
     results = {"HumanEval/0": {"nfiles": 1, "base": [["success", [True]]], "plus": [["failed", [False]]]}}
     path = write(tmp_path / "m_temp_0.0_eval_results.json", {"date": "…", "eval": results})
