@@ -35,8 +35,7 @@ def stripped(text: str) -> str:
 
 def grade_of(text: str) -> str:
     """Return SQL of a grade as text, as a number; null where it is none."""
-    said = stripped(text)
-    return f"CASE lower({said}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST({said} AS DOUBLE) END"
+    return f"CASE lower({stripped(text)}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST({text} AS DOUBLE) END"
 
 
 def is_no_grade(number: str, threshold: float | None) -> str:
