@@ -8,6 +8,7 @@ WarehouseError (ValueError)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +58,8 @@ class ImportRefused(WarehouseError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        return f"{self.source} was not imported: {'; '.join(self.problems)}"
+        source = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", self.source).encode(errors="replace").decode()
+        return f"{source} was not imported: {'; '.join(self.problems)}"
 
 
 def first_line(error: object) -> str:

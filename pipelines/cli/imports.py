@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from assets.inputs.workspace import Workspace
+    from harness.logged import LoggedTasks
     from warehouse.imports.ingest import ImportSummary
 
 OFTEN = 0.1  # share of questions that lack what they speak of: complete multiple-choice questions have .001
+
+REMARKS = 10  # that are shown
 
 imports_app = typer.Typer(no_args_is_help=True, help="What was imported into this home.")
 
@@ -91,7 +94,7 @@ def import_(
     chosen = {"metric": _by_category(metric), "filter": _by_category(filter_name), "scorer": _by_category(scorer)}
     logs = {"epochs": epochs, "threshold": threshold, "model": model, "benchmark": benchmark, **chosen}
     tables = {"columns": _pairs(mapping), "question_column": question, "model_columns": _names(model_columns)}
-    summary = _import(
+    summary, tasks = _import(
         sources,
         file_format or ("wide" if question else "long" if mapping else None),
         {**logs, **tables},
@@ -101,6 +104,8 @@ def import_(
     if dry_run:
         _show(summary)
     _say_what_came(summary, on_conflict, dry_run=dry_run)
+    _say_whose_texts(summary, tasks)
+    _warn_of_mixed(summary)
     _warn_of_unused(summary, chosen)
 
 
@@ -110,8 +115,9 @@ def _import(
     choices: Mapping[str, Any],
     questions: Path | None,
     options: Mapping[str, Any],
-) -> ImportSummary:
+) -> tuple[ImportSummary, LoggedTasks]:
     """Import into the home of this command. `choices`: fields of Choices; `options`: of import_results."""
+    from harness.logged import LoggedTasks
     from harness.registry import benchmark_name_fault, model_name_fault
     from pipelines.instance import exclusive
     from warehouse.imports.ingest import import_results
@@ -120,9 +126,10 @@ def _import(
 
     settings, workspace = open_home()
     texts = read_questions(questions) if questions else {}
-    known = {**_known_tasks(workspace), "questions": texts, "keep_answers": workspace.keep_answers}
+    tasks = LoggedTasks(workspace.registry.tasks_dir)
+    known = {**_known_tasks(workspace, tasks), "questions": texts, "keep_answers": workspace.keep_answers}
     with exclusive(settings.home), Console() as console:
-        return import_results(
+        summary = import_results(
             workspace.lake,
             sources,
             file_format=file_format,
@@ -133,6 +140,7 @@ def _import(
             progress=console.progress,
             **options,
         )
+    return summary, tasks
 
 
 def _by_category(given: Sequence[str] | None) -> dict[str, str]:
@@ -155,13 +163,10 @@ def _pairs(given: Sequence[str] | None) -> dict[str, str]:
     return found
 
 
-def _known_tasks(workspace: Workspace) -> dict[str, Any]:
+def _known_tasks(workspace: Workspace, tasks: LoggedTasks) -> dict[str, Any]:
     """Return what the registry and the definitions of lm-eval's tasks tell of logs."""
-    from harness.logged import LoggedTasks
-
     registry = workspace.registry
     entries = {entry.name: entry for entry in registry.benchmarks}
-    tasks = LoggedTasks(registry.tasks_dir)
 
     def grading_of(category: str) -> Mapping[str, str]:
         entry = entries.get(registry.benchmark_of(category))
@@ -193,13 +198,45 @@ def _say_what_came(summary: ImportSummary, on_conflict: str, *, dry_run: bool) -
     if not dry_run:
         say("Next: `embedllm run`" if summary.changed else "The lake holds them all already; nothing has changed.")
     for reason, count in sorted(count_by_reason(summary.left_out).items(), key=lambda item: -item[1]):
-        first = next(file for file, why in summary.left_out if why == reason)
-        say(f"Left out: {reason} ({count:,}, for example in {first}).")
+        files = [file for file, why in summary.left_out if why == reason]
+        shown = ", ".join(files[:3]) + (f" and {len(files) - 3:,} more" if len(files) > 3 else "")
+        say(f"Left out: {reason} ({count:,}, in {shown}).")
+    for remark in summary.remarks[:REMARKS]:
+        say(f"Note: {remark}")
+    if len(summary.remarks) > REMARKS:
+        say(f"Note: {len(summary.remarks) - REMARKS:,} more files are like these.")
     if summary.resolved:
         say(f"{summary.resolved:,} answers had two labels; decided by --on-conflict {on_conflict}.")
     if summary.resplit:
         say(f"{summary.resplit:,} questions got the split of another with the same text.")
     _warn_of_lacking(summary.lacking)
+
+
+def _say_whose_texts(summary: ImportSummary, tasks: LoggedTasks) -> None:
+    """Say which questions have not the text of our own evaluation, and so do not meet those of an evaluation."""
+    logged = sorted({category for (_, category), run in summary.runs.items() if "text_from" in run.settings})
+    unfit = [category for category in logged if tasks.without_text[category]]
+    unknown = [category for category in logged if category not in unfit]
+    for names, why in ((unknown, "no definition of the task is known"), (unfit, "the task's definition does not fit")):
+        if names:
+            more = f" and {len(names) - 3} more tasks" if len(names) > 3 else ""
+            say(
+                f"Note: the text of the questions of {', '.join(names[:3])}{more} is that of the log, without its "
+                f"few-shot part as far as the log tells ({why})."
+            )
+
+
+def _warn_of_mixed(summary: ImportSummary) -> None:
+    """Warn of a category in which some models are graded otherwise than others, which makes them incomparable."""
+    gradings: dict[str, set[str]] = {}
+    for (_, category), run in summary.runs.items():
+        gradings.setdefault(category, set()).add(", ".join(filter(None, (run.metric, run.filter))))
+    for category, found in sorted(gradings.items()):
+        if len(found) > 1:
+            say(
+                f"Warning: in {category}, models are graded by different metrics, filters or scorers "
+                f"({'; '.join(sorted(found))}); choose one for all, or leave models out."
+            )
 
 
 def _warn_of_unused(summary: ImportSummary, chosen: Mapping[str, Mapping[str, str]]) -> None:

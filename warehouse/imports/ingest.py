@@ -60,6 +60,7 @@ class ImportSummary:
     overview: pa.Table  # model, benchmark, category, questions, accuracy
     runs: Mapping[tuple[str, str], Run]  # by model and category, how the answers of logs came about
     left_out: Mapping[tuple[str, str], int]  # by file and reason
+    remarks: Sequence[str]  # sentences about what was read
     resolved: int = 0  # answers with two labels, about which `on_conflict` has decided
     resplit: int = 0  # questions that got the split of another with the same text
 
@@ -164,6 +165,7 @@ class _Incoming:
             overview=self.published.overview(),
             runs=self.published.runs,
             left_out=notes.left_out,
+            remarks=notes.remarks,
             resolved=self.published.resolved + self.resolved,
             resplit=resplit,
         )

@@ -24,7 +24,11 @@ MODEL_NAME = "CASE WHEN contains(model_name, '/') THEN model_name ELSE regexp_re
 """SQL: published names write `/` as `__`; the first one is restored, unless the name has a `/`."""
 
 _NUMBER = """
-    CASE lower(trim(label)) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE nullif(TRY_CAST(label AS DOUBLE), 'nan') END
+    CASE lower(trim(label))
+        WHEN 'true' THEN 1
+        WHEN 'false' THEN 0
+        ELSE CASE WHEN isfinite(TRY_CAST(label AS DOUBLE)) THEN TRY_CAST(label AS DOUBLE) END
+    END
 """
 """SQL: what a published label says, as a number; null where it says nothing."""
 

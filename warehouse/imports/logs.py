@@ -56,6 +56,9 @@ def read_logs(
                 progress(len(seen), len(files), "files read")
         except Refusal as refusal:
             notes.refuse(str(refusal))
+        except RecursionError:
+            names = ", ".join(file.name for file in own[:3])
+            notes.refuse(f"one of {len(own)} files ({names}, …) has lists that are nested too deeply; remove them")
     logs.flush()
     logs.runs = notes.runs
     logs.problems += notes.problems

@@ -42,7 +42,7 @@ def read_results(
     )
     if is_layout and others:
         raise ImportRefused(places.name, ["it has tables with a row an answer among other sources; import each alone"])
-    files = [] if is_layout else find_files(places, folder)
+    files = [] if is_layout else find_files(places, folder, notes)
     claimed = claim_files(files, offered, notes)
     if is_layout or (file_format is None and not claimed and not others and has_tables(first)):
         tables = find_source(first)
@@ -54,7 +54,8 @@ def read_results(
         claimed = {offered[0]: files}
     if not claimed:
         formats = ", ".join([LAYOUT, *dict.fromkeys(reader.format for reader in offered)])
-        raise ImportRefused(places.name, [f"none of its files ({len(files)}) is of a known format: {formats}"])
+        found = f"none of its files ({len(files)}) is of a known format: {formats}"
+        raise ImportRefused(places.name, [found if files else "it has no files, without hidden ones"])
     inputs = [file.path for own in claimed.values() for file in own]
     return read_logs(scratch, files, claimed, choices, notes, tell), inputs
 

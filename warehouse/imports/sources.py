@@ -11,9 +11,20 @@ from pathlib import Path
 from warehouse.errors import ImportRefused, first_line
 from warehouse.lake.questions import SPLITS
 
+from .readers.reader import whole_characters
 from .tables import SUFFIXES, checked_file, holds_results
 
-__all__ = ["Place", "ResultFile", "Source", "digest_of", "find_place", "find_source", "has_tables", "holds_layout"]
+__all__ = [
+    "Place",
+    "ResultFile",
+    "Source",
+    "digest_of",
+    "find_place",
+    "find_source",
+    "has_tables",
+    "holds_layout",
+    "is_utf8",
+]
 
 ENDINGS = (*SUFFIXES, ".json", ".jsonl", ".gz", ".zip", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".eval")
 """Of names that are meant to be files, and no data sets of the hub."""
@@ -53,6 +64,8 @@ def find_place(source: str) -> Place:
     if not source.strip():
         raise ImportRefused("The empty name", ["give a file, a folder or a hub data set id"])
     path = Path(source).expanduser()
+    if not is_utf8(str(path.absolute())):
+        raise ImportRefused(source, ["a name in its path is not UTF-8; rename the file or folder"])
     if path.exists():
         return Place(str(path.resolve()), path.resolve())
     if _HUB_ID.fullmatch(source) and path.suffix.lower() not in ENDINGS:
@@ -110,6 +123,8 @@ def _tables_in(folder: Path) -> list[Path]:
         return []
     found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir()]
     tables = sorted(path for path in found if not path.name.startswith((".", "_")))
+    if odd := [path.name for path in tables if not is_utf8(path.name)]:
+        raise ImportRefused(folder, [f"the name of {whole_characters(odd[0])} is not UTF-8; rename it"])
     if lost := [path.name for path in tables if not path.exists()]:
         raise ImportRefused(folder, [f"{', '.join(lost)} leads to a file that is not there; restore or remove it"])
     return tables
@@ -156,6 +171,11 @@ def _refuse_missing_parts(paths: Iterable[Path], source: str) -> None:
     ]
     if problems:
         raise ImportRefused(source, problems)
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether a name of this disk is text; Python keeps other bytes as lone surrogates."""
+    return name == whole_characters(name)
 
 
 def _download(hub_id: str) -> Path:

@@ -17,7 +17,16 @@ from warehouse.errors import ImportRefused, first_line
 
 from .csv_rows import LONGEST_LINE, copy_rows, is_regular, read_header
 
-__all__ = ["EXAMPLES", "IS_EXPORT", "NEEDED", "SUFFIXES", "ImportedTable", "checked_file", "holds_results"]
+__all__ = [
+    "DAMAGED_PARQUET",
+    "EXAMPLES",
+    "IS_EXPORT",
+    "NEEDED",
+    "SUFFIXES",
+    "ImportedTable",
+    "checked_file",
+    "holds_results",
+]
 
 IS_EXPORT = "embedllm_export"
 """In the metadata of a Parquet file: it was written by `embedllm export`."""
@@ -25,6 +34,8 @@ IS_EXPORT = "embedllm_export"
 SUFFIXES = (".csv", ".parquet")  # in capitals, too
 NEEDED = ("prompt_id", "label", "model_name", "category", "prompt")
 EXAMPLES = 3  # rows that a message shows
+DAMAGED_PARQUET = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What reading the schema of a Parquet file may raise; the last one, where a name in it is not UTF-8."""
 
 _BUFFER = 2 * LONGEST_LINE  # DuckDB's own choice, 16 lines of the longest kind, would take more than its memory
 _NESTED = ("list", "array", "struct", "map", "union", "variant")
@@ -47,7 +58,7 @@ def holds_results(path: Path) -> bool:
     """Return whether a CSV or Parquet file has the columns of published results."""
     try:
         names = read_header(path) if path.suffix.lower() == ".csv" else pq.read_schema(path).names
-    except (ImportRefused, pa.ArrowException, OSError):
+    except (ImportRefused, *DAMAGED_PARQUET):
         return False
     return set(NEEDED) <= set(names)
 
@@ -145,17 +156,18 @@ class ImportedTable:
         try:
             found = self._connection.sql(f"FROM read_parquet({literal(self.path)}, {_NO_HIVE}) LIMIT 0")
             schema = pq.read_schema(self.path)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            names, columns = schema.names, found.columns
+        except (duckdb.Error, RuntimeError, *DAMAGED_PARQUET) as error:  # RuntimeError: DuckDB's, for odd names
             raise ImportRefused(self.path, [_unreadable(error)]) from error
         self.is_export = IS_EXPORT.encode() in (schema.metadata or {})
         # DuckDB renames a column that differs from another in letter case only.
-        names, self._texts = schema.names, {}
-        for name, read_as, kind in zip(names, found.columns, found.types, strict=True):
+        self._texts = {}
+        for name, read_as, kind in zip(names, columns, found.types, strict=True):
             self._texts[name] = _as_text(identifier(read_as), str(kind))
             if kind.id in _NESTED:
                 shown = str(kind) if len(str(kind)) <= 60 else f"{str(kind)[:57]}..."
                 self._kinds[name] = f"a {'list' if kind.id == 'array' else kind.id} ({shown})"
-        if _ROW_NUMBER in found.columns:
+        if _ROW_NUMBER in columns:
             self._relation = f"read_parquet({literal(self.path)}, {_NO_HIVE})"
         else:
             self._read_from_parquet(self.path)

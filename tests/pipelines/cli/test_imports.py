@@ -21,7 +21,7 @@ def write_log(folder: Path, model: str, right: tuple[int, ...], **metrics: Any) 
             "resps": [["water"]], "filtered_resps": ["water"], "filter": "none", "metrics": ["acc", *metrics],
             "doc_hash": "…", "prompt_hash": "…", "target_hash": "…", "acc": float(grade), **metrics,
         }
-        for i, (text, grade) in enumerate(zip(ASKED, right, strict=True))
+        for i, (text, grade) in enumerate(zip(ASKED, right, strict=False))
     ]  # fmt: skip
     (folder / "samples_wetness_2025-06-01T00-00-00.000000.jsonl").write_text(
         "".join(f"{json.dumps(r)}\n" for r in rows)
@@ -78,6 +78,28 @@ def test_what_a_log_leaves_open_is_asked_for(embedllm: Any, tmp_path: Path) -> N
         embedllm, "import", log, "--format", "lm_eval"
     )
     assert "--map label: give OURS=THEIRS" in refusal(embedllm, "import", log, "--map", "label")
+
+
+def test_what_a_user_should_know_of_an_import_is_said(embedllm: Any, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    write_log(logs, "org/m", (1, 0, 1))
+    newest = write_log(logs / "later", "org/m", (1,)) / "samples_wetness_2025-06-01T00-00-00.000000.jsonl"
+    newest.rename(newest.with_name("samples_wetness_2025-07-01T00-00-00.000000.jsonl"))
+    (other := write_log(logs, "org/n", (0, 0, 1))).joinpath("notes.txt").write_text("no log")
+    log = next(other.glob("*.jsonl"))
+    log.write_text(log.read_text().replace('"acc"', '"exact_match"'))
+    said = run(embedllm, "import", logs)
+    assert f"Left out: files of no known format (1, in {other}/notes.txt)." in said
+    assert "has 1 questions, but" in said
+    assert "has 3; to have those, import that file alone." in said
+    assert (
+        "Note: the text of the questions of wetness is that of the log, without its few-shot part as far as the log "
+        "tells (no definition of the task is known)." in said
+    )
+    assert (
+        "Warning: in wetness, models are graded by different metrics, filters or scorers (acc, none; exact_match, "
+        "none); choose one for all" in said
+    )
 
 
 def test_imported_models_are_adopted(embedllm: Any, tmp_path: Path) -> None:

@@ -92,6 +92,24 @@ def test_all_that_a_log_tells_is_kept(lake: Lake, database: Path, tmp_path: Path
     assert query(database, coverage).to_pylist() == [{"model": "m", "status": "done", "tools": ["toy"]}]
 
 
+@pytest.mark.parametrize("value", [None, "", " \n", "NaN", float("inf"), "-inf", 10**400, "1e999"])
+def test_what_is_no_finite_number_is_no_grade(value: object):
+    """Whatever the threshold: an infinite error is not a right answer."""
+    try:
+        assert grade(value, None, "x") is None
+        assert grade(value, 0.5, "x") is None
+    except Refusal as refusal:
+        assert "which is no grade" in str(refusal)  # noqa: PT017 either will do
+
+
+def test_problems_are_single_lines_of_bounded_length():
+    notes = Notes()
+    notes.refuse("a.log: the filter \x1b[31mx\ny\ud800" + "z" * 5000 + "; choose one")
+    assert notes.problems[0].startswith("a.log: the filter [31mx y?zzz")
+    assert notes.problems[0].endswith("zzz; choose one")
+    assert len(notes.problems[0]) < 1010
+
+
 def test_what_models_said_is_kept_only_if_wanted(lake: Lake, database: Path, tmp_path: Path):
     (tmp_path / "m.log").write_bytes(log("m", A | {"answer": "x" * 5000}, B | {"answer": "short"}))
     bring(lake, tmp_path / "m.log")

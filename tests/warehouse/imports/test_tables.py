@@ -222,3 +222,11 @@ def test_a_file_with_other_separators_is_told_so(lake: Lake, tmp_path: Path):
     (tmp_path / "r.csv").write_text("prompt_id;label;model_name;category;prompt\n1;1;m;law;x\n")
     with pytest.raises(ImportRefused, match="columns must be separated by commas"):
         bring(lake, tmp_path / "r.csv")
+
+
+@pytest.mark.parametrize("name", ["r.parquet", "r.csv", "r"])
+def test_a_name_of_a_column_that_is_no_text_is_refused(lake: Lake, tmp_path: Path, name: str):
+    path = write(tmp_path / name, {**ROWS, "zzz": ["1", "2"]})
+    path.write_bytes(path.read_bytes().replace(b"zzz", b"\xff\xfe\xfd"))
+    with pytest.raises(ImportRefused, match=f"{name} was not imported"):
+        bring(lake, path)

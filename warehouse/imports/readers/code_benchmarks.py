@@ -45,6 +45,9 @@ def _answers(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
     gradings = {name for of_task in statuses.values() for one in of_task for name in one}
     if not gradings:
         raise Refusal(f"{file.name} says of no solution whether it passed; run the evaluation again")
+    wanted = choices.metric.get(category, choices.metric.get(""))
+    if wanted in (_BASE, _PLUS) and gradings <= {_BASE, _PLUS} and wanted not in gradings:
+        raise Refusal(f"{file.name} says of no solution whether it passed the {wanted} tests; run the evaluation again")
     grading = choices.choose("metric", gradings, category)
     texts = choices.questions or _installed_texts(category)
     if lacking := [task for task in tasks if task not in texts]:

@@ -23,8 +23,8 @@ _HEADERS = ("header.json", "_journal/start.json")  # a run that was killed has t
 _SAMPLE = re.compile(r"samples/.+_epoch_\d+(/sample)?\.json")
 _REFERENCE = re.compile(r"attachment://(\d+)")
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, pa.ArrowException, struct.error, OSError, ValueError, NotImplementedError)
-"""What reading a damaged archive may raise."""
+DAMAGED = (zipfile.BadZipFile, zlib.error, pa.ArrowException, struct.error, OSError, ValueError, RuntimeError)
+"""What reading an archive may raise that is damaged, encrypted (RuntimeError) or packed by another method."""
 
 
 class EvalArchive:

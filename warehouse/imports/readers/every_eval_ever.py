@@ -16,9 +16,9 @@ from .fields import (
     as_list,
     as_text,
     as_whole,
-    finite,
     grade_of_repeats,
     hand_on,
+    measured,
     read_json,
     text_of_target,
     user_turns,
@@ -33,6 +33,7 @@ _VERSION = re.compile(rb'"schema_version"\s*:\s*"(instance_level_eval_)?0\.\d')
 _SAMPLE = re.compile(rb'"sample_id"\s*:')
 _WHOLE = re.compile(rb'"evaluation_results"\s*:\s*\[')
 _SPLITS = ("train", "val", "test")
+_LATENCIES = ("latency_ms", "generation_time_ms")  # of which the first that is given counts
 
 
 class EveryEvalEverReader:
@@ -43,7 +44,7 @@ class EveryEvalEverReader:
         return bool(_VERSION.search(head[:4096]) and (_SAMPLE.search(head) or _WHOLE.search(head)))
 
     def read(self, files: Sequence[LogFile], choices: Choices, notes: Notes) -> Iterator[tuple[LogFile, pa.Table]]:
-        samples, tools = [], dict[str, Mapping[str, Any]]()
+        samples, wholes = [], dict[str, Mapping[str, Any]]()
         for file in files:
             if _SAMPLE.search(file.head):
                 samples.append(file)
@@ -53,11 +54,23 @@ class EveryEvalEverReader:
             except Refusal as problem:
                 notes.refuse(str(problem))
                 continue
-            tools[as_text(whole.get("evaluation_id"))] = as_dict(whole.get("eval_library"))
+            wholes[as_text(whole.get("evaluation_id"))] = whole
         if not samples:
             notes.refuse(f"{files[0].name} holds totals only; import the file that ends in _samples.jsonl as well")
         for file in samples:
-            yield from hand_on(file, _answers(file, tools, choices, notes), notes)
+            yield from hand_on(file, _answers(file, wholes, choices, notes), notes)
+
+
+def _less_is_better(whole: Mapping[str, Any], row: _Row) -> bool:
+    """Return whether the document of the whole says so of the metric of a row."""
+    results = map(as_dict, as_list(whole.get("evaluation_results")))
+    names = {as_text(row.item.get("evaluation_result_id")), as_text(row.item.get("evaluation_name"))} - {""}
+    configs = [
+        as_dict(result.get("metric_config"))
+        for result in results
+        if names.intersection(as_text(result.get(name)) for name in ("evaluation_result_id", "evaluation_name"))
+    ]
+    return bool(configs) and all(config.get("lower_is_better") is True for config in configs)
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,9 @@ class _Row:
         return as_text(self.item.get("sample_id")) or as_text(self.item.get("sample_hash"))
 
 
-def _answers(file: LogFile, tools: Mapping[str, Mapping[str, Any]], choices: Choices, notes: Notes) -> Iterator[Answer]:
+def _answers(
+    file: LogFile, wholes: Mapping[str, Mapping[str, Any]], choices: Choices, notes: Notes
+) -> Iterator[Answer]:
     groups: dict[tuple[str, str], list[_Row]] = defaultdict(list)
     for number, item in json_rows(file):
         row = _row(file, number, item, choices)
@@ -85,7 +100,10 @@ def _answers(file: LogFile, tools: Mapping[str, Mapping[str, Any]], choices: Cho
         metric = choices.choose("metric", {row.metric for row in rows}, category)
         of_metric = [row for row in rows if row.metric == metric]
         chosen = choices.choose("filter", {row.filter for row in of_metric}, category)
-        tool = tools.get(as_text(rows[0].item.get("evaluation_id")), {})
+        whole = wholes.get(as_text(rows[0].item.get("evaluation_id")), {})
+        tool = as_dict(whole.get("eval_library"))
+        if _less_is_better(whole, of_metric[0]):
+            raise Refusal(f"{file.name}: {metric} cannot grade {category}, as its results say: the less, the better")
         notes.record(
             Run(
                 *(model, category, file.name, as_text(tool.get("name")) or "every-eval-ever"),
@@ -128,7 +146,8 @@ def _answer(file: LogFile, tries: Sequence[_Row], choices: Choices, notes: Notes
         notes.leave_out(file, "samples without a text" if known and graded else "samples without a grade, or ties")
         return None
     usage, metadata = as_dict(first.get("token_usage")), as_dict(first.get("metadata"))
-    latency = finite(as_dict(first.get("performance")).get("latency_ms"))
+    took = as_dict(first.get("performance"))
+    latency = next((ms for name in _LATENCIES if (ms := measured(took.get(name))) is not None), None)
     said = as_dict(first.get("output")).get("raw")
     right = as_dict(first.get("input")).get("reference")
     split = as_text(metadata.get("split"))

@@ -21,7 +21,11 @@ __all__ = [
     "finite",
     "grade_of_repeats",
     "hand_on",
+    "mean_of",
+    "measured",
+    "nested_too_deeply",
     "read_json",
+    "settings_of",
     "text_of_messages",
     "text_of_target",
     "text_of_turns",
@@ -88,6 +92,12 @@ def finite(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) < _TOO_LARGE and math.isfinite(value) else None
+
+
+def measured(value: object) -> float | None:
+    """Return what something took: a finite number from 0 on, or None."""
+    number = finite(value)
+    return number if number is not None and number >= 0 else None
 
 
 def text_of_target(values: Iterable[object]) -> str | None:
@@ -169,6 +179,12 @@ def hand_on(file: LogFile, answers: Iterable[Answer], notes: Notes) -> Iterator[
             yield file, table
     except Refusal as problem:
         notes.refuse(str(problem))
+    except RecursionError:
+        notes.refuse(nested_too_deeply(file))
+
+
+def nested_too_deeply(file: LogFile) -> str:
+    return f"{file.name} has lists or objects that are nested too deeply to be read; remove them"
 
 
 def mean_of(values: Iterable[float | None]) -> float | None:

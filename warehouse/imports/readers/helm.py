@@ -19,6 +19,7 @@ from .fields import (
     as_whole,
     finite,
     hand_on,
+    measured,
     read_json,
     settings_of,
     text_of_target,
@@ -65,6 +66,9 @@ _SETTINGS = (
     *("method", "instructions", "max_train_instances", "num_outputs", "temperature", "max_tokens", "stop_sequences"),
     *("model_deployment", "input_prefix", "output_prefix"),
 )
+
+
+_JOINT = "multiple_choice_joint"  # the method by which a model says a letter, and no more
 
 
 class HelmReader:
@@ -131,8 +135,9 @@ class _RunFolder:
         return read_json(self.files[kind]) if kind in self.files else None
 
     @property
-    def has_options(self) -> bool:
-        return as_text(self.adapter.get("method")).startswith("multiple_choice")
+    def method(self) -> str:
+        """How the model was asked: multiple_choice_joint for a letter, …_separate_… once for each option."""
+        return as_text(self.adapter.get("method"))
 
     def time(self) -> float:
         """Return when the last request was made, in seconds since 1970; 0 where the run does not say."""
@@ -242,7 +247,7 @@ def _answers(run: _RunFolder, choices: Choices, notes: Notes) -> Iterator[Answer
         Run(run.model, run.category, run.main.name, "helm", metric=metric or "mapped_output", settings=settings)
     )
     for id_, request in asked.items():
-        question = _Question(instances.get(id_, {}), run.has_options)
+        question = _Question(instances.get(id_, {}), run.method)
         text = question.text or choices.questions.get(id_, "")
         value = question.grade(request) if metric is None else stats[id_].get(metric)
         result = grade(value, choices.threshold, f"{run.main.name}: {metric} of instance {id_}")
@@ -256,6 +261,7 @@ def _answers(run: _RunFolder, choices: Choices, notes: Notes) -> Iterator[Answer
             notes.leave_out(run.main, "no text; scenario_state.json or instances.json has it, or --questions gives it")
         else:
             took = stats[id_]
+            said = None if "_separate" in run.method else request.said  # of the first option alone
             yield Answer(
                 row=request.row,
                 model=run.model,
@@ -266,20 +272,22 @@ def _answers(run: _RunFolder, choices: Choices, notes: Notes) -> Iterator[Answer
                 item=id_,
                 doc_id=as_whole(id_.removeprefix("id")),
                 target=text_of_target(question.right),
-                answer=as_answer(request.mapped) or as_answer(request.said) if choices.keep_answers else None,
+                answer=as_answer(request.mapped) or as_answer(said) if choices.keep_answers else None,
                 tokens_in=as_whole(took.get("num_prompt_tokens")),
                 tokens_out=as_whole(took.get("num_output_tokens", took.get("num_completion_tokens"))),
-                latency_s=took.get("inference_runtime"),
+                latency_s=measured(took.get("inference_runtime")),
             )
 
 
 class _Question:
-    def __init__(self, instance: Mapping[str, Any], has_options: bool) -> None:
+    def __init__(self, instance: Mapping[str, Any], method: str) -> None:
         asked = as_dict(instance.get("input"))
         self.text = as_text(asked.get("text")) or user_turns(as_list(asked.get("messages")))
         references = [as_dict(reference) for reference in as_list(instance.get("references"))]
         texts = [as_text(as_dict(reference.get("output")).get("text")) for reference in references]
-        self.options = texts if has_options else []
+        self.answers = texts
+        self.options = texts if method.startswith("multiple_choice") else []
+        self.letters = [chr(ord("A") + number) for number in range(len(texts))] if method == _JOINT else []
         tags = [as_list(reference.get("tags")) for reference in references]
         self.right = [text for text, of_one in zip(texts, tags, strict=True) if "correct" in of_one]
 
@@ -289,9 +297,9 @@ class _Question:
         if not self.right:
             return None
         if request.mapped is not None:
-            return float(as_text(request.mapped) in self.right)
-        letters = [chr(ord("A") + number) for number in range(len(self.options))]
-        is_none = isinstance(request.said, str) and letters and request.said.strip() not in letters
+            chosen = as_text(request.mapped)
+            return float(chosen in self.right) if chosen in self.answers else None
+        is_none = isinstance(request.said, str) and self.letters and request.said.strip() not in self.letters
         return 0.0 if is_none else None
 
 

@@ -19,10 +19,10 @@ from .fields import (
     as_list,
     as_text,
     as_whole,
-    finite,
     grade_of_repeats,
     hand_on,
     mean_of,
+    measured,
     read_json,
     settings_of,
     text_of_messages,
@@ -77,6 +77,11 @@ def _newest_of_each_kind(logs: Sequence[_Log], notes: Notes) -> Iterator[_Log]:
         if newest is not log:
             why = "a newer run" if newest.is_whole == log.is_whole else "a run that was not interrupted"
             notes.leave_out(log.file, f"{why} of {log.task} with {log.model} is in {newest.file.name}")
+            if newest.limit is not None and newest.limit != log.limit:
+                notes.remark(
+                    f"{newest.file.name} was run with a limit of {newest.limit} samples, and {log.file.name}, which is "
+                    "left out as older, with another or none; to have its answers, import that file alone."
+                )
     yield from kinds.values()
 
 
@@ -87,8 +92,8 @@ class _Log:
         self.file = file
         spec, status = self._head()
         self.spec = as_dict(spec)
-        self.task = as_text(self.spec.get("task")) or choices.benchmark or ""
-        self.model = as_text(self.spec.get("model")) or choices.model or ""
+        self.task = as_text(self.spec.get("task")).strip() or choices.benchmark or ""
+        self.model = as_text(self.spec.get("model")).strip() or choices.model or ""
         self.created = _instant(as_text(self.spec.get("created")))
         self.is_whole = status == "success"
         for field, option in ((self.task, "benchmark"), (self.model, "model")):
@@ -118,6 +123,11 @@ class _Log:
     @property
     def version(self) -> str | None:
         return as_text(as_dict(self.spec.get("packages")).get("inspect_ai")) or None
+
+    @property
+    def limit(self) -> object:
+        """Of samples: a number, or the first and the last."""
+        return as_dict(self.spec.get("config")).get("limit")
 
     def samples(self) -> Iterator[Any]:
         if not self.is_archive:
@@ -285,10 +295,10 @@ def _read_sample(row: int, sample: Mapping[str, Any], scores: Mapping[str, Any],
     is_chat = isinstance(asked, list)
     options = [as_text(_resolved(choice, attached)) for choice in as_list(sample.get("choices"))]
     target = sample.get("target")
-    usage = as_dict(sample.get("model_usage"))
-    used = as_dict(usage.get(model) or (next(iter(usage.values())) if len(usage) == 1 else None))
-    tokens_out, total = finite(used.get("output_tokens")), finite(used.get("total_tokens"))
-    read_in = finite(used.get("input_tokens"))
+    output = as_dict(sample.get("output"))
+    used = _usage(sample, output, model)
+    tokens_out, total = measured(used.get("output_tokens")), measured(used.get("total_tokens"))
+    read_in = measured(used.get("input_tokens"))
     if total is not None and tokens_out is not None and total - tokens_out >= (read_in or 0):
         read_in = total - tokens_out  # what came from a cache was read, too
     return _Sample(
@@ -300,12 +310,26 @@ def _read_sample(row: int, sample: Mapping[str, Any], scores: Mapping[str, Any],
         target=text_of_target(target if isinstance(target, list) else [target]),
         scores=scores,
         answers={as_text(name): _answer(score, attached) for name, score in as_dict(sample.get("scores")).items()},
-        completion=as_answer(_resolved(as_dict(sample.get("output")).get("completion"), attached)),
+        completion=as_answer(_resolved(_completion(output), attached)),
         tokens_in=read_in,
         tokens_out=tokens_out,
-        cost=finite(used.get("total_cost")),
-        latency_s=finite(sample.get("total_time")),
+        cost=measured(used.get("total_cost")),
+        latency_s=measured(sample.get("total_time")),
     )
+
+
+def _usage(sample: Mapping[str, Any], output: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return what a sample took of the model. Logs of 2024 have it with its output, which is that of the last call."""
+    usage = as_dict(sample.get("model_usage"))
+    calls = [one for one in map(as_dict, as_list(sample.get("messages"))) if one.get("source") == "generate"]
+    if not usage and len(calls) == 1:
+        return as_dict(output.get("usage"))
+    return as_dict(usage.get(model) or (next(iter(usage.values())) if len(usage) == 1 else None))
+
+
+def _completion(output: Mapping[str, Any]) -> Any:
+    first = as_dict(next(iter(as_list(output.get("choices"))), None))
+    return output.get("completion") or as_dict(first.get("message")).get("content")
 
 
 def _answer(score: object, attached: Mapping[str, Any]) -> str | None:

@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.imports.tables import DAMAGED_PARQUET
+
 from .fields import (
     as_answer,
     as_dict,
@@ -58,7 +60,7 @@ class LightevalReader:
             return bool(_RESULTS.match(file.head))
         try:
             names = set(pq.read_schema(file.path).names)
-        except (pa.ArrowException, OSError):  # where it is cut off, its name alone tells
+        except DAMAGED_PARQUET:  # where it is cut off, its name alone tells
             return bool(_DETAILS.search(file.name))
         return (
             _has(names, "doc", "metric")
@@ -116,9 +118,10 @@ class _Details:
         self.file = file
         try:
             schema = pq.read_schema(file.path)
-        except (pa.ArrowException, OSError) as error:
+            names = schema.names
+        except DAMAGED_PARQUET as error:
             raise _damaged(file, error) from None
-        self.columns = {column.strip("_"): column for column in schema.names}
+        self.columns = {column.strip("_"): column for column in names}
         self.is_flat = "doc" not in self.columns
         self._schema = schema
         named = _DETAILS.search(file.name) or _DETAILS.search(file.path.as_posix())
@@ -140,6 +143,9 @@ class _Details:
         row = next(self.rows(), {})
         return as_text(as_dict(row.get("doc")).get("task_name"))
 
+    def count(self) -> int:
+        return pq.read_metadata(self.file.path).num_rows
+
     def rows(self, *only: str) -> Iterator[dict[str, Any]]:
         """Yield rows by their columns without underscores; of those only, if any are given."""
         names: list[str] = []
@@ -158,7 +164,7 @@ class _Details:
                 for batch in parquet.iter_batches(_ROWS, columns=names):
                     for row in batch.to_pylist():
                         yield {column.strip("_"): value for column, value in row.items()}
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except DAMAGED_PARQUET as error:
             raise _damaged(self.file, error) from None
 
     def metrics(self, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,6 +198,7 @@ def _newest(same: Sequence[_Details], notes: Notes) -> _Details:
         )
     for details in older:
         notes.leave_out(details.file, f"a newer run of {newest.task} with {newest.model} is in {newest.file.name}")
+        notes.remark_if_shorter(newest.file, newest.count(), details.file, details.count())
     return newest
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from .fields import nested_too_deeply
 from .lm_eval_grades import Row, by_filter, choose_metric, graded_answers
 from .lm_eval_runs import RunResults, Samples, TaskSettings, find_samples, is_results, read_results
 from .lm_eval_texts import Request, logged_text, requests_of, said_of, target_of
@@ -168,13 +169,27 @@ def _read_newest(
         except Refusal as refusal:
             notes.refuse(str(refusal))
             return
+        except RecursionError:
+            notes.refuse(nested_too_deeply(log.file))
+            return
         if answers:
             for other in older:
-                reason = "copies of another file" if other in copies else "older runs of a task that a newer file has"
-                notes.leave_out(other.file, reason)
+                if other in copies:
+                    notes.leave_out(other.file, "copies of another file")
+                    continue
+                notes.leave_out(other.file, "older runs of a task that a newer file has")
+                notes.remark_if_shorter(log.file, _count_documents(log.file), other.file, _count_documents(other.file))
             for table in tables_of(answers):
                 yield log.file, table
             return
+
+
+def _count_documents(file: LogFile) -> int:
+    """Return how many documents a file has; 0 where it is damaged."""
+    try:
+        return len({repr(sample.get("doc_id", row)) for row, sample in _samples(file)})
+    except (Refusal, RecursionError):
+        return 0
 
 
 def _read_samples(log: Samples, texts: _Texts, choices: Choices, notes: Notes) -> list[Answer]:
@@ -189,6 +204,8 @@ def _read_samples(log: Samples, texts: _Texts, choices: Choices, notes: Notes) -
     metric = choose_metric(rows, log, said, choices, notes)
     if metric is None:
         return []
+    if said.documents and (found := len({row.doc for row in rows})) < said.documents:
+        notes.remark(f"{log.file.name} has {found:,} of the {said.documents:,} documents that its results count.")
     of_filter = by_filter(rows, metric, log, said, choices)
     chosen = choices.choose("filter", of_filter, log.task)
     if others := sum(len(of) for name, of in of_filter.items() if name != chosen):
@@ -224,8 +241,8 @@ def _row_of(number: int, sample: Mapping[str, Any], log: Samples, texts: _Texts,
     names = listed if isinstance(listed, list) else sample
     return Row(
         number=number,
-        doc=doc_id if isinstance(doc_id, int | str) else (None, number),
-        filter=filtered_by if isinstance(filtered_by, str) else None,
+        doc=doc_id if isinstance(doc_id, int | str) and not isinstance(doc_id, bool) else (None, number),
+        filter=filtered_by if isinstance(filtered_by, str) and filtered_by.strip() else None,
         grades={name: sample.get(name) for name in names if isinstance(name, str) and name not in _NO_METRIC},
         text=text,
         is_own_text=is_own,
@@ -237,6 +254,7 @@ def _row_of(number: int, sample: Mapping[str, Any], log: Samples, texts: _Texts,
 def _settings_in(sample: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return how answers were generated, as the arguments of a request have it."""
     arguments = sample.get("arguments")
-    first = next(iter(arguments.values() if isinstance(arguments, dict) else arguments or ()), None)
+    listed = list(arguments.values()) if isinstance(arguments, dict) else arguments
+    first = listed[0] if isinstance(listed, list) and listed else None
     second = list(first.values())[1:2] if isinstance(first, dict) else first[1:2] if isinstance(first, list) else []
     return {"generation": second[0]} if second and isinstance(second[0], dict) else {}

@@ -37,6 +37,7 @@ class TaskSettings:
 
     filters: tuple[str, ...] = ()  # in the order in which samples follow each other
     lower_is_better: frozenset[str] = frozenset()
+    documents: int | None = None  # that the model was asked
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -109,6 +110,7 @@ def _task_settings(task: str, said: Mapping[str, Any]) -> TaskSettings:
         names = [name.partition(",") for name in _mapping(_mapping(said.get("results")).get(task))]
         filters = list(dict.fromkeys(of for metric, comma, of in names if comma and not metric.endswith("_stderr")))
     better = _mapping(_mapping(said.get("higher_is_better")).get(task))
+    asked = _mapping(_mapping(said.get("n-samples")).get(task)).get("effective")
     settings = {
         "num_fewshot": _mapping(said.get("n-shot")).get(task, config.get("num_fewshot")),
         "task_version": _mapping(said.get("versions")).get(task),
@@ -118,6 +120,7 @@ def _task_settings(task: str, said: Mapping[str, Any]) -> TaskSettings:
     return TaskSettings(
         tuple(name for name in filters if isinstance(name, str)),
         frozenset(metric for metric, higher in better.items() if higher is False),
+        asked if type(asked) is int else None,
         {name: value for name, value in settings.items() if value is not None},
     )
 

@@ -194,7 +194,7 @@ def _choice(options: Sequence[str], filtered: Sequence[Any]) -> Chosen | None:
     contexts_differ_only = len(set(options)) == 1
     try:
         scores = tuple(float(one[0] if isinstance(one, list) else one) for one in filtered[: len(options)])
-    except (TypeError, ValueError, LookupError):
+    except (TypeError, ValueError, LookupError, OverflowError):
         return None
     if contexts_differ_only or len(scores) != len(options):
         return None

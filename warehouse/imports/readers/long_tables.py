@@ -9,7 +9,7 @@ import pyarrow as pa
 from warehouse.database.connect import identifier, literal
 
 from .reader import ANSWER_ROWS, Choices, LogFile, Notes, Refusal, Run, grade
-from .text_tables import GRADE, TextTable, open_table, text_of
+from .text_tables import TextTable, grade_of, is_no_grade, open_table, stripped, text_of
 
 __all__ = ["LongTableReader"]
 
@@ -128,25 +128,25 @@ class _Answers:
             SELECT _row AS "row", {texts["model_name"]} AS model, {texts["category"]} AS category,
                 {texts["prompt"]} AS text, _grade AS score, _grade >= {1 if threshold is None else threshold} AS correct
                 {"".join(f", {sql} AS {name}" for name, sql in more.items())}
-            FROM (SELECT *, {GRADE.format(texts["label"])} AS _grade FROM long)
-            WHERE _grade IS NOT NULL AND NOT isnan(_grade)
+            FROM (SELECT *, {grade_of(texts["label"])} AS _grade FROM long)
+            WHERE _grade IS NOT NULL AND isfinite(_grade)
             ORDER BY _row
         """
 
     def _check(self) -> None:
         """Raise Refusal for the first row that lacks something or has no grade; count answers that were not graded."""
         name, texts, threshold = self.table.file.name, self.texts, self.choices.threshold
-        score = GRADE.format(texts["label"])
-        holds = "IS NOT NULL" if threshold is not None else "IN (0, 1, 'nan'::DOUBLE)"
+        score, given = grade_of(texts["label"]), f"({stripped(texts['label'])} <> '')"
         faults = {
-            column: f"min(_row) FILTER (coalesce(trim({texts[column]}), '') = '')"
+            column: f"min(_row) FILTER (coalesce({stripped(texts[column])}, '') = '')"
             for column in ("prompt", "model_name", "category")
         }
         if "split" in texts:
             faults["split"] = f"min(_row) FILTER ({texts['split']} NOT IN {_SPLITS})"
         ((rows, missing, faulty, *found),) = self.table.rows(f"""
-            SELECT count(*), count(*) FILTER (coalesce(isnan({score}), trim({texts["label"]}) <> '' IS NOT TRUE)),
-                min(_row) FILTER (trim({texts["label"]}) <> '' AND NOT coalesce({score} {holds}, false)),
+            SELECT count(*),
+                count(*) FILTER (coalesce(NOT isfinite({score}), {given} IS NOT TRUE)),
+                min(_row) FILTER ({given} AND {is_no_grade(score, threshold)}),
                 {", ".join(faults.values())}
             FROM long
         """)
@@ -155,6 +155,7 @@ class _Answers:
         if faulty is not None:
             ((label,),) = self.table.rows(f"SELECT {texts['label']} FROM long WHERE _row = {faulty}")
             grade(label.strip(), threshold, f"{name}, row {faulty}: {self.columns['label']}")
+            raise Refusal(f"{name}, row {faulty}: {self.columns['label']} is no plain number; correct the row")
         for column, row in zip(faults, found, strict=True):
             if row is not None:
                 what = f"none of {', '.join(_SPLITS)}" if column == "split" else "empty"

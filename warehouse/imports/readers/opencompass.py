@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import PurePath
 from typing import Any
 
@@ -31,6 +32,7 @@ _SCALAR = rb'(?:-?[\d.]+(?:[eE][-+]?\d+)?|"[^"]*"|null|true|false|-?Infinity|NaN
 _SCALARS = rb'(?:\s*"[^"]*"\s*:\s*(?:' + _SCALAR + rb"|{[^{}]*})\s*,)*"
 _BEGINNING = rb"[\xef\xbb\xbf\s]*{"
 _DETAILS = re.compile(_BEGINNING + _SCALARS + rb'\s*"details"\s*:\s*[\[{]')
+_DETAILS_AFTER_MORE = re.compile(rb'^ {4}"details"\s*:\s*[\[{]', re.MULTILINE)  # as OpenCompass indents its documents
 _TOTALS = re.compile(_BEGINNING + _SCALARS + rb'\s*"[^"]*"\s*:\s*' + _SCALAR + rb"\s*}\s*$")
 _PREDICTIONS = re.compile(_BEGINNING + rb'\s*"\d+"\s*:\s*{')
 _PROMPT = re.compile(rb'"(?:origin_prompt|label: [^"]*)"\s*:')
@@ -82,8 +84,11 @@ def _kind(file: LogFile) -> str | None:
         return "results"
     if _PREDICTIONS.match(file.head) and _PROMPT.search(file.head):
         return "predictions"
-    is_result = "results" in PurePath(file.path).parts[-3:-2] and _TOTALS.match(file.head)
-    return "totals" if is_result else None
+    if "results" not in PurePath(file.path).parts[-3:-2]:
+        return None
+    if re.match(_BEGINNING, file.head) and _DETAILS_AFTER_MORE.search(file.head):
+        return "results"
+    return "totals" if _TOTALS.match(file.head) else None
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ def _refuse_ungraded(
 def _answers(
     run: _Place, predictions: Mapping[tuple[str, str, str], LogFile], choices: Choices, notes: Notes
 ) -> Iterator[Answer]:
-    details = _details(run)
+    details = _details(run, notes)
     replies = _predictions(run, predictions)
     found = {"correct" if name in _GRADES else name for item in details.values() for name in item}
     metric = choices.choose("metric", found & {"correct", _GRADE_OF_MODEL} or {"correct"}, run.dataset)
@@ -175,14 +180,18 @@ def _grade(values: object, what: str, choices: Choices) -> tuple[bool, float] | 
     return grade_of_repeats(known, choices.epochs) if known else None
 
 
-def _details(run: _Place) -> dict[str, dict[str, Any]]:
+def _details(run: _Place, notes: Notes) -> dict[str, dict[str, Any]]:
     """Return the details by the answer's number or `<data set>_<number>`. Raises Refusal where there are none."""
     details = as_dict(read_json(run.file)).get("details")
     if isinstance(details, list):
-        items = [(as_dict(item).get("example_abbr"), item) for item in details]
-        found = {as_text(name) or str(number): as_dict(item) for number, (name, item) in enumerate(items)}
+        items = [
+            (as_text(as_dict(item).get("example_abbr")) or str(number), item) for number, item in enumerate(details)
+        ]
     else:
-        found = {as_text(key): item for key, item in as_dict(details).items() if isinstance(item, dict)}
+        items = [(key, item) for key, item in as_dict(details).items() if key != "type"]
+    found = {key: item for key, item in items if isinstance(item, dict)}
+    if found and len(found) < len(items):
+        notes.leave_out(run.file, "details that are no objects, or have the name of another", len(items) - len(found))
     if not found:
         raise Refusal(
             f"{run.file.name} holds totals only; move the folder results away, and grade again with `opencompass "
@@ -195,13 +204,13 @@ def _predictions(run: _Place, predictions: Mapping[tuple[str, str, str], LogFile
     """Return what was asked and said, by number; of a large data set, it stands in several files."""
     found: dict[str, dict[str, Any]] = {}
     whole = predictions.get((run.time, run.model, run.dataset))
-    part = 0
-    while file := whole if whole and not part else predictions.get((run.time, run.model, f"{run.dataset}_{part}")):
-        of_one = {key: as_dict(item) for key, item in as_dict(read_json(file)).items()}
-        found |= {str(len(found) + number): item for number, item in enumerate(of_one.values())}
-        part += 1
-        if whole:
-            break
+    parts = (predictions.get((run.time, run.model, f"{run.dataset}_{part}")) for part in count())
+    before = 0  # answers in the files before
+    for file in filter(None, [whole] if whole else takewhile(bool, parts)):
+        numbers = {as_whole(key): as_dict(item) for key, item in as_dict(read_json(file)).items()}
+        replies = {number: item for number, item in numbers.items() if number is not None}
+        found |= {str(before + number): item for number, item in replies.items()}
+        before += max(replies, default=-1) + 1
     return found
 
 

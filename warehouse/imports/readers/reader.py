@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -24,9 +25,12 @@ __all__ = [
     "Run",
     "grade",
     "tables_of",
+    "whole_characters",
 ]
 
 HEAD = 64 * 2**10
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LONGEST_PROBLEM = 1000  # characters; a log may have megabytes where a name should be
 _BATCH = 20_000  # answers that are handed on together
 
 
@@ -140,7 +144,10 @@ class Choices:
         if wanted is not None:
             if wanted in names:
                 return wanted
-            raise Refusal(f"{category} has no {kind} {wanted}, only {', '.join(names)}")
+            raise Refusal(
+                f"{category} has no {kind} {wanted}, only {', '.join(names)}; choose one with --{kind} "
+                f"{category}={names[0] if names else '…'}"
+            )
         if len(names) == 1:
             return names[0]
         if (graded_by := self.grading_of(category).get(kind)) in names:
@@ -157,21 +164,35 @@ class Notes:
     def __init__(self) -> None:
         self.left_out: Counter[tuple[str, str]] = Counter()  # by file and reason
         self.problems: list[str] = []  # for each of which the import is refused
+        self.remarks: list[str] = []  # sentences for the user of an import that succeeds
         self.runs: dict[tuple[str, str], Run] = {}
 
     def leave_out(self, file: LogFile, reason: str, count: int = 1) -> None:
         """Count answers or files that are not read, by reason: "a perturbed copy", "a newer run is there"."""
-        self.left_out[file.name, reason] += count
+        self.left_out[whole_characters(file.name), reason] += count
 
     def refuse(self, problem: str) -> None:
         """Note a sentence that names the file, the row or the field, what was found, and what to do. The import is
         refused at its end, with all such sentences."""
-        if (problem := _whole_characters(problem)) not in self.problems:
+        if (problem := _sentence(problem)) not in self.problems:
             self.problems.append(problem)
 
+    def remark(self, remark: str) -> None:
+        """Tell the user something about what is read: a sentence that names the file."""
+        if (remark := _sentence(remark)) not in self.remarks:
+            self.remarks.append(remark)
+
     def record(self, run: Run) -> None:
-        run = Run(**json.loads(_whole_characters(json.dumps(asdict(run), ensure_ascii=False))))
+        run = Run(**json.loads(whole_characters(json.dumps(asdict(run), ensure_ascii=False))))
         self.runs[run.model, run.category] = run
+
+    def remark_if_shorter(self, newest: LogFile, count: int, older: LogFile, left_out: int) -> None:
+        """Tell where a newer run of fewer questions, such as a try of ten, takes the place of a longer one."""
+        if count < left_out:
+            self.remark(
+                f"{newest.name} has {count:,} questions, but {older.name}, which is left out as older, has "
+                f"{left_out:,}; to have those, import that file alone."
+            )
 
 
 class Reader(Protocol):
@@ -203,11 +224,18 @@ def tables_of(answers: Iterable[Answer]) -> Iterator[pa.Table]:
         try:
             yield pa.table(columns, schema=ANSWER_ROWS)
         except UnicodeEncodeError:
-            columns = [[_whole_characters(x) if isinstance(x, str) else x for x in column] for column in columns]
+            columns = [[whole_characters(x) if isinstance(x, str) else x for x in column] for column in columns]
             yield pa.table(columns, schema=ANSWER_ROWS)
 
 
-def _whole_characters(text: str) -> str:
+def _sentence(text: str) -> str:
+    """Return `text`, which quotes a log, in one line without control characters; a long one loses its middle."""
+    line = " ".join(_CONTROL.sub(" ", whole_characters(text)).split())
+    half = _LONGEST_PROBLEM // 2
+    return line if len(line) <= _LONGEST_PROBLEM else f"{line[:half]} … {line[-half:]}"
+
+
+def whole_characters(text: str) -> str:
     """Return `text` with what is half a character (a lone surrogate, from JSON that was cut) replaced by "?"."""
     return text.encode(errors="replace").decode()
 
@@ -217,19 +245,19 @@ _WORDS = {"true": 1.0, "false": 0.0}
 
 def grade(value: object, threshold: float | None, what: str) -> tuple[bool, float] | None:
     """Return (right or not, score) of a logged grade: a boolean, a number, or one as text; None where it says nothing
-    (null, empty, NaN).
+    (null, empty, NaN, infinite).
 
     Raises Refusal, which begins with `what` (file, row and field), where it is a number between right and wrong and
     there is no threshold, or no grade at all.
     """
-    if value is None or value == "":
-        return None
     said = value.strip().lower() if isinstance(value, str) else value
+    if said is None or said == "":
+        return None
     try:
         score = _WORDS[said] if isinstance(said, str) and said in _WORDS else float(said)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         raise Refusal(f"{what} is {value!r}, which is no grade; it must be 0, 1, true, false or a number") from None
-    if math.isnan(score):
+    if not math.isfinite(score):
         return None
     if threshold is not None:
         return score >= threshold, score

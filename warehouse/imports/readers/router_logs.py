@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
-from typing import Any
 
 import pyarrow as pa
 
-from .fields import as_answer, as_dict, as_list, as_text, as_whole, finite, hand_on, read_json
+from .fields import as_answer, as_dict, as_list, as_text, as_whole, hand_on, measured, read_json, text_of_turns
 from .reader import Answer, Choices, LogFile, Notes, Refusal, Run, grade
 from .scores import json_rows
 
@@ -29,7 +28,7 @@ class RouterBenchRunReader:
         return bool(_RUN.match(file.head))
 
     def read(self, files: Sequence[LogFile], choices: Choices, notes: Notes) -> Iterator[tuple[LogFile, pa.Table]]:
-        newest: dict[tuple[str, str, str], LogFile] = {}
+        newest: dict[tuple[str, str, str], tuple[LogFile, int]] = {}
         for file in sorted(files, key=_time_of):
             try:
                 run = as_dict(read_json(file))
@@ -40,10 +39,13 @@ class RouterBenchRunReader:
                 notes.leave_out(file, "demonstrations, which ask a part of the questions")
                 continue
             key = (as_text(run.get("model_name")), as_text(run.get("dataset_name")), as_text(run.get("split")))
-            if older := newest.get(key):
+            count = len(as_list(run.get("records")))
+            if key in newest:
+                older, before = newest[key]
                 notes.leave_out(older, "runs of which a newer one is there")
-            newest[key] = file
-        for (model, dataset, split), file in newest.items():
+                notes.remark_if_shorter(file, count, older, before)
+            newest[key] = file, count
+        for (model, dataset, split), (file, _) in newest.items():
             yield from hand_on(file, _records(file, model, dataset, split, choices, notes), notes)
 
 
@@ -66,9 +68,15 @@ def _time_of(file: LogFile) -> tuple[str, str]:
 def _records(file: LogFile, model: str, dataset: str, split: str, choices: Choices, notes: Notes) -> Iterator[Answer]:
     if not model or not dataset:
         raise Refusal(f"{file.name} lacks model_name or dataset_name; add it to the file")
+    run = as_dict(read_json(file))
+    records, count = as_list(run.get("records")), as_whole(run.get("counts"))
+    if not records:
+        raise Refusal(f"{file.name} has no records; copy the file again")
+    if count is not None and count > len(records):
+        notes.remark(f"{file.name} has {len(records):,} records of the {count:,} that it counts.")
     notes.record(Run(model, dataset, file.name, "llmrouterbench", settings={"split": split} if split else {}))
-    for row, record in enumerate(map(as_dict, as_list(as_dict(read_json(file)).get("records"))), start=1):
-        text = as_text(record.get("prompt")) or as_text(record.get("origin_query"))
+    for row, record in enumerate(map(as_dict, records), start=1):
+        text = text_of_turns(record.get("prompt")) or as_text(record.get("origin_query"))
         graded = grade(record.get("score"), choices.threshold, f"{file.name}, record {row}: the score")
         if graded is None or not text.strip():
             notes.leave_out(file, "records without a score" if graded is None else "records without a prompt")
@@ -85,21 +93,18 @@ def _records(file: LogFile, model: str, dataset: str, split: str, choices: Choic
             answer=as_answer(record.get("prediction")),
             tokens_in=as_whole(record.get("prompt_tokens")),
             tokens_out=as_whole(record.get("completion_tokens")),
-            cost=_cost(record),
+            cost=measured(record.get("cost")),
         )
-
-
-def _cost(record: Mapping[str, Any]) -> float | None:
-    cost = finite(record.get("cost"))
-    return cost if cost is not None and cost >= 0 else None
 
 
 def _chosen(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
     for row, item in json_rows(file):
         text, model = as_text(item.get("question")), as_text(item.get("llm_selected")).strip()
-        result = item.get("evaluation_result")
-        score = as_dict(result).get("score") if isinstance(result, dict) else None
-        graded = grade(score, choices.threshold, f"{file.name}, row {row}: evaluation_result.score")
+        result = as_dict(item.get("evaluation_result"))
+        graded = grade(result.get("score"), choices.threshold, f"{file.name}, row {row}: evaluation_result.score")
+        if item.get("success") is False:
+            notes.leave_out(file, "the request failed")
+            continue
         if graded is None or not text.strip() or not model:
             notes.leave_out(file, "choices without a score" if graded is None else "choices without question or model")
             continue
@@ -116,10 +121,11 @@ def _chosen(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
             *graded,
             item=index or str(row),
             doc_id=as_whole(index.rpartition("_")[2]),
+            target=as_text(result.get("ground_truth")) or None,
             answer=as_answer(
                 item.get("generated_answer") or as_dict(item.get("generated_result")).get("generated_answer")
             ),
             tokens_in=as_whole(usage.get("input_tokens")),
             tokens_out=as_whole(usage.get("output_tokens")),
-            cost=_cost(item),
+            cost=measured(item.get("cost", result.get("inference_cost"))),
         )

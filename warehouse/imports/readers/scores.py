@@ -84,8 +84,10 @@ def _scored(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
         if not text.strip():
             notes.leave_out(file, "questions without a text")
             continue
-        category = _category(file, item, choices)
-        for model, value in as_dict(item.get("scores")).items():
+        category, scores = _category(file, item, choices), as_dict(item.get("scores"))
+        if not scores:
+            notes.leave_out(file, "questions without scores")
+        for model, value in scores.items():
             graded = grade(value, choices.threshold, f"{file.name}, row {row}: the score of {model}")
             if graded is None:
                 notes.leave_out(file, "answers without a score")
@@ -101,9 +103,12 @@ def _answered(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]
         model = as_text(line.get("subject_id")).strip()
         if not model:
             raise Refusal(f"{file.name}, row {row} has no subject_id, which is the model")
-        category = _category(file, line, choices)
+        category, responses = _category(file, line, choices), as_dict(line.get("responses"))
+        if not responses:
+            notes.leave_out(file, "models without responses")
+            continue
         notes.record(Run(model, category, file.name, "py-irt"))
-        for item, value in as_dict(line.get("responses")).items():
+        for item, value in responses.items():
             text = choices.questions.get(item, item if " " in item.strip() else None)
             if text is None:
                 raise Refusal(

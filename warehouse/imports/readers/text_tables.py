@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from warehouse.database.connect import identifier, literal, open_database
 from warehouse.errors import ImportRefused, first_line
 from warehouse.imports.csv_rows import LONGEST_LINE, read_header
-from warehouse.imports.tables import ImportedTable
+from warehouse.imports.tables import DAMAGED_PARQUET, ImportedTable
 
 from .reader import LogFile, Refusal
 
-__all__ = ["GRADE", "TextTable", "header_of", "open_table", "text_of"]
+__all__ = ["TextTable", "grade_of", "header_of", "is_no_grade", "open_table", "stripped", "text_of"]
 
 _MEMORY = "200MB"  # of DuckDB's buffers, next to those of the scratch database
 _BATCH = 20_000  # rows that are handed on together
@@ -27,10 +27,21 @@ _BATCH_BYTES = 128 * 2**20  # of texts, if all were as long as the longest
 _PARQUET = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 
-GRADE = """
-    CASE lower(trim({0})) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST(trim({0}) AS DOUBLE) END
-"""
-"""SQL: a grade as text, as a number; null where it is none."""
+
+def stripped(text: str) -> str:
+    """Return SQL of a text without the spaces and line breaks around it."""
+    return f"trim({text}, chr(32) || chr(9) || chr(10) || chr(13))"
+
+
+def grade_of(text: str) -> str:
+    """Return SQL of a grade as text, as a number; null where it is none."""
+    return f"CASE lower({stripped(text)}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST({text} AS DOUBLE) END"
+
+
+def is_no_grade(number: str, threshold: float | None) -> str:
+    """Return SQL that is true where a text that is not empty is no grade; infinite and NaN mean that there is none."""
+    holds = f"({number}) IS NOT NULL" if threshold is not None else f"({number}) IN (0, 1) OR NOT isfinite({number})"
+    return f"NOT coalesce({holds}, false)"
 
 
 def header_of(file: LogFile) -> list[str]:
@@ -40,7 +51,7 @@ def header_of(file: LogFile) -> list[str]:
         return []
     try:
         names = pq.read_schema(file.path).names if head.startswith(_PARQUET) else read_header(file.path)
-    except (ImportRefused, pa.ArrowException, OSError):
+    except (ImportRefused, *DAMAGED_PARQUET):
         return []
     return [name for name in names if name.strip()]
 

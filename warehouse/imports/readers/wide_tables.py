@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from warehouse.database.connect import identifier, literal
+from warehouse.imports.tables import DAMAGED_PARQUET
 
 from .reader import ANSWER_ROWS, Choices, LogFile, Notes, Refusal, Run, grade
-from .text_tables import GRADE, TextTable, header_of, open_table, text_of
+from .text_tables import TextTable, grade_of, header_of, is_no_grade, open_table, stripped, text_of
 
 __all__ = ["WideTableReader"]
 
@@ -80,10 +82,14 @@ def _is_routellm(names: Sequence[str], file: LogFile) -> bool:
     if "prompt" not in names or not models or set(names) & {"model_name", "label"}:
         return False
     if file.head.startswith(b"PAR1"):
-        with open_table(file) as table:
-            table.load(models, "wide")
-            first = table.rows(f"SELECT {', '.join(map(identifier, models))} FROM wide LIMIT 20")
-            return bool(first) and all(value is None or value.lower() in _TRUTHS for row in first for value in row)
+        try:
+            with pq.ParquetFile(file.path) as table:
+                first = next(table.iter_batches(20, columns=models), None)
+                columns = first.to_pydict().values() if first is not None and first.num_columns == len(models) else ()
+        except DAMAGED_PARQUET:
+            return False
+        said = {str(value).lower() for column in columns for value in column if value is not None}
+        return bool(said) and said <= _TRUTHS
     rows: list[dict[str, str]] = []
     with suppress(csv.Error):  # what the table says of a broken row is better than what is said here
         for row in csv.DictReader(io.StringIO(file.head.decode("utf-8-sig", errors="replace"), newline="")):
@@ -193,7 +199,7 @@ class _Answers:
         """Return SQL that makes a row of each grade; a model is its place among the models."""
         layout, threshold = self.layout, self.choices.threshold
         said = layout.answers if self.choices.keep_answers else {}
-        lists = {"score": [GRADE.format(identifier(model)) for model in layout.models]}
+        lists = {"score": [grade_of(identifier(model)) for model in layout.models]}
         if said:
             lists["answer"] = [text_of(said[model]) if model in said else "NULL" for model in layout.models]
         if costs := layout.costs:
@@ -208,21 +214,20 @@ class _Answers:
                     {", ".join([*split, f"unnest(range({len(layout.models)})) AS model", *unnested])}
                 FROM wide
             )
-            WHERE score IS NOT NULL AND NOT isnan(score)
+            WHERE score IS NOT NULL AND isfinite(score)
         """
 
     def _check(self) -> int:
         """Return how many rows there are. Raises Refusal for the first that lacks its text or category, or has a grade
         that is none."""
         name, layout, threshold = self.table.file.name, self.layout, self.choices.threshold
-        grades = {model: GRADE.format(identifier(model)) for model in layout.models}
-        holds = "IS NOT NULL" if threshold is not None else "IN (0, 1, 'nan'::DOUBLE)"
-        given = {model: f"(trim({identifier(model)}) <> '')" for model in layout.models}
-        faults = [f"({given[model]} AND NOT coalesce({sql} {holds}, false))" for model, sql in grades.items()]
+        grades = {model: grade_of(identifier(model)) for model in layout.models}
+        given = {model: f"({stripped(identifier(model))} <> '')" for model in layout.models}
+        faults = [f"({given[model]} AND {is_no_grade(sql, threshold)})" for model, sql in grades.items()]
         found = self.table.rows(f"""
             SELECT count(*), min(_row) FILTER ({" OR ".join(faults)}),
-                min(_row) FILTER (coalesce(trim({identifier(layout.question)}), '') = ''),
-                min(_row) FILTER (coalesce(trim({self.category}), '') = '')
+                min(_row) FILTER (coalesce({stripped(identifier(layout.question))}, '') = ''),
+                min(_row) FILTER (coalesce({stripped(self.category)}, '') = '')
             FROM wide
         """)
         rows, faulty, unsaid, unnamed = found[0]
@@ -233,6 +238,7 @@ class _Answers:
             values = self.table.rows(f"SELECT {shown} FROM wide WHERE _row = {faulty}")[0]
             for model, value in zip(layout.models, values, strict=True):
                 grade(value and value.strip(), threshold, f"{name}, row {faulty}: {model}")
+            raise Refusal(f"{name}, row {faulty} has a grade that is no plain number; correct it")
         if unsaid is not None:
             raise Refusal(f"{name}, row {unsaid}: {layout.question} is empty; give the question, or leave the row out")
         if unnamed is not None:
@@ -246,7 +252,7 @@ def _cost(column: str) -> str:
 
 
 def _split(column: str) -> str:
-    said = f"lower(trim({identifier(column)}))"
+    said = f"lower({stripped(identifier(column))})"
     return f"CASE WHEN {said} IN ('train', 'val', 'test') THEN {said} WHEN {said} LIKE 'valid%' THEN 'val' END"
 
 

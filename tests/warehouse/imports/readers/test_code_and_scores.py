@@ -64,6 +64,15 @@ def test_evalplus_has_two_gradings_and_tries(tmp_path: Path):
     assert [(answer["correct"], answer["score"]) for answer in answers] == [(True, 1.0), (True, 0.5)]
 
 
+def test_evalplus_never_grades_by_the_other_tests_than_those_asked_for(tmp_path: Path):
+    results = {"HumanEval/0": [sample(None, "fail")]}
+    path = write(tmp_path / "m_temp_0.0_eval_results.json", {"date": "…", "eval": results})
+    answers, notes = read(CodeBenchmarkReader(), path, questions=TEXTS, metric={"": "base"})
+    assert answers == []
+    assert "says of no solution whether it passed the base tests" in notes.problems[0]
+    assert len(read(CodeBenchmarkReader(), path, questions=TEXTS)[0]) == 1
+
+
 def test_evalplus_of_2023(tmp_path: Path):
     results = {"HumanEval/0": {"nfiles": 1, "base": [["success", [True]]], "plus": [["failed", [False]]]}}
     path = write(tmp_path / "m_temp_0.0_eval_results.json", {"date": "…", "eval": results})
@@ -118,6 +127,16 @@ def test_scores_by_question(tmp_path: Path, lines: bool):
         "does not tell the benchmark of its questions; name it with --benchmark"
         in read(ScoresReader(), path)[1].problems[0]
     )
+
+
+def test_questions_and_models_without_scores_are_counted(tmp_path: Path):
+    path = write(tmp_path / "scores.json", [{"question": "1?", "scores": {"m": 1}}, {"question": "2?", "scores": None}])
+    answers, notes = read(ScoresReader(), path, benchmark="sums")
+    assert (len(answers), dict(notes.left_out)) == (1, {("scores.json", "questions without scores"): 1})
+    rows = [{"subject_id": "m", "responses": {"a b": 1}}, {"subject_id": "n", "responses": None}]
+    answers, notes = read(IrtReader(), write(tmp_path / "irt", rows, lines=True), benchmark="sums")
+    assert (len(answers), dict(notes.left_out)) == (1, {("irt", "models without responses"): 1})
+    assert [*notes.runs] == [("m", "sums")]
 
 
 def test_a_damaged_line_is_named(tmp_path: Path):
@@ -179,17 +198,39 @@ def test_the_latest_run_counts_and_no_demonstration(tmp_path: Path):
     }  # fmt: skip
 
 
+def test_a_prompt_may_be_a_chat(tmp_path: Path):
+    chat = {**run()["records"][0], "prompt": [{"role": "user", "content": "1 + 1?"}]}
+    answers, _ = read(RouterBenchRunReader(), write(tmp_path / "sums.json", run(records=[chat])))
+    assert [answer["text"] for answer in answers] == ["1 + 1?"]
+
+
+def test_a_run_without_records_is_refused_and_one_with_fewer_than_it_counts_is_told(tmp_path: Path):
+    path = write(tmp_path / "sums.json", run(records=None))
+    assert read(RouterBenchRunReader(), path)[1].problems == ["sums.json has no records; copy the file again"]
+    answers, notes = read(RouterBenchRunReader(), write(path, run(counts=3)))
+    assert (len(answers), notes.remarks) == (1, ["sums.json has 1 records of the 3 that it counts."])
+
+
 def test_what_a_router_chose(tmp_path: Path):
     rows = [
         {
             "global_index": "ArcChallenge_12", "question": "Which is wet?", "llm_selected": "m",
-            "token_usage": {"input_tokens": 5, "output_tokens": 1}, "evaluation_result": {"score": 1.0},
+            "token_usage": {"input_tokens": 5, "output_tokens": 1}, "success": True,
+            "evaluation_result": {"score": 1.0, "ground_truth": "A", "inference_cost": 0.25},
+        },
+        {
+            "global_index": "ArcChallenge_14", "question": "Which is dry?", "llm_selected": "m", "success": False,
+            "evaluation_result": {"score": 0.0},
         },
         {"global_index": "ArcChallenge_13", "question": "Which?", "llm_selected": "n", "evaluation_result": None},
     ]  # fmt: skip
     answers, notes = read(RouterArenaReader(), write(tmp_path / "router.jsonl", rows, lines=True))
-    assert brief(answers, "doc_id", "tokens_in") == [("m", "ArcChallenge", "Which is wet?", True, 12, 5)]
-    assert [*notes.left_out.values()] == [1]
+    assert brief(answers, "doc_id", "tokens_in", "cost", "target") == [
+        ("m", "ArcChallenge", "Which is wet?", True, 12, 5, 0.25, "A")
+    ]
+    assert {reason: count for (_, reason), count in notes.left_out.items()} == {
+        "the request failed": 1, "choices without a score": 1,
+    }  # fmt: skip
 
 
 # --- failures only
@@ -212,11 +253,19 @@ def test_what_a_model_did_not_fail_it_passed(tmp_path: Path):
     ]  # fmt: skip
 
 
+def test_the_model_of_bfcl_is_the_folder_above_those_of_its_categories(tmp_path: Path):
+    for folder in ("non_live", "agentic/memory/kv"):
+        own = failures(1, "simple_0")
+        write(tmp_path / "score" / "openai_gpt-oss-120b" / folder / "BFCL_v4_simple_score.json", own, lines=True)
+    answers, _ = read(BfclReader(), tmp_path)
+    assert {answer["model"] for answer in answers} == {"openai/gpt-oss-120b"}
+
+
 def test_texts_that_stand_nowhere_are_asked_for(tmp_path: Path):
     path = write(tmp_path / "m" / "simple_score.json", failures(3, "simple_0"), lines=True)
     _, notes = read(BfclReader(), tmp_path)
     assert "the texts of 2 of its 3 questions stand in no file of another model" in notes.problems[0]
-    texts = {"simple_1": "Two.", "simple_2": "Three.", "multiple_1": "of another category"}
+    texts = {"simple_1": "Two.", "simple_2": "Three.", "multiple_1": "of another category", "simple_a_1": "another"}
     answers, _ = read(BfclReader(), tmp_path, questions=texts)
     assert [(a["text"], a["correct"]) for a in answers] == [("Two.", True), ("Three.", True), ("Call it.", False)]
     path.write_text("\n".join(map(json.dumps, failures(3, "simple_0", correct_count=0))))
@@ -239,6 +288,43 @@ def test_swe_bench_counts_what_was_asked(tmp_path: Path):
     ]  # fmt: skip
     write(path, {"resolved": ["a__a-1"], "submitted_ids": []})
     assert "names only resolved instances" in read(SweBenchReader(), tmp_path, questions=texts)[1].problems[0]
+    write(path, {"resolved": ["a__a-1", None], "submitted_ids": ["a__a-1", "b__b-2"]})
+    assert "the list resolved has something that is no id" in read(SweBenchReader(), tmp_path)[1].problems[0]
+
+
+def test_swe_bench_says_it_instance_by_instance(tmp_path: Path):
+    said = {
+        "a__a-1": {"cost": 0.72, "api_calls": 32, "resolved": True}, "b__b-2": {"cost": -1, "resolved": False},
+        "c__c-3": {"cost": 0.1, "resolved": None},
+    }  # fmt: skip
+    path = write(tmp_path / "20260217_mini_opus" / "per_instance_details.json", said)
+    _, notes = read(SweBenchReader(), tmp_path)
+    assert "3 of 3 (a__a-1, …) have no text; give a table of instance_id" in notes.problems[0]
+    answers, notes = read(SweBenchReader(), tmp_path, questions={"a__a-1": "one", "b__b-2": "two", "c__c-3": "three"})
+    assert brief(answers, "cost") == [
+        ("mini_opus", "swe-bench", "one", True, 0.72), ("mini_opus", "swe-bench", "two", False, None),
+    ]  # fmt: skip
+    assert [*notes.left_out.values()] == [1]
+    assert SweBenchReader().recognises(LogFile(path, path.name))
+
+
+def test_submissions_to_swe_bench_leave_their_failures_to_the_split(tmp_path: Path):
+    lists = {"no_generation": ["c__c-3"], "no_logs": [], "resolved": ["a__a-1"]}
+    write(tmp_path / "verified" / "20251215_agent_opus" / "results" / "results.json", lists)
+    texts = {"a__a-1": "one", "b__b-2": "two", "c__c-3": "three"}
+    _, notes = read(SweBenchReader(), tmp_path, questions=texts)
+    assert (
+        "what is not is the rest of its split; give the 500 instances of verified, with --questions"
+        in (notes.problems[0])
+    )
+    answers, notes = read(SweBenchReader(), tmp_path / "verified" / "20251215_agent_opus", model="m", questions=texts)
+    assert [(answer["item"], answer["correct"]) for answer in answers] == [
+        ("a__a-1", True), ("b__b-2", False), ("c__c-3", False),
+    ]  # fmt: skip
+    assert notes.remarks == [
+        "results/results.json does not list what was asked: of the 3 instances of --questions, 1 that it does not name "
+        "count as not resolved."
+    ]
 
 
 # --- whatever a file holds

@@ -26,7 +26,8 @@ def write(path: Path, *samples: dict[str, Any]) -> Path:
 def test_all_that_a_sample_tells(tmp_path: Path):
     whole = {"schema_version": "0.3.0", "evaluation_id": "e", "eval_library": {"name": "helm", "version": "0.5"}}
     (tmp_path / "u.json").write_text(json.dumps({**whole, "evaluation_results": []}))
-    write(tmp_path / "u_samples.jsonl", sample(1, 1.0), sample(2, None), sample(3, 0, error="time-out"))
+    timed = {"performance": {"latency_ms": None, "generation_time_ms": 500}}
+    write(tmp_path / "u_samples.jsonl", sample(1, 1.0, **timed), sample(2, None), sample(3, 0, error="time-out"))
     answers, notes = read(EveryEvalEverReader(), tmp_path)
     assert answers == [
         {
@@ -37,6 +38,16 @@ def test_all_that_a_sample_tells(tmp_path: Path):
     ]  # fmt: skip
     assert [*notes.left_out.values()] == [2]
     assert (notes.runs["org/m", "wet"].tool, notes.runs["org/m", "wet"].version) == ("helm", "0.5")
+
+
+def test_a_metric_of_which_less_is_better_grades_nothing(tmp_path: Path):
+    results = [{"evaluation_name": "wet", "metric_config": {"lower_is_better": True}}, {"evaluation_name": "dry"}]
+    whole = {"schema_version": "0.3.0", "evaluation_id": "e", "evaluation_results": results}
+    (tmp_path / "u.json").write_text(json.dumps(whole))
+    write(tmp_path / "u_samples.jsonl", sample(1, 1.0))
+    answers, notes = read(EveryEvalEverReader(), tmp_path)
+    assert answers == []
+    assert notes.problems == ["u_samples.jsonl: score cannot grade wet, as its results say: the less, the better"]
 
 
 def test_metrics_filters_and_epochs_are_told_apart(tmp_path: Path):

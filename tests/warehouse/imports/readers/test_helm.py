@@ -134,6 +134,23 @@ def test_without_a_match_the_chosen_option_is_compared_with_the_right_one(tmp_pa
     assert notes.runs["openai/gpt2", "colour:hue=warm"].metric == "mapped_output"
 
 
+@pytest.mark.parametrize("method", ["multiple_choice_separate_original", "multiple_choice_joint_chain_of_thought"])
+def test_what_is_no_letter_is_wrong_only_where_a_letter_is_asked_for(tmp_path: Path, method: str) -> None:
+    folder = write_run(tmp_path, states=[state(1, "B"), state(2, "I think it is B")])
+    assert [row["correct"] for row in read(HelmReader(), folder)[0]] == [True, False]
+    for name in ("run_spec", "scenario_state"):
+        path = folder / f"{name}.json"
+        path.write_text(path.read_text().replace('"method": "multiple_choice_joint"', f'"method": "{method}"'))
+    answers, notes = read(HelmReader(), folder)
+    assert [row["correct"] for row in answers] == [True]
+    assert [*notes.left_out.values()] == [1]
+    stated = [stats(1, exact_match=1.0), stats(2, exact_match=1.0)]
+    (folder / "per_instance_stats.json").write_text(json.dumps(stated))
+    answers, _ = read(HelmReader(), folder)
+    thought = None if "separate" in method else "I think it is B"
+    assert [(row["correct"], row["answer"]) for row in answers] == [(True, "Blue"), (True, thought)]
+
+
 def test_a_missing_grade_is_not_a_wrong_answer(tmp_path: Path) -> None:
     graded = [stats(1, exact_match=1.0), stats(2, num_prompt_tokens=3)]
     failed = state(3, "")
@@ -144,7 +161,8 @@ def test_a_missing_grade_is_not_a_wrong_answer(tmp_path: Path) -> None:
     assert {reason for _, reason in notes.left_out} == {"no exact_match", "the request failed"}
     predicted = [{"instance_id": "id1", "train_trial_index": 0, "predicted_text": "A"}] * 2
     predicted[1] = {"instance_id": "id2", "train_trial_index": 0, "predicted_text": "B", "mapped_output": "Blue"}
-    folder = write_run(tmp_path / "b", instances=[instance(1), instance(2)], display_predictions=predicted)
+    predicted += [{**predicted[1], "instance_id": "id3", "mapped_output": odd} for odd in ("", "Green", 1)]
+    folder = write_run(tmp_path / "b", instances=[instance(n) for n in (1, 2, 3)], display_predictions=predicted)
     answers, notes = read(HelmReader(), folder)
     assert [row["doc_id"] for row in answers] == [2]
     assert {reason for _, reason in notes.left_out} == {"the chosen option, or the right one, is not logged"}

@@ -132,6 +132,15 @@ def test_a_sample_in_several_members_of_an_archive(tmp_path: Path) -> None:
     assert [row["text"] for row in answers] == ["second"]
 
 
+def test_a_log_of_2024_has_tokens_and_answer_with_its_output(tmp_path: Path) -> None:
+    said = {"role": "assistant", "source": "generate", "content": "It is 4"}
+    output = {"choices": [{"message": said}], "usage": {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}}
+    for messages, tokens in (([said], (7, 3)), ([said, said], (None, None))):
+        one = sample(1, "C", output=output, messages=messages) | {"scores": {"match": {"value": "C"}}}
+        answers, _ = read(InspectReader(), write(tmp_path / "log.json", log([one])))
+        assert [(row["answer"], row["tokens_in"], row["tokens_out"]) for row in answers] == [("It is 4", *tokens)]
+
+
 def test_epochs(tmp_path: Path) -> None:
     values = {1: ["C", "C", "I"], 2: ["I", "I", "C"], 3: ["C", "I"]}
     samples = [sample(number, value, epoch) for number, row in values.items() for epoch, value in enumerate(row, 1)]
@@ -161,6 +170,17 @@ def test_several_scorers_are_a_choice_and_so_are_the_keys_of_one(tmp_path: Path)
     ]
     answers, _ = read(InspectReader(), path, scorer={"": "judge/facts"})
     assert [row["correct"] for row in answers] == [False]
+
+
+def test_what_no_answer_takes_is_not_read_and_what_is_too_deep_is_refused(tmp_path: Path) -> None:
+    usage = {"openai/gpt-4o": {"input_tokens": -1, "output_tokens": 10**400, "total_cost": float("nan")}}
+    path = write(tmp_path / "log.json", log([sample(1, "C", model_usage=usage, total_time=-1)]))
+    answers, _ = read(InspectReader(), path)
+    assert {answers[0][name] for name in ("tokens_in", "tokens_out", "cost", "latency_s")} == {None}
+    write(path, log([sample(1, "C", input=json.loads("[" * 900 + "]" * 900))]))
+    assert read(InspectReader(), path)[1].problems == [
+        "log.json has lists or objects that are nested too deeply to be read; remove them"
+    ]
 
 
 def test_partial_credit_needs_a_threshold(tmp_path: Path) -> None:
@@ -218,6 +238,17 @@ def test_the_newest_whole_run_wins(tmp_path: Path) -> None:
     }
 
 
+def test_a_limited_run_that_takes_the_place_of_a_whole_one_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", log([sample(1, "C"), sample(2, "C")]))
+    write(tmp_path / "b.json", log([sample(1, "I")], created="2026-02-01T10:00:00Z", config={"limit": 1}))
+    answers, notes = read(InspectReader(), tmp_path)
+    assert [row["correct"] for row in answers] == [False]
+    assert notes.remarks == [
+        "b.json was run with a limit of 1 samples, and a.json, which is left out as older, with another or none; to "
+        "have its answers, import that file alone."
+    ]
+
+
 def test_runs_with_other_arguments_add_their_questions(tmp_path: Path) -> None:
     law = [sample(1, "C"), sample(2, "C")]
     write(tmp_path / "law.json", log(law, task_args={"subject": "law"}, created="2026-01-02T00:00:00+00:00"))
@@ -266,3 +297,15 @@ def test_no_other_file_is_taken_for_a_log_of_inspect() -> None:
     reader = InspectReader()
     files = [LogFile(path, path.relative_to(FORMATS).as_posix()) for path in FORMATS.rglob("*") if path.is_file()]
     assert {file.name.split("/")[0] for file in files if reader.recognises(file)} == {"inspect"}
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    whole = bytearray(archive(tmp_path / "log.eval", log([sample(1, "C")])).read_bytes())
+    for mark, flag in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := whole.find(mark, at + 1)) >= 0:
+            whole[at + flag] |= 1
+    (tmp_path / "log.eval").write_bytes(whole)
+    answers, notes = read(InspectReader(), tmp_path)
+    assert answers == []
+    assert "is encrypted, password required" in notes.problems[0]

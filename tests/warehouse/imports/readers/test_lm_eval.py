@@ -361,11 +361,21 @@ def test_results_alone(tmp_path: Path) -> None:
 
 def test_the_newest_run_counts(tmp_path: Path) -> None:
     old = write(tmp_path / "a" / "org__m" / f"samples_sums_{TIME}.jsonl", [choice(0), choice(1)])
-    write(tmp_path / "b" / "org__m" / f"samples_sums_{LATER}.jsonl", [choice(0, acc=1.0)])
+    new = write(tmp_path / "b" / "org__m" / f"samples_sums_{LATER}.jsonl", [choice(0, acc=1.0)])
     answers, notes = read(tmp_path)
 
     assert grades(answers) == {("org/m", 0): True}
     assert dict(notes.left_out) == {(old.as_posix(), "older runs of a task that a newer file has"): 1}
+    assert notes.remarks == [
+        f"{new} has 1 questions, but {old}, which is left out as older, has 2; to have those, import that file alone."
+    ]
+
+
+def test_a_file_with_fewer_documents_than_its_run_counted_is_told(tmp_path: Path) -> None:
+    file = write(tmp_path / "org__m" / f"samples_legs_{TIME}.jsonl", [reply(0, 1.0), reply(1, 1.0)])
+    for asked, said in ((2, []), (1319, [f"{file} has 2 of the 1,319 documents that its results count."])):
+        write_results(tmp_path / "org__m", "legs", **{"n-samples": {"legs": {"original": 1319, "effective": asked}}})
+        assert read(tmp_path)[1].remarks == said
 
 
 def test_the_newest_run_with_grades_counts(tmp_path: Path) -> None:
@@ -469,12 +479,32 @@ WRONG = (None, "", "x\x00y\ud800", -1, 10**400, 1e308, True, [], {}, [[]], [None
 
 @given(st.dictionaries(st.sampled_from([*choice(0)]), st.sampled_from(WRONG)))
 @example({"doc_id": "x\x00y\ud800"})
+@example({"arguments": -1})
+@example({"filtered_resps": [10**400, [10**400]]})
 def test_wrong_types_are_refused_or_left_out(tmp_path_factory: pytest.TempPathFactory, wrong: dict[str, Any]) -> None:
     file = write(tmp_path_factory.mktemp("logs") / "org__m" / "samples_sums.jsonl", [choice(0), choice(1) | wrong])
     answers, notes = read(file)
 
     assert len(answers) == 2 or notes.problems or notes.left_out
     assert all(file.name in problem or "sums" in problem for problem in notes.problems)
+
+
+def test_true_is_no_number_of_a_document_and_a_blank_no_name_of_a_filter(tmp_path: Path) -> None:
+    rows = [choice(0) | {"doc_id": True}, choice(1) | {"filter": " "}]
+    answers, _ = read(write(tmp_path / "org__m" / "samples_sums.jsonl", [rows[0], choice(1)]))
+    assert [answer["doc_id"] for answer in answers] == [None, 1]
+    answers, notes = read(write(tmp_path / "org__m" / "samples_sums.jsonl", [choice(0), rows[1]]))
+    assert "row 2 of" in notes.problems[0]
+    assert "names no filter, as other rows do" in notes.problems[0]
+
+
+def test_settings_that_are_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    deep = json.loads("[" * 900 + "]" * 900)
+    file = write(tmp_path / "org__m" / "samples_legs.jsonl", [reply(0, 1.0)])
+    row = json.loads(file.read_text())
+    row["arguments"]["gen_args_0"]["arg_1"] = {"until": deep}
+    file.write_text(json.dumps(row))
+    assert read(file)[1].problems == [f"{file} has lists or objects that are nested too deeply to be read; remove them"]
 
 
 def test_half_a_character_is_no_obstacle(tmp_path: Path) -> None:

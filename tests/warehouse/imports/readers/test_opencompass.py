@@ -110,6 +110,30 @@ def test_the_list_of_newer_versions_has_its_prompts_in_the_predictions(tmp_path:
     assert texts(answers) == [("1+?", True), ("0+?", False), ("2+?", True)]
 
 
+def test_a_prediction_that_is_missing_shifts_no_other(tmp_path: Path) -> None:
+    details = [{"example_abbr": f"sums_{n}", "pred": ["4"], "correct": [n == 1]} for n in range(2)]
+    write(tmp_path, "results", {"accuracy": 50.0, "details": details})
+    write(tmp_path, "predictions", {"1": {"origin_prompt": "1+?", "prediction": "4"}})
+    answers, notes = read(OpenCompassReader(), tmp_path)
+    assert texts(answers) == [("1+?", True)]
+    assert [(reason, n) for (_, reason), n in notes.left_out.items()] == [("the answer has no prompt", 1)]
+
+
+def test_details_may_follow_anything(tmp_path: Path) -> None:
+    more = {"pred": ["4", "5"], "by": {"year": {"2024": 1}}, "accuracy": 100.0}
+    path = write(tmp_path, "results", {**more, "details": {"0": item("2+2?", True)}})
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=4))
+    answers, _ = read(OpenCompassReader(), tmp_path)
+    assert texts(answers) == [("2+2?", True)]
+
+
+def test_a_detail_that_is_no_object_is_counted(tmp_path: Path) -> None:
+    write(tmp_path, "results", {"accuracy": 1, "details": {"type": "GEN", "0": item("2+2?", True), "1": None}})
+    answers, notes = read(OpenCompassReader(), tmp_path)
+    assert texts(answers) == [("2+2?", True)]
+    assert [n for _, n in notes.left_out.items()] == [1]
+
+
 @pytest.mark.parametrize("name", ["is_correct", "cascade_correct"])
 def test_other_evaluators_call_the_grade_otherwise(tmp_path: Path, name: str) -> None:
     write(tmp_path, "results", {"accuracy": 1, "details": {"0": {"prompt": "2+2?", "pred": "4", name: True}}})

@@ -82,6 +82,45 @@ def test_routerbench_as_parquet_gives_the_same(tmp_path: Path) -> None:
     ]
 
 
+def test_blank_cells_are_none_and_what_is_no_plain_number_is_refused(tmp_path: Path) -> None:
+    wide = {"question_column": "q", "model_columns": ["a", "b"], "benchmark": "x", "threshold": 0.5}
+    path = write(tmp_path / "any.csv", 'q,a,b\n1?," \n",1\n2?,"\ttrue\n",0\n')
+    answers, notes = read_as(WideTableReader(), path, **wide)
+    assert [(row["row"], row["model"], row["correct"]) for row in answers] == [
+        (1, "b", True), (2, "a", True), (2, "b", False),
+    ]  # fmt: skip
+    assert (notes.problems, [*notes.left_out.values()]) == ([], [1])
+    _, notes = read_as(WideTableReader(), write(path, "q,a,b\n1?,٣,1\n"), **wide)
+    assert notes.problems == ["any.csv, row 1 has a grade that is no plain number; correct it"]
+    table = "prompt,model_name,category,label\n1?,a,x,{}\n1?,b,x,1\n"
+    answers, notes = read_as(LongTableReader(), write(path, table.format('" \n"')), threshold=0.5)
+    assert ([row["model"] for row in answers], notes.problems, [*notes.left_out.values()]) == (["b"], [], [1])
+    _, notes = read_as(LongTableReader(), write(path, table.format("٣")), threshold=0.5)
+    assert notes.problems == ["any.csv, row 1: label is no plain number; correct the row"]
+
+
+def test_other_parquet_files_with_prompts_are_not_taken_for_routellm(tmp_path: Path) -> None:
+    for column in ([["x"]], [{"a": 1}], [b"\xff"], [None], ["text"], []):
+        table = pa.table({"prompt": ["a"] * len(column), "m": column})
+        pq.write_table(table, tmp_path / "chats.parquet")
+        assert not WideTableReader().recognises(LogFile(tmp_path / "chats.parquet", "chats.parquet"))
+    pq.write_table(pa.table({"prompt": ["a", "b"], "m": [True, None]}), tmp_path / "chats.parquet")
+    assert WideTableReader().recognises(LogFile(tmp_path / "chats.parquet", "chats.parquet"))
+
+
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_infinite_cells_are_no_grades(tmp_path: Path, threshold: float | None) -> None:
+    path = write(tmp_path / "any.csv", "q,a,b\n1?,inf,1\n2?,-Infinity,nan\n")
+    wide = {"question_column": "q", "model_columns": ["a", "b"], "benchmark": "x", "threshold": threshold}
+    answers, notes = read_as(WideTableReader(), path, **wide)
+    assert [(row["model"], row["correct"]) for row in answers] == [("b", True)]
+    assert (notes.problems, [*notes.left_out.values()]) == ([], [3])
+    path = write(tmp_path / "any.csv", "prompt,model_name,category,label\n1?,a,x,inf\n1?,b,x,1\n")
+    answers, notes = read_as(LongTableReader(), path, threshold=threshold)
+    assert [(row["model"], row["correct"]) for row in answers] == [("b", True)]
+    assert (notes.problems, [*notes.left_out.values()]) == ([], [1])
+
+
 def test_routellm(tmp_path: Path) -> None:
     path = write(tmp_path / "mmlu_law.csv", 'prompt,org/a,b,b_response\n"Is it?\nA. Yes",True,False,No\nOr?,False,,\n')
     answers, notes = read(WideTableReader(), path)
