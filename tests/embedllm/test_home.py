@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -55,15 +57,16 @@ def test_it_is_served_and_changes_are_followed(small_copy: Command, tmp_path: Pa
             address = next(line for line in process.stderr if "Uvicorn running on" in line)
             url = json.loads(address)["event"].split("running on ")[1].split(" ")[0]
             client = httpx.Client(base_url=url, headers={"authorization": "Bearer 0123456789abcdef"})
+            refused = partial(_refused, client)
 
             told = client.post("/v1/route", json={"question": QUESTION}).json()
             assert len(told["questions"][0]["models"]) == 3
             assert httpx.post(f"{url}/v1/route", json={"question": QUESTION}).status_code == 401
 
             (registry / "policies.yaml").write_text("policies: [{name: half")
-            _until(lambda: "policies.yaml" in str(client.get("/readyz").json()["refused"]))
+            _until(lambda refused=refused: "policies.yaml" in str(refused()))
             (registry / "policies.yaml").write_text("policies: [{name: careful, choose: cheapest}]\n")
-            _until(lambda: client.get("/readyz").json()["refused"] is None)
+            _until(lambda refused=refused: refused() is None)
             assert client.get("/v1/models").json()["data"][1]["id"] == "embedllm/careful"
         finally:
             (registry / "policies.yaml").unlink(missing_ok=True)
@@ -71,7 +74,11 @@ def test_it_is_served_and_changes_are_followed(small_copy: Command, tmp_path: Pa
             process.wait(20)
 
 
-def _until(done, seconds: float = 20) -> None:  # noqa: ANN001
+def _refused(client: httpx.Client) -> str | None:
+    return client.get("/readyz").json()["refused"]
+
+
+def _until(done: Callable[[], bool], seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, "it did not happen"
