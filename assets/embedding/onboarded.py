@@ -191,7 +191,7 @@ def describe(table: pa.Table, embeddings: Mapping[str, npt.NDArray[np.float32]])
         f"{who} answered a chosen few of all questions. {first['model']}, for example, answered "
         f"{first['answered']:,} of {first['questions']:,}: it is expected to answer {first['accuracy']:.1%} right "
         f"(95% interval {first['ci_low']:.1%} to {first['ci_high']:.1%}), and is most like {first['nearest']}.",
-        [Picture(bars, f"predicted accuracy with its interval, by {by}")],
+        [Picture.of(bars, f"predicted accuracy with its interval, by {by}")],
         [overall[:MOST], parts[:MOST]],
         "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\n"
         "WHERE embedder = (FROM serving) ORDER BY model, benchmark;",

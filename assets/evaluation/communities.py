@@ -67,7 +67,9 @@ def describe(table: pa.Table, placed: Sequence[PlacedModel], labels: Sequence[Mo
     if impossible := refused(TITLE, found):
         says = impossible.says
     else:
-        pictures.append(Picture(ratio_dots(pictured), "distances inside communities relative to those to the outside"))
+        pictures.append(
+            Picture.of(ratio_dots(pictured), "distances inside communities relative to those to the outside")
+        )
         near = len(significant(tested))
         clearest = min(tested, key=lambda row: (row["p_value"], row["ratio"]))
         says = (
@@ -104,4 +106,4 @@ def _map_models(placed: Sequence[PlacedModel], labels: Sequence[ModelLabels]) ->
         models.append(Mapped(model.model, label and label.family, label and label.size_b, model.accuracy))
     vectors = np.stack([model.embedding for model in placed])
     alt = f"map of {len(models)} models, near where they answer alike, marked by family"
-    return Picture(model_map(vectors, [model.family for model in models]), alt, hover_map(vectors, models, alt))
+    return Picture.of(model_map(vectors, [model.family for model in models]), alt, hover_map(vectors, models, alt))

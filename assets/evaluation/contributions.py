@@ -60,7 +60,7 @@ def describe(table: pa.Table) -> Section:
     return Section(
         TITLE,
         _tell_who_helps(found, sums),
-        [Picture(contribution_heatmap(*_square(pairs)), "heat map of contributions by pair of benchmarks")],
+        [Picture.of(contribution_heatmap(*_square(pairs)), "heat map of contributions by pair of benchmarks")],
         [
             sums,
             [{name: value for name, value in pair.items() if name != "reason"} for pair in found[:MOST_PAIRS]],

@@ -63,7 +63,11 @@ def describe(cost_curve: pa.Table, cost_summary: pa.Table) -> Section:
     return Section(
         TITLE,
         " ".join([_tell_saving(curve, summary), *_tell_rest(curve, summary)]),
-        [Picture(cost_quality_curves(curve), "accuracy by mean cost of a question: router, baselines, single models")],
+        [
+            Picture.of(
+                cost_quality_curves(curve), "accuracy by mean cost of a question: router, baselines, single models"
+            )
+        ],
         [
             columns(
                 summary,

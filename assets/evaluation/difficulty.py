@@ -64,7 +64,7 @@ def describe(difficulty: pa.Table, question_difficulty: pa.Table, seed: int) -> 
         "Before any model is asked, the embedder predicts the share of models that will answer each of "
         f"{by_method['embedder']['n']:,} test questions right, and is off by "
         f"{100 * by_method['embedder']['mae']:.1f} points on average. {correlated}",
-        [Picture(picture, "share of right answers to test questions, observed against predicted")],
+        [Picture.of(picture, "share of right answers to test questions, observed against predicted")],
         [overall, by_benchmark],
         "SELECT benchmark, predicted, observed, n, text FROM question_difficulty JOIN questions USING (question_id, "
         "benchmark)\nORDER BY predicted LIMIT 5;",

@@ -52,7 +52,7 @@ def describe(table: pa.Table) -> Section:
         f"sent to. If that model were down, {accuracy['reroute']:.1%} would be answered right by the router's next "
         f"choice, {accuracy['nearest']:.1%} by the model with the nearest embedding, {accuracy['best_single']:.1%} by "
         f"the best other model (on training questions) and {accuracy['random']:.1%} by a random one.",
-        [Picture(lost_points(overall), "right answers lost when a model is down, by what replaces it")],
+        [Picture.of(lost_points(overall), "right answers lost when a model is down, by what replaces it")],
         [overall, most_used],
         "SELECT model, fallback, distance, n, accuracy_before, accuracy FROM fallbacks\n"
         "WHERE method = 'nearest' AND model <> 'all' AND embedder = (FROM serving)\n"

@@ -65,8 +65,8 @@ def describe(forecasts: pa.Table, reliability: pa.Table) -> Section:
         f"{100 * ours['ece']:.1f} percentage points on average (ece), those of mf by "
         f"{100 * by_method['mf']['ece']:.1f} and those of knn by {100 * by_method['knn']['ece']:.1f}.",
         [
-            Picture(interval_bars(overall, ours="embedder", label=label), label),
-            Picture(reliability_diagram(shown, ours="embedder", bins=BINS), diagram),
+            Picture.of(interval_bars(overall, ours="embedder", label=label), label),
+            Picture.of(reliability_diagram(shown, ours="embedder", bins=BINS), diagram),
         ],
         [overall],
         "SELECT benchmark, method, accuracy, log_loss\n"

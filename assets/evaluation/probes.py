@@ -57,7 +57,7 @@ def describe(table: pa.Table) -> Section:
     return Section(
         TITLE,
         f"{says} Only the model itself is left out: others of its family, which resemble it, are not.",
-        [Picture(score_dots(pictured), "scores of probes of the models' embeddings, next to guessing")],
+        [Picture.of(score_dots(pictured), "scores of probes of the models' embeddings, next to guessing")],
         [shown],
         "SELECT target, method, metric, score, chance, p_value, reason FROM probes\n"
         "WHERE embedder = (FROM serving) ORDER BY score DESC;",

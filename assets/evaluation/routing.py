@@ -64,7 +64,7 @@ def describe(table: pa.Table, *, models: int) -> Section:
     return Section(
         TITLE,
         says,
-        [Picture(interval_bars(overall, ours="router", label=label), label)],
+        [Picture.of(interval_bars(overall, ours="router", label=label), label)],
         [overall, by_benchmark],
         "SELECT model, count(*) AS questions, avg(correct::INT) AS accuracy\n"
         "FROM routes SEMI JOIN serving USING (embedder)\n"

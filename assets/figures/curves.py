@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .style import MARKERS, OTHERS, OURS, PALETTE, add_legend, data_uri, plot
+from .drawing import Drawing, finish
+from .style import MARKERS, OTHERS, OURS, PALETTE, add_legend, plot
 
 _APART = 1.025  # so that the intervals of neighbouring curves stand side by side
 
@@ -25,8 +26,8 @@ class Curve:
     like: str = ""
 
 
-def curves(drawn: Sequence[Curve], *, ours: str, x_label: str, y_label: str) -> str:
-    """Draw all curves in one plot, `ours` in blue, over a logarithmic x axis. Returns a data URI."""
+def curves(drawn: Sequence[Curve], *, ours: str, x_label: str, y_label: str) -> Drawing:
+    """Draw all curves in one plot, `ours` in blue, over a logarithmic x axis."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     page, axes = plot(height=4.4)
@@ -49,5 +50,5 @@ def curves(drawn: Sequence[Curve], *, ours: str, x_label: str, y_label: str) -> 
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)
-    add_legend(page, "outside upper center", columns=3)
-    return data_uri(page)
+    add_legend(page, "outside upper center", columns=2)
+    return finish(page)

@@ -71,7 +71,7 @@ def describe_answers(matrix: CorrectnessMatrix) -> Section:
         "What was answered",
         f"{matrix.observed.mean():.0%} of the correctness matrix is filled; a right answer was given in "
         f"{np.nanmean(matrix.labels):.1%} of the cases. The best models, each over the questions it was asked:",
-        [Picture(correctness_heatmap(matrix), "heat map of accuracy by benchmark and model")],
+        [Picture.of(correctness_heatmap(matrix), "heat map of accuracy by benchmark and model")],
         sql="SELECT model, accuracy, ci_low, ci_high, n FROM leaderboard\n"
         "WHERE benchmark = 'all' ORDER BY accuracy DESC, model LIMIT 10;",
     )
