@@ -21,7 +21,7 @@ DISTANCE = (
     "The distance of two models is the root mean square difference of their log-odds of a right answer over the "
     "training questions."
 )
-MOST_ROWS = 25  # of the picture and the table; SQL has the rest
+MOST_ROWS = 25  # of the picture; the table has the rest
 
 
 def tabulate_communities(
@@ -62,7 +62,6 @@ def describe(table: pa.Table, placed: Sequence[PlacedModel], labels: Sequence[Mo
     found = rows({"communities": table}, "SELECT * EXCLUDE (embedder) FROM communities ORDER BY ratio, kind, label")
     tested = [row for row in found if row["reason"] is None]
     pictured = sorted(tested, key=lambda row: -row["models"])[:MOST_ROWS]
-    shown = sorted(pictured, key=lambda row: row["ratio"])
     pictures = [_map_models(placed, labels)] if placed else []
     if impossible := refused(TITLE, found):
         says = impossible.says
@@ -86,7 +85,7 @@ def describe(table: pa.Table, placed: Sequence[PlacedModel], labels: Sequence[Mo
         pictures,
         [
             columns(
-                shown,
+                tested,
                 *("kind", "label", "models", "inside", "outside", "ratio", "chance_low", "chance_high", "p_value"),
             )
         ],

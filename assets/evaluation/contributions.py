@@ -17,7 +17,7 @@ from embedder.downstream.left_out import LeftOut
 from .experiment import Result, experiment
 
 TITLE = "Which benchmarks help to predict others?"
-MOST_PAIRS = 10  # in the report
+MOST_PAIRS = 200  # in the report
 
 
 def measure_contributions(serving: Serving, left_out: Mapping[frozenset[str], LeftOut], seed: int) -> Result:

@@ -14,7 +14,6 @@ from assets.figures.sections import Picture, Section, pivot, refused, rows
 from .experiment import Result, experiment, overall_figures
 
 TITLE = "Who stands in for a model that is down?"
-MOST_USED = 10  # models in the report's table
 
 
 def tabulate_fallbacks(serving: Serving, seed: int) -> Result:
@@ -43,7 +42,7 @@ def describe(table: pa.Table) -> Section:
         "any_value(distance) FILTER (method = 'nearest') AS distance, "
         f"{pivot('accuracy', 'reroute', 'nearest', 'best_single', 'random', prefix='accuracy_')} "
         "FROM fallbacks WHERE model <> 'all' AND reason IS NULL GROUP BY model, n, accuracy_before "
-        f"ORDER BY n DESC, model LIMIT {MOST_USED}",
+        "ORDER BY n DESC, model",
     )
     first, accuracy = overall[0], {row["method"]: row["accuracy"] for row in overall}
     return Section(

@@ -51,7 +51,7 @@ def describe(table: pa.Table) -> Section:
     if size := linear.get("size"):
         says += f" Predicted and true size correlate by {size['score']:.2f}."
     shown = columns(
-        [row for row in tested if row in pictured],
+        tested,
         *("target", "method", "models", "classes", "metric", "score", "ci_low", "ci_high", "chance", "p_value"),
     )
     return Section(

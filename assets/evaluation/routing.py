@@ -52,8 +52,9 @@ def describe(table: pa.Table, *, models: int) -> Section:
     )
     says = (
         f"Sending each of {overall[0]['n']:,} test questions to the model that the router ranks first gives "
-        f"{accuracy['router']:.1%} right answers; always asking the single best model (chosen on training questions) "
-        f"gives {accuracy['best_single']:.1%}."
+        f"{accuracy['router']:.1%} right answers; asking the best model of each benchmark, which takes knowing the "
+        f"question's benchmark, gives {accuracy['best_per_benchmark']:.1%}, and always asking the single best model "
+        f"(both chosen on training questions) {accuracy['best_single']:.1%}."
     )
     if overall[0]["candidates"] != models:
         says += (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .drawing import Drawing, finish
-from .style import OTHERS, OURS, draw_interval, name_rows, plot, words
+from .style import OTHERS, OURS, draw_interval, name_rows, plot, words, wrapped
 
 
 def interval_bars(
@@ -33,5 +33,5 @@ def interval_bars(
         axes.annotate(f"{percent:.1f}", (percent, height), (0, 6), textcoords="offset points", ha="center")
     name_rows(axes, [words(row["method"]) for row in reversed(rows)])
     axes.set_ylim(-0.5, len(rows) - 0.2)  # with room for the numbers
-    axes.set_xlabel(label)
+    axes.set_xlabel(wrapped(label))
     return finish(drawn)

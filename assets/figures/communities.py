@@ -26,7 +26,7 @@ def ratio_dots(rows: Sequence[Mapping[str, Any]]) -> Drawing:
     axes.plot([], [], label="95% of random groups of as many models", **chance)
     axes.plot([], [], "o", color=OURS, markersize=6, label="observed")
     axes.axvline(1, color=OTHERS, linewidth=1, zorder=2)
-    axes.set_xlabel("mean distance inside / mean distance to the outside\n(below 1: nearer to each other)")
+    axes.set_xlabel("mean distance inside / outside\n(below 1: nearer to each other)")
     name_rows(axes, [_shorten(row["label"], f"{row['kind']}, {row['models']}") for row in ordered])
     add_legend(drawn, "outside upper center", columns=1)
     return finish(drawn)
@@ -46,7 +46,7 @@ def score_dots(rows: Sequence[Mapping[str, Any]]) -> Drawing:
         axes.plot([row["chance"]] * 2, [height - 0.38, height + 0.38], color="black", linewidth=1.6, zorder=1)
     axes.plot([], [], "o-", color=OURS, linewidth=2.5, markersize=6, label="score, 95% interval")
     axes.plot([], [], color="black", linewidth=1.6, label="guessing")
-    axes.set_xlabel("score on models left out:\nbalanced accuracy, or what the brackets say")
+    axes.set_xlabel("score on models left out: balanced\naccuracy, or what the brackets say")
     metrics = ["" if row["metric"] == "balanced accuracy" else row["metric"] for row in ordered]
     name_rows(axes, [_shorten(row["target"], metric) for row, metric in zip(ordered, metrics, strict=True)])
     add_legend(drawn, "outside upper center", columns=1)

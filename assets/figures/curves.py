@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .drawing import Drawing, finish
-from .style import MARKERS, OTHERS, OURS, PALETTE, add_legend, plot
+from .style import MARKERS, OTHERS, OURS, PALETTE, add_legend, plot, wrapped
 
 _APART = 1.025  # so that the intervals of neighbouring curves stand side by side
 
@@ -44,9 +44,10 @@ def curves(drawn: Sequence[Curve], *, ours: str, x_label: str, y_label: str) -> 
         for x, low, high in zip(at, curve.low, curve.high, strict=False):
             if low is not None and high is not None:
                 axes.plot([x, x], [low, high], color=color, linewidth=1, alpha=0.6)
+    least, most = ([end(curve.x) for curve in drawn if curve.x] for end in (min, max))
     axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.set_ylabel(wrapped(y_label))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(most) < 50 * min(least) else (1, 3)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)

@@ -15,7 +15,7 @@ def difficulty_map(predicted: np.ndarray, observed: np.ndarray, *, seed: int) ->
     of each tenth of them by prediction with 95% intervals."""
     drawn, axes = plot(height=4.4)
     extent = (0, 100, 0, 100)
-    cells = axes.hexbin(100 * predicted, 100 * observed, gridsize=20, extent=extent, cmap="Greys", mincnt=1)
+    cells = axes.hexbin(100 * predicted, 100 * observed, gridsize=20, extent=extent, cmap="Blues", mincnt=1)
     cells.set(edgecolor="#BBBBBB", linewidth=0.4)  # or one question is hardly seen
     drawn.colorbar(cells, label="test questions", shrink=0.8)
     axes.plot([0, 100], [0, 100], color="black", linewidth=1, linestyle="--", label="as predicted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 import xml.etree.ElementTree as ET
@@ -18,7 +19,11 @@ DPI = 150
 LEAST_SCALE = 1.1  # CSS pixels a point at least, so that the smallest text, of 10 points, has 11 pixels on a phone
 MOST_SCALE = 1.5
 _SVG = "http://www.w3.org/2000/svg"
-_THEMED = {"#000000": "var(--ink, #000)", "#ffffff": "var(--page, #fff)"}  # dark pages turn them round
+_THEMED = {
+    "#000000": "var(--ink, #000)",
+    "#ffffff": "var(--page, #fff)",
+    "#d8d8d8": "var(--line, #d8d8d8)",
+}  # dark pages turn them round
 _LONG_NUMBER = re.compile(r"(-?\d+\.\d\d)\d+")
 
 ET.register_namespace("", _SVG)
@@ -44,10 +49,11 @@ def finish(drawn: Figure, told: Mapping[Artist, Any] | None = None) -> Drawing:
     drawn.set_dpi(DPI)
     FigureCanvasAgg(drawn).print_png(buffer, metadata={"Software": None})  # savefig would draw everything twice
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return Drawing(uri, _to_svg(drawn, told or {}))
+    return Drawing(uri, _to_svg(drawn, told or {}, salt=hashlib.sha256(buffer.getvalue()).hexdigest()))
 
 
-def _to_svg(drawn: Figure, told: Mapping[Artist, Any]) -> str:
+def _to_svg(drawn: Figure, told: Mapping[Artist, Any], *, salt: str) -> str:
+    """Return the markup; the ids in it are made from `salt`, so that no other picture on a page has them."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.image import AxesImage
@@ -63,12 +69,12 @@ def _to_svg(drawn: Figure, told: Mapping[Artist, Any]) -> str:
         axes.patch.set_visible(False)
     drawn.set_dpi(72)
     buffer = io.BytesIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "embedllm"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
         FigureCanvasSVG(drawn).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     page = ET.fromstring(buffer.getvalue())
     for group in page.iter(f"{{{_SVG}}}g"):
         _add_titles(group, points.get(group.get("id", ""), ()))
-        group.attrib.pop("id", None)  # those of two pictures on one page would be the same
+        group.attrib.pop("id", None)  # `figure_1` and the like are not
     for image, texts in images.items():
         page.insert(0, _draw_cells(image, texts, height=72 * drawn.get_figheight()))
     return _trim(page, width=72 * drawn.get_figwidth())

@@ -71,7 +71,8 @@ def contribution_heatmap(
     image = axes.imshow(cells, cmap=colormaps["RdBu"].with_extremes(bad="#C8C8C8"), norm=norm, aspect="auto")
     for row, column in np.argwhere(significant):
         value = cells[row, column]
-        color = "white" if abs(value) > 0.6 * norm.halfrange else "black"  # what can be read on the cell's colour
+        dark = abs(value) > 0.6 * norm.halfrange
+        color = "#FEFEFE" if dark else "#101010"  # on the cell's colour, whatever the page's
         if annotated:
             text = f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}"
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=10)

@@ -33,7 +33,7 @@ def forecast_dumbbells(rows: Sequence[Mapping[str, Any]]) -> Drawing:
         axes.plot([], [], "s", color="black", label="rate of the models chosen (no question)")
     axes.set_xlabel("routed questions (%)")
     name_rows(axes, [words(row["form"]) for row in reversed(rows)])
-    add_legend(drawn, "outside upper center", columns=2)
+    add_legend(drawn, "outside upper center", columns=1)
     return finish(drawn)
 
 

@@ -89,6 +89,13 @@ def side_by_side(by_method: Mapping[str, Sequence[Row]], measure: str, heads: Ma
     ]
 
 
+def tell_interval(low: float | None, high: float | None, spec: str = ".1%") -> str:
+    """Return " (95% interval … to …)"; nothing where there is no interval, or both its ends read the same."""
+    if low is None or high is None or format(low, spec) == format(high, spec):
+        return ""
+    return f" (95% interval {low:{spec}} to {high:{spec}})"
+
+
 def refused(title: str, found: Sequence[Mapping[str, Any]]) -> Section | None:
     """Return the section of an experiment whose rows have nothing but the reason why there is no result; None where
     there is one."""

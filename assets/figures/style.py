@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,10 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-OURS, OTHERS = "#0072B2", "#999999"
+OURS, OTHERS = "#0072B2", "#8A8A8A"
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = "os^Dv<>"
 WIDTH = 4.5  # inches
+LETTERS = 36  # in a line below the axes
 DOLLARS, PARAMETERS = "US$", "billions of parameters"
 _SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 
@@ -28,6 +30,11 @@ def words(name: str) -> str:
 def markdown(uri: str) -> str:
     """Return the markup by which Dagster shows a picture in metadata."""
     return f"![]({uri})"
+
+
+def wrapped(label: str) -> str:
+    """Return the label of an axis in as many lines as it takes on a figure of the usual width."""
+    return textwrap.fill(label, LETTERS)
 
 
 def templates_next_to(file: str) -> jinja2.Environment:

@@ -66,11 +66,11 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
 
 
 def describe_answers(matrix: CorrectnessMatrix) -> Section:
-    """Return the section on who answered what. The best models are not in it: the report looks them up."""
+    """Return the section on who answered what. The models are not in it: the report looks them up."""
     return Section(
         "What was answered",
         f"{matrix.observed.mean():.0%} of the correctness matrix is filled; a right answer was given in "
-        f"{np.nanmean(matrix.labels):.1%} of the cases. The best models, each over the questions it was asked:",
+        f"{np.nanmean(matrix.labels):.1%} of the cases. The table has every model, over the questions it was asked.",
         [Picture.of(correctness_heatmap(matrix), "heat map of accuracy by benchmark and model")],
         sql="SELECT model, accuracy, ci_low, ci_high, n FROM leaderboard\n"
         "WHERE benchmark = 'all' ORDER BY accuracy DESC, model LIMIT 10;",
