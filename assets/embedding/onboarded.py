@@ -38,7 +38,7 @@ PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
     reads=["few_answers"],
     group_name="embedding",
     kinds={"python"},
-    code_version="3",
+    code_version="4",
     pool="warehouse",  # one at a time writes to the folder of the version that serves
 )
 def onboarded(workspace: Workspace) -> Made:

@@ -43,7 +43,7 @@ communities = experiment(
     tabulate_communities,
     name="communities",
     kinds={"scipy"},
-    code_version="2",
+    code_version="3",
     deps=["correctness_matrix", "embedder", "onboarded"],  # the map shows those that are onboarded
 )
 

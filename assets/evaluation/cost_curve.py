@@ -47,7 +47,7 @@ def tabulate_cost_curve(serving: Serving, costs: Costs, question_costs: Question
     return Result(tables, describe(curve, summary), overall_figures(summary, "aiq"))
 
 
-cost_curve = experiment(tabulate_cost_curve, name="cost_curve", kinds={"python"}, code_version="2")
+cost_curve = experiment(tabulate_cost_curve, name="cost_curve", kinds={"python"}, code_version="3")
 
 
 def describe(cost_curve: pa.Table, cost_summary: pa.Table) -> Section:

@@ -30,7 +30,7 @@ def tabulate_difficulty(serving: Serving, seed: int) -> Result:
 
 
 difficulty = experiment(
-    tabulate_difficulty, name="difficulty", kinds={"scipy"}, code_version="2", latest_only=["question_difficulty"]
+    tabulate_difficulty, name="difficulty", kinds={"scipy"}, code_version="3", latest_only=["question_difficulty"]
 )
 
 

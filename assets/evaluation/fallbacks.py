@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from assets.embedding.serving import Serving
 from assets.figures.bars import interval_bars
+from assets.figures.drawing import Drawing
 from assets.figures.sections import Picture, Section, pivot, refused, rows
 
 from .experiment import Result, experiment, overall_figures
@@ -24,7 +25,7 @@ def tabulate_fallbacks(serving: Serving, seed: int) -> Result:
     return Result({"fallbacks": table}, describe(table), overall_figures(table, "loss", over="model"))
 
 
-fallbacks = experiment(tabulate_fallbacks, name="fallbacks", kinds={"scipy"}, code_version="2")
+fallbacks = experiment(tabulate_fallbacks, name="fallbacks", kinds={"scipy"}, code_version="3")
 
 
 def describe(table: pa.Table) -> Section:
@@ -60,8 +61,8 @@ def describe(table: pa.Table) -> Section:
     )
 
 
-def lost_points(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Draw the loss by method, with a line where nothing is lost. Returns a data URI."""
+def lost_points(rows: Sequence[Mapping[str, Any]]) -> Drawing:
+    """Draw the loss by method, with a line where nothing is lost."""
     label = (
         "right answers lost when the model is down\n"
         f"(percentage points of {rows[0]['accuracy_before']:.1%} with no model down, 95% interval)"

@@ -33,7 +33,7 @@ def tabulate_forecasts(serving: Serving, seed: int) -> Result:
 
 
 forecasts = experiment(
-    tabulate_forecasts, name="forecasts", kinds={"scikitlearn"}, code_version="5", latest_only=["predictions"]
+    tabulate_forecasts, name="forecasts", kinds={"scikitlearn"}, code_version="6", latest_only=["predictions"]
 )
 
 

@@ -33,7 +33,7 @@ def tabulate_portfolios(serving: Serving, seed: int) -> Result:
     return Result({"portfolios": table}, section, {f"enough_{method}": k for method, k in enough.items()})
 
 
-portfolios = experiment(tabulate_portfolios, name="portfolios", kinds={"numpy"}, code_version="2")
+portfolios = experiment(tabulate_portfolios, name="portfolios", kinds={"numpy"}, code_version="3")
 
 
 def describe(table: pa.Table, *, models: int, questions: int) -> Section:

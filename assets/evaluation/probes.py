@@ -28,7 +28,7 @@ def tabulate_probes(serving: Serving, labels: Sequence[ModelLabels], seed: int) 
     )
 
 
-probes = experiment(tabulate_probes, name="probes", kinds={"numpy"}, code_version="3")
+probes = experiment(tabulate_probes, name="probes", kinds={"numpy"}, code_version="4")
 
 
 def describe(table: pa.Table) -> Section:

@@ -31,7 +31,7 @@ def compare_routers(serving: Serving, costs: Costs, question_costs: QuestionCost
     return Result({"routing": summary, "routes": routes}, section, overall_figures(summary, "accuracy"))
 
 
-routing = experiment(compare_routers, name="routing", kinds={"python"}, code_version="4")
+routing = experiment(compare_routers, name="routing", kinds={"python"}, code_version="5")
 
 
 def describe(table: pa.Table, *, models: int) -> Section:

@@ -10,8 +10,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
@@ -37,7 +38,7 @@ class Drawing(NamedTuple):
     svg: str
 
 
-def finish(drawn: Figure, told: Mapping[Artist, Any] | None = None) -> Drawing:
+def finish(drawn: Figure, told: Mapping[Any, Any] | None = None) -> Drawing:
     """Return the figure in both forms; the same figure gives the same bytes.
 
     `told` are texts that pointing at a mark of the SVG shows: by a scatter or a line, one a point; by an image, a list
@@ -52,7 +53,7 @@ def finish(drawn: Figure, told: Mapping[Artist, Any] | None = None) -> Drawing:
     return Drawing(uri, _to_svg(drawn, told or {}, salt=hashlib.sha256(buffer.getvalue()).hexdigest()))
 
 
-def _to_svg(drawn: Figure, told: Mapping[Artist, Any], *, salt: str) -> str:
+def _to_svg(drawn: Figure, told: Mapping[Any, Any], *, salt: str) -> str:
     """Return the markup; the ids in it are made from `salt`, so that no other picture on a page has them."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -94,7 +95,7 @@ def _draw_cells(image: AxesImage, texts: Sequence[Sequence[str | None]], *, heig
     from matplotlib.colors import to_hex
 
     box = image.axes.get_window_extent()  # in points, as the figure has 72 of them an inch
-    colors = image.to_rgba(image.get_array())
+    colors = image.to_rgba(np.asarray(image.get_array()))
     wide, high = box.width / len(texts[0]), box.height / len(texts)
     cells = ET.Element(f"{{{_SVG}}}g")
     for row, across in enumerate(texts):
@@ -106,7 +107,7 @@ def _draw_cells(image: AxesImage, texts: Sequence[Sequence[str | None]], *, heig
                 continue
             size = {"width": f"{wide:.2f}", "height": f"{high:.2f}"}
             fill = to_hex(colors[row, column])
-            cell = ET.SubElement(line, f"{{{_SVG}}}rect", x=f"{column * wide:.2f}", fill=fill, **size)
+            cell = ET.SubElement(line, f"{{{_SVG}}}rect", {"x": f"{column * wide:.2f}", "fill": fill, **size})
             ET.SubElement(cell, f"{{{_SVG}}}title").text = text
     return cells
 

@@ -34,7 +34,7 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
         reads=["answers"],
         group_name="matrix",
         kinds={"deltalake"},
-        code_version="3",
+        code_version="4",
     )
     def correctness_matrix(workspace: Workspace) -> Made:
         """A row is a question, a column a model, a cell right, wrong or not asked."""

@@ -37,7 +37,7 @@ SQL = {
         SELECT k, share, share_low, share_high, n, of
         FROM portfolios SEMI JOIN serving USING (embedder)
         JOIN (SELECT embedder, max(k) AS of FROM portfolios GROUP BY ALL) USING (embedder)
-        WHERE method = 'greedy' AND enough""",
+        WHERE method = 'greedy' AND enough AND share IS NOT NULL""",
 }
 TRUE_AT = f"""
     SELECT probability, accuracy, ci_low, ci_high, n FROM reliability SEMI JOIN serving USING (embedder)
@@ -62,7 +62,7 @@ def _tell(found: dict[str, list[dict[str, Any]]], true_at: list[dict[str, Any]])
     for row in found[BEST]:
         yield Finding(_tell_best(row), BEST)
     if found[routing.TITLE]:
-        yield Finding(_tell_routing({row["method"]: row for row in found[routing.TITLE]}), routing.TITLE)
+        yield Finding(tell_routing({row["method"]: row for row in found[routing.TITLE]}), routing.TITLE)
     if found[forecasts.TITLE]:
         yield Finding(_tell_forecasts(found[forecasts.TITLE], true_at), forecasts.TITLE)
     for row in found[difficulty.TITLE]:
@@ -93,7 +93,8 @@ def _tell_best(row: dict[str, Any]) -> str:
     return f"{says}, and leads every benchmark."
 
 
-def _tell_routing(by_method: dict[str, dict[str, Any]]) -> str:
+def tell_routing(by_method: dict[str, dict[str, Any]]) -> str:
+    """Return a sentence on the router, which is compared with the lookup table as well as with the best model."""
     router, table, single = (by_method[name] for name in ("router", "best_per_benchmark", "best_single"))
     difference = 100 * (router["accuracy"] - table["accuracy"])
     compared = "as much as" if abs(difference) < 0.05 else f"{abs(difference):.1f} points "
