@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,7 @@ from warehouse.errors import WarehouseError, first_line
 
 from .connect import identifier, literal, open_database, schema_digest
 
-__all__ = ["WarehouseError", "connect", "find_fault", "query"]
+__all__ = ["WarehouseError", "connect", "describe_table", "find_fault", "list_tables", "query", "query_each"]
 
 
 def connect(database: Path) -> duckdb.DuckDBPyConnection:
@@ -44,6 +45,43 @@ def query(database: Path, sql: str) -> pa.Table:
         if rows is None:
             raise WarehouseError('the statement has no rows to show; write a query, e.g. "FROM leaderboard"')
         return rows.to_arrow_table()
+
+
+def query_each(database: Path, sql: str) -> list[pa.Table]:
+    """Return the rows of each statement that has rows. Raises as `query` does."""
+    with connect(database) as connection:
+        found = [connection.sql(statement) for statement in connection.extract_statements(sql)]
+        if not any(rows is not None for rows in found):
+            raise WarehouseError('the statement has no rows to show; write a query, e.g. "FROM leaderboard"')
+        return [rows.to_arrow_table() for rows in found if rows is not None]
+
+
+def list_tables(database: Path) -> pa.Table:
+    """Return the name and the meaning of each table and view, and how many rows a table has, in the order of names."""
+    return query(
+        database,
+        "SELECT table_name AS name, estimated_size AS rows, comment AS meaning FROM duckdb_tables() "
+        "WHERE database_name = 'warehouse' UNION ALL SELECT view_name, NULL, comment FROM duckdb_views() "
+        "WHERE database_name = 'warehouse' AND NOT internal ORDER BY name",
+    )
+
+
+def describe_table(database: Path, name: str) -> pa.Table:
+    """Return the name, the type and the meaning of each column of a table or a view.
+
+    Raises WarehouseError where there is none of that name.
+    """
+    columns = query(
+        database,
+        "SELECT column_name AS column, data_type AS type, comment AS meaning FROM duckdb_columns() "
+        f"WHERE database_name = 'warehouse' AND table_name = {literal(name)} ORDER BY column_index",
+    )
+    if not columns:
+        known = list_tables(database)["name"].to_pylist()
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {near[0]}?" if near else "`embedllm tables` lists them"
+        raise WarehouseError(f"the warehouse has no table {name}; {meant}")
+    return columns
 
 
 def find_fault(database: Path) -> str | None:
