@@ -12,6 +12,7 @@ from warehouse.errors import WarehouseError, first_line
 
 from .connect import identifier, literal, open_database, schema_digest
 
+_NAME = "CASE schema_name WHEN 'main' THEN table_name ELSE schema_name || '.' || table_name END AS name"
 __all__ = ["WarehouseError", "connect", "describe_table", "find_fault", "list_tables", "query", "query_each"]
 
 
@@ -60,7 +61,7 @@ def list_tables(database: Path) -> pa.Table:
     """Return the name and the meaning of each table and view, and how many rows a table has, in the order of names."""
     return query(
         database,
-        "SELECT table_name AS name, estimated_size AS rows, comment AS meaning FROM duckdb_tables() "
+        f"SELECT {_NAME}, estimated_size AS rows, comment AS meaning FROM duckdb_tables() "
         "WHERE database_name = 'warehouse' UNION ALL SELECT view_name, NULL, comment FROM duckdb_views() "
         "WHERE database_name = 'warehouse' AND NOT internal ORDER BY name",
     )
@@ -74,7 +75,7 @@ def describe_table(database: Path, name: str) -> pa.Table:
     columns = query(
         database,
         "SELECT column_name AS column, data_type AS type, comment AS meaning FROM duckdb_columns() "
-        f"WHERE database_name = 'warehouse' AND table_name = {literal(name)} ORDER BY column_index",
+        f"WHERE database_name = 'warehouse' AND {_NAME.partition(' AS ')[0]} = {literal(name)} ORDER BY column_index",
     )
     if not columns:
         known = list_tables(database)["name"].to_pylist()
@@ -91,9 +92,10 @@ def find_fault(database: Path) -> str | None:
         with connect(database) as connection:
             if connection.execute("SELECT schema_digest FROM warehouse_info").fetchall() != [(schema_digest(),)]:
                 return "was made by another version of embedllm"
-            tables = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'warehouse'"
-            for (name,) in connection.execute(tables).fetchall():
-                connection.execute(f"SELECT bit_xor(hash(t)) FROM {identifier(name)} t").fetchall()
+            tables = "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'warehouse'"
+            for schema, name in connection.execute(tables).fetchall():
+                place = f"{identifier(schema)}.{identifier(name)}"
+                connection.execute(f"SELECT bit_xor(hash(t)) FROM {place} t").fetchall()
     except duckdb.CatalogException:  # no warehouse_info
         return "was made by another version of embedllm, or by another program"
     except (WarehouseError, duckdb.Error) as error:
