@@ -193,8 +193,7 @@ def describe(table: pa.Table, embeddings: Mapping[str, npt.NDArray[np.float32]])
         f"(95% interval {first['ci_low']:.1%} to {first['ci_high']:.1%}), and is most like {first['nearest']}.",
         [Picture.of(bars, f"predicted accuracy with its interval, by {by}")],
         [overall, parts],
-        "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\n"
-        "WHERE embedder = (FROM serving) ORDER BY model, benchmark;",
+        "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\nORDER BY model, benchmark;",
     )
 
 

@@ -54,7 +54,7 @@ SELECT benchmark AS title, list(model ORDER BY model) AS models, list(observed O
     list(predicted ORDER BY model) AS predicted, list(baseline ORDER BY model) AS baseline
 FROM means GROUP BY benchmark ORDER BY benchmark LIMIT {MOST_PANELS}"""
 SQL = """\
-SELECT benchmark, method, tau, p_value, significant, mae, reason FROM latest('benchmark_predictions')
+SELECT benchmark, method, tau, p_value, significant, mae, reason FROM benchmark_predictions
 ORDER BY benchmark, mae;
 
 SELECT benchmark, model, avg(predicted) AS predicted, any_value(observed) AS observed FROM predicted_accuracies

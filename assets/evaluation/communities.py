@@ -90,10 +90,10 @@ def describe(table: pa.Table, placed: Sequence[PlacedModel], labels: Sequence[Mo
             )
         ],
         "SELECT other, distance, cosine FROM model_similarity\n"
-        f"WHERE model = '{name}' AND embedder = (FROM serving)\n"
+        f"WHERE model = '{name}'\n"
         "ORDER BY distance LIMIT 5;\n\n"
         "SELECT kind, label, models, ratio, p_value, reason FROM communities\n"
-        "WHERE embedder = (FROM serving) ORDER BY ratio;",
+        "ORDER BY ratio;",
     )
 
 

@@ -70,7 +70,7 @@ def describe(table: pa.Table) -> Section:
                 "ORDER BY reason",
             ),
         ],
-        "SELECT contributor, target, contribution, ci_low, ci_high FROM latest('contributions')\n"
+        "SELECT contributor, target, contribution, ci_low, ci_high FROM contributions\n"
         "WHERE ci_low > 0 ORDER BY contribution DESC;",
     )
 

@@ -17,11 +17,11 @@ from .experiment import Result, experiment, overall_figures
 
 TITLE = "What does quality cost?"
 SQL = """SELECT method, cost_weight, mean_cost, accuracy
-FROM cost_curve SEMI JOIN serving USING (embedder)
+FROM cost_curve
 WHERE method <> 'model' ORDER BY method, cost_weight;
 
 SELECT model, mean_cost, accuracy, n
-FROM cost_curve SEMI JOIN serving USING (embedder)
+FROM cost_curve
 WHERE pareto ORDER BY mean_cost, model;"""
 MEASURED = ("accuracy", "ci_low", "ci_high", "n")
 PREDICTED_BY = {

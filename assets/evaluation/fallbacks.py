@@ -55,7 +55,7 @@ def describe(table: pa.Table) -> Section:
         [Picture.of(lost_points(overall), "right answers lost when a model is down, by what replaces it")],
         [overall, most_used],
         "SELECT model, fallback, distance, n, accuracy_before, accuracy FROM fallbacks\n"
-        "WHERE method = 'nearest' AND model <> 'all' AND embedder = (FROM serving)\n"
+        "WHERE method = 'nearest' AND model <> 'all'\n"
         "ORDER BY n DESC;",
         "nearest",
     )

@@ -87,7 +87,7 @@ def describe(table: pa.Table) -> Section:
             [{"paper's accuracy by training questions": n} | {m: PAPER[m][n] for m in PAPER} for n in PAPER["mf"]],
         ],
         "SELECT method, questions, count(*) AS draws, avg(accuracy) AS accuracy, stddev(accuracy) AS between_draws\n"
-        "FROM latest('forecast_curve')\n"
+        "FROM forecast_curve\n"
         "GROUP BY ALL ORDER BY questions, accuracy DESC;",
     )
 

@@ -70,10 +70,10 @@ def describe(forecasts: pa.Table, reliability: pa.Table) -> Section:
         ],
         [overall],
         "SELECT benchmark, method, accuracy, log_loss\n"
-        "FROM forecasts SEMI JOIN serving USING (embedder)\n"
+        "FROM forecasts\n"
         "WHERE benchmark <> 'all' ORDER BY benchmark, accuracy DESC;\n\n"
         "SELECT bin, n, probability, accuracy, ci_low, ci_high\n"
-        "FROM reliability SEMI JOIN serving USING (embedder)\n"
+        "FROM reliability\n"
         "WHERE method = 'embedder' ORDER BY bin;\n\n"
         "SELECT question_id, model, probability, low, high, correct\n"
         "FROM predictions JOIN responses USING (question_id, model) WHERE method = 'embedder' LIMIT 5;",

@@ -68,6 +68,5 @@ def describe(table: pa.Table, *, models: int, questions: int) -> Section:
             )
         ],
         [rows({"portfolios": table}, f"{SMALLEST} LIMIT {max(FIRST, greedy['k'])}")],
-        "SELECT method, k, model, accuracy, share, share_low, share_high, enough FROM portfolios\n"
-        "WHERE embedder = (FROM serving) ORDER BY method, k;",
+        "SELECT method, k, model, accuracy, share, share_low, share_high, enough FROM portfolios\nORDER BY method, k;",
     )

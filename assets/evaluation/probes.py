@@ -59,6 +59,5 @@ def describe(table: pa.Table) -> Section:
         f"{says} Only the model itself is left out: others of its family, which resemble it, are not.",
         [Picture.of(score_dots(pictured), "scores of probes of the models' embeddings, next to guessing")],
         [shown],
-        "SELECT target, method, metric, score, chance, p_value, reason FROM probes\n"
-        "WHERE embedder = (FROM serving) ORDER BY score DESC;",
+        "SELECT target, method, metric, score, chance, p_value, reason FROM probes\nORDER BY score DESC;",
     )

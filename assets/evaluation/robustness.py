@@ -28,7 +28,7 @@ METHODS = ("embedder", "mf", "knn", "model_benchmark_mean", "model_mean")
 BY_TEXT = METHODS[:3]  # the others do not read it, and never change
 SQL = """\
 SELECT form, method, changed, routing_accuracy, routing_forecast, overconfidence, log_loss_rise
-FROM latest('robustness')
+FROM robustness
 WHERE method IN ('embedder', 'mf', 'knn') AND changed > 0 ORDER BY log_loss_rise DESC, form, method;"""
 SHOWN = {  # of the embedder, by form: title of a column in the report, and its name in the table
     "form": "form",

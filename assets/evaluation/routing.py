@@ -68,7 +68,7 @@ def describe(table: pa.Table, *, models: int) -> Section:
         [Picture.of(interval_bars(overall, ours="router", label=label), label)],
         [overall, by_benchmark],
         "SELECT model, count(*) AS questions, avg(correct::INT) AS accuracy\n"
-        "FROM routes SEMI JOIN serving USING (embedder)\n"
+        "FROM routes\n"
         "WHERE method = 'router' GROUP BY model ORDER BY questions DESC, model;",
         "router",
     )

@@ -23,24 +23,22 @@ SQL = {
             (SELECT count(DISTINCT leader) FROM leaders) AS leaders
         FROM leaderboard WHERE benchmark = 'all' ORDER BY accuracy DESC, model LIMIT 1""",
     routing.TITLE: """
-        SELECT method, n, accuracy, ci_low, ci_high FROM routing SEMI JOIN serving USING (embedder)
+        SELECT method, n, accuracy, ci_low, ci_high FROM routing
         WHERE benchmark = 'all' AND reason IS NULL""",
     forecasts.TITLE: """
-        SELECT method, n, accuracy, ece FROM forecasts SEMI JOIN serving USING (embedder)
+        SELECT method, n, accuracy, ece FROM forecasts
         WHERE benchmark = 'all' AND reason IS NULL ORDER BY accuracy DESC, method""",
     difficulty.TITLE: """
         SELECT any_value(pearson) FILTER (benchmark = 'all') AS pooled,
             min(pearson) FILTER (benchmark <> 'all') AS least, max(pearson) FILTER (benchmark <> 'all') AS most,
             median(pearson) FILTER (benchmark <> 'all') AS middle
-        FROM difficulty SEMI JOIN serving USING (embedder) WHERE method = 'embedder' AND reason IS NULL""",
+        FROM difficulty WHERE method = 'embedder' AND reason IS NULL""",
     portfolios.TITLE: """
-        SELECT k, share, share_low, share_high, n, of
-        FROM portfolios SEMI JOIN serving USING (embedder)
-        JOIN (SELECT embedder, max(k) AS of FROM portfolios GROUP BY ALL) USING (embedder)
-        WHERE method = 'greedy' AND enough AND share IS NOT NULL""",
+        SELECT k, share, share_low, share_high, n, (SELECT max(k) FROM portfolios) AS of
+        FROM portfolios WHERE method = 'greedy' AND enough AND share IS NOT NULL""",
 }
 TRUE_AT = f"""
-    SELECT probability, accuracy, ci_low, ci_high, n FROM reliability SEMI JOIN serving USING (embedder)
+    SELECT probability, accuracy, ci_low, ci_high, n FROM reliability
     WHERE method = 'embedder' AND n >= 30 ORDER BY abs(probability - {SURE}), bin LIMIT 1"""
 
 

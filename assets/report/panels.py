@@ -22,11 +22,11 @@ TABLES = {
     "By benchmark": """
         SELECT model, benchmark, n, accuracy, ci_low, ci_high, sent AS "sent by the router"
         FROM leaderboard LEFT JOIN (
-            SELECT model, benchmark, count(*) AS sent FROM routes SEMI JOIN serving USING (embedder)
+            SELECT model, benchmark, count(*) AS sent FROM routes
             WHERE method = 'router' GROUP BY ALL) USING (model, benchmark)
         WHERE benchmark <> 'all' ORDER BY model, benchmark""",
     "Most like it": f"""
-        SELECT model, other, distance, cosine FROM model_similarity SEMI JOIN serving USING (embedder)
+        SELECT model, other, distance, cosine FROM model_similarity
         QUALIFY row_number() OVER (PARTITION BY model ORDER BY distance, other) <= {NEIGHBOURS}
         ORDER BY model, distance, other""",
     "Wrong where a right answer was likeliest": f"""

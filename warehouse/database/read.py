@@ -58,13 +58,23 @@ def query_each(database: Path, sql: str) -> list[pa.Table]:
 
 
 def list_tables(database: Path) -> pa.Table:
-    """Return the name and the meaning of each table and view, and how many rows a table has, in the order of names."""
-    return query(
+    """Return the name, how many rows, and the meaning of each table and view, in the order of names. Rows of views that
+    are computed from all answers are not counted (None)."""
+    found = query(
         database,
         f"SELECT {_NAME}, estimated_size AS rows, comment AS meaning FROM duckdb_tables() "
         "WHERE database_name = 'warehouse' UNION ALL SELECT view_name, NULL, comment FROM duckdb_views() "
         "WHERE database_name = 'warehouse' AND NOT internal ORDER BY name",
-    )
+    ).to_pylist()
+    shown = [row for row in found if any(other["name"] == f"history.{row['name']}" for other in found)]
+    if shown:
+        counts = ", ".join(
+            f"(SELECT count(*) FROM {identifier(row['name'])}) AS {identifier(row['name'])}" for row in shown
+        )
+        (count,) = query(database, f"SELECT {counts}").to_pylist()
+        for row in shown:
+            row["rows"] = count[row["name"]]
+    return pa.Table.from_pylist(found)
 
 
 def describe_table(database: Path, name: str) -> pa.Table:
