@@ -19,16 +19,12 @@ if TYPE_CHECKING:
 DPI = 150
 LEAST_SCALE = 1.1  # CSS pixels a point at least, so that the smallest text, of 10 points, has 11 pixels on a phone
 MOST_SCALE = 1.5
-_SVG = "http://www.w3.org/2000/svg"
 _THEMED = {
     "#000000": "var(--ink, #000)",
     "#ffffff": "var(--page, #fff)",
     "#d8d8d8": "var(--line, #d8d8d8)",
 }  # dark pages turn them round
 _LONG_NUMBER = re.compile(r"(-?\d+\.\d\d)\d+")
-
-ET.register_namespace("", _SVG)
-ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 
 
 class Drawing(NamedTuple):
@@ -73,7 +69,11 @@ def _to_svg(drawn: Figure, told: Mapping[Any, Any], *, salt: str) -> str:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
         FigureCanvasSVG(drawn).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     page = ET.fromstring(buffer.getvalue())
-    for group in page.iter(f"{{{_SVG}}}g"):
+    for element in page.iter():  # inside HTML, SVG needs no namespaces
+        element.tag = element.tag.partition("}")[2]
+        if link := element.attrib.pop("{http://www.w3.org/1999/xlink}href", None):
+            element.set("href", link)
+    for group in page.iter("g"):
         _add_titles(group, points.get(group.get("id", ""), ()))
         group.attrib.pop("id", None)  # `figure_1` and the like are not
     for image, texts in images.items():
@@ -82,12 +82,12 @@ def _to_svg(drawn: Figure, told: Mapping[Any, Any], *, salt: str) -> str:
 
 
 def _add_titles(group: ET.Element, texts: Sequence[str]) -> None:
-    inside_defs = {mark for defs in group.iter(f"{{{_SVG}}}defs") for mark in defs.iter()}
-    marks = [mark for mark in group.iter() if mark.tag.endswith(("}use", "}path")) and mark not in inside_defs]
+    inside_defs = {mark for defs in group.iter("defs") for mark in defs.iter()}
+    marks = [mark for mark in group.iter() if mark.tag in ("use", "path") and mark not in inside_defs]
     if len(marks) != len(texts):  # a point outside the axes is not drawn
         return
     for mark, text in zip(marks, texts, strict=True):
-        ET.SubElement(mark, f"{{{_SVG}}}title").text = text
+        ET.SubElement(mark, "title").text = text
 
 
 def _draw_cells(image: AxesImage, texts: Sequence[Sequence[str | None]], *, height: float) -> ET.Element:
@@ -97,27 +97,23 @@ def _draw_cells(image: AxesImage, texts: Sequence[Sequence[str | None]], *, heig
     box = image.axes.get_window_extent()  # in points, as the figure has 72 of them an inch
     colors = image.to_rgba(np.asarray(image.get_array()))
     wide, high = box.width / len(texts[0]), box.height / len(texts)
-    cells = ET.Element(f"{{{_SVG}}}g")
+    cells = ET.Element("g")
     for row, across in enumerate(texts):
-        line = ET.SubElement(
-            cells, f"{{{_SVG}}}g", transform=f"translate({box.x0:.2f} {height - box.y1 + row * high:.2f})"
-        )
+        line = ET.SubElement(cells, "g", transform=f"translate({box.x0:.2f} {height - box.y1 + row * high:.2f})")
         for column, text in enumerate(across):
             if text is None:
                 continue
             size = {"width": f"{wide:.2f}", "height": f"{high:.2f}"}
             fill = to_hex(colors[row, column])
-            cell = ET.SubElement(line, f"{{{_SVG}}}rect", {"x": f"{column * wide:.2f}", "fill": fill, **size})
-            ET.SubElement(cell, f"{{{_SVG}}}title").text = text
+            cell = ET.SubElement(line, "rect", {"x": f"{column * wide:.2f}", "fill": fill, **size})
+            ET.SubElement(cell, "title").text = text
     return cells
 
 
 def _trim(page: ET.Element, *, width: float) -> str:
     """Return the markup without what a page has no use for."""
     for child in list(page):
-        if child.tag.endswith("metadata") or (
-            child.tag.endswith("defs") and child.find(f"{{{_SVG}}}style") is not None
-        ):
+        if child.tag == "metadata" or (child.tag == "defs" and child.find("style") is not None):
             page.remove(child)  # a style inside a page holds for the whole page
     for name in ("width", "height", "version"):
         page.attrib.pop(name, None)
@@ -134,7 +130,7 @@ def _trim(page: ET.Element, *, width: float) -> str:
                 element.set(
                     name, _LONG_NUMBER.sub(r"\1", re.sub(r"'DejaVu Sans'[^;]*", "system-ui, sans-serif", value))
                 )
-        if element.tag.endswith(("}svg", "}g", "}defs")):
+        if element.tag in ("svg", "g", "defs"):
             element.text = None
         element.tail = None
     return ET.tostring(page, encoding="unicode")
