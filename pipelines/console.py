@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 import rich.console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 STEP = 4  # without a terminal, a long step reports this many times
 WIDE = 10_000  # columns, where no terminal cuts what is printed
+LONG, LEAST = 40, 20  # letters: a text longer than this is wrapped where the terminal is narrow, to lines of so many
 
 
 class _Output(rich.console.Console):
@@ -58,17 +60,28 @@ def say(text: str) -> None:
     out.print(as_typed(text), soft_wrap=True)
 
 
+def show(table: Table) -> None:
+    """Print a table. Where the terminal is narrower than its names and numbers, its lines are longer than the
+    terminal's: nothing is cut."""
+    for column in table.columns:
+        column.overflow = "fold"  # of a word that is too long for its column
+    least = Measurement.get(out, out.options.update(max_width=WIDE), table).minimum
+    _Output(file=out.file, width=max(out.width, least), highlight=False, markup=False).print(table)
+
+
 def table_of(rows: pa.Table, title: str | None = None) -> Table:
-    """Return rows as a table of the terminal, numbers to the right."""
+    """Return rows as a table of the terminal, numbers to the right. Only long texts are wrapped where it is narrow."""
     import pyarrow.types as types
 
     table = Table(title=title, title_justify="left")
-    for number, field in enumerate(rows.schema):
+    cells = [[cell(value) for value in column.to_pylist()] for column in rows.columns]
+    for field, column in zip(rows.schema, cells, strict=True):
         numeric = types.is_floating(field.type) or types.is_integer(field.type)
-        # A row's name stays whole where the terminal is narrow.
-        table.add_column(field.name, justify="right" if numeric else "left", no_wrap=number == 0)
-    for row in rows.to_pylist():
-        table.add_row(*(cell(value) for value in row.values()))
+        is_long = any(len(text) > LONG for text in column)
+        least = LEAST if is_long else None
+        table.add_column(field.name, justify="right" if numeric else "left", no_wrap=not is_long, min_width=least)
+    for row in zip(*cells, strict=True):
+        table.add_row(*row)
     return table
 
 

@@ -79,7 +79,7 @@ def embedder(workspace: Workspace) -> Made:
         replace=not _can_go_on(workspace, encoder),
     )
     families = {model.name: model.family for model in workspace.registry.models}
-    picture = model_map(vectors[has_vector], [families.get(name) for name in known])
+    picture = model_map(vectors[has_vector], [families.get(name) for name in known]).uri
     return Made(
         metadata={
             **table_metadata("model_embeddings", len(known)),

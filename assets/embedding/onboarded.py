@@ -29,7 +29,7 @@ from .serving import load_spectral, serving_state, serving_version, tabulate_emb
 if TYPE_CHECKING:
     from embedder.spectral.fold_in import FoldedModel, ModelPool
 
-MOST = 40  # rows of a table or a picture in the report
+MOST = 40  # rows of a picture in the report
 PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
 
 
@@ -38,7 +38,7 @@ PREDICTED = "answered, n AS questions, accuracy, ci_low, ci_high"
     reads=["few_answers"],
     group_name="embedding",
     kinds={"python"},
-    code_version="3",
+    code_version="4",
     pool="warehouse",  # one at a time writes to the folder of the version that serves
 )
 def onboarded(workspace: Workspace) -> Made:
@@ -191,10 +191,9 @@ def describe(table: pa.Table, embeddings: Mapping[str, npt.NDArray[np.float32]])
         f"{who} answered a chosen few of all questions. {first['model']}, for example, answered "
         f"{first['answered']:,} of {first['questions']:,}: it is expected to answer {first['accuracy']:.1%} right "
         f"(95% interval {first['ci_low']:.1%} to {first['ci_high']:.1%}), and is most like {first['nearest']}.",
-        [Picture(bars, f"predicted accuracy with its interval, by {by}")],
-        [overall[:MOST], parts[:MOST]],
-        "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\n"
-        "WHERE embedder = (FROM serving) ORDER BY model, benchmark;",
+        [Picture.of(bars, f"predicted accuracy with its interval, by {by}")],
+        [overall, parts],
+        "SELECT model, benchmark, answered, accuracy, ci_low, ci_high FROM onboarded\nORDER BY model, benchmark;",
     )
 
 

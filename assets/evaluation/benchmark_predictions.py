@@ -50,11 +50,11 @@ WITH means AS (
         avg(predicted) FILTER (method = 'mean_elsewhere_fitted') AS baseline
     FROM predicted_accuracies GROUP BY benchmark, model
 )
-SELECT benchmark AS title, list(observed ORDER BY model) AS observed, list(predicted ORDER BY model) AS predicted,
-    list(baseline ORDER BY model) AS baseline
+SELECT benchmark AS title, list(model ORDER BY model) AS models, list(observed ORDER BY model) AS observed,
+    list(predicted ORDER BY model) AS predicted, list(baseline ORDER BY model) AS baseline
 FROM means GROUP BY benchmark ORDER BY benchmark LIMIT {MOST_PANELS}"""
 SQL = """\
-SELECT benchmark, method, tau, p_value, significant, mae, reason FROM latest('benchmark_predictions')
+SELECT benchmark, method, tau, p_value, significant, mae, reason FROM benchmark_predictions
 ORDER BY benchmark, mae;
 
 SELECT benchmark, model, avg(predicted) AS predicted, any_value(observed) AS observed FROM predicted_accuracies
@@ -95,7 +95,7 @@ def describe(table: pa.Table, predicted: pa.Table) -> Section:
     return Section(
         TITLE,
         _tell_errors({row["method"]: row for row in overall}, by_benchmark),
-        [Picture(picture, alt)],
+        [Picture.of(picture, alt)],
         [overall, by_benchmark],
         SQL,
         "embedder",

@@ -21,7 +21,7 @@ DISTANCE = (
     "The distance of two models is the root mean square difference of their log-odds of a right answer over the "
     "training questions."
 )
-MOST_ROWS = 25  # of the picture and the table; SQL has the rest
+MOST_ROWS = 25  # of the picture; the table has the rest
 
 
 def tabulate_communities(
@@ -43,7 +43,7 @@ communities = experiment(
     tabulate_communities,
     name="communities",
     kinds={"scipy"},
-    code_version="2",
+    code_version="3",
     deps=["correctness_matrix", "embedder", "onboarded"],  # the map shows those that are onboarded
 )
 
@@ -62,12 +62,13 @@ def describe(table: pa.Table, placed: Sequence[PlacedModel], labels: Sequence[Mo
     found = rows({"communities": table}, "SELECT * EXCLUDE (embedder) FROM communities ORDER BY ratio, kind, label")
     tested = [row for row in found if row["reason"] is None]
     pictured = sorted(tested, key=lambda row: -row["models"])[:MOST_ROWS]
-    shown = sorted(pictured, key=lambda row: row["ratio"])
     pictures = [_map_models(placed, labels)] if placed else []
     if impossible := refused(TITLE, found):
         says = impossible.says
     else:
-        pictures.append(Picture(ratio_dots(pictured), "distances inside communities relative to those to the outside"))
+        pictures.append(
+            Picture.of(ratio_dots(pictured), "distances inside communities relative to those to the outside")
+        )
         near = len(significant(tested))
         clearest = min(tested, key=lambda row: (row["p_value"], row["ratio"]))
         says = (
@@ -84,15 +85,15 @@ def describe(table: pa.Table, placed: Sequence[PlacedModel], labels: Sequence[Mo
         pictures,
         [
             columns(
-                shown,
+                tested,
                 *("kind", "label", "models", "inside", "outside", "ratio", "chance_low", "chance_high", "p_value"),
             )
         ],
         "SELECT other, distance, cosine FROM model_similarity\n"
-        f"WHERE model = '{name}' AND embedder = (FROM serving)\n"
+        f"WHERE model = '{name}'\n"
         "ORDER BY distance LIMIT 5;\n\n"
         "SELECT kind, label, models, ratio, p_value, reason FROM communities\n"
-        "WHERE embedder = (FROM serving) ORDER BY ratio;",
+        "ORDER BY ratio;",
     )
 
 
@@ -104,4 +105,4 @@ def _map_models(placed: Sequence[PlacedModel], labels: Sequence[ModelLabels]) ->
         models.append(Mapped(model.model, label and label.family, label and label.size_b, model.accuracy))
     vectors = np.stack([model.embedding for model in placed])
     alt = f"map of {len(models)} models, near where they answer alike, marked by family"
-    return Picture(model_map(vectors, [model.family for model in models]), alt, hover_map(vectors, models, alt))
+    return Picture.of(model_map(vectors, [model.family for model in models]), alt, hover_map(vectors, models, alt))

@@ -17,7 +17,7 @@ from embedder.downstream.left_out import LeftOut
 from .experiment import Result, experiment
 
 TITLE = "Which benchmarks help to predict others?"
-MOST_PAIRS = 10  # in the report
+MOST_PAIRS = 200  # in the report
 
 
 def measure_contributions(serving: Serving, left_out: Mapping[frozenset[str], LeftOut], seed: int) -> Result:
@@ -60,7 +60,7 @@ def describe(table: pa.Table) -> Section:
     return Section(
         TITLE,
         _tell_who_helps(found, sums),
-        [Picture(contribution_heatmap(*_square(pairs)), "heat map of contributions by pair of benchmarks")],
+        [Picture.of(contribution_heatmap(*_square(pairs)), "heat map of contributions by pair of benchmarks")],
         [
             sums,
             [{name: value for name, value in pair.items() if name != "reason"} for pair in found[:MOST_PAIRS]],
@@ -70,7 +70,7 @@ def describe(table: pa.Table) -> Section:
                 "ORDER BY reason",
             ),
         ],
-        "SELECT contributor, target, contribution, ci_low, ci_high FROM latest('contributions')\n"
+        "SELECT contributor, target, contribution, ci_low, ci_high FROM contributions\n"
         "WHERE ci_low > 0 ORDER BY contribution DESC;",
     )
 

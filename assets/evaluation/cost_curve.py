@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from assets.embedding.serving import Serving
 from assets.figures.costs import cost_quality_curves
-from assets.figures.sections import Picture, Section, columns, refused, rows
-from assets.figures.style import PARAMETERS
+from assets.figures.sections import Picture, Section, columns, refused, rows, tell_interval
+from assets.figures.style import PARAMETERS, parameters
 from assets.matrix.costs import Costs
 from embedder.downstream.cost import QuestionCosts, weigh_costs
 
@@ -17,12 +17,13 @@ from .experiment import Result, experiment, overall_figures
 
 TITLE = "What does quality cost?"
 SQL = """SELECT method, cost_weight, mean_cost, accuracy
-FROM cost_curve SEMI JOIN serving USING (embedder)
+FROM cost_curve
 WHERE method <> 'model' ORDER BY method, cost_weight;
 
 SELECT model, mean_cost, accuracy, n
-FROM cost_curve SEMI JOIN serving USING (embedder)
+FROM cost_curve
 WHERE pareto ORDER BY mean_cost, model;"""
+MEASURED = ("accuracy", "ci_low", "ci_high", "n")
 PREDICTED_BY = {
     "mean": "its mean",
     "category": "its mean in the question's category",
@@ -46,7 +47,7 @@ def tabulate_cost_curve(serving: Serving, costs: Costs, question_costs: Question
     return Result(tables, describe(curve, summary), overall_figures(summary, "aiq"))
 
 
-cost_curve = experiment(tabulate_cost_curve, name="cost_curve", kinds={"python"}, code_version="2")
+cost_curve = experiment(tabulate_cost_curve, name="cost_curve", kinds={"python"}, code_version="3")
 
 
 def describe(cost_curve: pa.Table, cost_summary: pa.Table) -> Section:
@@ -63,18 +64,28 @@ def describe(cost_curve: pa.Table, cost_summary: pa.Table) -> Section:
     return Section(
         TITLE,
         " ".join([_tell_saving(curve, summary), *_tell_rest(curve, summary)]),
-        [Picture(cost_quality_curves(curve), "accuracy by mean cost of a question: router, baselines, single models")],
+        [
+            Picture.of(
+                cost_quality_curves(curve), "accuracy by mean cost of a question: router, baselines, single models"
+            )
+        ],
         [
             columns(
                 summary,
                 *("method", "aiq", "aiq_low", "aiq_high", "accuracy", "ci_low", "ci_high"),
                 *("cost_share", "cost_share_low", "cost_share_high", "cost_weight", "reason"),
             ),
-            columns(pareto, "model", "mean_cost", "cost_unit", "accuracy", "ci_low", "ci_high", "n"),
+            [{"model": row["model"]} | _tell_cost(row) | {name: row[name] for name in MEASURED} for row in pareto],
         ],
         SQL,
         "router",
     )
+
+
+def _tell_cost(row: dict[str, Any]) -> dict[str, str | float]:
+    if row["cost_unit"] == PARAMETERS:
+        return {"parameters": parameters(row["mean_cost"])}
+    return {"mean cost of 1,000 questions (US$)": 1000 * row["mean_cost"]}
 
 
 def _tell_saving(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> str:
@@ -93,8 +104,13 @@ def _tell_saving(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> 
     if ours["cost_share"] is None:
         return f"{router}; {single} and is free."
     router += f" at {ours['cost_share']:.0%} of the cost of the single best model"
-    if ours["cost_share_low"] is not None:
-        router += f" (95% interval {ours['cost_share_low']:.0%} to {ours['cost_share_high']:.0%})"
+    router += tell_interval(ours["cost_share_low"], ours["cost_share_high"], ".0%")
+    table = next(row for row in summary if row["method"] == "best_per_benchmark")
+    if table["cost_share"] is not None:
+        router += (
+            f"; the best model of each benchmark at each cost, which takes knowing the question's benchmark, answers "
+            f"{table['accuracy']:.1%} at {table['cost_share']:.0%}"
+        )
     return f"{router}; {single}."
 
 
@@ -104,8 +120,8 @@ def _tell_rest(curve: list[dict[str, Any]], summary: list[dict[str, Any]]) -> li
     sentences = ["All curves are a single point."]
     if area["router"] is not None:
         sentences = [
-            f"Averaged over the range of costs (AIQ), the router answers {area['router']:.1%} right, the best model at "
-            f"each cost {area['best_single']:.1%}."
+            f"Averaged over the range of costs (AIQ), the router answers {area['router']:.1%} right, the best model of "
+            f"each benchmark {area['best_per_benchmark']:.1%}, the best model at each cost {area['best_single']:.1%}."
         ]
     if len({row["n"] for row in curve if row["method"] == "model"} | {summary[0]["n"]}) > 1:
         sentences.append("Single models are shown over the questions that each answered, which are not the same.")

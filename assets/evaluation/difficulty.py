@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
 import pyarrow as pa
 
 from assets.embedding.serving import Serving
@@ -26,7 +30,7 @@ def tabulate_difficulty(serving: Serving, seed: int) -> Result:
 
 
 difficulty = experiment(
-    tabulate_difficulty, name="difficulty", kinds={"scipy"}, code_version="2", latest_only=["question_difficulty"]
+    tabulate_difficulty, name="difficulty", kinds={"scipy"}, code_version="3", latest_only=["question_difficulty"]
 )
 
 
@@ -57,6 +61,7 @@ def describe(difficulty: pa.Table, question_difficulty: pa.Table, seed: int) -> 
     correlated = "It does not vary, so nothing can correlate with it."
     if correlations:
         correlated = f"The correlation of predicted and observed shares is {', '.join(correlations)}."
+    correlated += _tell_within(by_benchmark)
     questions = question_difficulty.sort_by("question_id")
     picture = difficulty_map(questions["predicted"].to_numpy(), questions["observed"].to_numpy(), seed=seed)
     return Section(
@@ -64,9 +69,26 @@ def describe(difficulty: pa.Table, question_difficulty: pa.Table, seed: int) -> 
         "Before any model is asked, the embedder predicts the share of models that will answer each of "
         f"{by_method['embedder']['n']:,} test questions right, and is off by "
         f"{100 * by_method['embedder']['mae']:.1f} points on average. {correlated}",
-        [Picture(picture, "share of right answers to test questions, observed against predicted")],
+        [Picture.of(picture, "share of right answers to test questions, observed against predicted")],
         [overall, by_benchmark],
         "SELECT benchmark, predicted, observed, n, text FROM question_difficulty JOIN questions USING (question_id, "
         "benchmark)\nORDER BY predicted LIMIT 5;",
         "embedder",
+    )
+
+
+def _tell_within(by_benchmark: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence on how much of that is left where questions of one benchmark are compared: pooled, it is enough
+    to know which benchmarks are hard."""
+    within = sorted(
+        (row["pearson_embedder"], row["benchmark"]) for row in by_benchmark if row["pearson_embedder"] is not None
+    )
+    if len(by_benchmark) < 2 or not within:
+        return ""
+    (least, hardest), (most, easiest) = within[0], within[-1]
+    below = sum(correlation < 0.1 for correlation, _ in within)
+    return (
+        f" Pooled like this, it is partly about which benchmarks are hard: among the questions of one benchmark, the "
+        f"embedder's correlation goes from {least:.2f} ({hardest}) to {most:.2f} ({easiest}), with a median of "
+        f"{median(correlation for correlation, _ in within):.2f}; on {below} of {len(within)} it is below 0.10."
     )

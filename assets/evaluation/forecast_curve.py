@@ -72,11 +72,11 @@ def describe(table: pa.Table) -> Section:
         f"{_tell_how_many(by_method)} The dashed curves and the last table show the paper's figures, on its own 112 "
         "models and ten benchmarks: unless the data here are the same, only the shapes compare.",
         [
-            Picture(
+            Picture.of(
                 curves(accuracy, ours="embedder", x_label=X_LABEL, y_label=accuracy_label),
                 "accuracy on test questions: mean over draws, lowest to highest end of their 95% intervals",
             ),
-            Picture(
+            Picture.of(
                 curves(loss, ours="embedder", x_label=X_LABEL, y_label=loss_label),
                 "log-loss on test questions: mean over draws, and their range",
             ),
@@ -87,7 +87,7 @@ def describe(table: pa.Table) -> Section:
             [{"paper's accuracy by training questions": n} | {m: PAPER[m][n] for m in PAPER} for n in PAPER["mf"]],
         ],
         "SELECT method, questions, count(*) AS draws, avg(accuracy) AS accuracy, stddev(accuracy) AS between_draws\n"
-        "FROM latest('forecast_curve')\n"
+        "FROM forecast_curve\n"
         "GROUP BY ALL ORDER BY questions, accuracy DESC;",
     )
 

@@ -33,7 +33,7 @@ def tabulate_forecasts(serving: Serving, seed: int) -> Result:
 
 
 forecasts = experiment(
-    tabulate_forecasts, name="forecasts", kinds={"scikitlearn"}, code_version="5", latest_only=["predictions"]
+    tabulate_forecasts, name="forecasts", kinds={"scikitlearn"}, code_version="6", latest_only=["predictions"]
 )
 
 
@@ -65,15 +65,15 @@ def describe(forecasts: pa.Table, reliability: pa.Table) -> Section:
         f"{100 * ours['ece']:.1f} percentage points on average (ece), those of mf by "
         f"{100 * by_method['mf']['ece']:.1f} and those of knn by {100 * by_method['knn']['ece']:.1f}.",
         [
-            Picture(interval_bars(overall, ours="embedder", label=label), label),
-            Picture(reliability_diagram(shown, ours="embedder", bins=BINS), diagram),
+            Picture.of(interval_bars(overall, ours="embedder", label=label), label),
+            Picture.of(reliability_diagram(shown, ours="embedder", bins=BINS), diagram),
         ],
         [overall],
         "SELECT benchmark, method, accuracy, log_loss\n"
-        "FROM forecasts SEMI JOIN serving USING (embedder)\n"
+        "FROM forecasts\n"
         "WHERE benchmark <> 'all' ORDER BY benchmark, accuracy DESC;\n\n"
         "SELECT bin, n, probability, accuracy, ci_low, ci_high\n"
-        "FROM reliability SEMI JOIN serving USING (embedder)\n"
+        "FROM reliability\n"
         "WHERE method = 'embedder' ORDER BY bin;\n\n"
         "SELECT question_id, model, probability, low, high, correct\n"
         "FROM predictions JOIN responses USING (question_id, model) WHERE method = 'embedder' LIMIT 5;",

@@ -33,7 +33,7 @@ def tabulate_portfolios(serving: Serving, seed: int) -> Result:
     return Result({"portfolios": table}, section, {f"enough_{method}": k for method, k in enough.items()})
 
 
-portfolios = experiment(tabulate_portfolios, name="portfolios", kinds={"numpy"}, code_version="2")
+portfolios = experiment(tabulate_portfolios, name="portfolios", kinds={"numpy"}, code_version="3")
 
 
 def describe(table: pa.Table, *, models: int, questions: int) -> Section:
@@ -62,8 +62,11 @@ def describe(table: pa.Table, *, models: int, questions: int) -> Section:
     return Section(
         TITLE,
         says,
-        [Picture(portfolio_curves(found, enough=ENOUGH), "accuracy of routing by number of models in the portfolio")],
+        [
+            Picture.of(
+                portfolio_curves(found, enough=ENOUGH), "accuracy of routing by number of models in the portfolio"
+            )
+        ],
         [rows({"portfolios": table}, f"{SMALLEST} LIMIT {max(FIRST, greedy['k'])}")],
-        "SELECT method, k, model, accuracy, share, share_low, share_high, enough FROM portfolios\n"
-        "WHERE embedder = (FROM serving) ORDER BY method, k;",
+        "SELECT method, k, model, accuracy, share, share_low, share_high, enough FROM portfolios\nORDER BY method, k;",
     )

@@ -28,7 +28,7 @@ METHODS = ("embedder", "mf", "knn", "model_benchmark_mean", "model_mean")
 BY_TEXT = METHODS[:3]  # the others do not read it, and never change
 SQL = """\
 SELECT form, method, changed, routing_accuracy, routing_forecast, overconfidence, log_loss_rise
-FROM latest('robustness')
+FROM robustness
 WHERE method IN ('embedder', 'mf', 'knn') AND changed > 0 ORDER BY log_loss_rise DESC, form, method;"""
 SHOWN = {  # of the embedder, by form: title of a column in the report, and its name in the table
     "form": "form",
@@ -96,9 +96,9 @@ def describe(table: pa.Table) -> Section:
     changed = {method: [row for row in by_method[method] if row["form"] != words(AS_ASKED)] for method in BY_TEXT}
     right = "routed test questions in each form: answered right with 95% interval, and forecast"
     loss = "what log-loss rises by in each form, with 95% intervals, by method"
-    pictures = [Picture(forecast_dumbbells([row for row in rows if row["method"] == "embedder"]), right)]
+    pictures = [Picture.of(forecast_dumbbells([row for row in rows if row["method"] == "embedder"]), right)]
     if changed["embedder"]:
-        pictures.append(Picture(loss_changes(changed, ours="embedder"), loss))
+        pictures.append(Picture.of(loss_changes(changed, ours="embedder"), loss))
     return Section(
         TITLE,
         " ".join([*_tell_losses(ours[0], changed), _tell_nonsense(nonsense), CAVEAT]),

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .style import OTHERS, OURS, add_legend, data_uri, draw_interval, name_rows, plot
+from .drawing import Drawing, finish
+from .style import OTHERS, OURS, add_legend, draw_interval, name_rows, plot
 
 _CHANCE = "#D8D8D8"
 
 
-def ratio_dots(rows: Sequence[Mapping[str, Any]]) -> str:
+def ratio_dots(rows: Sequence[Mapping[str, Any]]) -> Drawing:
     """Draw the ratio of the distances inside to those outside, the lowest first, with the range of chance.
 
-    `rows` are of the table `communities`: kind, label, models, ratio, chance_low, chance_high. Returns a data URI.
+    `rows` are of the table `communities`: kind, label, models, ratio, chance_low, chance_high.
     """
     drawn, axes = plot(height=1.3 + 0.24 * len(rows))
     ordered = sorted(rows, key=lambda row: (-row["ratio"], row["kind"], row["label"]))
@@ -25,16 +26,16 @@ def ratio_dots(rows: Sequence[Mapping[str, Any]]) -> str:
     axes.plot([], [], label="95% of random groups of as many models", **chance)
     axes.plot([], [], "o", color=OURS, markersize=6, label="observed")
     axes.axvline(1, color=OTHERS, linewidth=1, zorder=2)
-    axes.set_xlabel("mean distance inside / mean distance to the outside\n(below 1: nearer to each other)")
+    axes.set_xlabel("mean distance inside / outside\n(below 1: nearer to each other)")
     name_rows(axes, [_shorten(row["label"], f"{row['kind']}, {row['models']}") for row in ordered])
-    add_legend(drawn, "outside upper center", columns=2)
-    return data_uri(drawn)
+    add_legend(drawn, "outside upper center", columns=1)
+    return finish(drawn)
 
 
-def score_dots(rows: Sequence[Mapping[str, Any]]) -> str:
+def score_dots(rows: Sequence[Mapping[str, Any]]) -> Drawing:
     """Draw the score of each probe with its 95% interval and a stroke where guessing is, the best first.
 
-    `rows` are of the table `probes`: target, method, models, score, ci_low, ci_high, chance. Returns a data URI.
+    `rows` are of the table `probes`: target, method, models, score, ci_low, ci_high, chance.
     """
     drawn, axes = plot(height=1.3 + 0.26 * len(rows))
     ordered = sorted(rows, key=lambda row: (row["score"], row["target"], row["method"]))
@@ -45,11 +46,11 @@ def score_dots(rows: Sequence[Mapping[str, Any]]) -> str:
         axes.plot([row["chance"]] * 2, [height - 0.38, height + 0.38], color="black", linewidth=1.6, zorder=1)
     axes.plot([], [], "o-", color=OURS, linewidth=2.5, markersize=6, label="score, 95% interval")
     axes.plot([], [], color="black", linewidth=1.6, label="guessing")
-    axes.set_xlabel("score on models left out:\nbalanced accuracy, or what the brackets say")
+    axes.set_xlabel("score on models left out: balanced\naccuracy, or what the brackets say")
     metrics = ["" if row["metric"] == "balanced accuracy" else row["metric"] for row in ordered]
     name_rows(axes, [_shorten(row["target"], metric) for row, metric in zip(ordered, metrics, strict=True)])
-    add_legend(drawn, "outside upper center", columns=2)
-    return data_uri(drawn)
+    add_legend(drawn, "outside upper center", columns=1)
+    return finish(drawn)
 
 
 def _shorten(name: str, detail: str) -> str:

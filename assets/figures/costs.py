@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import DOLLARS, OTHERS, OURS, PALETTE, add_legend, data_uri, parameters, plot, words
+from .drawing import Drawing, finish
+from .style import DOLLARS, OTHERS, OURS, PALETTE, add_legend, parameters, plot, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 _CURVES = {"router": (OURS, "-"), "best_per_benchmark": (PALETTE[1], "--"), "best_single": ("#000000", ":")}
 _MOST_NAMES = 8
@@ -20,29 +22,32 @@ _LONGEST_NAME = 32
 Rows = Sequence[Mapping[str, Any]]
 
 
-def cost_quality_curves(rows: Rows) -> str:
+def cost_quality_curves(rows: Rows) -> Drawing:
     """Draw the accuracy by mean cost of each method with the router's 95% interval, and the single models; the
     Pareto-optimal ones are numbered and named.
 
     `rows` are of the table `cost_curve`: method, model, cost_weight, accuracy, ci_low, ci_high, mean_cost, cost_unit,
-    pareto; those of a method by their cost weight. Returns a data URI.
+    pareto; those of a method by their cost weight.
     """
     models = [row for row in rows if row["method"] == "model"]
     pareto = sorted((row for row in models if row["pareto"]), key=_place)
     named = pareto
     if len(pareto) > _MOST_NAMES:  # as many as there is room for, evenly spread, both ends among them
         named = [pareto[round(at)] for at in np.linspace(0, len(pareto) - 1, _MOST_NAMES)]
-    drawn, axes = plot(height=4.8 + 0.2 * ((len(named) + 1) // 2))
+    drawn, axes = plot(height=5.2 + 0.2 * len(named))
     for method, (color, dashes) in _CURVES.items():
         _draw_curve(axes, [row for row in rows if row["method"] == method], color, dashes)
-    _draw_dots(axes, [row for row in models if not row["pareto"]], "o", 4, OTHERS, "a single model")
-    _draw_dots(axes, pareto, "D", 6, PALETTE[2], "a Pareto-optimal one")
+    others = [row for row in models if not row["pareto"]]
+    told = {
+        _draw_dots(axes, others, "o", 4, OTHERS, "a single model"): [_tell(row) for row in others],
+        _draw_dots(axes, pareto, "D", 6, PALETTE[2], "a Pareto-optimal one"): [_tell(row) for row in pareto],
+    }
     best = next(row for row in rows if row["method"] == "best_single" and row["cost_weight"] == 0)
     _draw_dots(axes, [best], "*", 15, PALETTE[5], "the single best on train")
     _number_dots(axes, named)
     _label_axes(axes, rows)
-    add_legend(drawn, "outside lower center", columns=2)
-    return data_uri(drawn)
+    add_legend(drawn, "outside lower center", columns=1)
+    return finish(drawn, told)
 
 
 def _draw_curve(axes: Axes, points: Rows, color: str, dashes: str) -> None:
@@ -58,10 +63,18 @@ def _draw_curve(axes: Axes, points: Rows, color: str, dashes: str) -> None:
         axes.fill_between(cost, low, high, color=color, alpha=0.15, linewidth=0, label="its 95% interval")
 
 
-def _draw_dots(axes: Axes, rows: Rows, marker: str, size: float, color: str, label: str) -> None:
+def _draw_dots(axes: Axes, rows: Rows, marker: str, size: float, color: str, label: str) -> Line2D:
     x, y = [row["mean_cost"] for row in rows], [100 * row["accuracy"] for row in rows]
     style: dict[str, Any] = {"linestyle": "", "markeredgecolor": "white", "markeredgewidth": 0.5, "zorder": 4}
-    axes.plot(x, y, marker, markersize=size, color=color, label=label, **style)
+    (dots,) = axes.plot(x, y, marker, markersize=size, color=color, label=label, **style)
+    return dots
+
+
+def _tell(row: Mapping[str, Any]) -> str:
+    cost = f"US${1000 * row['mean_cost']:.3g} for 1,000 questions"
+    if row["cost_unit"] != DOLLARS:
+        cost = f"{parameters(row['mean_cost'])} parameters"
+    return f"{row['model']}: {row['accuracy']:.1%} right, {cost}"
 
 
 def _number_dots(axes: Axes, named: Rows) -> None:

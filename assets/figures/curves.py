@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .style import MARKERS, OTHERS, OURS, PALETTE, add_legend, data_uri, plot
+from .drawing import Drawing, finish
+from .style import MARKERS, OTHERS, OURS, PALETTE, add_legend, plot, wrapped
 
 _APART = 1.025  # so that the intervals of neighbouring curves stand side by side
 
@@ -25,8 +26,8 @@ class Curve:
     like: str = ""
 
 
-def curves(drawn: Sequence[Curve], *, ours: str, x_label: str, y_label: str) -> str:
-    """Draw all curves in one plot, `ours` in blue, over a logarithmic x axis. Returns a data URI."""
+def curves(drawn: Sequence[Curve], *, ours: str, x_label: str, y_label: str) -> Drawing:
+    """Draw all curves in one plot, `ours` in blue, over a logarithmic x axis."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     page, axes = plot(height=4.4)
@@ -43,11 +44,12 @@ def curves(drawn: Sequence[Curve], *, ours: str, x_label: str, y_label: str) -> 
         for x, low, high in zip(at, curve.low, curve.high, strict=False):
             if low is not None and high is not None:
                 axes.plot([x, x], [low, high], color=color, linewidth=1, alpha=0.6)
+    least, most = ([end(curve.x) for curve in drawn if curve.x] for end in (min, max))
     axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.set_ylabel(wrapped(y_label))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(most) < 50 * min(least) else (1, 3)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)
-    add_legend(page, "outside upper center", columns=3)
-    return data_uri(page)
+    add_legend(page, "outside upper center", columns=2)
+    return finish(page)

@@ -6,15 +6,16 @@ import numpy as np
 
 from embedder.downstream.difficulty import bin_predictions
 
-from .style import PALETTE, add_legend, data_uri, plot
+from .drawing import Drawing, finish
+from .style import PALETTE, add_legend, plot
 
 
-def difficulty_map(predicted: np.ndarray, observed: np.ndarray, *, seed: int) -> str:
+def difficulty_map(predicted: np.ndarray, observed: np.ndarray, *, seed: int) -> Drawing:
     """Draw the share of right answers observed against predicted, each (n,): questions as shaded cells, and the means
-    of each tenth of them by prediction with 95% intervals. Returns a data URI."""
-    drawn, axes = plot(height=4.8)
+    of each tenth of them by prediction with 95% intervals."""
+    drawn, axes = plot(height=4.4)
     extent = (0, 100, 0, 100)
-    cells = axes.hexbin(100 * predicted, 100 * observed, gridsize=20, extent=extent, cmap="Greys", mincnt=1)
+    cells = axes.hexbin(100 * predicted, 100 * observed, gridsize=20, extent=extent, cmap="Blues", mincnt=1)
     cells.set(edgecolor="#BBBBBB", linewidth=0.4)  # or one question is hardly seen
     drawn.colorbar(cells, label="test questions", shrink=0.8)
     axes.plot([0, 100], [0, 100], color="black", linewidth=1, linestyle="--", label="as predicted")
@@ -28,5 +29,5 @@ def difficulty_map(predicted: np.ndarray, observed: np.ndarray, *, seed: int) ->
     axes.set_xlabel("predicted: mean probability of a right answer (%)")
     axes.set_ylabel("observed: models that were right (%)")
     axes.set(xlim=(-3, 103), ylim=(-3, 103), aspect="equal")
-    add_legend(drawn, "outside lower center", columns=2, size=8)
-    return data_uri(drawn)
+    add_legend(drawn, "outside lower center", columns=1)
+    return finish(drawn)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .style import MARKERS, OTHERS, PALETTE, add_legend, data_uri, parameters, plot, templates_next_to
+from .drawing import Drawing, finish
+from .style import MARKERS, OTHERS, PALETTE, add_legend, parameters, plot, templates_next_to
 
 _OUTLINES = {  # of the markers as SVG paths about (0, 0), some 12 units wide
     "o": "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0z",
@@ -50,8 +51,8 @@ class Style(NamedTuple):
         return _OUTLINES[self.marker]
 
 
-def model_map(embeddings: npt.NDArray[np.float32], families: Sequence[str | None]) -> str:
-    """Draw the models (M, d) on their first two principal components, one mark a family. Returns a data URI."""
+def model_map(embeddings: npt.NDArray[np.float32], families: Sequence[str | None]) -> Drawing:
+    """Draw the models (M, d) on their first two principal components, one mark a family."""
     points, (along, up) = _project(embeddings)
     styles = _choose_styles(families)
     drawn, axes = plot(height=5.6)
@@ -65,8 +66,8 @@ def model_map(embeddings: npt.NDArray[np.float32], families: Sequence[str | None
     axes.set_ylabel(up)
     axes.set_aspect("equal", adjustable="datalim")  # distances mean the same in every direction
     axes.grid(alpha=0.3)
-    add_legend(drawn, "outside lower center", columns=3)
-    return data_uri(drawn)
+    add_legend(drawn, "outside lower center", columns=2)
+    return finish(drawn)
 
 
 def hover_map(embeddings: npt.NDArray[np.float32], models: Sequence[Mapped], alt: str) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .style import MARKERS, OURS, PALETTE, data_uri, figure, words
+from .drawing import Drawing, finish
+from .style import MARKERS, OURS, PALETTE, figure, words
 
 _APART = 0.7  # percentage points, so that the methods' intervals stand side by side
 
 
-def reliability_diagram(rows: Sequence[Mapping[str, Any]], *, ours: str, bins: int) -> str:
+def reliability_diagram(rows: Sequence[Mapping[str, Any]], *, ours: str, bins: int) -> Drawing:
     """Draw the share of right answers by forecast probability with 95% intervals, and below it how many forecasts lie
     in each of the `bins`.
 
     `rows` are of the table `reliability`: method, bin, n, probability, accuracy, ci_low, ci_high (None: no interval).
-    Methods come in the order of their first rows, `ours` in blue. Returns a data URI.
+    Methods come in the order of their first rows, `ours` in blue.
     """
     page = figure(height=6.2)
     above, below = page.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -42,5 +43,5 @@ def reliability_diagram(rows: Sequence[Mapping[str, Any]], *, ours: str, bins: i
     below.set_xlim(-1, 101)
     for axes in (above, below):
         axes.grid(alpha=0.3)
-    above.legend(loc="upper left", fontsize=9, frameon=False)
-    return data_uri(page)
+    above.legend(loc="upper left", frameon=False)
+    return finish(page)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .style import MARKERS, OTHERS, OURS, PALETTE, add_legend, data_uri, draw_interval, name_rows, plot, words
+from .drawing import Drawing, finish
+from .style import MARKERS, OTHERS, OURS, PALETTE, add_legend, draw_interval, name_rows, plot, words
 
 _FORECAST: dict[str, Any] = {"color": PALETTE[5], "markerfacecolor": "white", "markeredgewidth": 1.6}
 
 
-def forecast_dumbbells(rows: Sequence[Mapping[str, Any]]) -> str:
+def forecast_dumbbells(rows: Sequence[Mapping[str, Any]]) -> Drawing:
     """Draw the routing accuracy with its 95% interval, joined to what was forecast, a line a form from the first row
     down.
 
     `rows` are one method's of the table `robustness`: form, routing_accuracy, ci_low, ci_high (None: no interval),
-    routing_forecast, routing_rate. Nonsense has no accuracy: its forecast is joined to the rate. Returns a data URI.
+    routing_forecast, routing_rate. Nonsense has no accuracy: its forecast is joined to the rate.
     """
     drawn, axes = plot(height=1.3 + 0.34 * len(rows))
     for height, row in enumerate(reversed(rows)):
@@ -32,16 +33,16 @@ def forecast_dumbbells(rows: Sequence[Mapping[str, Any]]) -> str:
         axes.plot([], [], "s", color="black", label="rate of the models chosen (no question)")
     axes.set_xlabel("routed questions (%)")
     name_rows(axes, [words(row["form"]) for row in reversed(rows)])
-    add_legend(drawn, "outside upper center", columns=3, size=8)
-    return data_uri(drawn)
+    add_legend(drawn, "outside upper center", columns=1)
+    return finish(drawn)
 
 
-def loss_changes(rows: Mapping[str, Sequence[Mapping[str, Any]]], *, ours: str) -> str:
+def loss_changes(rows: Mapping[str, Sequence[Mapping[str, Any]]], *, ours: str) -> Drawing:
     """Draw by how much log-loss rises from the questions as asked, with 95% intervals, by form; a mark a method, `ours`
     in blue.
 
     `rows` are those of each method in the table `robustness`, the same forms in the same order: form, log_loss_rise,
-    log_loss_rise_low, log_loss_rise_high (None: no interval). Returns a data URI.
+    log_loss_rise_low, log_loss_rise_high (None: no interval).
     """
     forms = next(iter(rows.values()))
     drawn, axes = plot(height=1.3 + 0.42 * len(forms))
@@ -55,7 +56,7 @@ def loss_changes(rows: Mapping[str, Sequence[Mapping[str, Any]]], *, ours: str) 
             draw_interval(axes, ends, height + shift, color=color, linewidth=1.8, zorder=2)
             axes.plot(row["log_loss_rise"], height + shift, marker, color=color, markersize=5, zorder=3)
         axes.plot([], [], marker, color=color, label=words(method))
-    axes.set_xlabel("log-loss, more than of the same questions as asked (nats)")
+    axes.set_xlabel("log-loss, more than of the same questions\nas asked (nats)")
     name_rows(axes, [words(row["form"]) for row in reversed(forms)])
-    add_legend(drawn, "outside upper center", columns=3, size=8)
-    return data_uri(drawn)
+    add_legend(drawn, "outside upper center", columns=2)
+    return finish(drawn)

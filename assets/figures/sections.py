@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 import pyarrow as pa
@@ -19,6 +19,7 @@ from assets.inputs.versions import version_shown
 from warehouse.database.connect import open_database
 from warehouse.lake import Lake
 
+from .drawing import Drawing
 from .style import markdown, words
 
 SECTIONS = "sections"
@@ -31,14 +32,19 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a data URI, and what it shows for those who cannot see it.
+    """A figure as a data URI, for the UI, and what it shows for those who cannot see it.
 
-    `svg` is the same figure as SVG markup, where pointing at its marks shows more: the report takes it instead.
+    `svg` is the same figure as markup, which the report takes: its text is text, and pointing at marks tells more.
     """
 
     uri: str
     alt: str
     svg: str = ""
+
+    @classmethod
+    def of(cls, drawing: Drawing, alt: str, svg: str = "") -> Self:
+        """Return a drawing with what it shows; `svg` takes the place of its own."""
+        return cls(drawing.uri, alt, svg or drawing.svg)
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,13 @@ def side_by_side(by_method: Mapping[str, Sequence[Row]], measure: str, heads: Ma
         | {words(row["method"]): row[measure] for row in found}
         for found in zip(*by_method.values(), strict=True)
     ]
+
+
+def tell_interval(low: float | None, high: float | None, spec: str = ".1%") -> str:
+    """Return " (95% interval … to …)"; nothing where there is no interval, or both its ends read the same."""
+    if low is None or high is None or format(low, spec) == format(high, spec):
+        return ""
+    return f" (95% interval {low:{spec}} to {high:{spec}})"
 
 
 def refused(title: str, found: Sequence[Mapping[str, Any]]) -> Section | None:

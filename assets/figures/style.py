@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,10 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-OURS, OTHERS = "#0072B2", "#999999"
+OURS, OTHERS = "#0072B2", "#8A8A8A"
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = "os^Dv<>"
-DPI = 130
+WIDTH = 4.5  # inches
+LETTERS = 36  # in a line below the axes
 DOLLARS, PARAMETERS = "US$", "billions of parameters"
 _SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 
@@ -32,17 +32,22 @@ def markdown(uri: str) -> str:
     return f"![]({uri})"
 
 
+def wrapped(label: str) -> str:
+    """Return the label of an axis in as many lines as it takes on a figure of the usual width."""
+    return textwrap.fill(label, LETTERS)
+
+
 def templates_next_to(file: str) -> jinja2.Environment:
     """Return what renders the templates next to `file`; names of models and questions are escaped."""
     loader = jinja2.FileSystemLoader(Path(file).parent)
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
 
 
-def figure(height: float) -> Figure:
-    """Return an empty figure, 6 inches wide, which leaves its text readable on a phone, and `height` inches high."""
+def figure(height: float, width: float = WIDTH) -> Figure:
+    """Return an empty figure of that size in inches; at its usual width, a phone shows text of 10 points readably."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(6.0, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def plot(height: float) -> tuple[Figure, Axes]:
@@ -67,23 +72,11 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(axis="x", alpha=0.3)
 
 
-def add_legend(
-    drawn: Figure, place: Literal["outside upper center", "outside lower center"], *, columns: int, size: float = 9
-) -> None:
+def add_legend(drawn: Figure, place: Literal["outside upper center", "outside lower center"], *, columns: int) -> None:
     """Explain the marks of a figure above or below its plots."""
-    legend = drawn.legend(loc=place, ncols=columns, fontsize=size, frameon=False)
+    legend = drawn.legend(loc=place, ncols=columns, fontsize=10, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a name may have dollars
-
-
-def data_uri(drawn: Figure) -> str:
-    """Return the figure as a PNG inside a page; the same figure gives the same bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    buffer = io.BytesIO()
-    drawn.set_dpi(DPI)
-    FigureCanvasAgg(drawn).print_png(buffer, metadata={"Software": None})  # savefig would draw everything twice
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def parameters(size_b: float) -> str:

@@ -25,11 +25,12 @@ def _read_columns() -> dict[str, list[tuple[str, str, str | None]]]:
     """Return by table the name, type and comment of each column, as users see them in `warehouse.duckdb`."""
     with open_database() as connection:
         connection.execute("BEGIN")  # hundreds of small statements
-        for statement in (*statements().values(), script("views")):
-            connection.execute(statement)
+        for declared in statements().values():
+            connection.execute(f"{declared.table}\n{declared.view}")
+        connection.execute(script("views"))
         found = connection.execute(
             "SELECT table_name, column_name, lower(data_type), comment FROM duckdb_columns() WHERE NOT internal "
-            "ORDER BY table_name, column_index"
+            "AND schema_name = 'main' ORDER BY table_name, column_index"
         ).fetchall()
     # Plain values: kept until the interpreter ends, Dagster's would keep DuckDB alive, which it reports on stderr.
     columns: dict[str, list[tuple[str, str, str | None]]] = {}

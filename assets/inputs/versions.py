@@ -53,7 +53,7 @@ def tell_held_back(lake: Lake) -> str | None:
 
 def version_shown(lake: Lake, among: Collection[str]) -> dict[str, Any] | None:
     """Return what is known of the version whose results are shown, of those in `among`: the serving one, or else the
-    most recent; None where none of them is known. The warehouse's macro `latest` shows the same."""
+    most recent; None where none of them is known. The warehouse's views of the experiments' tables show the same."""
     rows = [row for row in versions(lake).to_pylist() if row["embedder"] in among]
     return max(rows, key=lambda row: (row["serving"], str(row["created_at"] or "")), default=None)
 

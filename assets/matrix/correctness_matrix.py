@@ -34,7 +34,7 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
         reads=["answers"],
         group_name="matrix",
         kinds={"deltalake"},
-        code_version="3",
+        code_version="4",
     )
     def correctness_matrix(workspace: Workspace) -> Made:
         """A row is a question, a column a model, a cell right, wrong or not asked."""
@@ -66,12 +66,12 @@ def build_correctness_matrix(registry: Registry) -> dg.AssetsDefinition:
 
 
 def describe_answers(matrix: CorrectnessMatrix) -> Section:
-    """Return the section on who answered what. The best models are not in it: the report looks them up."""
+    """Return the section on who answered what. The models are not in it: the report looks them up."""
     return Section(
         "What was answered",
         f"{matrix.observed.mean():.0%} of the correctness matrix is filled; a right answer was given in "
-        f"{np.nanmean(matrix.labels):.1%} of the cases. The best models, each over the questions it was asked:",
-        [Picture(correctness_heatmap(matrix), "heat map of accuracy by benchmark and model")],
+        f"{np.nanmean(matrix.labels):.1%} of the cases. The table has every model, over the questions it was asked.",
+        [Picture.of(correctness_heatmap(matrix), "heat map of accuracy by benchmark and model")],
         sql="SELECT model, accuracy, ci_low, ci_high, n FROM leaderboard\n"
         "WHERE benchmark = 'all' ORDER BY accuracy DESC, model LIMIT 10;",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -15,13 +15,16 @@ from assets.inputs.workspace import Workspace
 from warehouse.files import replacing
 
 from . import overview
+from .cells import tabulate
+from .findings import Finding, find
+from .panels import Panel, read_panels
 
 
 @asset(
     deps=["warehouse"],
     group_name="report",
     kinds={"html"},
-    code_version="5",
+    code_version="6",
     freshness_policy=CONFIRMED_WEEKLY,
 )
 def report(workspace: Workspace) -> Made:
@@ -29,29 +32,39 @@ def report(workspace: Workspace) -> Made:
     workspace.fetch(workspace.database)
     kept = read_sections(workspace.lake)
     if answers := kept.get("correctness_matrix"):
-        kept["correctness_matrix"] = overview.add_best(answers, workspace)
+        kept["correctness_matrix"] = overview.add_models(answers, workspace)
     order = ("correctness_matrix", *(experiment.key.to_user_string() for experiment in EXPERIMENTS), "onboarded")
     sections = [*(kept[name] for name in order if name in kept), *overview.failed(workspace)]
-    html = render(overview.facts(workspace), sections)
+    html = render(
+        overview.facts(workspace),
+        sections,
+        origin=overview.origin(workspace),
+        findings=find(workspace.database),
+        panels=read_panels(workspace.database),
+    )
     with replacing(workspace.report) as draft:
         draft.write_text(html, encoding="utf-8")
     metadata = {"report": dg.MetadataValue.path(str(workspace.report)), "bytes": len(html.encode())}
     return Made(metadata, files=[workspace.report])
 
 
-def render(facts: str, sections: list[Section]) -> str:
+def render(
+    facts: str,
+    sections: Sequence[Section],
+    *,
+    origin: Mapping[str, str] | None = None,
+    findings: Sequence[Finding] = (),
+    panels: Sequence[Panel] = (),
+) -> str:
     """Return the page as HTML; names of models and questions are escaped."""
     environment = templates_next_to(__file__)
-    environment.filters |= {"rounded": rounded, "filled": _filled}
-    return environment.get_template("report.html.j2").render(facts=facts, sections=sections)
-
-
-def rounded(number: float) -> str:
-    """Return a number with three decimals, or, where it is smaller, with three digits."""
-    return f"{number:.3f}" if number == 0 or abs(number) >= 0.001 else f"{number:.3g}"
-
-
-def _filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows without the columns that hold nothing."""
-    kept = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    return [{name: row[name] for name in kept} for row in rows]
+    environment.filters["tabulate"] = tabulate
+    return environment.get_template("report.html.j2").render(
+        facts=facts,
+        sections=sections,
+        origin=origin or {},
+        findings=findings,
+        panels=panels,
+        panel_of={panel.model: f"model-{number}" for number, panel in enumerate(panels, 1)},
+        anchors={section.title: f"s{number}" for number, section in enumerate(sections, 1)},
+    )

@@ -14,7 +14,7 @@ from pipelines.errors import explain
 
 from .ask import report, route
 from .benchmarks import benchmarks_app
-from .data import lake_app, sql
+from .data import describe, lake_app, list_tables, sql
 from .embedders import embedders_app
 from .imports import export, import_, imports_app
 from .interrupts import leave_if_unread
@@ -90,6 +90,8 @@ COMMANDS = {
     "serve": serve,
     "onboard": onboard,
     "sql": sql,
+    "tables": list_tables,
+    "describe": describe,
     "report": report,
     "check": check,
     "ui": ui,

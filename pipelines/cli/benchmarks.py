@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
-from pipelines.console import out, say
+from pipelines.console import out, say, show
 
 from .home import open_home
 
@@ -17,11 +17,11 @@ def list_benchmarks() -> None:
     """Every benchmark, its lm-eval tasks, and how many models have answered it."""
     _, workspace = open_home()
     done = workspace.lake.pairs()
-    table = Table("benchmark", "tasks", "metric", "filter", "models that answered")
+    table = Table(Column("benchmark", no_wrap=True), "tasks", "metric", "filter", "models that answered")
     for benchmark in workspace.registry.benchmarks:
         answered = sum(name == benchmark.name for name, _ in done)
         table.add_row(benchmark.name, ", ".join(benchmark.tasks), benchmark.metric, benchmark.filter, str(answered))
-    out.print(table)
+    show(table)
 
 
 @benchmarks_app.command("check")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipelines.console import cell, out, say, table_of
+from pipelines.console import cell, say, show, table_of
 from pipelines.errors import CommandError
 
 from .home import open_results
@@ -38,7 +38,7 @@ def list_embedders() -> None:
     columns = ["embedder", "serving", "models", "val_log_loss", *DRIFT, "held_back"]
     names = ["embedder", "serves", "models", "log-loss", "moved", "changed", "held"]  # short, for a narrow terminal
     rows = _versions(home)
-    out.print(
+    show(
         table_of(
             pa.Table.from_pylist(rows, schema=empty_table("embedders").schema).select(columns).rename_columns(names)
         )
@@ -63,7 +63,7 @@ def diff(
     table = Table("", earlier["embedder"], later["embedder"])  # a row a figure: two versions have too many for a line
     for name in (*FIGURES, *PROVENANCE):
         table.add_row(name, *(cell(row[name]) for row in (earlier, later)))
-    out.print(table)
+    show(table)
     old, new = (_load(home, row["embedder"]) for row in (earlier, later))
     for word, names in (("added", set(new.models) - set(old.models)), ("removed", set(old.models) - set(new.models))):
         say(f"Models {word}: {', '.join(sorted(names)) or 'none'}")
@@ -89,7 +89,7 @@ def _print_drift(home: Home, new: Predictor, old: Predictor, *, top: int, encode
         say(f"Mean distance the common models moved: {found.distance:.4f}")
         say(f"Test forecasts of theirs that changed sides of one half: {changed}")
         most = sorted(measure_moves(turned, old).items(), key=lambda item: -item[1])[:top]
-        out.print(table_of(pa.Table.from_pylist([{"most moved": name, "distance": far} for name, far in most])))
+        show(table_of(pa.Table.from_pylist([{"most moved": name, "distance": far} for name, far in most])))
 
 
 @embedders_app.command("rollback")

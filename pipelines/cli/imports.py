@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pipelines.console import Console, out, say, table_of
+from pipelines.console import Console, say, show, table_of
 from pipelines.errors import CommandError
 
 from .home import open_home, open_results
@@ -184,7 +184,7 @@ def _show(summary: ImportSummary) -> None:
         run = summary.runs.get((row["model"], row["category"]))
         known = {name: getattr(run, name) if run else None for name in ("metric", "filter", "tool", "file")}
         rows.append(row | known)
-    out.print(table_of(pa.Table.from_pylist(rows)))
+    show(table_of(pa.Table.from_pylist(rows)))
 
 
 def _say_what_came(summary: ImportSummary, on_conflict: str, *, dry_run: bool) -> None:
@@ -319,7 +319,7 @@ def list_() -> None:
     shown = ("source", "rows", "models", "questions", "imported_at")
     rows = [{name: source[name] for name in shown} for source in open_results().lake.imports()]
     if rows:
-        out.print(table_of(pa.Table.from_pylist(rows)))
+        show(table_of(pa.Table.from_pylist(rows)))
     else:
         say("Nothing was imported into this home.")
 

@@ -11,7 +11,7 @@ import typer
 from rich.table import Column, Table
 
 from harness.registry import Backend
-from pipelines.console import out, say
+from pipelines.console import say, show
 from pipelines.errors import CommandError
 
 from .home import open_home
@@ -79,7 +79,14 @@ def list_models() -> None:
     if not registry.models:
         say('The registry lists no models. Those of imported results: `embedllm sql "FROM models"`.')
         return
-    table = Table(Column("model", no_wrap=True), "family", "parameters", "communities", "backend", "answered")
+    table = Table(
+        Column("model", no_wrap=True),
+        Column("family", no_wrap=True),
+        "parameters",
+        "communities",
+        "backend",
+        "answered",
+    )
     for model in registry.models:
         benchmarks, questions = sum(name == model.name for _, name in done), len(few.get(model.name, ()))
         onboarded = questions and not benchmarks
@@ -93,7 +100,7 @@ def list_models() -> None:
             if onboarded
             else f"{benchmarks} of {len(registry.benchmarks_of(model))} benchmarks",
         )
-    out.print(table)
+    show(table)
 
 
 @models_app.command("add")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pipelines.console import Console, out, say, table_of
+from pipelines.console import Console, say, show, table_of
 from pipelines.errors import CommandError
 
 from . import models
@@ -133,11 +133,11 @@ def _show(entry: ModelEntry, asked: Asked, workspace: Workspace) -> None:
         f"Its embedding ({placed['dimensions']} numbers) is in model_embeddings, next to those of "
         f"{placed['embedder']}, which have not moved."
     )
-    out.print(table_of(accuracies, title="Predicted accuracy (95% interval)"))
+    show(table_of(accuracies, title="Predicted accuracy (95% interval)"))
     nearest = query_serving(
         "other AS model, distance FROM model_similarity", f"ORDER BY distance, other LIMIT {NEAREST}"
     )
-    out.print(table_of(nearest, title="Nearest models"))
+    show(table_of(nearest, title="Nearest models"))
     condition = "without `budget` in its entry," if entry.budget else "its entry has no `budget`, so"
     report = "`embedllm run` writes it into the report; " if entry.budget else ""
     say(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
-from pipelines.console import Console, as_typed, command, out, say, table_of
+from pipelines.console import Console, as_typed, command, out, say, show, table_of
 from pipelines.errors import CommandError
 
 from .home import open_home, open_settings
@@ -144,7 +144,7 @@ def _run_chain(*, full: bool = False, check: bool = False, again: Again | None =
         f"{models} models, {benchmarks} benchmarks, {questions:,} questions, {responses:,} responses "
         f"in {workspace.database}"
     )
-    out.print(table_of(query(workspace.database, RESULTS), title="On test questions (95% interval)"))
+    show(table_of(query(workspace.database, RESULTS), title="On test questions (95% interval)"))
     say(f"Report: {workspace.report}")
     if sentence := tell_held_back(workspace.lake):
         say(sentence)
@@ -172,11 +172,17 @@ def show_plan(full: FULL = False) -> None:
     if not requests:
         say("Nothing is due: every answer is there and everything made of them is up to date.")
         return
-    table = Table("model", "asset", "why", "waits for", title="What is due", title_justify="left")
+    table = Table(
+        *(Column(name, no_wrap=True) for name in ("model", "asset")),
+        "why",
+        "waits for",
+        title="What is due",
+        title_justify="left",
+    )
     for request in requests:
         for key, reason in request.reasons.items():
             table.add_row(request.model or "", key.to_user_string(), reason, as_typed(request.waits or ""))
-    out.print(table)
+    show(table)
     if any(request.model for request in requests):
         say("What is made of their answers is due once they are there.")
 

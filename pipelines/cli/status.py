@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from pipelines.console import out
+from pipelines.console import out, show
 from pipelines.errors import CommandError
 
 from .home import open_home, open_settings
@@ -68,7 +68,7 @@ def status(
     if output == "json":
         out.file.write(json.dumps(asdict(found), indent=1) + "\n")
     else:
-        out.print(_table(found))
+        show(_table(found))
 
 
 def find_status(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> Status:

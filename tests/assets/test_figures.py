@@ -1,4 +1,4 @@
-"""Pictures are PNGs inside the page, whatever the data."""
+"""Pictures are PNGs in the UI and SVGs in the report, whatever the data."""
 
 import base64
 import re
@@ -9,19 +9,29 @@ import numpy as np
 import pytest
 
 from assets.figures.bars import interval_bars
+from assets.figures.drawing import Drawing
 from assets.figures.heatmaps import accuracy_table, correctness_heatmap
 from assets.figures.maps import Mapped, hover_map, model_map
+from assets.figures.scatter import Panel, predicted_against_observed
 from assets.figures.style import markdown
 from assets.inputs.workspace import Workspace
 from assets.matrix.reading import correctness
 
 
-def assert_picture(uri: str) -> None:
-    kind, _, content = uri.partition(",")
+def assert_picture(drawing: Drawing) -> None:
+    kind, _, content = drawing.uri.partition(",")
     assert kind == "data:image/png;base64"
     image = base64.b64decode(content, validate=True)
     assert image.startswith(b"\x89PNG\r\n\x1a\n")
     assert len(image) > 2_000
+    page = ET.fromstring(drawing.svg)
+    assert [text.text for text in page.iter("text")]  # it is text, not outlines of letters
+    assert "http" not in drawing.svg
+    assert not list(page.iter("style"))  # which would hold for the whole page
+
+
+def titles(drawing: Drawing) -> list[str | None]:
+    return [title.text for title in ET.fromstring(drawing.svg).iter("title")]
 
 
 def test_heatmap_with_gaps(workspace: Workspace, answer: Callable[..., None]) -> None:
@@ -31,7 +41,23 @@ def test_heatmap_with_gaps(workspace: Workspace, answer: Callable[..., None]) ->
     names, accuracy = accuracy_table(matrix)
     assert names == ["sums", "trees"]
     np.testing.assert_array_equal(accuracy, [[2 / 3, np.nan], [np.nan, 0.5]])
-    assert_picture(correctness_heatmap(matrix))
+    drawing = correctness_heatmap(matrix)
+    assert_picture(drawing)
+    assert titles(drawing) == ["elm · sums: 66.7%", "org/oak · trees: 50.0%"]
+
+
+def test_points_tell_which_they_are() -> None:
+    panel = Panel("<sums>", ["elm & co", "org/oak"], [0.25, 0.75], [0.5, 0.5], [0.1, 0.1])
+    drawing = predicted_against_observed([panel], ours="us", baseline="them", x_label="x", y_label="y")
+    assert_picture(drawing)
+    assert titles(drawing) == ["elm & co: observed 25.0%, predicted 50.0%", "org/oak: observed 75.0%, predicted 50.0%"]
+
+
+def test_no_two_pictures_share_an_id() -> None:
+    rows = [{"method": "router", "accuracy": accuracy, "ci_low": None, "ci_high": None} for accuracy in (0.1, 0.9)]
+    one, other = (set(re.findall(r' id="([^"]+)"', interval_bars([row], ours="", label="%").svg)) for row in rows)
+    assert one
+    assert not one & other
 
 
 def test_bars_without_interval() -> None:

@@ -139,8 +139,8 @@ SELECT (SELECT count(*) FROM responses ANTI JOIN questions USING (question_id)) 
            AS pairs_in_part,
        (SELECT count(*) > 0 AND count(*) FILTER (serving) <> 1 FROM embedders) AS not_one_serves,
        (SELECT count(*) FROM embedders e WHERE serving AND e.models <>
-           (SELECT count(*) FROM model_embeddings m WHERE m.embedder = e.embedder)) AS embeddings_in_part,
-       (SELECT count(*) FROM forecasts ANTI JOIN embedders USING (embedder)) AS forecasts_of_nothing
+           (SELECT count(*) FROM history.model_embeddings m WHERE m.embedder = e.embedder)) AS embeddings_in_part,
+       (SELECT count(*) FROM history.forecasts ANTI JOIN embedders USING (embedder)) AS forecasts_of_nothing
 """
 
 

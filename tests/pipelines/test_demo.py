@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from assets.evaluation.experiments import EXPERIMENTS
-from assets.report.report import rounded
+from assets.report.cells import rounded
 from warehouse.database.read import query
 
 ASSETS = EXPERIMENTS

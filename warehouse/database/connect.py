@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -17,9 +19,15 @@ OLDEST_CLIENT = "v1.1.0"
 """The oldest DuckDB that can open the published file, which is written in its format. It is the first that has
 `query_table`, which the macro `latest` needs."""
 
-_TABLE = re.compile(r"^CREATE TABLE (\w+) \(.+?^\);", re.MULTILINE | re.DOTALL)
-_MEANING = re.compile(r"^(?:CREATE TABLE|   ) (\w+) .+ -- (.+)$", re.MULTILINE)
+_TABLE = re.compile(r"^CREATE TABLE (history\.)?(\w+) \(.+?^\);", re.MULTILINE | re.DOTALL)
+_MEANING = re.compile(r"^(?:CREATE TABLE|   ) (?:history\.)?(\w+) .+ -- (.+)$", re.MULTILINE)
 _COLUMN = re.compile(r"^    (?!PRIMARY KEY)(\w+) ([A-Z]+)(\[\])?", re.MULTILINE)
+# Some experiments are refreshed weekly only, so that the serving embedder may have no rows yet.
+_SHOWN = """\
+CREATE OR REPLACE VIEW {name} AS SELECT * FROM history.{name} WHERE embedder = (
+    SELECT embedder FROM embedders WHERE embedder IN (SELECT embedder FROM history.{name})
+    ORDER BY serving DESC, created_at DESC NULLS LAST LIMIT 1
+);"""
 _ARROW_TYPES = {
     "BIGINT": pa.int64(),
     "BOOLEAN": pa.bool_(),
@@ -64,17 +72,39 @@ def schema_digest() -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
+class Declared(NamedTuple):
+    """A table as schema.sql declares it."""
+
+    place: str
+    """Its name with that of its schema, `history`, where there are rows of several embedders."""
+    table: str
+    """The SQL that creates it."""
+    view: str
+    """The SQL that creates the view of its name, of the embedder that is shown; empty where there is none."""
+
+
 @cache
-def statements() -> dict[str, str]:
-    """Return the SQL that creates each table of schema.sql; the comment behind a line becomes that of its column."""
+def statements() -> dict[str, Declared]:
+    """Return each table of schema.sql by its name; the comment behind a line becomes that of its column."""
     created = {}
     for found in _TABLE.finditer(script("schema")):
-        table, sql = found[1], [found[0]]
-        for name, meaning in _MEANING.findall(found[0]):
-            what = f"TABLE {table}" if name == table and len(sql) == 1 else f"COLUMN {table}.{name}"
-            sql.append(f"COMMENT ON {what} IS {literal(meaning)};")
-        created[table] = "\n".join(sql)
+        history, name = found.groups()
+        meanings = _MEANING.findall(found[0])
+        place = f"{history or ''}{name}"
+        schema = "CREATE SCHEMA IF NOT EXISTS history;\n" if history else ""
+        table = f"{schema}{found[0]}\n{_comment('TABLE', place, meanings)}"
+        view = f"{_SHOWN.format(name=name)}\n{_comment('VIEW', name, meanings)}" if history else ""
+        created[name] = Declared(place, table, view)
     return created
+
+
+def _comment(kind: str, name: str, meanings: Sequence[tuple[str, str]]) -> str:
+    """Return the SQL for the comments of a table or a view, whose own meaning comes first."""
+    (_, own), *columns = meanings
+    comments = [f"COMMENT ON {kind} {name} IS {literal(own)};"]
+    return "\n".join(
+        comments + [f"COMMENT ON COLUMN {name}.{column} IS {literal(meaning)};" for column, meaning in columns]
+    )
 
 
 @cache
@@ -83,7 +113,7 @@ def empty_table(name: str) -> pa.Table:
     schema = pa.schema(
         [
             (column, pa.list_(_ARROW_TYPES[kind]) if is_list else _ARROW_TYPES[kind])
-            for column, kind, is_list in _COLUMN.findall(statements()[name])
+            for column, kind, is_list in _COLUMN.findall(statements()[name].table)
         ]
     )
     return schema.empty_table()

@@ -89,19 +89,25 @@ def _write(lake: Lake, draft: Path, wanted: Sequence[str]) -> dict[str, int]:
         connection.execute("SET disabled_compression_methods = ''")
         connection.execute("COMMIT")
         connection.execute("CHECKPOINT")
-        return {name: connection.sql(f"SELECT count(*) FROM {name}").fetchall()[0][0] for name in wanted}
+        return {
+            name: connection.sql(f"SELECT count(*) FROM {statements()[name].place}").fetchall()[0][0] for name in wanted
+        }
 
 
 def _empty(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    connection.execute(f"DROP TABLE IF EXISTS {name}")
-    connection.execute(statements()[name])
+    declared = statements()[name]
+    if declared.view:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS history")
+    connection.execute(f"DROP TABLE IF EXISTS {declared.place}")
+    connection.execute(declared.table)
+    connection.execute(declared.view)
 
 
 def _replace(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
     _empty(connection, name)
     if rows:
         connection.register("incoming", rows)
-        connection.execute(f"INSERT INTO {name} BY NAME FROM incoming")
+        connection.execute(f"INSERT INTO {statements()[name].place} BY NAME FROM incoming")
 
 
 def _made_of(connection: duckdb.DuckDBPyConnection, name: str) -> str | None:
@@ -193,9 +199,11 @@ def _load_table(connection: duckdb.DuckDBPyConnection, lake: Lake, name: str) ->
         raise ValueError(f"lake/{name} has columns that schema.sql does not: {', '.join(sorted(unknown))}")
     _replace(connection, name, table)
     if "embedding" in table.column_names:
-        lengths = connection.sql(f"SELECT DISTINCT len(embedding) FROM {name}").fetchall()
+        declared = statements()[name]
+        lengths = connection.sql(f"SELECT DISTINCT len(embedding) FROM {declared.place}").fetchall()
         if len(lengths) == 1:
-            connection.execute(f"ALTER TABLE {name} ALTER embedding TYPE FLOAT[{lengths[0][0]}]")
+            connection.execute(f"ALTER TABLE {declared.place} ALTER embedding TYPE FLOAT[{lengths[0][0]}]")
+            connection.execute(declared.view)
 
 
 def _wal(database: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,8 @@ from warehouse.errors import WarehouseError, first_line
 
 from .connect import identifier, literal, open_database, schema_digest
 
-__all__ = ["WarehouseError", "connect", "find_fault", "query"]
+_NAME = "CASE schema_name WHEN 'main' THEN table_name ELSE schema_name || '.' || table_name END AS name"
+__all__ = ["WarehouseError", "connect", "describe_table", "find_fault", "list_tables", "query", "query_each"]
 
 
 def connect(database: Path) -> duckdb.DuckDBPyConnection:
@@ -46,6 +48,53 @@ def query(database: Path, sql: str) -> pa.Table:
         return rows.to_arrow_table()
 
 
+def query_each(database: Path, sql: str) -> list[pa.Table]:
+    """Return the rows of each statement that has rows. Raises as `query` does."""
+    with connect(database) as connection:
+        found = [connection.sql(statement) for statement in connection.extract_statements(sql)]
+        if not any(rows is not None for rows in found):
+            raise WarehouseError('the statement has no rows to show; write a query, e.g. "FROM leaderboard"')
+        return [rows.to_arrow_table() for rows in found if rows is not None]
+
+
+def list_tables(database: Path) -> pa.Table:
+    """Return the name, how many rows, and the meaning of each table and view, in the order of names. Rows of views that
+    are computed from all answers are not counted (None)."""
+    found = query(
+        database,
+        f"SELECT {_NAME}, estimated_size AS rows, comment AS meaning FROM duckdb_tables() "
+        "WHERE database_name = 'warehouse' UNION ALL SELECT view_name, NULL, comment FROM duckdb_views() "
+        "WHERE database_name = 'warehouse' AND NOT internal ORDER BY name",
+    ).to_pylist()
+    shown = [row for row in found if any(other["name"] == f"history.{row['name']}" for other in found)]
+    if shown:
+        counts = ", ".join(
+            f"(SELECT count(*) FROM {identifier(row['name'])}) AS {identifier(row['name'])}" for row in shown
+        )
+        (count,) = query(database, f"SELECT {counts}").to_pylist()
+        for row in shown:
+            row["rows"] = count[row["name"]]
+    return pa.Table.from_pylist(found)
+
+
+def describe_table(database: Path, name: str) -> pa.Table:
+    """Return the name, the type and the meaning of each column of a table or a view.
+
+    Raises WarehouseError where there is none of that name.
+    """
+    columns = query(
+        database,
+        "SELECT column_name AS column, data_type AS type, comment AS meaning FROM duckdb_columns() "
+        f"WHERE database_name = 'warehouse' AND {_NAME.partition(' AS ')[0]} = {literal(name)} ORDER BY column_index",
+    )
+    if not columns:
+        known = list_tables(database)["name"].to_pylist()
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {near[0]}?" if near else "`embedllm tables` lists them"
+        raise WarehouseError(f"the warehouse has no table {name}; {meant}")
+    return columns
+
+
 def find_fault(database: Path) -> str | None:
     """Return why the file is not whole, as what follows its name in a sentence; None where it opens, has this version's
     schema, and all its blocks (with checksums) can be read."""
@@ -53,9 +102,10 @@ def find_fault(database: Path) -> str | None:
         with connect(database) as connection:
             if connection.execute("SELECT schema_digest FROM warehouse_info").fetchall() != [(schema_digest(),)]:
                 return "was made by another version of embedllm"
-            tables = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'warehouse'"
-            for (name,) in connection.execute(tables).fetchall():
-                connection.execute(f"SELECT bit_xor(hash(t)) FROM {identifier(name)} t").fetchall()
+            tables = "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'warehouse'"
+            for schema, name in connection.execute(tables).fetchall():
+                place = f"{identifier(schema)}.{identifier(name)}"
+                connection.execute(f"SELECT bit_xor(hash(t)) FROM {place} t").fetchall()
     except duckdb.CatalogException:  # no warehouse_info
         return "was made by another version of embedllm, or by another program"
     except (WarehouseError, duckdb.Error) as error:

@@ -1,4 +1,6 @@
 -- Tables of warehouse.duckdb. The comment at the end of a line becomes the comment of its table or column in the database.
+-- A table of the schema `history` has the rows of every embedder fitted so far. Under its name alone, a view has those of the
+-- one that serves or, where it has none yet, of the most recent one that has.
 -- After a change here, the next publish writes a new file. `embedding` columns become FLOAT[n] when they are filled, with
 -- the n of the data.
 
@@ -148,13 +150,13 @@ CREATE TABLE embedders ( -- One row per trained embedder.
     chosen_at TIMESTAMP -- When a person last said that it is to serve (UTC); null where nobody did.
 );
 
-CREATE TABLE model_embeddings ( -- One row per model and embedder.
+CREATE TABLE history.model_embeddings ( -- One row per model and embedder.
     embedder VARCHAR NOT NULL, -- Embedder that computed it.
     model VARCHAR NOT NULL, -- Model.
     embedding FLOAT[] NOT NULL -- The model's vector, as long as the embedder's dimensions; of method spectral, the weights of a question's coordinates in the log-odds of a right answer, and the bias last.
 );
 
-CREATE TABLE onboarded ( -- What is predicted for models that answered a few chosen questions: one row an embedder, model and benchmark, and one for all.
+CREATE TABLE history.onboarded ( -- What is predicted for models that answered a few chosen questions: one row an embedder, model and benchmark, and one for all.
     embedder VARCHAR, -- Embedder that the model was folded into.
     model VARCHAR, -- Model.
     benchmark VARCHAR, -- Benchmark, or all.
@@ -166,7 +168,7 @@ CREATE TABLE onboarded ( -- What is predicted for models that answered a few cho
     PRIMARY KEY (embedder, model, benchmark)
 );
 
-CREATE TABLE forecasts ( -- How well right and wrong are forecast on test questions: one row per method and benchmark.
+CREATE TABLE history.forecasts ( -- How well right and wrong are forecast on test questions: one row per method and benchmark.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- embedder, or a baseline (mf, the matrix factorisation of the paper; knn, model_benchmark_mean, model_mean, majority).
     benchmark VARCHAR, -- Benchmark, or all for the whole test split.
@@ -182,7 +184,7 @@ CREATE TABLE forecasts ( -- How well right and wrong are forecast on test questi
     PRIMARY KEY (embedder, method, benchmark)
 );
 
-CREATE TABLE reliability ( -- Are the forecast probabilities right? One row per method and bin of probability.
+CREATE TABLE history.reliability ( -- Are the forecast probabilities right? One row per method and bin of probability.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- embedder or a baseline, as in forecasts.
     bin INTEGER, -- Number of the bin, from 0: [bin / 15, (bin + 1) / 15).
@@ -194,7 +196,7 @@ CREATE TABLE reliability ( -- Are the forecast probabilities right? One row per 
     PRIMARY KEY (embedder, method, bin)
 );
 
-CREATE TABLE forecast_curve ( -- How forecasts improve with training questions: one row per method, number of training questions and draw of them.
+CREATE TABLE history.forecast_curve ( -- How forecasts improve with training questions: one row per method, number of training questions and draw of them.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- embedder or a baseline, as in forecasts.
     questions BIGINT, -- Number of training questions.
@@ -220,7 +222,7 @@ CREATE TABLE predictions ( -- The single forecasts behind forecasts, for the emb
     support FLOAT CHECK (support BETWEEN 0 AND 1) -- How similar the question is to the training questions, from 0 (only the models' means are known) to 1; null where the method does not say.
 );
 
-CREATE TABLE routing ( -- How well test questions are routed: one row per method and benchmark.
+CREATE TABLE history.routing ( -- How well test questions are routed: one row per method and benchmark.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- router, or a baseline (best_single, best_per_benchmark, weighted_random, random, oracle).
     benchmark VARCHAR, -- Benchmark, or all for the whole test split.
@@ -237,7 +239,7 @@ CREATE TABLE routing ( -- How well test questions are routed: one row per method
     PRIMARY KEY (embedder, method, benchmark)
 );
 
-CREATE TABLE routes ( -- Which model each test question is sent to: one row per method and question.
+CREATE TABLE history.routes ( -- Which model each test question is sent to: one row per method and question.
     embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
     method VARCHAR NOT NULL, -- Routing method.
     question_id VARCHAR NOT NULL, -- Test question.
@@ -247,7 +249,7 @@ CREATE TABLE routes ( -- Which model each test question is sent to: one row per 
     correct BOOLEAN -- Whether it was; null where it was not asked.
 );
 
-CREATE TABLE robustness ( -- How well methods do when the same test questions come in other forms: one row per form and method. The answers are those to the questions as asked.
+CREATE TABLE history.robustness ( -- How well methods do when the same test questions come in other forms: one row per form and method. The answers are those to the questions as asked.
     embedder VARCHAR, -- Embedder that is evaluated.
     form VARCHAR, -- Form of the questions: as_asked, or what was done to them; or a kind of nonsense, which is no question (nonsense_…).
     method VARCHAR, -- embedder or a baseline, as in forecasts.
@@ -280,7 +282,7 @@ CREATE TABLE robustness ( -- How well methods do when the same test questions co
 );
 
 -- A point of a curve is a method at a cost weight; a row of method 'model' is one model, always asked.
-CREATE TABLE cost_curve ( -- What accuracy costs: one row per method and cost weight, and one per single model (method = model), for the models whose cost is known.
+CREATE TABLE history.cost_curve ( -- What accuracy costs: one row per method and cost weight, and one per single model (method = model), for the models whose cost is known.
     embedder VARCHAR NOT NULL, -- Embedder that is evaluated.
     method VARCHAR NOT NULL, -- router (routing score minus cost_weight times cost), best_single or best_per_benchmark (rates of the train split minus the same), model (always the same one).
     model VARCHAR, -- The one that is asked, where method is model.
@@ -294,7 +296,7 @@ CREATE TABLE cost_curve ( -- What accuracy costs: one row per method and cost we
     pareto BOOLEAN -- Whether no other model is as cheap and as accurate and better in one of the two, where method is model.
 );
 
-CREATE TABLE cost_summary ( -- What cost-aware routing saves: one row per method.
+CREATE TABLE history.cost_summary ( -- What cost-aware routing saves: one row per method.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- As in cost_curve.
     models BIGINT, -- Number of models whose cost is known.
@@ -317,7 +319,7 @@ CREATE TABLE cost_summary ( -- What cost-aware routing saves: one row per method
     PRIMARY KEY (embedder, method)
 );
 
-CREATE TABLE benchmark_predictions ( -- How well models' accuracies on a benchmark are predicted by an embedder trained without it: one row per benchmark and method. Means over random splits of the models; 95% intervals are bootstraps over the splits: they are about these models, not about others.
+CREATE TABLE history.benchmark_predictions ( -- How well models' accuracies on a benchmark are predicted by an embedder trained without it: one row per benchmark and method. Means over random splits of the models; 95% intervals are bootstraps over the splits: they are about these models, not about others.
     embedder VARCHAR, -- Embedder that is evaluated.
     benchmark VARCHAR, -- Benchmark left out of training.
     method VARCHAR, -- embedder (ridge regression on embeddings), embedder_and_text (text, corrected by ridge regression on embeddings), text (mean forecast probability of its questions; needs no answers to it), mean_elsewhere (mean accuracy on the other benchmarks, as it is), mean_elsewhere_fitted (regression on it), rates_elsewhere (ridge regression on the accuracies on each of the others).
@@ -350,7 +352,7 @@ CREATE TABLE predicted_accuracies ( -- The single predictions behind benchmark_p
     observed DOUBLE NOT NULL -- Its accuracy on the benchmark.
 );
 
-CREATE TABLE communities ( -- Are models of one kind close together? One row per community.
+CREATE TABLE history.communities ( -- Are models of one kind close together? One row per community.
     embedder VARCHAR, -- Embedder that is evaluated.
     kind VARCHAR, -- community (a label of models.communities), size (by models.size_b) or family.
     label VARCHAR, -- Name of the community.
@@ -365,7 +367,7 @@ CREATE TABLE communities ( -- Are models of one kind close together? One row per
     PRIMARY KEY (embedder, kind, label)
 );
 
-CREATE TABLE probes ( -- What can be read off an embedding: one row per target and method.
+CREATE TABLE history.probes ( -- What can be read off an embedding: one row per target and method.
     embedder VARCHAR, -- Embedder that is evaluated.
     target VARCHAR, -- What is predicted: a community, family or size.
     method VARCHAR, -- linear (ridge regression or classification, leave-one-out) or knn (nearest neighbours).
@@ -381,7 +383,7 @@ CREATE TABLE probes ( -- What can be read off an embedding: one row per target a
     PRIMARY KEY (embedder, target, method)
 );
 
-CREATE TABLE contributions ( -- The paper's matrix C: what a benchmark's questions add to predicting another. One row per pair.
+CREATE TABLE history.contributions ( -- The paper's matrix C: what a benchmark's questions add to predicting another. One row per pair.
     embedder VARCHAR, -- Embedder that is evaluated.
     contributor VARCHAR, -- Benchmark that is in the training data or left out.
     target VARCHAR, -- Benchmark whose accuracies are predicted, never trained on.
@@ -395,7 +397,7 @@ CREATE TABLE contributions ( -- The paper's matrix C: what a benchmark's questio
     PRIMARY KEY (embedder, contributor, target)
 );
 
-CREATE TABLE fallbacks ( -- How well routing works when a model is down: one row per model that the router uses and way to replace it; model = all is their mean over questions.
+CREATE TABLE history.fallbacks ( -- How well routing works when a model is down: one row per model that the router uses and way to replace it; model = all is their mean over questions.
     embedder VARCHAR, -- Embedder that is evaluated.
     model VARCHAR, -- The model that is down.
     method VARCHAR, -- reroute (the router, without it), nearest (of those that answered the question, the model whose embedding is nearest), best_single (the best other model on the train split), random (mean of all others).
@@ -413,7 +415,7 @@ CREATE TABLE fallbacks ( -- How well routing works when a model is down: one row
     PRIMARY KEY (embedder, model, method)
 );
 
-CREATE TABLE portfolios ( -- How few models are enough: one row per method and number of models k. Chosen on the val split, reported on the test split. Where answers are missing, only for a block of models and questions without gaps, the largest that was found by leaving out models.
+CREATE TABLE history.portfolios ( -- How few models are enough: one row per method and number of models k. Chosen on the val split, reported on the test split. Where answers are missing, only for a block of models and questions without gaps, the largest that was found by leaving out models.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- greedy (the model whose addition gains most on the val split), best_mean (the best by mean accuracy on the train split), random (mean of random portfolios).
     k BIGINT, -- Number of models in the portfolio; the greatest is the number of models in the block.
@@ -430,7 +432,7 @@ CREATE TABLE portfolios ( -- How few models are enough: one row per method and n
     PRIMARY KEY (embedder, method, k)
 );
 
-CREATE TABLE difficulty ( -- How well the difficulty of unseen questions is predicted: one row per method and benchmark.
+CREATE TABLE history.difficulty ( -- How well the difficulty of unseen questions is predicted: one row per method and benchmark.
     embedder VARCHAR, -- Embedder that is evaluated.
     method VARCHAR, -- embedder (mean forecast probability), knn (that of KNN), benchmark_mean (share of right answers to its benchmark in training).
     benchmark VARCHAR, -- Benchmark, or all for the whole test split.

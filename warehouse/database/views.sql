@@ -78,15 +78,9 @@ JOIN model_embeddings b ON a.embedder = b.embedder AND a.model <> b.model;
 CREATE OR REPLACE VIEW serving AS
 SELECT embedder FROM embedders WHERE serving;
 
--- Some experiments are refreshed weekly only, so that the serving embedder may have no rows yet.
+-- A table's name alone says the same; queries of before still have this.
 CREATE OR REPLACE MACRO latest(name) AS TABLE
-SELECT * FROM query_table(name)
-WHERE embedder = (
-    SELECT embedder FROM embedders
-    WHERE embedder IN (SELECT embedder FROM query_table(name))
-    ORDER BY serving DESC, created_at DESC NULLS LAST
-    LIMIT 1
-);
+FROM query_table(name);
 
 -- The comments of views, which tools show as they do for tables.
 COMMENT ON VIEW leaderboard IS 'Accuracy of each model on each benchmark, and on all its answers (benchmark = all).';
@@ -124,4 +118,4 @@ COMMENT ON COLUMN model_similarity.distance IS 'Euclidean distance; of method sp
 COMMENT ON COLUMN model_similarity.cosine IS 'Cosine similarity; of method spectral, that of the two models'' log-odds over the training questions.';
 COMMENT ON VIEW serving IS 'The embedder that routes. SEMI JOIN serving USING (embedder) keeps its results and leaves out those of earlier ones.';
 COMMENT ON COLUMN serving.embedder IS 'Version.';
-COMMENT ON MACRO TABLE latest IS 'FROM latest(''forecasts''): the rows of a table of the embedder that routes or, where it has none yet, of the most recent embedder that has.';
+COMMENT ON MACRO TABLE latest IS 'FROM latest(''forecasts'') is the same as FROM forecasts: the rows of the embedder that routes or, where it has none yet, of the most recent embedder that has.';

@@ -123,8 +123,8 @@ def test_many_tests_are_corrected_for() -> None:
 def test_pictures_of_any_names() -> None:
     ratio = {"kind": "family", "label": ODD_NAME * 9, "models": 2, "ratio": 0.4, "chance_low": 0.8, "chance_high": 1.2}
     score = {"target": ODD_NAME, "method": "knn", "metric": "precision at 5", "score": 1.0, "chance": 0.1}
-    for uri in (ratio_dots([ratio] * 3), score_dots([score | {"ci_low": 1.0, "ci_high": 1.0}])):
-        assert uri.startswith("data:image/png;base64,")
+    for drawing in (ratio_dots([ratio] * 3), score_dots([score | {"ci_low": 1.0, "ci_high": 1.0}])):
+        assert drawing.uri.startswith("data:image/png;base64,")
 
 
 def test_one_model_has_a_map_and_a_reason(

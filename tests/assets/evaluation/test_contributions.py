@@ -114,7 +114,7 @@ def test_picture_of_few_and_many_benchmarks(count: int) -> None:
     cells = np.random.default_rng(0).normal(0, 1e-3, (count, count))
     cells[np.eye(count, dtype=bool)] = np.nan
     names = [f"folder/{number} $x$" for number in range(count)]
-    uri = contribution_heatmap(names, cells, np.abs(cells) > 1e-3)
-    assert uri.startswith("data:image/png;base64,")
-    assert uri == contribution_heatmap(names, cells, np.abs(cells) > 1e-3)
-    assert uri != contribution_heatmap(names, cells, np.zeros((count, count), bool))
+    drawing = contribution_heatmap(names, cells, np.abs(cells) > 1e-3)
+    assert drawing.uri.startswith("data:image/png;base64,")
+    assert drawing == contribution_heatmap(names, cells, np.abs(cells) > 1e-3)
+    assert drawing != contribution_heatmap(names, cells, np.zeros((count, count), bool))

@@ -182,9 +182,9 @@ def test_many_pareto_models_some_free_and_no_intervals_are_drawn(cheapest: float
         for method in ("router", "best_single", "best_per_benchmark")
         for weight in (0.0, 1.0)
     ]
-    uri = cost_quality_curves([*models, *curves])
-    assert uri.startswith("data:image/png;base64,iVBOR")
-    assert uri == cost_quality_curves([*models, *curves])
+    drawing = cost_quality_curves([*models, *curves])
+    assert drawing.uri.startswith("data:image/png;base64,iVBOR")
+    assert drawing == cost_quality_curves([*models, *curves])
 
 
 def test_what_answers_took_is_what_is_spent(

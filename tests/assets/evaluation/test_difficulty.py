@@ -102,4 +102,4 @@ def _assert_section_says_what_the_table_does(evaluated: Workspace) -> None:
 
 
 def test_few_questions_are_drawn() -> None:
-    assert difficulty_map(np.array([0.5]), np.array([1.0]), seed=0).startswith("data:image/png;base64,")
+    assert difficulty_map(np.array([0.5]), np.array([1.0]), seed=0).uri.startswith("data:image/png;base64,")

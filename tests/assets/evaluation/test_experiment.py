@@ -77,7 +77,7 @@ def test_routing_of_literals(serving: Serving) -> None:
     chosen = found.tables["routes"].filter(pc.field("method") == "router").to_pylist()
     assert [(row["question_id"], row["model"]) for row in chosen] == [("q2", "elm"), ("q4", "oak")]
     assert found.figures["accuracy_router"] == 1.0
-    assert "gives 100.0% right answers; always asking the single best model" in found.section.says
+    assert "gives 100.0% right answers; asking the best model of each benchmark" in found.section.says
 
 
 def test_communities_of_literals(serving: Serving) -> None:

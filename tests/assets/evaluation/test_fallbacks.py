@@ -104,4 +104,4 @@ def _assert_section_says_what_the_table_does(evaluated: Workspace) -> None:
 
 def test_a_loss_without_interval_is_drawn() -> None:
     row = {"method": "nearest", "accuracy_before": 1.0, "loss": 0.0, "loss_low": None, "loss_high": None}
-    assert lost_points([row]).startswith("data:image/png;base64,")
+    assert lost_points([row]).uri.startswith("data:image/png;base64,")

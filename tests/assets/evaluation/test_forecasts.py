@@ -92,7 +92,8 @@ def test_only_the_serving_versions_predictions_are_kept(
     materialize(forecasts)
     versions = "SELECT DISTINCT embedder FROM {} ORDER BY embedder"
     assert query(evaluated.database, versions.format("predictions")).to_pylist() == [{"embedder": version}]
-    assert query(evaluated.database, versions.format("forecasts")).num_rows == 2
+    assert query(evaluated.database, versions.format("history.forecasts")).num_rows == 2
+    assert query(evaluated.database, versions.format("forecasts")).to_pylist() == [{"embedder": version}]
 
 
 BINS = """

@@ -124,4 +124,4 @@ def test_curves_without_interval_are_drawn() -> None:
         for k in (1, 2)
         for method in ("best_mean", "greedy", "random")
     ]
-    assert portfolio_curves(rows, enough=0.99).startswith("data:image/png;base64,")
+    assert portfolio_curves(rows, enough=0.99).uri.startswith("data:image/png;base64,")

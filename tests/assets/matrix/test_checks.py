@@ -14,6 +14,7 @@ from assets.matrix.correctness_matrix import build_correctness_matrix
 from harness.registry import Registry
 from pipelines.graph import build_resources
 from warehouse.database.connect import script
+from warehouse.database.connect import statements as declarations
 
 GOOD = """
     INSERT INTO models (model, source) VALUES ('elm', 'registry'), ('ash', 'import');
@@ -24,7 +25,7 @@ GOOD = """
         VALUES ('q1', 'elm', 'sums', true), ('q2', 'elm', 'sums', false);
     INSERT INTO question_embeddings VALUES ('q1', 'e', [0.6, 0.8]), ('q2', 'e', [1, 0]);
     INSERT INTO embedders (embedder, method, serving) VALUES ('v1', 'mf', true);
-    INSERT INTO model_embeddings VALUES ('v1', 'elm', [1, 2]);
+    INSERT INTO history.model_embeddings VALUES ('v1', 'elm', [1, 2]);
 """
 BAD = {
     "every_response_has_its_question": """
@@ -41,7 +42,7 @@ BAD = {
     "everything_is_evaluated": "INSERT INTO models (model, source) VALUES ('oak', 'registry')",
     "every_question_is_embedded": "DELETE FROM question_embeddings WHERE question_id = 'q2'",
     "embeddings_are_finite": "INSERT INTO question_embeddings VALUES ('q1', 'f', ['nan', '1'])",
-    "model_embeddings_are_finite": "INSERT INTO model_embeddings VALUES ('v1', 'oak', ['inf', '1'])",
+    "model_embeddings_are_finite": "INSERT INTO history.model_embeddings VALUES ('v1', 'oak', ['inf', '1'])",
     "good_enough_to_serve": """
         INSERT INTO embedders (embedder, method, serving, verdict) VALUES ('v2', 'mf', false, 'worse than v1')
     """,
@@ -51,7 +52,9 @@ BAD = {
 def failing(database: Path, registry: Registry, *statements: str) -> dict[str, bool]:
     """By name of each check that fails, whether it stops what comes after it."""
     with duckdb.connect(database) as connection:
-        for statement in (script("schema"), script("views"), GOOD, *statements):
+        for declared in declarations().values():
+            connection.execute(f"{declared.table} {declared.view}")
+        for statement in (script("views"), GOOD, *statements):
             connection.execute(statement)
         in_lake = {
             asset: {name: connection.table(name).to_arrow_table() for name in tables}

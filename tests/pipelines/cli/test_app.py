@@ -31,6 +31,7 @@ from embedder.question_costs import CostPredictor, save_question_costs
 from embedder.questions import Questions
 from harness.registry import load_registry
 from pipelines.cli.app import app
+from pipelines.console import out
 from pipelines.instance import exclusive
 from pipelines.settings import Settings, open_workspace
 from warehouse.imports.ingest import import_results
@@ -406,6 +407,40 @@ def test_nothing_is_cut_where_there_is_no_terminal(published_home: Path) -> None
         command, env={**settings, "EMBEDLLM_HOME": str(published_home)}, capture_output=True, text=True, check=True
     )
     assert "x" * 300 + " │ " + "y" * 300 in done.stdout
+
+
+def test_several_statements_print_several_tables(published_home: Path, invoke: Invoke) -> None:
+    shown = invoke("sql", "SELECT 1 AS first; SET threads = 1; SELECT 2 AS second;").stdout
+    assert shown.index("first") < shown.index("second")
+    assert "SELECT" not in shown
+    assert_refused(invoke("sql", "SELECT 1; SELECT 2", "-f", "csv"), "csv holds the rows of one query, and these are 2")
+
+
+def test_a_narrow_terminal_wraps_long_texts_and_cuts_no_name(
+    published_home: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(out, "width", 30)
+    query = (
+        "SELECT 'owner/a-long-name-of-a-model' AS a, 'another/long-name' AS b, repeat('word ', 20) AS c, 12345678 AS d"
+    )
+    shown = invoke("sql", query).stdout
+    assert "owner/a-long-name-of-a-model │ another/long-name │ word word word word  │ 12345678" in shown
+    assert shown.count("word") == 20
+    assert "…" not in shown
+
+
+def test_tables_and_their_columns_are_told(published_home: Path, invoke: Invoke) -> None:
+    rows = {row["name"]: row for row in json.loads(invoke("tables", "-f", "json").stdout)}
+    assert rows["models"] == {
+        "name": "models",
+        "rows": 2,
+        "meaning": "One row per language model: the registry's and those that came with imported results.",
+    }
+    assert rows["leaderboard"]["rows"] is None  # a view
+    columns = list(csv.DictReader(io.StringIO(invoke("describe", "leaderboard", "-f", "csv").stdout)))
+    assert columns[0] == {"column": "model", "type": "VARCHAR", "meaning": "Model."}
+    assert_refused(invoke("describe", "leaderbord"), "has no table leaderbord; did you mean leaderboard?")
+    assert_refused(invoke("describe", "xyz"), "`embedllm tables` lists them")
 
 
 @pytest.mark.parametrize("statement", ["", ";", "/* nothing */"])

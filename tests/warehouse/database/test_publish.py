@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from warehouse.database.connect import empty_table
+from warehouse.database.connect import empty_table, open_database
 from warehouse.database.publish import TABLES, publish
 from warehouse.database.read import connect, query
 from warehouse.errors import CorruptFileError, WarehouseError
@@ -212,7 +212,7 @@ def communities(lake: Lake, *embedders: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("serving", "having", "latest"),
+    ("serving", "having", "shown"),
     [
         ({"v1": False, "v2": True}, ["v1", "v2"], ["of v2"]),
         ({"v1": True, "v2": False}, ["v1", "v2"], ["of v1"]),  # after a rollback
@@ -222,13 +222,18 @@ def communities(lake: Lake, *embedders: str) -> None:
         ({"v1": True}, ["forgotten"], []),
     ],
 )
-def test_latest_is_of_the_serving_embedder_or_the_last_that_has_results(
-    lake: Lake, database: Path, serving: dict[str, bool], having: list[str], latest: list[str]
+def test_a_table_is_of_the_serving_embedder_or_the_last_that_has_results(
+    lake: Lake, database: Path, serving: dict[str, bool], having: list[str], shown: list[str]
 ):
     embedders(lake, **serving)
     communities(lake, *having)
     publish(lake, database)
-    assert query(database, "SELECT label FROM latest('communities')")["label"].to_pylist() == latest
+    for name in ("communities", "latest('communities')"):
+        assert query(database, f"SELECT label FROM {name}")["label"].to_pylist() == shown
+    assert query(database, "SELECT embedder FROM history.communities ORDER BY ALL")["embedder"].to_pylist() == having
+    with open_database() as connection:  # as those who attach it next to their own data
+        connection.execute(f"ATTACH '{database}' AS theirs (READ_ONLY)")
+        assert [label for (label,) in connection.sql("SELECT label FROM theirs.communities").fetchall()] == shown
 
 
 def test_the_registry_holds_over_imported_labels(lake: Lake, database: Path, tmp_path: Path, evaluated, published):
@@ -251,6 +256,7 @@ def test_the_registry_holds_over_imported_labels(lake: Lake, database: Path, tmp
 
 
 def embedding_tables(lake: Lake) -> None:
+    embedders(lake, v1=True)
     lake.add_question_embeddings("small", ["a"], np.zeros((1, 3), dtype=np.float32))
     lake.write_table(
         "model_embeddings",
