@@ -157,9 +157,7 @@ CHANGES_NO_ANSWER = frozenset({"resources", "upstream", "context_tokens", "capab
 def _name_of_variable(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or SECRET_VALUE.search(name):
         # It may be the key itself, so it is not repeated.
-        raise ValueError(
-            "has an api_key_env that is no environment variable's name; write the name, not a key"
-        )
+        raise ValueError("has an api_key_env that is no environment variable's name; write the name, not a key")
     return name
 
 
