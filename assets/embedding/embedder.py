@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = "5"  # another one is fitted again, even on the same data
+CODE_VERSION = "6"  # another one is fitted again, even on the same data
 
 
 @asset(

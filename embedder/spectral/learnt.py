@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 
+from .moderation import moderate
 from .question_map import Compared, QuestionMap
 
 __all__ = ["LEAST_SUPPORT", "Learnt"]
@@ -58,7 +59,8 @@ class Learnt:
 
     def scores(self, compared: Compared, logits: torch.Tensor) -> torch.Tensor:
         """(n, M): the log-odds averaged with those of the rates on the categories. A strange question too is ranked by
-        what its text says, which is the best guess there is; but as far as it is strange, scores are near one half."""
+        what its text says, which is the best guess there is; but as far as it is strange, scores are near one half.
+        Log-odds that few answers speak for count for less: a model asked little would lead by what is not known."""
         scores = self._averaged(compared, logits)
         strange = (compared.familiarity < 1).nonzero()[:, 0]
         if len(strange):
@@ -70,7 +72,8 @@ class Learnt:
     def _averaged(self, compared: Compared, logits: torch.Tensor) -> torch.Tensor:
         rates = (compared.categories @ self.category_rates).clamp(1e-6, 1 - 1e-6)
         by_category = (rates / (1 - rates)).log()  # torch.logit wakes all threads, even for a hundred numbers
-        return torch.lerp(by_category, logits, _FORECAST_SHARE)
+        known = moderate(logits, self.seen_variances(compared) @ self.squares)
+        return torch.lerp(by_category, known, _FORECAST_SHARE)
 
     def seen_variances(self, compared: Compared) -> torch.Tensor:
         """(n, k): what the answers leave open along each direction of the part of the questions that is seen."""

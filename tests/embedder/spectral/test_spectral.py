@@ -352,3 +352,20 @@ def test_few_answers_are_not_taken_for_much(make_world, count):
 def test_a_fit_on_an_accelerator_forecasts_the_same(world, fitted, new):
     there = SpectralEmbedder(**SMALL).on("cuda").fit(world.matrix, world.questions)
     np.testing.assert_allclose(there.predict_proba(new), fitted.predict_proba(new), atol=0.005)
+
+
+def test_a_model_that_was_asked_little_does_not_lead_by_what_is_not_known(make_matrix):
+    """Six right answers of seven: its score is no surer of it than its probability is."""
+    rng = np.random.default_rng(6)
+    labels = (rng.random((50, 3)) < [0.6, 0.68, 1.0]).astype(np.float32)
+    labels[7:, 2], labels[2, 2] = np.nan, 0
+    kinds = np.arange(50) % 5
+    matrix = replace(
+        make_matrix(labels, splits=["train"] * 50),
+        texts=np.array([f"Is element {number} of kind {kind}?" for number, kind in enumerate(kinds)], object),
+    )
+    vectors = (np.eye(8)[kinds] + 0.05 * rng.standard_normal((50, 8))).astype(np.float32)
+    questions = Questions(matrix.texts, vectors, matrix.benchmarks)
+    forecast = SpectralEmbedder().fit(matrix, questions).forecast(questions.by_text_alone())
+    assert forecast.deviations[:, 2].mean() > 2 * forecast.deviations[:, 1].mean()
+    assert forecast.routing_scores[:, 2].max() < forecast.probabilities[:, 2].max() + 0.01
