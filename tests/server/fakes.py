@@ -111,8 +111,8 @@ def completion(asked: Asked) -> bytes:
     return json.dumps({**told, "usage": usage, "field of tomorrow": [1.0, 1e-7, "é"]}, indent=1).encode()
 
 
-def event(text: str) -> bytes:
-    delta = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+def event(text: str, finish: str | None = None) -> bytes:
+    delta = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
     chunk = {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": "x", "choices": [delta]}
     return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 
@@ -122,7 +122,7 @@ def chunked(data: bytes) -> bytes:
 
 
 BEGIN_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-STREAM = b"".join(map(event, ("I ", "am ", "here."))) + b"data: [DONE]\n\n"
+STREAM = b"".join([*map(event, ("I ", "am ", "here.")), event("", finish="stop"), b"data: [DONE]\n\n"])
 
 
 async def as_it_should(asked: Asked, writer: asyncio.StreamWriter) -> None:
