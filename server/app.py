@@ -151,7 +151,7 @@ def _add_decisions(app: FastAPI, gateway: Gateway) -> None:
         found = gateway.decisions.get(decision)
         if found is None:
             return refusal(404, f"there is no decision {decision[:100]!r}, or no longer", "decision_not_found")
-        return found
+        return Response(found, media_type="application/json")
 
     @app.post("/v1/route")
     async def route(request: Request) -> dict[str, Any]:

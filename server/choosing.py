@@ -17,6 +17,9 @@ from .requests import Asked
 __all__ = ["Decision", "NoModelLeft", "Snapshot", "choose"]
 
 
+_RECORDED = 10  # of the ranking, in what is kept of a decision
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What is served by: each request keeps the one that it began with."""
@@ -47,7 +50,11 @@ class Decision:
         return self.ranked[0]
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON holds it. What was asked is not in it."""
+        """Return it as JSON holds it: the first ten of the ranking, and what was left out by reason. What was asked is
+        not in it."""
+        left_out: dict[str, list[str]] = {}
+        for model, reason in self.left_out.items():
+            left_out.setdefault(reason, []).append(model)
         return {
             "id": self.id,
             "created": int(self.created),
@@ -58,8 +65,8 @@ class Decision:
             "support": self.chosen.support,
             "too_little_known": self.too_little_known,
             "instead_of": self.instead_of and self.instead_of.model,
-            "ranked": [describe(choice) for choice in self.ranked],
-            "left_out": dict(self.left_out),
+            "ranked": [describe(choice) for choice in self.ranked[:_RECORDED]],
+            "left_out": left_out,
         }
 
 

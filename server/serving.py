@@ -23,6 +23,7 @@ from .slow_clients import protocol
 __all__ = ["Address", "Limits", "NotSafe", "check_address", "make_server", "serve"]
 
 _AT_ONCE = 2000  # requests to models' servers
+_KEPT = 20  # connections without a request: httpx looks at each of them for every request
 
 
 class NotSafe(ValueError):
@@ -79,7 +80,7 @@ def make_server(
     client = httpx.AsyncClient(
         follow_redirects=False,
         trust_env=False,
-        limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=200),
+        limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_KEPT),
         timeout=httpx.Timeout(None, connect=10, pool=10),  # the rest is limited by policies
     )
     gateway = Gateway(live, client, state_folder)
