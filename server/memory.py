@@ -45,7 +45,7 @@ class Ledger:
 
     def __init__(self, file: Path | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._file, self._now = file, now
-        self._day, self._spent = self._today(), {}
+        self._day, self._spent, self._kept = self._today(), {}, {}
         if file is None or not file.exists():
             return
         try:
@@ -68,10 +68,11 @@ class Ledger:
         return dict(self._spent)
 
     def keep(self) -> None:
-        """Write the file, where something was spent."""
-        if self._file is not None and self._spent:
+        """Write the file, where something was spent since the last time."""
+        if self._file is not None and self._spent != self._kept:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_text(self._file, json.dumps({"day": self._day, "spent": self._spent}))
+            self._kept = dict(self._spent)
 
     def seconds_left(self) -> float:
         """Return for how long today lasts."""
