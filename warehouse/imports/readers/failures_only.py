@@ -25,6 +25,7 @@ _SWE_OF_LEADERBOARD = ("no_generation", "no_logs")
 _SWE_LISTS = (*_SWE_ASKED, "empty_patch_ids", "error_ids", *_SWE_OF_LEADERBOARD)
 _SWE_SPLITS = {"lite": 300, "verified": 500, "test": 2294}  # instances by folder of the leaderboard's submissions
 _BFCL_FOLDERS = frozenset("score live non_live multi_turn agentic memory kv vector rec_sum format_sensitivity".split())  # noqa: SIM905
+_SUBMISSION = re.compile(r"\d{8}_.")
 _ID_END = re.compile(r"[_-](\d+)(?:-\d+)*$")
 
 
@@ -84,8 +85,9 @@ class _BfclRun:
                 f"{file.name} names {len(self.failed)} failures, but its first line says {total} questions of which "
                 f"{right} are right; it may be cut off: copy it again"
             )
-        # The folder is called as the model, with _ for its /.
-        self.model = choices.model or (folders[-1] if folders else model).replace("_", "/", 1)
+        # In score/ the folder is called as the model, with _ for its /; elsewhere a folder may be any.
+        folder = folders[-1].replace("_", "/", 1) if folders else ""
+        self.model = (folder if "score" in name.parts[:-1] else model or choices.model) or folder
         if not self.model:
             raise Refusal(f"{file.name} lies in no folder that names its model; say it with --model")
 
@@ -209,13 +211,15 @@ def _ids(file: LogFile, results: Mapping[str, Any], *names: str) -> list[str]:
 
 
 def _submission(file: LogFile, choices: Choices) -> str:
-    """Return the model: the folder of a submission (20240402_sweagent_gpt4), or <model>.<run>.json of a report."""
+    """Return the model: the folder of a submission, with its date (20240402_sweagent_gpt4), since an agent has several;
+    or <model>.<run>.json of a report. --model goes before a name that may be any."""
     path = PurePath(file.name)
     folders = [part for part in path.parts[:-1] if part not in ("results", "/")]
-    if choices.model:
-        return choices.model
     if path.stem not in _SWE_FILES:
-        return path.stem.partition(".")[0].replace("__", "/", 1)
-    if folders:
-        return re.sub(r"^\d{8}_", "", folders[-1])
+        model, run, _ = path.stem.partition(".")
+        model = model.replace("__", "/", 1)
+        return model if run else choices.model or model
+    is_submission = bool(folders) and (path.parts[-2] == "results" or _SUBMISSION.match(folders[-1]) is not None)
+    if model := folders[-1] if is_submission else choices.model or (folders[-1] if folders else ""):
+        return model
     raise Refusal(f"{file.name} lies in no folder that names its model; say it with --model")

@@ -27,7 +27,7 @@ from .fields import (
     text_of_target,
     with_options,
 )
-from .reader import Answer, Choices, LogFile, Notes, Refusal, Run, grade
+from .reader import OLDER, Answer, Choices, LogFile, Notes, Refusal, Run, grade
 
 __all__ = ["LightevalReader"]
 
@@ -197,7 +197,7 @@ def _newest(same: Sequence[_Details], notes: Notes) -> _Details:
             "than each other; import one of them"
         )
     for details in older:
-        notes.leave_out(details.file, f"a newer run of {newest.task} with {newest.model} is in {newest.file.name}")
+        notes.leave_out(details.file, OLDER)
         notes.remark_if_shorter(newest.file, newest.count(), details.file, details.count())
     return newest
 
@@ -221,9 +221,9 @@ def _answers(details: _Details, choices: Choices, notes: Notes) -> Iterator[Answ
         result = grade(details.metrics(number, row).get(metric), choices.threshold, f"{where}: metric {metric}")
         asked = (_flat_question if details.is_flat else _question)(row, where)
         if result is None:
-            notes.leave_out(details.file, f"no {metric}")
+            notes.leave_out(details.file, f"answers without a grade ({metric} is missing)")
         elif not asked.text.strip():
-            notes.leave_out(details.file, "the row has no text")
+            notes.leave_out(details.file, "answers without a text")
         else:
             yield Answer(
                 row=number,

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 __all__ = [
     "ANSWER_ROWS",
+    "OLDER",
     "Answer",
     "Choices",
     "LogFile",
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 HEAD = 64 * 2**10
+OLDER = "older runs of a task, of which a newer run of the same model is there"
+"""Why a file is left out, in the words of all readers, so that such files are counted together."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST_PROBLEM = 1000  # characters; a log may have megabytes where a name should be
 _BATCH = 20_000  # answers that are handed on together
@@ -168,7 +172,7 @@ class Notes:
         self.runs: dict[tuple[str, str], Run] = {}
 
     def leave_out(self, file: LogFile, reason: str, count: int = 1) -> None:
-        """Count answers or files that are not read, by reason: "a perturbed copy", "a newer run is there"."""
+        """Count answers or files that are not read, by reason, which says what they are: "perturbed copies"."""
         self.left_out[whole_characters(file.name), reason] += count
 
     def refuse(self, problem: str) -> None:
