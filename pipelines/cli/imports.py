@@ -96,7 +96,7 @@ def import_(
     tables = {"columns": _pairs(mapping), "question_column": question, "model_columns": _names(model_columns)}
     summary, tasks = _import(
         sources,
-        file_format or ("wide" if question else "long" if mapping else None),
+        file_format,
         {**logs, **tables},
         questions,
         {"split": split, "models": models, "on_conflict": on_conflict, "resplit": resplit, "dry_run": dry_run},

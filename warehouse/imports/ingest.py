@@ -270,7 +270,7 @@ class _Incoming:
         if wrong and self.on_conflict == "refuse":
             self.contradictions.append(
                 f"{len(wrong)} answers of {before.model} to {before.benchmark} differ from those that the lake has "
-                f"from {', '.join(sorted(others))} (for example to question {min(wrong)})"
+                f"from {_up_to_three(sorted(others))} (for example to question {min(wrong)})"
             )
         self.resolved += len(wrong)
         if self.on_conflict in ("drop", "majority"):  # one against one: there is no majority
@@ -322,6 +322,10 @@ class _Incoming:
 
 def _sources(event: Event) -> set[str]:
     return set(json.loads(event.metadata[SOURCES]))
+
+
+def _up_to_three(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _without(rows: pa.Table, questions: Collection[str]) -> pa.Table:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .fields import as_answer, as_dict, as_list, as_text, grade_of_repeats, hand_on, read_json
+from .fields import as_answer, as_dict, as_list, grade_of_repeats, hand_on, read_json
 from .questions import read_questions
 from .reader import Answer, Choices, LogFile, Notes, Refusal, Run
 
@@ -101,7 +101,9 @@ def _category(file: LogFile, tasks: dict[str, Any], choices: Choices) -> str:
     known = {"HumanEval": "humaneval", "Mbpp": "mbpp", "BigCodeBench": "bigcodebench"}.get(first)
     if category := known or choices.benchmark:
         return category
-    raise Refusal(f"{file.name} has tasks such as {next(iter(tasks))}, of no known benchmark; name it with --benchmark")
+    first = next(iter(tasks))
+    choices.ask(file.name, f"{file.name} has tasks such as {first}, of no known benchmark; name it with --benchmark")
+    return file.name
 
 
 def _model(file: LogFile, choices: Choices) -> tuple[str, dict[str, Any]]:
@@ -111,9 +113,9 @@ def _model(file: LogFile, choices: Choices) -> tuple[str, dict[str, Any]]:
     guess = stem if stem not in ("samples", "results") else ""
     named = (found["model"] if found else guess).replace("--", "/", 1)
     if not (model := named if found else choices.model or named):
-        raise Refusal(f"the name of {file.name} tells no model; say it with --model")
+        choices.ask(file.name, f"the name of {file.name} tells no model; say it with --model")
     settings = _SETTINGS.search(stem)
-    return as_text(model), {"temperature": float(settings["temperature"])} if settings else {}
+    return model or file.name, {"temperature": float(settings["temperature"])} if settings else {}
 
 
 def _installed_texts(category: str) -> dict[str, str]:

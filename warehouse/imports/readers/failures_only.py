@@ -89,7 +89,8 @@ class _BfclRun:
         folder = folders[-1].replace("_", "/", 1) if folders else ""
         self.model = (folder if "score" in name.parts[:-1] else model or choices.model) or folder
         if not self.model:
-            raise Refusal(f"{file.name} lies in no folder that names its model; say it with --model")
+            choices.ask(file.name, f"{file.name} lies in no folder that names its model; say it with --model")
+            self.model = file.name
 
     def answers(self, texts: Mapping[str, str], notes: Notes) -> Iterator[Answer]:
         """Yield an answer for each question: a failure, or else a success."""
@@ -137,8 +138,8 @@ class SweBenchReader:
 def _detailed(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
     """Yield the answers of `{instance: {resolved, cost, …}}`, which names all that was asked."""
     instances = {one: as_dict(said) for one, said in as_dict(read_json(file)).items()}
-    _refuse_without_text(file, list(instances), choices)
     model, category = _submission(file, choices), choices.benchmark or "swe-bench"
+    _refuse_without_text(file, list(instances), choices)
     notes.record(Run(model, category, file.name, "swe-bench"))
     for row, (one, said) in enumerate(instances.items(), start=1):
         right = said.get("resolved")
@@ -168,8 +169,8 @@ def _instances(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer
             f"{file.name} names only resolved instances; without submitted_ids or unresolved_ids it is not known which "
             "others were asked"
         )
-    _refuse_without_text(file, asked, choices)
     model, category = _submission(file, choices), choices.benchmark or "swe-bench"
+    _refuse_without_text(file, asked, choices)
     notes.record(Run(model, category, file.name, "swe-bench"))
     for row, one in enumerate(asked, start=1):
         right = one in resolved
@@ -222,4 +223,5 @@ def _submission(file: LogFile, choices: Choices) -> str:
     is_submission = bool(folders) and (path.parts[-2] == "results" or _SUBMISSION.match(folders[-1]) is not None)
     if model := folders[-1] if is_submission else choices.model or (folders[-1] if folders else ""):
         return model
-    raise Refusal(f"{file.name} lies in no folder that names its model; say it with --model")
+    choices.ask(file.name, f"{file.name} lies in no folder that names its model; say it with --model")
+    return file.name

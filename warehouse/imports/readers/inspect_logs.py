@@ -86,7 +86,7 @@ def _newest_of_each_kind(logs: Sequence[_Log], notes: Notes) -> Iterator[_Log]:
 
 
 class _Log:
-    """The head of a log. Raises Refusal where it says neither task nor model, or is damaged."""
+    """The head of a log. Raises Refusal where it is damaged."""
 
     def __init__(self, file: LogFile, choices: Choices) -> None:
         self.file = file
@@ -99,7 +99,8 @@ class _Log:
         self.is_whole = status == "success"
         for field, option in ((self.task, "benchmark"), (self.model, "model")):
             if not field:
-                raise Refusal(f"{file.name} does not say its {option}; say it with --{option}")
+                choices.ask(file.name, f"{file.name} does not say its {option}; say it with --{option}")
+        self.task, self.model = self.task or file.name, self.model or file.name
 
     @property
     def is_archive(self) -> bool:

@@ -112,7 +112,7 @@ def _results_by_time(files: Sequence[LogFile], notes: Notes) -> dict[str, tuple[
 
 
 class _Details:
-    """What a file is about. Raises Refusal where it does not say its model or task, or is damaged."""
+    """What a file is about. Raises Refusal where it is damaged."""
 
     def __init__(self, file: LogFile, results: Mapping[str, tuple[LogFile, dict[str, Any]]], choices: Choices) -> None:
         self.file = file
@@ -137,7 +137,9 @@ class _Details:
         self.task = words[-1] if words else ""  # without its suite, and without the number of examples
         for field, option in ((self.model, "model"), (self.task, "benchmark")):
             if not field:
-                raise Refusal(f"neither {file.name} nor its folder says its {option}; say it with --{option}")
+                told = f"neither {file.name} nor its folder says its {option}; say it with --{option}"
+                choices.ask(file.name, told)
+        self.task, self.model = self.task or file.name, self.model or file.name
 
     def _task_of_first_row(self) -> str:
         row = next(self.rows(), {})

@@ -100,17 +100,20 @@ class _Place:
 
 
 def _place(file: LogFile, choices: Choices) -> _Place:
-    """Return what the folders of a file say. Raises Refusal where they do not name the model."""
+    """Return what the folders of a file say."""
     is_unpacked = file.path.as_posix().endswith(file.name)
     *folders, name = PurePath(file.path if is_unpacked else file.name).parts
     time, stage, model = ["", "", "", *folders][-3:]
     model = model if stage in ("results", "predictions") else choices.model
     if not model:
-        raise Refusal(
+        choices.ask(
+            file.name,
             f"{file.name} does not lie in results/<model>, which names its model; import the folder of the run, or say "
-            "it with --model"
+            "it with --model",
         )
-    return _Place(file, time if _TIME.fullmatch(time) else "", as_text(model), as_text(PurePath(name).stem))
+    return _Place(
+        file, time if _TIME.fullmatch(time) else "", as_text(model or file.name), as_text(PurePath(name).stem)
+    )
 
 
 def _refuse_ungraded(
