@@ -56,6 +56,7 @@ def read_logs(
     """Let each reader read its files into the scratch database. What is wrong is in the result's `problems`."""
     choices = replace(choices, asked={})
     logs = _Logs(connection, files, keep_answers=choices.keep_answers)
+    logs.formats = sorted({reader.format for reader in claimed})
     seen: set[str] = set()
     for reader, own in claimed.items():
         try:

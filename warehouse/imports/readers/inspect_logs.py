@@ -38,6 +38,7 @@ _ZIP = b"PK\x03\x04"
 _STATUS = re.compile(rb'"status"\s*:\s*"(started|success|cancelled|error)"')
 _EVAL = re.compile(rb'"eval"\s*:\s*(?={[^{}]*"task)')
 _LETTERS = {"C": 1, "I": 0, "P": 0.5, "N": 0, "yes": 1, "no": 0}  # correct, incorrect, partial, no answer
+_INTERRUPTED = "interrupted runs of a task, of which a whole run of the same model is there"
 _SETTINGS = ("task_args", "solver", "model_generate_config", "model_args")
 
 
@@ -75,8 +76,7 @@ def _newest_of_each_kind(logs: Sequence[_Log], notes: Notes) -> Iterator[_Log]:
     for log in sorted(logs, key=lambda log: (log.is_whole, log.created, log.file.name), reverse=True):
         newest = kinds.setdefault(json.dumps(log.spec.get("task_args"), sort_keys=True), log)
         if newest is not log:
-            interrupted = "interrupted runs of a task, of which a whole run of the same model is there"
-            notes.leave_out(log.file, OLDER if newest.is_whole == log.is_whole else interrupted)
+            notes.leave_out(log.file, OLDER if newest.is_whole == log.is_whole else _INTERRUPTED)
             if newest.limit is not None and newest.limit != log.limit:
                 notes.remark(
                     f"{newest.file.name} was run with a limit of {newest.limit} samples, and {log.file.name}, which is "
@@ -97,6 +97,7 @@ class _Log:
         self.created = _instant(as_text(self.spec.get("created")))
         self.status = as_text(status) or "unknown"
         self.is_whole = status == "success"
+        self.limit = as_dict(self.spec.get("config")).get("limit")  # of samples: a number, or the first and the last
         for field, option in ((self.task, "benchmark"), (self.model, "model")):
             if not field:
                 choices.ask(file.name, f"{file.name} does not say its {option}; say it with --{option}")
@@ -132,11 +133,6 @@ class _Log:
         data = as_dict(self.spec.get("dataset"))
         samples = len(as_list(data.get("sample_ids"))) or as_whole(data.get("samples"))
         return samples and samples * (as_whole(as_dict(self.spec.get("config")).get("epochs")) or 1)
-
-    @property
-    def limit(self) -> object:
-        """Of samples: a number, or the first and the last."""
-        return as_dict(self.spec.get("config")).get("limit")
 
     def samples(self) -> Iterator[Any]:
         if not self.is_archive:
@@ -278,11 +274,8 @@ def _scored_samples(log: _Log, notes: Notes) -> list[_Sample]:
         nothing = "logs without samples, which hold their header only"
         notes.leave_out(log.file, nothing if log.is_whole else "runs that ended before a sample was answered")
     elif not log.is_whole:
-        of = f" of {log.asked:,}" if log.asked is not None else ""
-        notes.remark(
-            f"{log.file.name} was interrupted (status {log.status}) and has {len(found):,} scored samples{of}; they "
-            "are read."
-        )
+        had = f"{len(found):,} scored samples{f' of {log.asked:,}' if log.asked is not None else ''}"
+        notes.remark(f"{log.file.name} was interrupted (status {log.status}) and has {had}; they are read.")
     return found
 
 
