@@ -67,7 +67,8 @@ def adopt_imported(
         for name in on_hub:
             own = {label: value for label, value in known.get(name, {}).items() if value}
             add_model(folder, workspace.home, {"name": name, "backend": backend, "args": {"pretrained": name}, **own})
-        say(f"Added {len(on_hub)} models to {folder / 'models.yaml'}. Next: `embedllm run`, to ask them the rest.")
+        rest = " Next: `embedllm run`, to ask them the rest." if workspace.registry.benchmarks else ""
+        say(f"Added {len(on_hub)} models to {folder / 'models.yaml'}.{rest}")
     else:
         say("No imported model can be added.")
     _say_what_is_left_out(why)

@@ -62,7 +62,12 @@ def read_results(
     claimed = claimed or _as_told(file_format, choices, offered, unknown)
     if not claimed:
         raise ImportRefused(places.name, [_why_nothing_is_read(files, unknown, offered)])
-    _note_unknown([file for file in unknown if not any(file in own for own in claimed.values())], choices, notes)
+    described = format_described(choices)
+    if described is not None and all(reader.format != described for reader in claimed):
+        options = "--question and --model-columns" if described == "wide" else "--map"
+        notes.remark(f"no file has the columns that {options} name.")
+    read = {file.name for own in claimed.values() for file in own}
+    _note_unknown([file for file in unknown if file.name not in read], notes)
     inputs = [file.path for own in claimed.values() for file in own]
     return read_logs(scratch, files, claimed, choices, notes, tell), inputs
 
@@ -119,11 +124,14 @@ def _why_nothing_is_read(files: Sequence[LogFile], unknown: Sequence[LogFile], o
     )
 
 
-def _note_unknown(unknown: Sequence[LogFile], choices: Choices, notes: Notes) -> None:
-    tables = [file for file in unknown if _is_table(file)]
+def _note_unknown(unknown: Sequence[LogFile], notes: Notes) -> None:
+    tables = []
     for file in unknown:
-        kind = "tables whose columns are not known" if file in tables else "files of no known format"
-        notes.leave_out(file, kind)
+        if _is_table(file):
+            tables.append(file)
+            notes.leave_out(file, "tables whose columns are not known")
+        else:
+            notes.leave_out(file, "files of no known format")
     if tables:
         notes.remark(f"left out are {_name_tables(tables)}")
 

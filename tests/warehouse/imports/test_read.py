@@ -68,6 +68,9 @@ def test_a_described_column_that_no_table_has_is_told(lake: Lake, tmp_path: Path
     write(tmp_path, wide_csv="q,a,b\nWhy?,1,0\n")
     with pytest.raises(ImportRefused, match=r"wide.csv has no column Q; it has q, a, b"):
         bring(lake, tmp_path, question_column="Q", model_columns=["a"], benchmark="mine")
+    write(tmp_path, log_json=inspect_log(match="C"))
+    remarks = bring(lake, tmp_path, columns={"label": "ok"}).remarks
+    assert remarks[0] == "no file has the columns that --map name."
 
 
 def test_logs_next_to_tables_of_the_layout_are_not_lost(lake: Lake, tmp_path: Path):
