@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from .errors import UNEXPLAINED, HarnessError
@@ -20,6 +22,10 @@ __all__ = ["LoggedTasks"]
 _TRIES = 3  # documents with which a task may fail to load before it counts as another task of the same name
 
 
+_SILENCE = 2  # seconds
+_FINDING = "  finding out which of the tasks lm-eval knows (their questions get the text of our own evaluations)"
+
+
 class LoggedTasks:
     """The tasks whose logs people have: those of a registry's `tasks_dir`, and those that lm-eval brings.
 
@@ -27,8 +33,10 @@ class LoggedTasks:
     first asked for that `tasks_dir` does not have.
     """
 
-    def __init__(self, tasks_dir: Path | None) -> None:
+    def __init__(self, tasks_dir: Path | None, tell: Callable[[str], None] = lambda text: None) -> None:
+        """`tell` is given a line to print where finding the tasks takes long."""
         self._tasks_dir = tasks_dir
+        self._patience: Timer | None = Timer(_SILENCE, tell, [_FINDING])  # until lm-eval is first needed
         self._loaded: dict[str, Task] = {}
         self._failures: Counter[str] = Counter()
         self.without_text: Counter[str] = Counter()
@@ -40,20 +48,22 @@ class LoggedTasks:
         None where the task is not known, loads its data by code of its own or by code that needs what is not
         installed, or its definition does not fit `doc`.
         """
-        from .tasks import question_text
-
         known = dict(doc)
-        try:
-            definition = self._definition(task, known)
-            return None if definition is None else question_text(definition, known)
-        except (*UNEXPLAINED, HarnessError, ImportError, OSError, RuntimeError):
-            self.without_text[task] += 1
-            return None
+        with self._patiently():
+            from .tasks import question_text
+
+            try:
+                definition = self._definition(task, known)
+                return None if definition is None else question_text(definition, known)
+            except (*UNEXPLAINED, HarnessError, ImportError, OSError, RuntimeError):
+                self.without_text[task] += 1
+                return None
 
     def filters_of(self, task: str) -> Sequence[str]:
         """Return the names of a task's filters, in the order in which lm-eval applies them; none if it is not known."""
-        index = self._index_with(task)
-        return () if index is None else index.filters(task)
+        with self._patiently():
+            index = self._index_with(task)
+            return () if index is None else index.filters(task)
 
     def _definition(self, task: str, doc: dict[str, Any]) -> Task | None:
         if task not in self._loaded:
@@ -67,6 +77,18 @@ class LoggedTasks:
         if self._local is not None and self._local.knows(task):
             return self._local
         return self._own if self._own.knows(task) else None
+
+    @contextmanager
+    def _patiently(self) -> Iterator[None]:
+        """Tell what is going on where the first use takes long, which loads lm-eval and its index."""
+        patience, self._patience = self._patience, None
+        if patience is not None:
+            patience.start()
+        try:
+            yield
+        finally:
+            if patience is not None:
+                patience.cancel()
 
     @cached_property
     def _local(self) -> TaskIndex | None:

@@ -59,7 +59,9 @@ class ImportRefused(WarehouseError):
 
     def __str__(self) -> str:
         source = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", self.source).encode(errors="replace").decode()
-        return f"{source} was not imported: {'; '.join(self.problems)}"
+        several = len(self.problems) > 1
+        told = "".join(f"\n- {problem}" for problem in self.problems) if several else f" {self.problems[0]}"
+        return f"{source} was not imported:{told}"
 
 
 def first_line(error: object) -> str:

@@ -16,7 +16,8 @@ from .ask import report, route
 from .benchmarks import benchmarks_app
 from .data import describe, lake_app, list_tables, sql
 from .embedders import embedders_app
-from .imports import export, import_, imports_app
+from .export import export
+from .imports import import_, imports_app
 from .interrupts import leave_if_unread
 from .models import models_app
 from .onboard import onboard

@@ -96,7 +96,7 @@ def import_(
     tables = {"columns": _pairs(mapping), "question_column": question, "model_columns": _names(model_columns)}
     summary, tasks = _import(
         sources,
-        file_format or ("wide" if question else "long" if mapping else None),
+        file_format,
         {**logs, **tables},
         questions,
         {"split": split, "models": models, "on_conflict": on_conflict, "resplit": resplit, "dry_run": dry_run},
@@ -126,9 +126,9 @@ def _import(
 
     settings, workspace = open_home()
     texts = read_questions(questions) if questions else {}
-    tasks = LoggedTasks(workspace.registry.tasks_dir)
-    known = {**_known_tasks(workspace, tasks), "questions": texts, "keep_answers": workspace.keep_answers}
     with exclusive(settings.home), Console() as console:
+        tasks = LoggedTasks(workspace.registry.tasks_dir, console.say)
+        known = {**_known_tasks(workspace, tasks), "questions": texts, "keep_answers": workspace.keep_answers}
         summary = import_results(
             workspace.lake,
             sources,
@@ -183,8 +183,17 @@ def _show(summary: ImportSummary) -> None:
     for row in summary.overview.to_pylist():
         run = summary.runs.get((row["model"], row["category"]))
         known = {name: getattr(run, name) if run else None for name in ("metric", "filter", "tool", "file")}
-        rows.append(row | known)
+        rows.append(row | {"lake": summary.standing[row["benchmark"], row["model"]]} | known)
     show(table_of(pa.Table.from_pylist(rows)))
+    say(
+        "In the column lake: a model's answers to a benchmark are new to the lake, the same as there, replace what "
+        "this source brought before, or are added to those of other sources."
+    )
+    if gone := sorted(
+        f"{model} on {benchmark}" for (benchmark, model), how in summary.standing.items() if how == "gone"
+    ):
+        more = f" and {len(gone) - 3:,} more" if len(gone) > 3 else ""
+        say(f"The lake would lose what this source brings no longer: {', '.join(gone[:3])}{more}.")
 
 
 def _say_what_came(summary: ImportSummary, on_conflict: str, *, dry_run: bool) -> None:
@@ -264,60 +273,18 @@ def _warn_of_lacking(lacking: Mapping[str, tuple[int, int]]) -> None:
     )
 
 
-@stops_at_once()
-def export(
-    folder: Annotated[Path, typer.Argument(help="A new folder.")],
-    export_format: Annotated[
-        Literal["embedllm", "eee", "wide", "router"],
-        typer.Option("--format", help="Rows of answers, Every Eval Ever, a column a model, or the router itself."),
-    ] = "embedllm",
-) -> None:
-    """Write the questions, splits and answers of this home into a folder, for others or another home.
-
-    The router goes into a folder that needs no home: embedllm.load in Python and `embedllm serve --router` read it.
-    """
-    if export_format == "router":
-        _export_router(folder)
-        return
-    from warehouse.imports.export import export_results
-
-    home = open_results()
-    try:
-        with Console() as console:
-            written = export_results(home.lake, folder, export_format, console.progress)
-    except FileExistsError as error:
-        raise CommandError(str(error)) from error
-    say(f"{folder} has {len(written)} files.")
-
-
-def _export_router(folder: Path) -> None:
-    from dataclasses import replace
-
-    from assets.embedding.serving import open_bundle
-    from assets.matrix.reading import encoder_in_use
-    from embedder.bundle import save_bundle
-
-    settings, workspace = open_home()
-    bundle = open_bundle(workspace)
-    served = {
-        model.name: {"context_tokens": model.context_tokens, "capabilities": list(model.capabilities)}
-        for model in workspace.registry.models
-    }
-    labels = {name: {**known, **served.get(name, {})} for name, known in bundle.labels.items()}
-    encoder_files = encoder_in_use(workspace).static_files
-    save_bundle(folder, replace(bundle, labels=labels), encoder_files=encoder_files)
-    whole = "" if encoder_files else f" It needs the encoder {settings.encoder} where it is loaded."
-    say(f"{folder} is a router over {len(labels)} models.{whole}")
-
-
 @imports_app.command("list")
 @stops_at_once()
 def list_() -> None:
-    """What was imported, from where, and when."""
+    """What was imported, from where, how, and when (UTC)."""
     import pyarrow as pa
 
-    shown = ("source", "rows", "models", "questions", "imported_at")
-    rows = [{name: source[name] for name in shown} for source in open_results().lake.imports()]
+    rows = [
+        {name: source[name] for name in ("source", "rows", "models", "questions")}
+        | {"formats": ", ".join(source.get("formats", [])), "options": source.get("options", "")}
+        | {"imported_at": f"{source['imported_at']:%Y-%m-%d %H:%M:%S}"}
+        for source in open_results().lake.imports()
+    ]
     if rows:
         show(table_of(pa.Table.from_pylist(rows)))
     else:

@@ -14,6 +14,7 @@ from harness.registry import Backend
 from pipelines.console import say, show
 from pipelines.errors import CommandError
 
+from .adopt import adopt_imported
 from .home import open_home
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ FOLDER_ARGS = ("pretrained", "tokenizer", "peft", "delta")
 
 
 models_app = typer.Typer(no_args_is_help=True, help="The models of the registry in force.")
+models_app.command("adopt")(adopt_imported)
 
 
 @models_app.command("list")
@@ -156,38 +158,6 @@ def remove(name: NAME) -> None:
         "Next: `embedllm run`, to make matrix and embeddings without it; while `embedllm ui` is running, that happens "
         "by itself."
     )
-
-
-@models_app.command("adopt")
-def adopt_imported(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Imported models, as the table models has them; by default all.")
-    ] = None,
-    backend: Annotated[Literal["hf", "vllm"], typer.Option(help="How lm-eval reaches them.")] = "hf",
-) -> None:
-    """Add imported models that lie on a model hub to models.yaml, with the labels that came with them."""
-    from harness.registry.registering import add_model
-
-    _, workspace = open_home()
-    folder, home = registry_in_use(workspace), workspace.home
-    imported = {model for _, model in workspace.lake.pairs()} - {model.name for model in workspace.registry.models}
-    if unknown := sorted(set(names or ()) - imported):
-        raise CommandError(
-            f'{unknown[0]} is not among the imported models without an entry; see `embedllm sql "FROM models"`.'
-        )
-    labels = workspace.lake.labels()
-    known = {row.pop("model"): row for row in labels.to_pylist()} if labels else {}
-    on_hub = sorted(name for name in names or imported if name.count("/") == 1)
-    folder = registry_to_write(folder, home) if on_hub else folder
-    for name in on_hub:
-        own = {label: value for label, value in known.get(name, {}).items() if value}
-        add_model(folder, home, {"name": name, "backend": backend, "args": {"pretrained": name}, **own})
-    say(f"Added {len(on_hub)} models to {folder / 'models.yaml'}. Next: `embedllm run`, to ask them the rest.")
-    if others := sorted(set(names or imported) - set(on_hub)):
-        say(
-            f"Left out: {len(others)} models whose names are not of the form owner/name ({', '.join(others[:3])}, …); "
-            "add them with `embedllm models add`, which also takes models behind a server."
-        )
 
 
 def registry_in_use(workspace: Workspace) -> Path:

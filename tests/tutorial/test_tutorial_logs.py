@@ -50,4 +50,4 @@ def test_from_a_folder_of_logs_to_a_router(embedllm_of: Any, tmp_path: Path) -> 
     assert (models[0], models[3]) == ("org/counter", "org/traveller")
     assert "org/guesser" in run(results, embedllm)
     assert "Nothing new in" in run(again, embedllm)
-    assert "matrix has 3 files." in run(export, embedllm)
+    assert "matrix has 4 files." in run(export, embedllm)

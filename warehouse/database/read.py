@@ -23,7 +23,8 @@ def connect(database: Path) -> duckdb.DuckDBPyConnection:
     """
     if not database.exists():
         raise WarehouseError(
-            f"there is no {database} yet; run `embedllm run` to make it, or `embedllm demo` in a home of its own"
+            f"there is no {database} yet; `embedllm run` makes it of what was imported and evaluated, `embedllm demo` "
+            "of its own models in a home of its own"
         )
     # The file is attached to a database in memory, because duckdb.connect(path) would return the file that this
     # process opened under this path before, even after another file has replaced it.

@@ -21,6 +21,8 @@ from warehouse.lake.answers import RUNS
 from warehouse.lake.events import Event
 from warehouse.lake.questions import SPLITS
 
+from .labels import no_labels
+from .readers.every_eval_ever import COST
 from .tables import IS_EXPORT
 
 __all__ = ["ExportFormat", "export_results"]
@@ -52,7 +54,7 @@ Progress = Callable[[int, int, str], None]
 def export_results(lake: Lake, folder: Path, export_format: ExportFormat, progress: Progress) -> list[Path]:
     """Write all questions, splits and answers of the lake into `folder`, and return the files.
 
-    embedllm    train, val and test, a row an answer, as the authors of EmbedLLM published theirs
+    embedllm    train, val and test, a row an answer, as the authors of EmbedLLM published theirs, and models.parquet
     eee         Every Eval Ever 0.3.0: a model and benchmark each a document and its answers
     wide        a row a question, a column a model
 
@@ -97,8 +99,7 @@ def _write_layout(lake: Lake, folder: Path, progress: Progress) -> list[Path]:
                     if own:
                         writers[split].write_table(pa.Table.from_pylist(own, schema=_LAYOUT))
     labels = lake.labels()
-    if labels is None:
-        return list(paths.values())
+    labels = no_labels() if labels is None else labels
     pq.write_table(labels.rename_columns({"model": "model_name"}), folder / "models.parquet")
     return [*paths.values(), folder / "models.parquet"]
 
@@ -116,7 +117,9 @@ def _write_wide(lake: Lake, folder: Path, progress: Progress) -> list[Path]:
             }
             for question_id, asked in questions.items():
                 grades = [graded.get(model, {}).get(question_id) for model in models]
-                shown = ["" if grade is None or math.isnan(grade) else f"{grade:g}" for grade in grades]
+                shown = [
+                    "" if grade is None or math.isnan(grade) else repr(grade).removesuffix(".0") for grade in grades
+                ]
                 about = [events[0].benchmark, asked["category"], asked["split"], asked["text"]]
                 table.writerow([question_id, *about, *shown])
     return [path]
@@ -211,6 +214,9 @@ def _sample(event: Event, asked: dict[str, Any], answer: dict[str, Any]) -> dict
     tokens = {"input_tokens": answer["tokens_in"], "output_tokens": answer["tokens_out"]}
     if None not in tokens.values():
         sample["token_usage"] = tokens | {"total_tokens": sum(tokens.values())}
+    took: dict[str, Any] = {}
     if answer["latency_s"] is not None:
-        sample["performance"] = {"latency_ms": answer["latency_s"] * 1000}
-    return sample
+        took["latency_ms"] = answer["latency_s"] * 1000
+    if answer["cost"] is not None:  # the schema has no field of its own for it, and texts only in this one
+        took["additional_details"] = {COST: repr(answer["cost"])}
+    return sample | ({"performance": took} if took else {})

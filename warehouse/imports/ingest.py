@@ -27,6 +27,7 @@ from warehouse.lake.writing import Writing, done
 from .labels import add_logged_labels, read_labels
 from .log_files import find_places
 from .logs import Progress
+from .options import describe_options
 from .problems import NameFault
 from .published import Published, open_scratch
 from .read import read_results
@@ -61,6 +62,7 @@ class ImportSummary:
     runs: Mapping[tuple[str, str], Run]  # by model and category, how the answers of logs came about
     left_out: Mapping[tuple[str, str], int]  # by file and reason
     remarks: Sequence[str]  # sentences about what was read
+    standing: Mapping[tuple[str, str], str]  # by benchmark and model: new, same, replaced, added (to others') or gone
     resolved: int = 0  # answers with two labels, about which `on_conflict` has decided
     resplit: int = 0  # questions that got the split of another with the same text
 
@@ -120,7 +122,9 @@ def import_results(
                 if dry_run:
                     writing.discard()
                 else:
-                    incoming.record(split, models, digest_of([*inputs, *given]), labels)
+                    options = describe_options(choices or Choices(), file_format, on_conflict, resplit=resplit)
+                    how = {"formats": list(results.formats), "options": options}
+                    incoming.record(split, models, digest_of([*inputs, *given]), labels, how)
             except BaseException:
                 writing.discard()
                 raise
@@ -148,7 +152,7 @@ class _Incoming:
         self.dry_run = dry_run
         self.changed = False
         self.resolved = 0
-        self.brought: set[tuple[str, str]] = set()
+        self.standing: dict[tuple[str, str], str] = {}
         self.lacking: dict[str, tuple[int, int]] = {}
         self.contradictions: list[str] = []
 
@@ -166,6 +170,7 @@ class _Incoming:
             runs=self.published.runs,
             left_out=notes.left_out,
             remarks=notes.remarks,
+            standing=self.standing,
             resolved=self.published.resolved + self.resolved,
             resplit=resplit,
         )
@@ -231,7 +236,6 @@ class _Incoming:
             self.writing.spill()
 
     def _take_answers(self, benchmark: str, model: str, rows: pa.Table) -> None:
-        self.brought.add((benchmark, model))
         in_force = self.lake.now()
         stored = in_force.answers.get((benchmark, model)) or in_force.without_answers.get((benchmark, model))
         others = _sources(stored) - {self.source} if stored else set()
@@ -241,6 +245,15 @@ class _Incoming:
             rows = self._merged(stored, rows, others, metadata)
         metadata |= {SOURCES: json.dumps(sorted({self.source, *others}))} | self._runs(benchmark, model, metadata)
         wanted = done(benchmark, model, rows, metadata, self.source)
+        self.standing[benchmark, model] = (
+            "new"
+            if (benchmark, model) not in in_force.answers
+            else "same"
+            if stored and stored.digest == wanted.digest
+            else "added"
+            if others
+            else "replaced"
+        )
         if stored and (stored.digest, stored.metadata["known"]) == (wanted.digest, wanted.metadata["known"]):
             if stored.metadata == wanted.metadata:
                 return
@@ -270,7 +283,7 @@ class _Incoming:
         if wrong and self.on_conflict == "refuse":
             self.contradictions.append(
                 f"{len(wrong)} answers of {before.model} to {before.benchmark} differ from those that the lake has "
-                f"from {', '.join(sorted(others))} (for example to question {min(wrong)})"
+                f"from {_up_to_three(sorted(others))} (for example to question {min(wrong)})"
             )
         self.resolved += len(wrong)
         if self.on_conflict in ("drop", "majority"):  # one against one: there is no majority
@@ -284,8 +297,9 @@ class _Incoming:
         """Take back what this source alone brought before and brings no more: a model, or a benchmark that has
         another name because the registry groups categories differently."""
         in_force, left = self.lake.now(), set()
-        for pair in sorted(in_force.answers.keys() - self.brought):
+        for pair in sorted(in_force.answers.keys() - self.standing.keys()):
             if self._is_only_ours(pair):
+                self.standing[pair] = "gone"
                 self.writing.add(in_force.answers[pair].again("dropped", "Its import does not bring it any more."))
                 self.changed = True
             else:
@@ -296,8 +310,11 @@ class _Incoming:
             self.writing.add(Event("withdrawn", benchmark, source=self.source))
             self.changed = True
 
-    def record(self, split: Path | None, models: Path | None, digest: str, labels: pa.Table | None) -> None:
-        """Record what was imported; the labels of models are written first, under a name of their own."""
+    def record(
+        self, split: Path | None, models: Path | None, digest: str, labels: pa.Table | None, how: Mapping[str, Any]
+    ) -> None:
+        """Record what was imported; the labels of models are written first, under a name of their own. `how`: what else
+        `imports list` shows, which is no change of the results."""
         before = self.lake.now().imports.get(self.source)
         labels_digest = digest_rows(labels) if labels else None
         metadata: dict[str, Any] = {
@@ -315,13 +332,17 @@ class _Incoming:
         if labels is not None and metadata["labels_part"] not in self.lake.table_parts("imported_models"):
             self.lake.write_table("imported_models", labels, metadata["labels_part"])
             self.changed = True
-        if before is None or before.metadata != metadata:
-            self.writing.add(Event("imported", source=self.source, metadata=metadata))
+        if before is None or {name: before.metadata.get(name) for name in metadata} != metadata:
+            self.writing.add(Event("imported", source=self.source, metadata={**metadata, **how}))
             self.changed = True
 
 
 def _sources(event: Event) -> set[str]:
     return set(json.loads(event.metadata[SOURCES]))
+
+
+def _up_to_three(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _without(rows: pa.Table, questions: Collection[str]) -> pa.Table:

@@ -19,7 +19,7 @@ from .problems import NameFault
 from .readers.reader import Run
 from .tables import ImportedTable
 
-__all__ = ["add_logged_labels", "read_labels"]
+__all__ = ["add_logged_labels", "no_labels", "read_labels"]
 
 _COLUMNS = ("family", "size_b", "communities")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
@@ -59,6 +59,11 @@ def add_logged_labels(labels: pa.Table | None, runs: Mapping[tuple[str, str], Ru
         if run.labels and model not in known:
             known[model] = {"model": model, "family": None, "size_b": None, "communities": []} | dict(run.labels)
     return _table(known) if known else None
+
+
+def no_labels() -> pa.Table:
+    """Return the table of labels without rows."""
+    return _table({})
 
 
 def _table(labels: Mapping[str, Mapping[str, Any]]) -> pa.Table:

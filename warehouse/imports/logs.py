@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from string import Template
 
 import duckdb
@@ -10,8 +11,9 @@ import pyarrow as pa
 
 from warehouse.database.connect import literal, script
 
-from .problems import FILE
+from .problems import FILE, group_alike
 from .published import KNOWN, Results
+from .readers.described import described_as
 from .readers.reader import ANSWER_ROWS, Choices, LogFile, Notes, Reader, Refusal
 
 __all__ = ["Progress", "claim_files", "count_by_reason", "read_logs"]
@@ -25,16 +27,22 @@ _LONGEST_ANSWER = 1000  # characters that are kept of what a model said, as of o
 _SHOWN = 60  # characters of a question in a message
 
 
-def claim_files(files: Iterable[LogFile], readers: Sequence[Reader], notes: Notes) -> dict[Reader, list[LogFile]]:
-    """Return which files each of `readers` takes; they are asked in turn. What nobody takes is noted as left out."""
+def claim_files(
+    files: Iterable[LogFile], readers: Sequence[Reader], choices: Choices
+) -> tuple[dict[Reader, list[LogFile]], list[LogFile]]:
+    """Return which files each of `readers` takes, and which nobody does. Tables that the user describes go first; then
+    the readers are asked in turn."""
     claimed: dict[Reader, list[LogFile]] = {}
+    others = []
     for file in files:
-        reader = next((reader for reader in readers if reader.recognises(file)), None)
+        described = described_as(file, choices)
+        meant = (reader for reader in readers if reader.format == described)
+        reader = next(meant, None) or next((reader for reader in readers if reader.recognises(file)), None)
         if reader is None:
-            notes.leave_out(file, "files of no known format")
+            others.append(file)
         else:
             claimed.setdefault(reader, []).append(file)
-    return claimed
+    return claimed, others
 
 
 def read_logs(
@@ -46,7 +54,9 @@ def read_logs(
     progress: Progress,
 ) -> Results:
     """Let each reader read its files into the scratch database. What is wrong is in the result's `problems`."""
+    choices = replace(choices, asked={})
     logs = _Logs(connection, files, keep_answers=choices.keep_answers)
+    logs.formats = sorted({reader.format for reader in claimed})
     seen: set[str] = set()
     for reader, own in claimed.items():
         try:
@@ -59,9 +69,12 @@ def read_logs(
         except RecursionError:
             names = ", ".join(file.name for file in own[:3])
             notes.refuse(f"one of {len(own)} files ({names}, …) has lists that are nested too deeply; remove them")
+    if len(seen) < len(files):  # results of whole runs, and whatever else has no answers of its own
+        progress(len(files), len(files), "files read")
     logs.flush()
     logs.runs = notes.runs
-    logs.problems += notes.problems
+    names = {*(file.name for file in files), *choices.asked.values()}
+    logs.problems += group_alike([*choices.asked, *notes.problems], names)
     for file, count in logs.number_repeated_texts():
         notes.leave_out(file, "answers to one of several questions of the same text; no id tells which", count)
     logs.number_prompts()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import duckdb
@@ -10,7 +11,7 @@ from warehouse.database.connect import literal
 
 from .tables import EXAMPLES
 
-__all__ = ["FILE", "NameFault", "Problems"]
+__all__ = ["FILE", "NameFault", "Problems", "group_alike"]
 
 NAMES_SHOWN = 20  # of those that are refused
 
@@ -18,6 +19,32 @@ NameFault = Callable[[str], str | None]
 """Says in a sentence that begins with the quoted name why it cannot be used; None where it can."""
 
 FILE = 10**12  # `spot` = file number * FILE + row: where a row stands, in one number
+
+
+_VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
+
+
+def group_alike(sentences: Sequence[str], names: Collection[str]) -> list[str]:
+    """Return `sentences`, those that differ only in `names` (of files, of categories), numbers and quoted texts as the
+    first of them, which says how many more there are, and whose."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    spaced = [name for name in names if " " in name]
+    for sentence in sentences:
+        words = (word.strip("(),:;.") for word in sentence.split())
+        about = next((name for name in spaced if name in sentence), None)
+        about = about or next((word for word in words if word in names), "")
+        kind = _VARIES.sub("#", sentence.replace(about, "…") if about else sentence)
+        groups.setdefault(kind, []).append((sentence, about))
+    return [_first_of(group) for group in groups.values()]
+
+
+def _first_of(group: Sequence[tuple[str, str]]) -> str:
+    (sentence, about), *others = group
+    more = list(dict.fromkeys(name for _, name in others if name and name != about))
+    if not others:
+        return sentence
+    shown = f": {', '.join(more[:3])}{', …' if len(more) > 3 else ''}" if more else ""
+    return f"{sentence} (and {len(others):,} more like this{shown})"
 
 
 class Problems:

@@ -134,6 +134,7 @@ def open_scratch(folder: Path) -> duckdb.DuckDBPyConnection:
 class Results(Problems):
     """The rows of some files in the scratch database, and the steps from there to `Published`."""
 
+    formats: Sequence[str] = ("embedllm",)  # of the files that were read
     known: Sequence[str] = ()  # which of KNOWN some rows have
     scored = False  # whether the rows have a score that is not just their label
     prompt_word = "prompt_id"

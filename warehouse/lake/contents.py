@@ -264,7 +264,7 @@ class Contents:
 
     def imports(self) -> list[dict[str, Any]]:
         """Return what was imported, one dict per source: source, split, labels, digest, rows, duplicates, models,
-        questions, benchmarks and imported_at (UTC)."""
+        questions, benchmarks, imported_at (UTC) and, since they are kept, formats and options."""
         events = [event for _, event in sorted(self.now().imports.items())]
         return [event.metadata | {"source": event.source, "imported_at": event.recorded_at} for event in events]
 

@@ -80,14 +80,16 @@ def listing(home: Path) -> dict[str, tuple[int, int]]:
 
 
 def assert_refused(result: Result, *said: str) -> None:
-    """Exit code 1, and on stderr one line that says all of `said`; no traceback anywhere."""
+    """Exit code 1, and on stderr one line, or a list of several problems, that says all of `said`; no traceback
+    anywhere."""
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     assert result.exit_code == 1, result.output
     assert "Traceback" not in result.output
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("embedllm: ")
+    first, *problems = lines
+    assert first.startswith("embedllm: ")
+    assert all(line.startswith("- ") for line in problems), lines
     for words in said:
-        assert words in lines[0]
+        assert words in " ".join(lines)
 
 
 def changed(**values: object) -> pd.DataFrame:
@@ -264,7 +266,7 @@ def test_a_home_that_cannot_be_written_to(invoke: Invoke, home: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("sql", "SELECT 1"), "run `embedllm run`"),
+        (("sql", "SELECT 1"), "`embedllm run` makes it"),
         (("route", "What is 12 plus 7?"), "There is no embedder yet"),
         (("report",), "There is no report yet"),
         (("onboard", "org/oak"), "org/oak is not in the registry: add --arg pretrained="),

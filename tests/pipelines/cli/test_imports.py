@@ -1,11 +1,16 @@
 """`embedllm import` of logs, `imports`, `export` and `models adopt`, as a user types them."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from pipelines.cli.adopt import why_not_on_hub
+from tests.command import Command
 from warehouse.lake import Lake
 
 ASKED = ("Which is wet?", "Which is dry?", "Which is cold?")
@@ -52,12 +57,22 @@ def test_a_folder_of_logs_comes_in_and_goes(embedllm: Any, tmp_path: Path) -> No
     write_log(logs, "org/n", (0, 0, 1))
     said = run(embedllm, "import", logs, "--dry-run")
     assert f"Would import {logs}: 6 answers of 2 models to 3 questions in 1 benchmarks." in said
-    assert "org/m │ wetness │ wetness │ 3 │ 0.6667 │ acc │ none │ lm-eval" in said
+    assert "org/m │ wetness │ wetness │ 3 │ 0.6667 │ new │ acc │ none │ lm-eval" in said
     assert accuracies(embedllm) == []
     assert f"Imported {logs}: 6 answers" in run(embedllm, "import", logs)
     assert f"Nothing new in {logs}" in run(embedllm, "import", logs)
     assert accuracies(embedllm) == [("wetness", "org/m", 2 / 3), ("wetness", "org/n", 1 / 3)]
-    assert str(logs) in run(embedllm, "imports", "list")
+    assert "`embedllm run` makes it of what was imported" in refusal(embedllm, "sql", "FROM imported_runs")
+    write_log(logs, "org/o", (0, 0, 1))
+    said = run(embedllm, "import", logs, "--dry-run", "--metric", "acc")
+    assert [said.count(f"│ {word} │ acc") for word in ("new", "same")] == [1, 2]
+    shutil.rmtree(logs / "org__o")
+    shutil.rmtree(logs / "org__n")
+    assert "would lose what this source brings no longer: org/n on wetness." in run(
+        embedllm, "import", logs, "--dry-run"
+    )
+    said = run(embedllm, "imports", "list")
+    assert re.search(rf"{logs} │ 6 │ 2 │ 3 │ lm-eval │ │ \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d │", said)
     assert f"{logs} is removed." in run(embedllm, "imports", "remove", logs)
     assert accuracies(embedllm) == []
     assert "Nothing was imported" in run(embedllm, "imports", "list")
@@ -109,9 +124,10 @@ def test_imported_models_are_adopted(embedllm: Any, tmp_path: Path) -> None:
     labels = tmp_path / "models.csv"
     labels.write_text("model_name,family,size_b,communities\norg/m,llama-2,7,coding\n")
     run(embedllm, "import", tmp_path / "logs", "--models", labels)
+    assert "Would add 1 models (org/m)." in run(embedllm, "models", "adopt", "--dry-run")
     said = run(embedllm, "models", "adopt")
     assert "Added 1 models to" in said
-    assert "Left out: 1 models whose names are not of the form owner/name (api-model, …)" in said
+    assert "Left out: a name without an owner (owner/name) (api-model)." in said
     assert yaml.safe_load((embedllm.registry / "models.yaml").read_text())["models"][-1] == {
         "name": "org/m", "backend": "hf", "args": {"pretrained": "org/m"}, "family": "llama-2", "size_b": 7.0,
         "communities": ["coding"],
@@ -119,9 +135,40 @@ def test_imported_models_are_adopted(embedllm: Any, tmp_path: Path) -> None:
     assert "nothing is not among the imported models" in refusal(embedllm, "models", "adopt", "nothing")
 
 
+@pytest.mark.parametrize(
+    ("name", "run", "reason"),
+    [
+        ("org/m", {"tool": "inspect"}, None),
+        ("openai/gpt-oss-20b", {"tool": "lm-eval", "settings": '{"backend": "vllm"}'}, None),
+        ("openai/gpt-oss-20b", {"tool": "inspect"}, "called by the provider"),
+        ("anthropic/x", {}, "called by the provider"),
+        ("ollama/qwen2.5", {}, "called by the provider"),
+        ("org/qwen2.5:0.5b", {}, "no name that a hub can have"),
+        ("hf/org/m", {"tool": "inspect"}, "no name that a hub can have"),
+        ("org/m", {"tool": "lm-eval", "settings": '{"backend": "openai-chat-completions"}'}, "asked through an API"),
+        ("openai/gpt-4o", {}, "only an API serves"),
+        ("gpt2", {}, "without an owner"),
+    ],
+)
+def test_what_cannot_be_a_model_of_a_hub_is_known_by_its_name_or_its_log(
+    name: str, run: dict[str, Any], reason: str | None
+) -> None:
+    said = why_not_on_hub(name, [{"tool": "table", "settings": None, **run}])
+    assert (said is None) if reason is None else (said is not None and reason in said)
+
+
+def test_adopting_makes_a_registry_where_there_is_none(tmp_path: Path) -> None:
+    embedllm = Command(tmp_path / "home")
+    run(embedllm, "import", write_log(tmp_path / "logs", "org/m", (1, 0, 1)))
+    said = run(embedllm, "models", "adopt")
+    assert f"Made {embedllm.home / 'registry'}, the registry of this home" in said
+    assert "org/m" in run(embedllm, "models", "list")
+    assert "No imported model can be added." in run(embedllm, "models", "adopt")
+
+
 def test_an_export_is_a_home_s_answers_for_others(embedllm: Any, tmp_path: Path) -> None:
     run(embedllm, "import", write_log(tmp_path / "logs", "org/m", (1, 0, 1)))
-    assert f"{tmp_path / 'out'} has 3 files." in run(embedllm, "export", tmp_path / "out")
+    assert f"{tmp_path / 'out'} has 4 files." in run(embedllm, "export", tmp_path / "out")
     assert "has files already" in refusal(embedllm, "export", tmp_path / "out", "--format", "wide")
     run(embedllm, "imports", "remove", tmp_path / "logs" / "org__m")
     run(embedllm, "import", tmp_path / "out")

@@ -11,7 +11,7 @@ from warehouse.lake import Lake
 
 
 def test_a_missing_warehouse_says_how_to_make_it(database: Path):
-    with pytest.raises(WarehouseError, match=f"there is no {database} yet; run `embedllm run`"):
+    with pytest.raises(WarehouseError, match=f"there is no {database} yet; `embedllm run` makes it"):
         query(database, "SELECT 1")
 
 

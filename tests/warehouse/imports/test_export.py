@@ -9,6 +9,7 @@ from warehouse.database.publish import publish
 from warehouse.database.read import query
 from warehouse.imports.export import export_results
 from warehouse.imports.ingest import import_results
+from warehouse.imports.readers.reader import Choices
 from warehouse.lake import Lake
 
 ROWS = [
@@ -46,6 +47,39 @@ def test_an_import_of_an_export_gives_the_same_tables(filled: Lake, tmp_path: Pa
     labels = tmp_path / "out" / "models.parquet"
     import_results(other, str(tmp_path / "out"), models=labels, benchmark_of=lambda category: category)
     assert tables_of(other, tmp_path / "2.duckdb") == tables_of(filled, tmp_path / "1.duckdb")
+
+
+def test_an_export_has_labels_even_if_there_are_none(lake: Lake, published, tmp_path: Path):
+    import_results(lake, str(published(ROWS)), benchmark_of=str)
+    assert pq.read_table(exported(lake, tmp_path / "out", "embedllm")[-1]).num_rows == 0
+    other = Lake(tmp_path / "other")
+    import_results(other, str(tmp_path / "out"), models=tmp_path / "out" / "models.parquet", benchmark_of=str)
+    assert (other.labels(), other.pairs()) == (None, lake.pairs())
+
+
+def test_every_eval_ever_keeps_all_but_the_labels_of_models(lake: Lake, published, tmp_path: Path):
+    usage = {"tokens_in": [1, 2, 3, 4], "tokens_out": [5, 6, 7, 8], "cost": [0.1, None, 0.25, 1]}
+    graded = [(*row[:2], 1 / 3 if row[2] else 0, *row[3:]) for row in ROWS]
+    source = published(graded, split=["test", "train", "test", "train"], **usage)
+    import_results(lake, str(source), benchmark_of=str, choices=Choices(threshold=0.3))
+    exported(lake, tmp_path / "out", "eee")
+    other = Lake(tmp_path / "other")
+    import_results(other, str(tmp_path / "out"), benchmark_of=str)
+    assert tables_of(other, tmp_path / "2.duckdb") == tables_of(lake, tmp_path / "1.duckdb")
+
+
+def test_a_wide_export_keeps_scores_and_splits(lake: Lake, published, tmp_path: Path):
+    graded = [(3, "m", 1 / 3, "law", "a"), (4, "m", 0, "law", "b"), (3, "n", 1, "law", "a")]
+    import_results(
+        lake, str(published(graded, split=["test", "val", "test"])), benchmark_of=str, choices=Choices(threshold=0.3)
+    )
+    exported(lake, tmp_path / "out", "wide")
+    other = Lake(tmp_path / "other")
+    import_results(other, str(tmp_path / "out"), benchmark_of=str, choices=Choices(threshold=0.3))
+    tables_of(other, tmp_path / "2.duckdb")
+    tables_of(lake, tmp_path / "1.duckdb")
+    kept = "SELECT * EXCLUDE (doc_id) FROM responses JOIN questions USING (question_id) ORDER BY ALL"
+    assert query(tmp_path / "2.duckdb", kept) == query(tmp_path / "1.duckdb", kept)
 
 
 def test_a_wide_export_has_a_column_a_model(filled: Lake, tmp_path: Path):

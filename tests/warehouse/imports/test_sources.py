@@ -117,7 +117,7 @@ def test_a_folder_that_is_not_clear_is_refused(tmp_path: Path, names: tuple[str,
     folder = put(tmp_path, *names)
     with pytest.raises(ImportRefused) as refused:
         find_source(find_place(folder))
-    assert f"{folder} was not imported: " in str(refused.value)
+    assert f"{folder} was not imported:" in str(refused.value)
     assert message in str(refused.value)
 
 

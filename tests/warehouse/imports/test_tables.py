@@ -116,7 +116,7 @@ def test_bytes_that_are_no_text_are_told_with_their_row(lake: Lake, tmp_path: Pa
 
 def test_every_column_with_such_bytes_is_told(lake: Lake, tmp_path: Path):
     wrong = pa.array([b"\xff", b"\xfe"])
-    with pytest.raises(ImportRefused, match=r"label is .* \(row 1, row 2\); model_name is not UTF-8 in 2 rows"):
+    with pytest.raises(ImportRefused, match=r"label is .* \(row 1, row 2\)\n- model_name is not UTF-8 in 2 rows"):
         bring(lake, write(tmp_path / "r.parquet", {**ROWS, "label": wrong, "model_name": wrong}))
     with pytest.raises(ImportRefused, match=r"models.parquet was not imported: model is not UTF-8 in 2 rows"):
         read_labels(write(tmp_path / "models.parquet", {"model": wrong}))

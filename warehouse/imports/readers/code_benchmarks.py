@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .fields import as_answer, as_dict, as_list, as_text, grade_of_repeats, hand_on, read_json
+from .fields import as_answer, as_dict, as_list, grade_of_repeats, hand_on, read_json
 from .questions import read_questions
 from .reader import Answer, Choices, LogFile, Notes, Refusal, Run
 
@@ -18,7 +18,9 @@ __all__ = ["CodeBenchmarkReader"]
 _BEGINNING = re.compile(rb'[\xef\xbb\xbf\s]*{\s*("(date|hash|eval)"\s*:)')
 _EVAL = re.compile(rb'"eval"\s*:\s*{')
 _BACKENDS = "vllm|hf|openai|anthropic|google|bedrock|ollama|gptqmodel|mistral"
-_NAME = re.compile(rf"(?P<model>.+?)(?:_(?:{_BACKENDS})(?:_.*)?|_temp_.*)?$")
+_NAME = re.compile(rf"(?P<model>.+?)(?:_(?:{_BACKENDS})(?:_.*)?|_temp_.*|(?:--main)?--bigcodebench-.*)$")
+"""How the tools name their results; any other name may be whatever a user liked."""
+
 _SETTINGS = re.compile(r"_temp_(?P<temperature>\d+(?:\.\d+)?)")
 _ENDING = re.compile(r"[-_.]?(sanitized|sanitized[-_]calibrated|calibrated)?[-_.]?eval_results$")
 _MEANINGS = {"pass": True, "fail": False, "timeout": False, "success": True, "failed": False}
@@ -40,6 +42,7 @@ def _answers(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
     tasks = as_dict(as_dict(read_json(file)).get("eval"))
     if not tasks:
         raise Refusal(f"{file.name} has no results under `eval`; run the evaluation again")
+    model, settings = _model(file, choices)
     category = _category(file, tasks, choices)
     statuses = {task: _statuses(of_task) for task, of_task in tasks.items()}
     gradings = {name for of_task in statuses.values() for one in of_task for name in one}
@@ -56,7 +59,6 @@ def _answers(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
             "those that are known; give a table of task_id and prompt with --questions, such as HumanEvalPlus.jsonl, "
             "MbppPlus.jsonl or BigCodeBench's data set"
         )
-    model, settings = _model(file, choices)
     notes.record(Run(model, category, file.name, "evalplus", metric=grading, settings=settings))
     for row, (task, samples) in enumerate(tasks.items(), start=1):
         grades = [(one[grading], float(one[grading])) for one in statuses[task] if grading in one]
@@ -70,8 +72,8 @@ def _answers(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
 
 
 def _statuses(samples: object) -> list[dict[str, bool]]:
-    """Return, for each sample of a task, whether it passed by each grading. Results before 2024 have lists of
-    [status, tests] under `base` and `plus`."""
+    """Return, for each sample of a task, whether it passed by each grading. As EvalPlus counts, `plus` takes passing
+    the base tests as well. Results before 2024 have lists of [status, tests] under `base` and `plus`."""
     if isinstance(samples, dict):
         older = {name: [as_list(one)[:1] for one in as_list(samples.get(name))] for name in (_BASE, _PLUS)}
         count = max(map(len, older.values()))
@@ -81,10 +83,17 @@ def _statuses(samples: object) -> list[dict[str, bool]]:
             {_BASE: one.get("base_status"), _PLUS: one.get("plus_status"), "status": one.get("status")}
             for one in map(as_dict, as_list(samples))
         ]
-    return [
+    found = [
         {name: _MEANINGS[value] for name, value in row.items() if isinstance(value, str) and value in _MEANINGS}
         for row in rows
     ]
+    for one in found:
+        if one.get(_PLUS):
+            if _BASE in one:
+                one[_PLUS] = one[_BASE]
+            else:  # it is not known whether the base tests were passed as well
+                del one[_PLUS]
+    return found
 
 
 def _category(file: LogFile, tasks: dict[str, Any], choices: Choices) -> str:
@@ -92,18 +101,21 @@ def _category(file: LogFile, tasks: dict[str, Any], choices: Choices) -> str:
     known = {"HumanEval": "humaneval", "Mbpp": "mbpp", "BigCodeBench": "bigcodebench"}.get(first)
     if category := known or choices.benchmark:
         return category
-    raise Refusal(f"{file.name} has tasks such as {next(iter(tasks))}, of no known benchmark; name it with --benchmark")
+    first = next(iter(tasks))
+    choices.ask(file.name, f"{file.name} has tasks such as {first}, of no known benchmark; name it with --benchmark")
+    return file.name
 
 
 def _model(file: LogFile, choices: Choices) -> tuple[str, dict[str, Any]]:
     """Return the model and the settings that the name of the file tells."""
     stem = _ENDING.sub("", PurePath(file.name).name.removesuffix(".json"))
     found = _NAME.match(stem)
-    name = found["model"] if found and stem not in ("", "samples", "results") else ""
-    if not (model := choices.model or name.replace("--", "/", 1)):
-        raise Refusal(f"the name of {file.name} tells no model; say it with --model")
+    guess = stem if stem not in ("samples", "results") else ""
+    named = (found["model"] if found else guess).replace("--", "/", 1)
+    if not (model := named if found else choices.model or named):
+        choices.ask(file.name, f"the name of {file.name} tells no model; say it with --model")
     settings = _SETTINGS.search(stem)
-    return as_text(model), {"temperature": float(settings["temperature"])} if settings else {}
+    return model or file.name, {"temperature": float(settings["temperature"])} if settings else {}
 
 
 def _installed_texts(category: str) -> dict[str, str]:

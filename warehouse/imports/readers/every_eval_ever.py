@@ -16,6 +16,7 @@ from .fields import (
     as_list,
     as_text,
     as_whole,
+    finite,
     grade_of_repeats,
     hand_on,
     measured,
@@ -27,7 +28,10 @@ from .fields import (
 from .reader import Answer, Choices, LogFile, Notes, Refusal, Run, grade
 from .scores import json_rows
 
-__all__ = ["EveryEvalEverReader"]
+__all__ = ["COST", "EveryEvalEverReader"]
+
+COST = "cost_usd"
+"""US$ of an answer, in `performance.additional_details`, where `embedllm export` writes it."""
 
 _VERSION = re.compile(rb'"schema_version"\s*:\s*"(instance_level_eval_)?0\.\d')
 _SAMPLE = re.compile(rb'"sample_id"\s*:')
@@ -112,13 +116,29 @@ def _answers(
                 filter=chosen,
             )
         )
+        graded = [row for row in of_metric if row.filter == chosen]
+        _remark_partial(file, graded, choices, notes)
         tries: dict[str, list[_Row]] = defaultdict(list)
-        for row in of_metric:
-            if row.filter == chosen:
-                tries[row.question].append(row)
+        for row in graded:
+            tries[row.question].append(row)
         for own in tries.values():
             if answer := _answer(file, own, choices, notes):
                 yield answer
+
+
+def _remark_partial(file: LogFile, rows: Sequence[_Row], choices: Choices, notes: Notes) -> None:
+    count = sum(_partial(as_dict(row.item.get("evaluation"))) is not None for row in rows)
+    if count and choices.threshold is None:
+        notes.remark(
+            f"{file.name} has {count:,} scores that are neither 0 nor 1; its is_correct says which are right, unless "
+            "--threshold does."
+        )
+
+
+def _partial(evaluation: Mapping[str, Any]) -> tuple[bool, float] | None:
+    """Return the grade of a score between right and wrong that comes with a word on which of them it is."""
+    score, correct = finite(evaluation.get("score")), evaluation.get("is_correct")
+    return (correct, score) if score is not None and score not in (0, 1) and isinstance(correct, bool) else None
 
 
 def _row(file: LogFile, number: int, item: Mapping[str, Any], choices: Choices) -> _Row:
@@ -164,17 +184,20 @@ def _answer(file: LogFile, tries: Sequence[_Row], choices: Choices, notes: Notes
         answer=as_answer(next(iter(said), None) if isinstance(said, list) else said),
         tokens_in=as_whole(usage.get("input_tokens")),
         tokens_out=as_whole(usage.get("output_tokens")),
+        cost=_number(as_dict(took.get("additional_details")).get(COST)),
         latency_s=None if latency is None else latency / 1000,
     )
 
 
 def _grade(file: LogFile, row: _Row, choices: Choices) -> tuple[bool, float] | None:
-    """Return the grade by `score`: converters write `is_correct: false` for whatever is not all right. A failed sample
+    """Return the grade by `score`; of one between 0 and 1 without a threshold, what `is_correct` says. A failed sample
     has none."""
     if row.item.get("error") not in (None, "", {}):
         return None
     evaluation = as_dict(row.item.get("evaluation"))
     score, correct = evaluation.get("score"), evaluation.get("is_correct")
+    if choices.threshold is None and (partial := _partial(evaluation)) is not None:
+        return partial
     graded = grade(score, choices.threshold, f"{file.name}, line {row.number}: the score")
     if graded and score in (0, 1) and isinstance(correct, bool) and correct != bool(score):
         raise Refusal(
@@ -182,6 +205,13 @@ def _grade(file: LogFile, row: _Row, choices: Choices) -> tuple[bool, float] | N
             "correct one of them"
         )
     return graded
+
+
+def _number(text: object) -> float | None:
+    try:
+        return measured(float(as_text(text)))
+    except ValueError:
+        return None
 
 
 def _text(item: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ _SWE_OF_LEADERBOARD = ("no_generation", "no_logs")
 _SWE_LISTS = (*_SWE_ASKED, "empty_patch_ids", "error_ids", *_SWE_OF_LEADERBOARD)
 _SWE_SPLITS = {"lite": 300, "verified": 500, "test": 2294}  # instances by folder of the leaderboard's submissions
 _BFCL_FOLDERS = frozenset("score live non_live multi_turn agentic memory kv vector rec_sum format_sensitivity".split())  # noqa: SIM905
+_SUBMISSION = re.compile(r"\d{8}_.")
 _ID_END = re.compile(r"[_-](\d+)(?:-\d+)*$")
 
 
@@ -84,10 +85,12 @@ class _BfclRun:
                 f"{file.name} names {len(self.failed)} failures, but its first line says {total} questions of which "
                 f"{right} are right; it may be cut off: copy it again"
             )
-        # The folder is called as the model, with _ for its /.
-        self.model = choices.model or (folders[-1] if folders else model).replace("_", "/", 1)
+        # In score/ the folder is called as the model, with _ for its /; elsewhere a folder may be any.
+        folder = folders[-1].replace("_", "/", 1) if folders else ""
+        self.model = (folder if "score" in name.parts[:-1] else model or choices.model) or folder
         if not self.model:
-            raise Refusal(f"{file.name} lies in no folder that names its model; say it with --model")
+            choices.ask(file.name, f"{file.name} lies in no folder that names its model; say it with --model")
+            self.model = file.name
 
     def answers(self, texts: Mapping[str, str], notes: Notes) -> Iterator[Answer]:
         """Yield an answer for each question: a failure, or else a success."""
@@ -135,8 +138,8 @@ class SweBenchReader:
 def _detailed(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
     """Yield the answers of `{instance: {resolved, cost, …}}`, which names all that was asked."""
     instances = {one: as_dict(said) for one, said in as_dict(read_json(file)).items()}
-    _refuse_without_text(file, list(instances), choices)
     model, category = _submission(file, choices), choices.benchmark or "swe-bench"
+    _refuse_without_text(file, list(instances), choices)
     notes.record(Run(model, category, file.name, "swe-bench"))
     for row, (one, said) in enumerate(instances.items(), start=1):
         right = said.get("resolved")
@@ -166,8 +169,8 @@ def _instances(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer
             f"{file.name} names only resolved instances; without submitted_ids or unresolved_ids it is not known which "
             "others were asked"
         )
-    _refuse_without_text(file, asked, choices)
     model, category = _submission(file, choices), choices.benchmark or "swe-bench"
+    _refuse_without_text(file, asked, choices)
     notes.record(Run(model, category, file.name, "swe-bench"))
     for row, one in enumerate(asked, start=1):
         right = one in resolved
@@ -209,13 +212,16 @@ def _ids(file: LogFile, results: Mapping[str, Any], *names: str) -> list[str]:
 
 
 def _submission(file: LogFile, choices: Choices) -> str:
-    """Return the model: the folder of a submission (20240402_sweagent_gpt4), or <model>.<run>.json of a report."""
+    """Return the model: the folder of a submission, with its date (20240402_sweagent_gpt4), since an agent has several;
+    or <model>.<run>.json of a report. --model goes before a name that may be any."""
     path = PurePath(file.name)
     folders = [part for part in path.parts[:-1] if part not in ("results", "/")]
-    if choices.model:
-        return choices.model
     if path.stem not in _SWE_FILES:
-        return path.stem.partition(".")[0].replace("__", "/", 1)
-    if folders:
-        return re.sub(r"^\d{8}_", "", folders[-1])
-    raise Refusal(f"{file.name} lies in no folder that names its model; say it with --model")
+        model, run, _ = path.stem.partition(".")
+        model = model.replace("__", "/", 1)
+        return model if run else choices.model or model
+    is_submission = bool(folders) and (path.parts[-2] == "results" or _SUBMISSION.match(folders[-1]) is not None)
+    if model := folders[-1] if is_submission else choices.model or (folders[-1] if folders else ""):
+        return model
+    choices.ask(file.name, f"{file.name} lies in no folder that names its model; say it with --model")
+    return file.name

@@ -26,7 +26,7 @@ from .fields import (
     user_turns,
     with_options,
 )
-from .reader import Answer, Choices, LogFile, Notes, Refusal, Run, grade
+from .reader import OLDER, Answer, Choices, LogFile, Notes, Refusal, Run, grade
 
 __all__ = ["HelmReader"]
 
@@ -164,7 +164,7 @@ def _newest(runs: Sequence[_RunFolder], notes: Notes) -> _RunFolder:
             "do not say which is newer; import one of them"
         )
     for run in older:
-        notes.leave_out(run.main, f"a newer run of {run.category} with {run.model} is in {newest.main.name}")
+        notes.leave_out(run.main, OLDER)
     return newest
 
 
@@ -233,11 +233,15 @@ def _answers(run: _RunFolder, choices: Choices, notes: Notes) -> Iterator[Answer
     statistics = _statistics(run)
     requests, instances = _requests(run)
     asked: dict[str, _Request] = {}
+    splits = {id_: as_text(instance.get("split")) for id_, instance in instances.items()}
+    tested = "test" in splits.values()  # else they are all of the split valid, by which HELM then reports
     for request in requests:
         if request.is_perturbed:
-            notes.leave_out(run.main, "a perturbed copy")
+            notes.leave_out(run.main, "perturbed copies")
         elif request.trial:
-            notes.leave_out(run.main, "another trial with other few-shot examples; the first is read")
+            notes.leave_out(run.main, "further trials, with other few-shot examples than the first")
+        elif tested and splits.get(request.id, "test") != "test":
+            notes.leave_out(run.main, f"questions of the split {splits[request.id]}; HELM reports those of test")
         else:
             asked.setdefault(request.id, request)
     stats = {id_: {**request.stats, **statistics.get(id_, {})} for id_, request in asked.items()}
@@ -252,13 +256,15 @@ def _answers(run: _RunFolder, choices: Choices, notes: Notes) -> Iterator[Answer
         value = question.grade(request) if metric is None else stats[id_].get(metric)
         result = grade(value, choices.threshold, f"{run.main.name}: {metric} of instance {id_}")
         if request.has_failed:
-            notes.leave_out(run.main, "the request failed")
+            notes.leave_out(run.main, "failed requests")
         elif result is None:
-            notes.leave_out(
-                run.main, f"no {metric}" if metric else "the chosen option, or the right one, is not logged"
-            )
+            what = f"a grade ({metric} is missing)" if metric else "the chosen option, or the right one"
+            notes.leave_out(run.main, f"answers without {what}")
         elif not text.strip():
-            notes.leave_out(run.main, "no text; scenario_state.json or instances.json has it, or --questions gives it")
+            notes.leave_out(
+                run.main,
+                "answers without a text; scenario_state.json or instances.json has it, or --questions gives it",
+            )
         else:
             took = stats[id_]
             said = None if "_separate" in run.method else request.said  # of the first option alone

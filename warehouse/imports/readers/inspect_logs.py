@@ -30,7 +30,7 @@ from .fields import (
     user_turns,
     with_options,
 )
-from .reader import Answer, Choices, LogFile, Notes, Refusal, Run, grade
+from .reader import OLDER, Answer, Choices, LogFile, Notes, Refusal, Run, grade
 
 __all__ = ["InspectReader"]
 
@@ -38,6 +38,7 @@ _ZIP = b"PK\x03\x04"
 _STATUS = re.compile(rb'"status"\s*:\s*"(started|success|cancelled|error)"')
 _EVAL = re.compile(rb'"eval"\s*:\s*(?={[^{}]*"task)')
 _LETTERS = {"C": 1, "I": 0, "P": 0.5, "N": 0, "yes": 1, "no": 0}  # correct, incorrect, partial, no answer
+_INTERRUPTED = "interrupted runs of a task, of which a whole run of the same model is there"
 _SETTINGS = ("task_args", "solver", "model_generate_config", "model_args")
 
 
@@ -75,8 +76,7 @@ def _newest_of_each_kind(logs: Sequence[_Log], notes: Notes) -> Iterator[_Log]:
     for log in sorted(logs, key=lambda log: (log.is_whole, log.created, log.file.name), reverse=True):
         newest = kinds.setdefault(json.dumps(log.spec.get("task_args"), sort_keys=True), log)
         if newest is not log:
-            why = "a newer run" if newest.is_whole == log.is_whole else "a run that was not interrupted"
-            notes.leave_out(log.file, f"{why} of {log.task} with {log.model} is in {newest.file.name}")
+            notes.leave_out(log.file, OLDER if newest.is_whole == log.is_whole else _INTERRUPTED)
             if newest.limit is not None and newest.limit != log.limit:
                 notes.remark(
                     f"{newest.file.name} was run with a limit of {newest.limit} samples, and {log.file.name}, which is "
@@ -86,7 +86,7 @@ def _newest_of_each_kind(logs: Sequence[_Log], notes: Notes) -> Iterator[_Log]:
 
 
 class _Log:
-    """The head of a log. Raises Refusal where it says neither task nor model, or is damaged."""
+    """The head of a log. Raises Refusal where it is damaged."""
 
     def __init__(self, file: LogFile, choices: Choices) -> None:
         self.file = file
@@ -95,10 +95,13 @@ class _Log:
         self.task = as_text(self.spec.get("task")).strip() or choices.benchmark or ""
         self.model = as_text(self.spec.get("model")).strip() or choices.model or ""
         self.created = _instant(as_text(self.spec.get("created")))
+        self.status = as_text(status) or "unknown"
         self.is_whole = status == "success"
+        self.limit = as_dict(self.spec.get("config")).get("limit")  # of samples: a number, or the first and the last
         for field, option in ((self.task, "benchmark"), (self.model, "model")):
             if not field:
-                raise Refusal(f"{file.name} does not say its {option}; say it with --{option}")
+                choices.ask(file.name, f"{file.name} does not say its {option}; say it with --{option}")
+        self.task, self.model = self.task or file.name, self.model or file.name
 
     @property
     def is_archive(self) -> bool:
@@ -125,9 +128,11 @@ class _Log:
         return as_text(as_dict(self.spec.get("packages")).get("inspect_ai")) or None
 
     @property
-    def limit(self) -> object:
-        """Of samples: a number, or the first and the last."""
-        return as_dict(self.spec.get("config")).get("limit")
+    def asked(self) -> int | None:
+        """How many answers a whole run would have; None where the log does not say."""
+        data = as_dict(self.spec.get("dataset"))
+        samples = len(as_list(data.get("sample_ids"))) or as_whole(data.get("samples"))
+        return samples and samples * (as_whole(as_dict(self.spec.get("config")).get("epochs")) or 1)
 
     def samples(self) -> Iterator[Any]:
         if not self.is_archive:
@@ -191,7 +196,7 @@ def _answers(log: _Log, answered: set[int], choices: Choices, notes: Notes) -> I
         epochs.sort(key=lambda sample: sample.epoch)
         text = "\n\n".join(filter(None, (epochs[0].system if shows_system else "", epochs[0].text)))
         if hash(text) in answered:
-            notes.leave_out(log.file, "a newer run with other task_args has the question")
+            notes.leave_out(log.file, "questions that a newer run with other task_args has as well")
         elif (answer := _graded(log, epochs, scorer, choices, notes)) is not None:
             new.add(hash(text))
             yield Answer(text=text, model=log.model, category=log.task, **answer)
@@ -205,14 +210,14 @@ def _graded(log: _Log, epochs: Sequence[_Sample], scorer: str, choices: Choices,
         what = f"{log.file.name}: score {scorer} of sample {sample.id}"
         result = grade(_as_number(sample.scores.get(scorer)), choices.threshold, what)
         if result is None:
-            notes.leave_out(log.file, f"no score by {scorer}")
+            notes.leave_out(log.file, f"samples without a score by {scorer}")
         else:
             graded.append((sample, result))
     if not graded:
         return None
     result = grade_of_repeats([result for _, result in graded], choices.epochs)
     if result is None:
-        notes.leave_out(log.file, f"a tie between its {len(graded)} epochs; --epochs says how to settle it")
+        notes.leave_out(log.file, "ties between the epochs of a sample; --epochs says how to settle them")
         return None
     counted = [sample for sample, _ in graded]
     shown = counted[-1] if choices.epochs == "last" else counted[0]
@@ -256,22 +261,21 @@ def _scored_samples(log: _Log, notes: Notes) -> list[_Sample]:
         sample = as_dict(raw)
         scores = _scores(sample)
         if sample.get("error"):
-            notes.leave_out(log.file, "the sample ended in an error")
+            notes.leave_out(log.file, "samples that ended in an error")
         elif sample.get("invalidation"):
-            notes.leave_out(log.file, "the sample was declared invalid")
+            notes.leave_out(log.file, "samples that were declared invalid")
         elif not scores:
-            notes.leave_out(log.file, "the sample has no score (`inspect score` scores a log)")
+            notes.leave_out(log.file, "samples without a score (`inspect score` scores a log)")
         elif not (read := _read_sample(row, sample, scores, log.model)).text.strip():
-            notes.leave_out(log.file, "the sample has no text")
+            notes.leave_out(log.file, "samples without a text")
         else:
             found.append(read)
     if not row:
-        why = (
-            "the log holds no samples, only its header"
-            if log.is_whole
-            else "the run ended before a sample was answered"
-        )
-        notes.leave_out(log.file, why)
+        nothing = "logs without samples, which hold their header only"
+        notes.leave_out(log.file, nothing if log.is_whole else "runs that ended before a sample was answered")
+    elif not log.is_whole:
+        had = f"{len(found):,} scored samples{f' of {log.asked:,}' if log.asked is not None else ''}"
+        notes.remark(f"{log.file.name} was interrupted (status {log.status}) and has {had}; they are read.")
     return found
 
 

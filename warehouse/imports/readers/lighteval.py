@@ -27,7 +27,7 @@ from .fields import (
     text_of_target,
     with_options,
 )
-from .reader import Answer, Choices, LogFile, Notes, Refusal, Run, grade
+from .reader import OLDER, Answer, Choices, LogFile, Notes, Refusal, Run, grade
 
 __all__ = ["LightevalReader"]
 
@@ -112,7 +112,7 @@ def _results_by_time(files: Sequence[LogFile], notes: Notes) -> dict[str, tuple[
 
 
 class _Details:
-    """What a file is about. Raises Refusal where it does not say its model or task, or is damaged."""
+    """What a file is about. Raises Refusal where it is damaged."""
 
     def __init__(self, file: LogFile, results: Mapping[str, tuple[LogFile, dict[str, Any]]], choices: Choices) -> None:
         self.file = file
@@ -137,7 +137,9 @@ class _Details:
         self.task = words[-1] if words else ""  # without its suite, and without the number of examples
         for field, option in ((self.model, "model"), (self.task, "benchmark")):
             if not field:
-                raise Refusal(f"neither {file.name} nor its folder says its {option}; say it with --{option}")
+                told = f"neither {file.name} nor its folder says its {option}; say it with --{option}"
+                choices.ask(file.name, told)
+        self.task, self.model = self.task or file.name, self.model or file.name
 
     def _task_of_first_row(self) -> str:
         row = next(self.rows(), {})
@@ -197,7 +199,7 @@ def _newest(same: Sequence[_Details], notes: Notes) -> _Details:
             "than each other; import one of them"
         )
     for details in older:
-        notes.leave_out(details.file, f"a newer run of {newest.task} with {newest.model} is in {newest.file.name}")
+        notes.leave_out(details.file, OLDER)
         notes.remark_if_shorter(newest.file, newest.count(), details.file, details.count())
     return newest
 
@@ -221,9 +223,9 @@ def _answers(details: _Details, choices: Choices, notes: Notes) -> Iterator[Answ
         result = grade(details.metrics(number, row).get(metric), choices.threshold, f"{where}: metric {metric}")
         asked = (_flat_question if details.is_flat else _question)(row, where)
         if result is None:
-            notes.leave_out(details.file, f"no {metric}")
+            notes.leave_out(details.file, f"answers without a grade ({metric} is missing)")
         elif not asked.text.strip():
-            notes.leave_out(details.file, "the row has no text")
+            notes.leave_out(details.file, "answers without a text")
         else:
             yield Answer(
                 row=number,

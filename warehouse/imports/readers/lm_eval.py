@@ -16,7 +16,7 @@ from .fields import nested_too_deeply
 from .lm_eval_grades import Row, by_filter, choose_metric, graded_answers
 from .lm_eval_runs import RunResults, Samples, TaskSettings, find_samples, is_results, read_results
 from .lm_eval_texts import Request, logged_text, requests_of, said_of, target_of
-from .reader import HEAD, Answer, Choices, LogFile, Notes, Refusal, Run, tables_of
+from .reader import HEAD, OLDER, Answer, Choices, LogFile, Notes, Refusal, Run, tables_of
 
 __all__ = ["LmEval"]
 
@@ -177,7 +177,7 @@ def _read_newest(
                 if other in copies:
                     notes.leave_out(other.file, "copies of another file")
                     continue
-                notes.leave_out(other.file, "older runs of a task that a newer file has")
+                notes.leave_out(other.file, OLDER)
                 notes.remark_if_shorter(log.file, _count_documents(log.file), other.file, _count_documents(other.file))
             for table in tables_of(answers):
                 yield log.file, table

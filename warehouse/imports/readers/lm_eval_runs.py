@@ -212,13 +212,14 @@ def _samples_of(
     model = (run.model if run is not None else None) or model or choices.model
     task = task or choices.benchmark
     if not task:
-        raise Refusal(f"the name of {file.name} does not tell which task it holds; say it with --benchmark")
+        choices.ask(file.name, f"the name of {file.name} does not tell which task it holds; say it with --benchmark")
     if not model:
-        raise Refusal(
+        choices.ask(
+            file.name,
             f"neither the folder nor the name of {file.name} tells whose answers it holds, and no results_*.json of "
-            "its run is next to it; say it with --model"
+            "its run is next to it; say it with --model",
         )
-    return Samples(file, model, task, time or (run.time if run is not None else ""), run)
+    return Samples(file, model or file.name, task or file.name, time or (run.time if run is not None else ""), run)
 
 
 def _model_of_folder(file: LogFile, nearby: Sequence[RunResults]) -> str | None:

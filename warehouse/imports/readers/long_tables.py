@@ -63,24 +63,27 @@ class _Answers:
         table.load(list(dict.fromkeys(self.columns.values())), "long")
         self.texts = {name: text_of(column) for name, column in self.columns.items()}
         self._longest = self.columns.get("prompt", "_text")
-        self._fill("model_name", choices.model, "--model")
-        self._fill("category", choices.benchmark, "--benchmark")
-        self._fill("prompt", None, "--questions" if "prompt_id" in self.texts else "")
-        self._fill("label", None, "")
-
-    def _fill(self, name: str, chosen: str | None, option: str) -> None:
-        if name in self.texts:
-            return
-        if chosen is not None:
-            self.texts[name] = literal(chosen)
-        elif name == "prompt" and "prompt_id" in self.texts and self.choices.questions:
+        for name, chosen in (("model_name", choices.model), ("category", choices.benchmark)):
+            if chosen is not None:
+                self.texts.setdefault(name, literal(chosen))
+        if "prompt" not in self.texts and "prompt_id" in self.texts and choices.questions:
             self._load_questions()
-        else:
-            other = f", or say it with {option}" if option else ""
-            raise Refusal(
-                f"{self.table.file.name} has no column {name}; name it with --map {name}=COLUMN{other}; it has "
-                f"{', '.join(self.table.columns)}"
-            )
+        self._refuse_missing()
+
+    def _refuse_missing(self) -> None:
+        """Raise Refusal with all that neither a column nor an option gives."""
+        options = {"model_name": "--model", "category": "--benchmark", "prompt": "", "label": ""}
+        options["prompt"] = "--questions" if "prompt_id" in self.texts else ""
+        missing = [name for name in options if name not in self.texts]
+        if not missing:
+            return
+        wanted = ",".join(f"{name}=COLUMN" for name in missing)
+        by_option = " and ".join(f"{name} with {options[name]}" for name in missing if options[name])
+        raise Refusal(
+            f"{self.table.file.name} has no column {' nor '.join(missing)}; name {'them' if missing[1:] else 'it'} "
+            f"with --map {wanted}{f', or say {by_option}' if by_option else ''}; it has "
+            f"{', '.join(self.table.columns)}"
+        )
 
     def _load_questions(self) -> None:
         known = self.choices.questions

@@ -24,7 +24,7 @@ from .fields import (
     text_of_target,
     with_options,
 )
-from .reader import Answer, Choices, LogFile, Notes, Refusal, Run, grade
+from .reader import OLDER, Answer, Choices, LogFile, Notes, Refusal, Run, grade
 
 __all__ = ["OpenCompassReader"]
 
@@ -72,10 +72,10 @@ class OpenCompassReader:
             else:
                 results[place.model, place.dataset].append(place)
         _refuse_ungraded(predictions, results, notes)
-        for (model, dataset), runs in results.items():
+        for runs in results.values():
             *older, newest = sorted(runs, key=lambda run: (run.time, run.file.name))
             for run in older:
-                notes.leave_out(run.file, f"a newer run of {dataset} with {model} is in {newest.file.name}")
+                notes.leave_out(run.file, OLDER)
             yield from hand_on(newest.file, _answers(newest, predictions, choices, notes), notes)
 
 
@@ -100,17 +100,20 @@ class _Place:
 
 
 def _place(file: LogFile, choices: Choices) -> _Place:
-    """Return what the folders of a file say. Raises Refusal where they do not name the model."""
+    """Return what the folders of a file say."""
     is_unpacked = file.path.as_posix().endswith(file.name)
     *folders, name = PurePath(file.path if is_unpacked else file.name).parts
     time, stage, model = ["", "", "", *folders][-3:]
     model = model if stage in ("results", "predictions") else choices.model
     if not model:
-        raise Refusal(
+        choices.ask(
+            file.name,
             f"{file.name} does not lie in results/<model>, which names its model; import the folder of the run, or say "
-            "it with --model"
+            "it with --model",
         )
-    return _Place(file, time if _TIME.fullmatch(time) else "", as_text(model), as_text(PurePath(name).stem))
+    return _Place(
+        file, time if _TIME.fullmatch(time) else "", as_text(model or file.name), as_text(PurePath(name).stem)
+    )
 
 
 def _refuse_ungraded(
@@ -148,9 +151,9 @@ def _answers(
         values = next((item[name] for name in names if item.get(name) is not None), None)
         result = _grade(values, f"{run.file.name}: {metric} of answer {key}", choices)
         if result is None:
-            notes.leave_out(run.file, "the answer has no grade, or its repetitions are a tie")
+            notes.leave_out(run.file, "answers without a grade, or whose repetitions are a tie")
         elif not text.strip():
-            notes.leave_out(run.file, "the answer has no prompt")
+            notes.leave_out(run.file, "answers without a prompt")
         else:
             said = as_answer(_first(item, "origin_prediction", "predictions", "pred") or reply.get("prediction"))
             right = _first(item, "references", "answer", "refr", "ref", "gold") or reply.get("gold")

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 __all__ = [
     "ANSWER_ROWS",
+    "OLDER",
     "Answer",
     "Choices",
     "LogFile",
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 HEAD = 64 * 2**10
+OLDER = "older runs of a task, of which a newer run of the same model is there"
+"""Why a file is left out, in the words of all readers, so that such files are counted together."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST_PROBLEM = 1000  # characters; a log may have megabytes where a name should be
 _BATCH = 20_000  # answers that are handed on together
@@ -133,9 +137,17 @@ class Choices:
     """The text that our own evaluation gives the document of an lm-eval task; None where the task is not known."""
     filters_of: Callable[[str], Sequence[str]] = lambda task: ()
     """The filters of an lm-eval task in the order of its definition, for logs that do not name them."""
+    asked: dict[str, str] = field(default_factory=dict, compare=False)
+    """What the user has still to decide: sentences, with the file or the category that each is about. The import is
+    refused at its end with all of them, so that nobody is asked twice."""
+
+    def ask(self, about: str, sentence: str) -> None:
+        """Note that the import needs a choice which is not made; the reader goes on with a stand-in, to find others."""
+        self.asked.setdefault(_sentence(sentence), about)
 
     def choose(self, kind: Literal["metric", "filter", "scorer"], found: Collection[str], category: str) -> str:
-        """Return which of the names `found` grades the answers to a category. Raises Refusal where nothing decides.
+        """Return which of the names `found` grades the answers to a category; where nothing decides, `ask`, and return
+        the first of them for the time being. Raises Refusal where there are none.
 
         What is said for any category does not concern one that has nothing to choose from.
         """
@@ -144,18 +156,26 @@ class Choices:
         if wanted is not None:
             if wanted in names:
                 return wanted
-            raise Refusal(
+            if not names:
+                raise Refusal(f"{category} has no {kind} {wanted}, nor any other")
+            self.ask(
+                category,
                 f"{category} has no {kind} {wanted}, only {', '.join(names)}; choose one with --{kind} "
-                f"{category}={names[0] if names else '…'}"
+                f"{category}={names[0]}",
             )
+            return names[0]
         if len(names) == 1:
             return names[0]
         if (graded_by := self.grading_of(category).get(kind)) in names:
             return graded_by
-        raise Refusal(
+        if not names:
+            raise Refusal(f"{category} has no {kind} that could grade it")
+        self.ask(
+            category,
             f"{category} has {len(names)} {kind}s that could grade it ({', '.join(names)}); choose one with "
-            f"--{kind} {names[0]}, or for it alone with --{kind} {category}={names[0]}"
+            f"--{kind} {names[0]}, or for it alone with --{kind} {category}={names[0]}",
         )
+        return names[0]
 
 
 class Notes:
@@ -168,7 +188,7 @@ class Notes:
         self.runs: dict[tuple[str, str], Run] = {}
 
     def leave_out(self, file: LogFile, reason: str, count: int = 1) -> None:
-        """Count answers or files that are not read, by reason: "a perturbed copy", "a newer run is there"."""
+        """Count answers or files that are not read, by reason, which says what they are: "perturbed copies"."""
         self.left_out[whole_characters(file.name), reason] += count
 
     def refuse(self, problem: str) -> None:

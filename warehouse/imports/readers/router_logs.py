@@ -9,7 +9,7 @@ from pathlib import PurePath
 import pyarrow as pa
 
 from .fields import as_answer, as_dict, as_list, as_text, as_whole, hand_on, measured, read_json, text_of_turns
-from .reader import Answer, Choices, LogFile, Notes, Refusal, Run, grade
+from .reader import OLDER, Answer, Choices, LogFile, Notes, Refusal, Run, grade
 from .scores import json_rows
 
 __all__ = ["RouterArenaReader", "RouterBenchRunReader"]
@@ -38,11 +38,13 @@ class RouterBenchRunReader:
             if run.get("demo") is True:
                 notes.leave_out(file, "demonstrations, which ask a part of the questions")
                 continue
-            key = (as_text(run.get("model_name")), as_text(run.get("dataset_name")), as_text(run.get("split")))
+            model = as_text(run.get("model_name")) or choices.model or ""
+            dataset = as_text(run.get("dataset_name")) or choices.benchmark or ""
+            key = (model, dataset, as_text(run.get("split")))
             count = len(as_list(run.get("records")))
             if key in newest:
                 older, before = newest[key]
-                notes.leave_out(older, "runs of which a newer one is there")
+                notes.leave_out(older, OLDER)
                 notes.remark_if_shorter(file, count, older, before)
             newest[key] = file, count
         for (model, dataset, split), (file, _) in newest.items():
@@ -67,7 +69,7 @@ def _time_of(file: LogFile) -> tuple[str, str]:
 
 def _records(file: LogFile, model: str, dataset: str, split: str, choices: Choices, notes: Notes) -> Iterator[Answer]:
     if not model or not dataset:
-        raise Refusal(f"{file.name} lacks model_name or dataset_name; add it to the file")
+        raise Refusal(f"{file.name} lacks model_name or dataset_name; say it with --model or --benchmark")
     run = as_dict(read_json(file))
     records, count = as_list(run.get("records")), as_whole(run.get("counts"))
     if not records:
@@ -103,13 +105,13 @@ def _chosen(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:
         result = as_dict(item.get("evaluation_result"))
         graded = grade(result.get("score"), choices.threshold, f"{file.name}, row {row}: evaluation_result.score")
         if item.get("success") is False:
-            notes.leave_out(file, "the request failed")
+            notes.leave_out(file, "failed requests")
             continue
         if graded is None or not text.strip() or not model:
             notes.leave_out(file, "choices without a score" if graded is None else "choices without question or model")
             continue
         index = as_text(item.get("global_index"))
-        category = choices.benchmark or index.rpartition("_")[0] or "routerarena"
+        category = index.rpartition("_")[0] or choices.benchmark or "routerarena"
         usage = as_dict(item.get("token_usage"))
         if (model, category) not in notes.runs:
             notes.record(Run(model, category, file.name, "routerarena"))

@@ -69,13 +69,14 @@ def _object(file: LogFile, row: int, value: object) -> dict[str, Any]:
 
 
 def _category(file: LogFile, item: Mapping[str, Any], choices: Choices) -> str:
-    """Return the benchmark of a question. Raises Refusal where neither the row nor the user tells."""
+    """Return the benchmark of a question, which is asked for where neither the row nor the user tells it."""
     for name in ("task_name", "dataset", "dataset_name", "benchmark", "category"):
         if found := as_text(item.get(name)).strip():
             return found
     if choices.benchmark:
         return choices.benchmark
-    raise Refusal(f"{file.name} does not tell the benchmark of its questions; name it with --benchmark")
+    choices.ask(file.name, f"{file.name} does not tell the benchmark of its questions; name it with --benchmark")
+    return file.name
 
 
 def _scored(file: LogFile, choices: Choices, notes: Notes) -> Iterator[Answer]:

@@ -20,7 +20,7 @@ from warehouse.imports.tables import DAMAGED_PARQUET
 from .reader import ANSWER_ROWS, Choices, LogFile, Notes, Refusal, Run, grade
 from .text_tables import TextTable, grade_of, header_of, is_no_grade, open_table, stripped, text_of
 
-__all__ = ["WideTableReader"]
+__all__ = ["WideTableReader", "question_of"]
 
 _LONGEST_LIST = 2**20  # characters of a prompt that is a list; a longer one stays as it is
 _RESPONSE, _COST = "|model_response", "|total_cost"
@@ -53,7 +53,7 @@ class WideTableReader:
 
     def recognises(self, file: LogFile) -> bool:
         names = header_of(file)
-        return _is_routerbench(names) or _is_export(names) or _is_routellm(names, file)
+        return _is_known(names, file)
 
     def read(self, files: Sequence[LogFile], choices: Choices, notes: Notes) -> Iterator[tuple[LogFile, pa.Table]]:
         for file in files:
@@ -65,6 +65,17 @@ class WideTableReader:
                         yield file, answers
             except Refusal as refusal:
                 notes.refuse(str(refusal))
+
+
+def question_of(choices: Choices) -> str | None:
+    """Return the column of questions in a wide table that the user describes; None where they describe none."""
+    if choices.question_column or choices.model_columns:
+        return choices.question_column or choices.columns.get("prompt") or "prompt"
+    return None
+
+
+def _is_known(names: Sequence[str], file: LogFile) -> bool:
+    return _is_routerbench(names) or _is_export(names) or _is_routellm(names, file)
 
 
 def _is_routerbench(names: Sequence[str]) -> bool:
@@ -110,8 +121,8 @@ def _layout_of(table: TextTable, choices: Choices) -> _Layout:
     """Return what the columns say, from the user if given. Raises Refusal."""
     names = table.columns
     category = choices.columns.get("category")
-    if choices.question_column or choices.model_columns:
-        question = choices.question_column or choices.columns.get("prompt") or "prompt"
+    question = question_of(choices)
+    if question and (question in names or not _is_known(names, table.file)):
         if not choices.model_columns:
             raise Refusal(
                 f"{table.file.name}: name the columns of models with --model-columns; it has {', '.join(names)}"
@@ -164,15 +175,18 @@ class _Answers:
         self.category = text_of(layout.category) if layout.category else literal(self._category())
 
     def _category(self) -> str:
-        """Return the benchmark of a table that has no column of it. Raises Refusal."""
+        """Return the benchmark of a table that has no column of it."""
         if self.choices.benchmark:
             return self.choices.benchmark
         if self.layout.tool == "RouteLLM":  # its files are named by their subject, such as mmlu_astronomy.csv
             return PurePosixPath(self.table.file.name).stem
-        raise Refusal(
-            f"{self.table.file.name} does not tell the benchmark of its questions; name it with --benchmark, or its "
-            "column with --map category=COLUMN"
+        name = self.table.file.name
+        self.choices.ask(
+            name,
+            f"{name} does not tell the benchmark of its questions; name it with --benchmark, or its column with --map "
+            "category=COLUMN",
         )
+        return name
 
     def tables(self) -> Iterator[pa.Table]:
         empty = self._check() * len(self.layout.models)

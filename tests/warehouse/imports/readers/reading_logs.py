@@ -20,7 +20,15 @@ def read(reader: Reader, source: Path, **choices: Any) -> tuple[list[dict[str, A
     recognised = [file for file in files if reader.recognises(file)]
     notes = Notes()
     answers = []
-    for _, table in reader.read(recognised, Choices(**choices), notes):
+    chosen = Choices(**choices)
+    for _, table in reader.read(recognised, chosen, notes):
         assert set(table.column_names) <= set(ANSWER_ROWS.names)
         answers += table.to_pylist()
+    return as_imported(answers, notes, chosen)
+
+
+def as_imported(answers: list[dict[str, Any]], notes: Notes, choices: Choices) -> tuple[list[dict[str, Any]], Notes]:
+    """Return what an import makes of it: where a choice is missing, it is refused."""
+    if choices.asked:
+        answers, notes.problems = [], [*choices.asked, *notes.problems]
     return answers, notes

@@ -73,6 +73,29 @@ def test_evalplus_never_grades_by_the_other_tests_than_those_asked_for(tmp_path:
     assert len(read(CodeBenchmarkReader(), path, questions=TEXTS)[0]) == 1
 
 
+def test_evalplus_counts_plus_as_evalplus_does(tmp_path: Path):
+    results = {"HumanEval/0": [sample("fail", "pass")], "HumanEval/1": [sample(None, "pass")]}
+    path = write(tmp_path / "m_temp_0.0_eval_results.json", {"date": "…", "eval": results})
+    answers, notes = read(CodeBenchmarkReader(), path, questions=TEXTS, metric={"": "plus"})
+    assert brief(answers) == [("m", "humaneval", "def zero():", False)]
+    assert [*notes.left_out] == [(path.name, "tasks without a status")]
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("org--m_vllm_temp_0.0-sanitized_eval_results.json", "org/m"),
+        ("org--m--main--bigcodebench-complete--vllm-0-1-sanitized_calibrated_eval_results.json", "org/m"),
+        ("mine_eval_results.json", "given"),  # no name that the tool gives
+        ("eval_results.json", "given"),
+    ],
+)
+def test_a_model_is_given_where_the_tool_has_not_named_the_file(tmp_path: Path, name: str, model: str):
+    path = write(tmp_path / name, {"date": "…", "eval": {"HumanEval/0": [sample("pass", "pass")]}})
+    answers, _ = read(CodeBenchmarkReader(), path, questions=TEXTS, metric={"": "base"}, model="given")
+    assert [answer["model"] for answer in answers] == [model]
+
+
 def test_evalplus_of_2023(tmp_path: Path):
     results = {"HumanEval/0": {"nfiles": 1, "base": [["success", [True]]], "plus": [["failed", [False]]]}}
     path = write(tmp_path / "m_temp_0.0_eval_results.json", {"date": "…", "eval": results})
@@ -82,11 +105,11 @@ def test_evalplus_of_2023(tmp_path: Path):
 
 def test_bigcodebench_has_one_status_and_needs_texts(tmp_path: Path):
     results = {f"BigCodeBench/{i}": [{"status": status}] for i, status in enumerate(("pass", "timeout"))}
-    path = write(tmp_path / "org--m--bigcodebench-complete_eval_results.json", {"date": "…", "eval": results})
+    path = write(tmp_path / "org--m--bigcodebench-complete--vllm-0-1_eval_results.json", {"date": "…", "eval": results})
     _, notes = read(CodeBenchmarkReader(), path)
     assert "2 of its 2 tasks (BigCodeBench/0, …) are not among those that are known; give a table" in notes.problems[0]
     texts = {"BigCodeBench/0": "a", "BigCodeBench/1": "b"}
-    answers, _ = read(CodeBenchmarkReader(), path, questions=texts, model="org/m")
+    answers, _ = read(CodeBenchmarkReader(), path, questions=texts)
     assert brief(answers) == [("org/m", "bigcodebench", "a", True), ("org/m", "bigcodebench", "b", False)]
 
 
@@ -100,10 +123,13 @@ def test_real_results_of_evalplus():
     expected = {}
     for path in (FORMATS / "evalplus" / "humaneval").iterdir():
         tasks = json.loads(path.read_text())["eval"].values()
-        expected[path.name.split("_vllm")[0].replace("--", "/")] = sum(t[0]["plus_status"] == "pass" for t in tasks)
+        expected[path.name.split("_vllm")[0].replace("--", "/")] = sum(
+            t[0]["base_status"] == t[0]["plus_status"] == "pass" for t in tasks
+        )
     assert {model: (len(own), sum(own)) for model, own in right.items()} == {
         model: (164, passed) for model, passed in expected.items()
     }
+    assert sorted(expected.values()) == [39, 94]
 
 
 # --- scores by question
@@ -229,7 +255,7 @@ def test_what_a_router_chose(tmp_path: Path):
         ("m", "ArcChallenge", "Which is wet?", True, 12, 5, 0.25, "A")
     ]
     assert {reason: count for (_, reason), count in notes.left_out.items()} == {
-        "the request failed": 1, "choices without a score": 1,
+        "failed requests": 1, "choices without a score": 1,
     }  # fmt: skip
 
 
@@ -259,6 +285,9 @@ def test_the_model_of_bfcl_is_the_folder_above_those_of_its_categories(tmp_path:
         write(tmp_path / "score" / "openai_gpt-oss-120b" / folder / "BFCL_v4_simple_score.json", own, lines=True)
     answers, _ = read(BfclReader(), tmp_path)
     assert {answer["model"] for answer in answers} == {"openai/gpt-oss-120b"}
+    write(tmp_path / "any" / "simple_score.json", failures(1, "simple_0"), lines=True)
+    answers, _ = read(BfclReader(), tmp_path, model="given")  # which stands for what is not called as BFCL does it
+    assert {answer["model"] for answer in answers} == {"openai/gpt-oss-120b", "given"}
 
 
 def test_texts_that_stand_nowhere_are_asked_for(tmp_path: Path):
@@ -277,14 +306,14 @@ def test_texts_that_stand_nowhere_are_asked_for(tmp_path: Path):
 
 def test_swe_bench_counts_what_was_asked(tmp_path: Path):
     results = {"resolved": ["a__a-1"], "submitted_ids": ["a__a-1", "b__b-2"], "empty_patch_ids": ["c__c-3"]}
-    path = write(tmp_path / "20240402_agent_gpt4" / "results" / "results.json", results)
+    name = "20240402_agent_gpt4"  # with its date: an agent is submitted several times
+    path = write(tmp_path / name / "results" / "results.json", results)
     _, notes = read(SweBenchReader(), tmp_path)
     assert "has ids only, and 3 of 3 (a__a-1, …) have no text; give a table of instance_id" in notes.problems[0]
     texts = {"a__a-1": "one", "b__b-2": "two", "c__c-3": "three"}
     answers, _ = read(SweBenchReader(), tmp_path, questions=texts)
     assert brief(answers) == [
-        ("agent_gpt4", "swe-bench", "one", True), ("agent_gpt4", "swe-bench", "two", False),
-        ("agent_gpt4", "swe-bench", "three", False),
+        (name, "swe-bench", "one", True), (name, "swe-bench", "two", False), (name, "swe-bench", "three", False),
     ]  # fmt: skip
     write(path, {"resolved": ["a__a-1"], "submitted_ids": []})
     assert "names only resolved instances" in read(SweBenchReader(), tmp_path, questions=texts)[1].problems[0]
@@ -302,7 +331,7 @@ def test_swe_bench_says_it_instance_by_instance(tmp_path: Path):
     assert "3 of 3 (a__a-1, …) have no text; give a table of instance_id" in notes.problems[0]
     answers, notes = read(SweBenchReader(), tmp_path, questions={"a__a-1": "one", "b__b-2": "two", "c__c-3": "three"})
     assert brief(answers, "cost") == [
-        ("mini_opus", "swe-bench", "one", True, 0.72), ("mini_opus", "swe-bench", "two", False, None),
+        ("20260217_mini_opus", "swe-bench", "one", True, 0.72), ("20260217_mini_opus", "swe-bench", "two", False, None),
     ]  # fmt: skip
     assert [*notes.left_out.values()] == [1]
     assert SweBenchReader().recognises(LogFile(path, path.name))

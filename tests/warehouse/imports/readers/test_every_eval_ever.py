@@ -68,6 +68,18 @@ def test_metrics_filters_and_epochs_are_told_apart(tmp_path: Path):
     assert "wet has 2 filters that could grade it (loose, strict); choose one with --filter loose" in notes.problems[0]
 
 
+def test_a_score_between_is_what_the_log_says_or_the_threshold(tmp_path: Path):
+    graded = [{"evaluation": {"score": score, "is_correct": score > 0.4}} for score in (0.5, 0.25)]
+    path = write(tmp_path / "s.jsonl", *(sample(n, 1.0) | own for n, own in enumerate(graded)))
+    answers, notes = read(EveryEvalEverReader(), path)
+    assert [(answer["correct"], answer["score"]) for answer in answers] == [(True, 0.5), (False, 0.25)]
+    assert notes.remarks == [
+        "s.jsonl has 2 scores that are neither 0 nor 1; its is_correct says which are right, unless --threshold does."
+    ]
+    answers, notes = read(EveryEvalEverReader(), path, threshold=0.2)
+    assert ([answer["correct"] for answer in answers], notes.remarks) == ([True, True], [])
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

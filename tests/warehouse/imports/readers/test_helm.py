@@ -7,7 +7,7 @@ import pytest
 
 from tests.warehouse.imports.readers.reading_logs import FORMATS, read, real_files
 from warehouse.imports.readers.helm import HelmReader
-from warehouse.imports.readers.reader import LogFile
+from warehouse.imports.readers.reader import OLDER, LogFile
 
 NAME = "colour:hue=warm,method=multiple_choice_joint,model=openai_gpt2"
 TYPOS = {"name": "typos", "prob": 0.1}
@@ -91,8 +91,8 @@ def test_a_raw_run(tmp_path: Path) -> None:
         },
     ]
     assert {reason: n for (_, reason), n in notes.left_out.items()} == {
-        "a perturbed copy": 1,
-        "another trial with other few-shot examples; the first is read": 1,
+        "perturbed copies": 1,
+        "further trials, with other few-shot examples than the first": 1,
     }
     run = notes.runs["openai/gpt2", "colour:hue=warm"]
     assert (run.tool, run.metric) == ("helm", "exact_match")
@@ -158,14 +158,27 @@ def test_a_missing_grade_is_not_a_wrong_answer(tmp_path: Path) -> None:
     folder = write_run(tmp_path, states=[state(1, "B"), state(2, "B"), failed], per_instance_stats=graded)
     answers, notes = read(HelmReader(), folder)
     assert [row["doc_id"] for row in answers] == [1]
-    assert {reason for _, reason in notes.left_out} == {"no exact_match", "the request failed"}
+    assert {reason for _, reason in notes.left_out} == {
+        "answers without a grade (exact_match is missing)",
+        "failed requests",
+    }
     predicted = [{"instance_id": "id1", "train_trial_index": 0, "predicted_text": "A"}] * 2
     predicted[1] = {"instance_id": "id2", "train_trial_index": 0, "predicted_text": "B", "mapped_output": "Blue"}
     predicted += [{**predicted[1], "instance_id": "id3", "mapped_output": odd} for odd in ("", "Green", 1)]
     folder = write_run(tmp_path / "b", instances=[instance(n) for n in (1, 2, 3)], display_predictions=predicted)
     answers, notes = read(HelmReader(), folder)
     assert [row["doc_id"] for row in answers] == [2]
-    assert {reason for _, reason in notes.left_out} == {"the chosen option, or the right one, is not logged"}
+    assert {reason for _, reason in notes.left_out} == {"answers without the chosen option, or the right one"}
+
+
+@pytest.mark.parametrize(("others", "asked"), [("test", [1]), ("valid", [1, 2])])
+def test_questions_to_choose_settings_by_count_only_where_there_are_no_others(
+    tmp_path: Path, others: str, asked: list[int]
+) -> None:
+    states = [state(1, "B", split=others), state(2, "B", split="valid")]
+    answers, notes = read(HelmReader(), write_run(tmp_path, states=states))
+    assert [row["doc_id"] for row in answers] == asked
+    assert sum(notes.left_out.values()) == 2 - len(asked)
 
 
 @pytest.mark.parametrize(
@@ -188,9 +201,7 @@ def test_the_newest_run_wins_if_it_can_be_told(tmp_path: Path) -> None:
     write_run(tmp_path / "b", states=[state(1, "B", time=1600000000)])
     answers, notes = read(HelmReader(), tmp_path)
     assert [row["correct"] for row in answers] == [False]
-    assert set(notes.left_out) == {
-        ("b/scenario_state.json", "a newer run of colour:hue=warm with openai/gpt2 is in a/scenario_state.json")
-    }
+    assert set(notes.left_out) == {("b/scenario_state.json", OLDER)}
     write_run(tmp_path / "b", states=[state(1, "B", time=1700000000)])
     answers, notes = read(HelmReader(), tmp_path)
     assert answers == []
@@ -219,11 +230,14 @@ def test_real_runs(tmp_path: Path) -> None:
     for row in answers:
         counts.setdefault(row["category"], []).append(row["correct"])
     assert {category: (len(right), sum(right)) for category, right in counts.items()} == {
-        "mmlu:subject=philosophy": (10, 1),
-        "narrative_qa": (5, 0),
+        "mmlu:subject=philosophy": (9, 1),
+        "narrative_qa": (4, 0),
         "bbq:subject=all": (100, 74),
     }
-    assert (notes.problems, dict(notes.left_out)) == ([], {})
+    assert notes.problems == []
+    assert {reason: n for (_, reason), n in notes.left_out.items()} == {
+        "questions of the split valid; HELM reports those of test": 1,
+    }
     for path in (FORMATS / "helm" / "summarized").rglob("*.json"):
         if path.name != "per_instance_stats.json":
             shutil.copyfile(path, tmp_path / path.name)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.warehouse.imports.readers.reading_logs import FORMATS, read, real_files
 from warehouse.imports.readers.inspect_logs import InspectReader
-from warehouse.imports.readers.reader import LogFile
+from warehouse.imports.readers.reader import OLDER, LogFile
 
 
 def sample(number: int, value: Any, epoch: int = 1, **more: Any) -> dict[str, Any]:
@@ -149,7 +149,9 @@ def test_epochs(tmp_path: Path) -> None:
     def graded(how: str) -> list[tuple[bool, float]]:
         answers, notes = read(InspectReader(), path, epochs=how)
         ties = {reason: n for (_, reason), n in notes.left_out.items()}
-        assert ties == ({"a tie between its 2 epochs; --epochs says how to settle it": 1} if how == "majority" else {})
+        assert ties == (
+            {"ties between the epochs of a sample; --epochs says how to settle them": 1} if how == "majority" else {}
+        )
         return [(row["correct"], round(row["score"], 2)) for row in answers]
 
     assert graded("majority") == [(True, 0.67), (False, 0.33)]
@@ -219,11 +221,16 @@ def test_what_was_answered_before_a_run_was_cancelled_counts(tmp_path: Path) -> 
     answers, notes = read(InspectReader(), path)
     assert [row["text"] for row in answers] == ["What is 1?"]
     assert {reason: n for (_, reason), n in notes.left_out.items()} == {
-        "the sample ended in an error": 1,
-        "the sample has no score (`inspect score` scores a log)": 1,
-        "no score by match": 1,
+        "samples that ended in an error": 1,
+        "samples without a score (`inspect score` scores a log)": 1,
+        "samples without a score by match": 1,
     }
     assert notes.problems == []
+    assert notes.remarks == ["log.json was interrupted (status cancelled) and has 2 scored samples; they are read."]
+    write(path, log([sample(1, "C")], "error", dataset={"samples": 50}, config={"epochs": 2}))
+    assert read(InspectReader(), path)[1].remarks == [
+        "log.json was interrupted (status error) and has 1 scored samples of 100; they are read."
+    ]
 
 
 def test_the_newest_whole_run_wins(tmp_path: Path) -> None:
@@ -233,8 +240,8 @@ def test_the_newest_whole_run_wins(tmp_path: Path) -> None:
     answers, notes = read(InspectReader(), tmp_path)
     assert [row["correct"] for row in answers] == [True]
     assert set(notes.left_out) == {
-        ("old.json", "a newer run of sums with openai/gpt-4o is in new.json"),
-        ("part.json", "a run that was not interrupted of sums with openai/gpt-4o is in new.json"),
+        ("old.json", OLDER),
+        ("part.json", "interrupted runs of a task, of which a whole run of the same model is there"),
     }
 
 
@@ -259,7 +266,7 @@ def test_runs_with_other_arguments_add_their_questions(tmp_path: Path) -> None:
         ("What is 2?", True),
         ("What is 3?", False),
     ]
-    assert dict(notes.left_out) == {("both.json", "a newer run with other task_args has the question"): 1}
+    assert dict(notes.left_out) == {("both.json", "questions that a newer run with other task_args has as well"): 1}
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
@@ -274,7 +281,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         "cut.eval is no whole archive of Inspect",
         "cut.json is no whole JSON document",
     ]
-    assert dict(notes.left_out) == {("header.json", "the log holds no samples, only its header"): 1}
+    assert dict(notes.left_out) == {("header.json", "logs without samples, which hold their header only"): 1}
 
 
 @real_files

@@ -8,7 +8,7 @@ import pytest
 
 from tests.warehouse.imports.readers.reading_logs import FORMATS, read, real_files
 from warehouse.imports.readers.lighteval import LightevalReader
-from warehouse.imports.readers.reader import LogFile
+from warehouse.imports.readers.reader import OLDER, LogFile
 
 TIME = "2026-08-10T17-22-11.385681"
 LATER = "2026-08-11T00-00-00.000000"
@@ -120,20 +120,20 @@ def test_a_missing_grade_is_not_a_wrong_answer(tmp_path: Path) -> None:
     write(tmp_path, [row(1, 1, {"acc": 1.0}), row(2, 1, {"acc": None}), row(3, 1, {"acc": float("nan")})])
     answers, notes = read(LightevalReader(), tmp_path)
     assert [one["doc_id"] for one in answers] == [1]
-    assert [(reason, n) for (_, reason), n in notes.left_out.items()] == [("no acc", 2)]
+    assert [(reason, n) for (_, reason), n in notes.left_out.items()] == [
+        ("answers without a grade (acc is missing)", 2)
+    ]
 
 
 def test_the_model_of_the_results_and_the_newest_run(tmp_path: Path) -> None:
-    write(tmp_path, [row(1, 1, {"acc": 0})], model="m")
-    newer = write(tmp_path, [row(1, 1, {"acc": 1})], time=LATER, model="m")
+    older = write(tmp_path, [row(1, 1, {"acc": 0})], model="m")
+    write(tmp_path, [row(1, 1, {"acc": 1})], time=LATER, model="m")
     for time in (TIME, LATER):
         config = {"lighteval_sha": "abc", "model_config": {"model_name": "org/true"}}
         (tmp_path / f"results_{time}.json").write_text(json.dumps({"config_general": config, "results": {}}))
     answers, notes = read(LightevalReader(), tmp_path)
     assert [(one["model"], one["correct"]) for one in answers] == [("org/true", True)]
-    assert [reason for _, reason in notes.left_out] == [
-        f"a newer run of colours with org/true is in {newer.relative_to(tmp_path).as_posix()}"
-    ]
+    assert [*notes.left_out] == [(older.relative_to(tmp_path).as_posix(), OLDER)]
     assert notes.runs["org/true", "colours"].version == "abc"
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.warehouse.imports.readers.reading_lm_eval import log_files, read
 from warehouse.imports.readers.lm_eval import LmEval
-from warehouse.imports.readers.reader import LogFile
+from warehouse.imports.readers.reader import OLDER, LogFile
 
 TIME, LATER = "2024-08-21T03-44-09.494230", "2025-01-02T00-00-00.000001"
 FORMATS = Path(__file__).parents[4].parent / "shared" / "formats"
@@ -365,7 +365,7 @@ def test_the_newest_run_counts(tmp_path: Path) -> None:
     answers, notes = read(tmp_path)
 
     assert grades(answers) == {("org/m", 0): True}
-    assert dict(notes.left_out) == {(old.as_posix(), "older runs of a task that a newer file has"): 1}
+    assert dict(notes.left_out) == {(old.as_posix(), OLDER): 1}
     assert notes.remarks == [
         f"{new} has 1 questions, but {old}, which is left out as older, has 2; to have those, import that file alone."
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.warehouse.imports.readers.reading_logs import FORMATS, read, real_files
 from warehouse.imports.readers.opencompass import OpenCompassReader
-from warehouse.imports.readers.reader import LogFile
+from warehouse.imports.readers.reader import OLDER, LogFile
 
 RUN = "20240501_120000"
 SHOTS = [{"role": "HUMAN", "prompt": "1+1?"}, {"role": "BOT", "prompt": "2"}]
@@ -104,7 +104,7 @@ def test_the_list_of_newer_versions_has_its_prompts_in_the_predictions(tmp_path:
         ("0+?", False, 0.0),
     ]
     assert [(reason, n) for (_, reason), n in notes.left_out.items()] == [
-        ("the answer has no grade, or its repetitions are a tie", 1)
+        ("answers without a grade, or whose repetitions are a tie", 1)
     ]
     answers, _ = read(OpenCompassReader(), tmp_path, epochs="any_correct")
     assert texts(answers) == [("1+?", True), ("0+?", False), ("2+?", True)]
@@ -116,7 +116,7 @@ def test_a_prediction_that_is_missing_shifts_no_other(tmp_path: Path) -> None:
     write(tmp_path, "predictions", {"1": {"origin_prompt": "1+?", "prediction": "4"}})
     answers, notes = read(OpenCompassReader(), tmp_path)
     assert texts(answers) == [("1+?", True)]
-    assert [(reason, n) for (_, reason), n in notes.left_out.items()] == [("the answer has no prompt", 1)]
+    assert [(reason, n) for (_, reason), n in notes.left_out.items()] == [("answers without a prompt", 1)]
 
 
 def test_details_may_follow_anything(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_the_newest_run_wins(tmp_path: Path) -> None:
     assert list(notes.left_out) == [
         (
             f"{RUN}/results/qwen-7b/sums.json",
-            "a newer run of sums with qwen-7b is in 20240601_000000/results/qwen-7b/sums.json",
+            OLDER,
         )
     ]
 

@@ -21,7 +21,7 @@ from warehouse.imports.readers.questions import read_questions
 from warehouse.imports.readers.reader import Choices, LogFile, Notes, Reader
 from warehouse.imports.readers.wide_tables import WideTableReader
 
-from .reading_logs import FORMATS, read, real_files
+from .reading_logs import FORMATS, as_imported, read, real_files
 
 ROUTERBENCH = """\
 ,sample_id,prompt,eval_name,org/a,b|c,org/a|model_response,b|c|model_response,org/a|total_cost,b|c|total_cost,oracle_model_to_route_to
@@ -34,8 +34,9 @@ def read_as(reader: Reader, *paths: Path, **choices: object) -> tuple[list[dict]
     """Read files that the user said are of this format."""
     notes = Notes()
     files = [LogFile(path, path.name) for path in paths]
-    tables = [table for _, table in reader.read(files, Choices(**choices), notes)]  # type: ignore[arg-type]
-    return [row for table in tables for row in table.to_pylist()], notes
+    chosen = Choices(**choices)  # type: ignore[arg-type]
+    tables = [table for _, table in reader.read(files, chosen, notes)]
+    return as_imported([row for table in tables for row in table.to_pylist()], notes, chosen)
 
 
 def write(path: Path, content: str) -> Path:
@@ -217,7 +218,16 @@ def test_long_table_takes_texts_from_questions_and_the_rest_from_options(tmp_pat
     assert notes.problems == ["t.csv, row 2: the table of --questions has no text of 'q2'"]
     _, notes = read_as(LongTableReader(), path, **chosen)
     assert notes.problems == [
-        "t.csv has no column prompt; name it with --map prompt=COLUMN, or say it with --questions; it has id, score"
+        "t.csv has no column prompt; name it with --map prompt=COLUMN, or say prompt with --questions; it has id, score"
+    ]
+
+
+def test_all_that_a_long_table_lacks_is_told_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "q,ok\nWhy?,1\n")
+    assert read_as(LongTableReader(), path, columns={"label": "ok"})[1].problems == [
+        "t.csv has no column model_name nor category nor prompt; name them with --map "
+        "model_name=COLUMN,category=COLUMN,prompt=COLUMN, or say model_name with --model and category with "
+        "--benchmark; it has q, ok"
     ]
 
 
