@@ -1,4 +1,4 @@
-"""What the server adds to a request: milliseconds at a steady rate, requests a second, memory; LiteLLM's proxy beside it.
+"""What the server adds to a request: milliseconds at a steady rate, requests a second, memory; and LiteLLM's proxy.
 
     python perf/bench_serve.py [--seconds 20] [--rate 50] [--streams 10000] [--litellm FOLDER]
 
