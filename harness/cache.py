@@ -33,6 +33,8 @@ class AnswerFile:
         self._cut: set[str] = set()
         self._found_usage: dict[str, Usage] = {}
         self._usage: dict[Any, Usage] = {}  # by request_key: a digest of each request would cost more than a tiny model
+        self.tokens = 0
+        """In and out, of the requests that were answered since the file was opened, as far as that is known."""
         for line in path.read_bytes().split(b"\n") if path.exists() else ():
             try:
                 key, answer, *known = json.loads(line)
@@ -58,6 +60,7 @@ class AnswerFile:
     def note_usage(self, args: tuple[Any, ...], usage: Usage) -> None:
         """Note what the request took. Call this before its answer is kept."""
         self._usage[request_key(args)] = usage
+        self.tokens += (usage[0] or 0) + (usage[1] or 0)
 
     def usage_of(self, args: tuple[Any, ...]) -> Usage:
         """Return what the request took, now or when its answer was first given."""

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import random
+import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,7 +49,8 @@ class Evaluation:
 
     answers: one row for each question that was answered; the columns of grading.ANSWERS of which anything is known.
     questions: one row for each question of the benchmark, asked or not (schema tasks.QUESTIONS).
-    metadata: what determined the answers, when, and how far they can be trusted (grading.Quality); strings only.
+    metadata: what determined the answers, how far they can be trusted (grading.Quality), when and where they were
+        given, and how fast; strings only.
     """
 
     answers: pa.Table
@@ -78,7 +81,7 @@ def evaluate(
     asked = loaded if subset is None else {name: loaded[name] for name in _tasks_of(subset, questions)}
     accept_ties = model.entry.implausible_answers == "accept"
     with explained(Stage.ANSWERS, model=model.name, benchmark=benchmark.name):
-        samples, answers_file = _ask(model, benchmark, asked, subset)
+        samples, answers_file, seconds = _ask(model, benchmark, asked, subset)
         usage_of = answers_file.usage_of
         answers = grade(
             samples, asked, benchmark, accept_ties=accept_ties, keep_answers=keep_answers, usage_of=usage_of
@@ -97,6 +100,7 @@ def evaluate(
                     f"none of {quality.asked} answers has a score; see what '{benchmark.metric}' needs"
                 )
         metadata = _metadata(model, benchmark, tasks) | quality.as_metadata()
+        metadata |= _performance(model, seconds, answers_file.tokens)
     times = {"started": started, "finished": datetime.now(UTC)}
     metadata |= {name: time.isoformat(timespec="seconds") for name, time in times.items()}
     return Evaluation(answers, questions, metadata)
@@ -128,8 +132,8 @@ def fingerprint(model: LoadedModel | ModelEntry, benchmark: BenchmarkEntry, task
 
 def _ask(
     model: LoadedModel, benchmark: BenchmarkEntry, asked: dict[str, Task], subset: Mapping[str, Sequence[int]] | None
-) -> tuple[Mapping[str, Sequence[Mapping[str, Any]]], AnswerFile]:
-    """Return lm-eval's samples by task, and the file that holds the answers."""
+) -> tuple[Mapping[str, Sequence[Mapping[str, Any]]], AnswerFile, float]:
+    """Return lm-eval's samples by task, the file that holds the answers, and the seconds that asking took."""
     lm, answers = model.asking(benchmark.name, whole=subset is None)
     # lm-eval's own seeds (0, 1234, 1234, 1234), shifted
     random.seed(model.seed)
@@ -137,6 +141,7 @@ def _ask(
     torch.manual_seed(1234 + model.seed)
     for task in asked.values():
         task.set_fewshot_seed(1234 + model.seed)
+    started = time.monotonic()  # the weights are loaded
     try:
         # `simple_evaluate` is this call after what is done above and in TaskIndex.load, and before a description of the
         # machine (compilers, pip's packages, git) that takes a second: as much as all benchmarks of a zoo model.
@@ -154,7 +159,7 @@ def _ask(
     except BaseException:
         answers.save()
         raise
-    return results["samples"], answers  # pyright: ignore
+    return results["samples"], answers, time.monotonic() - started  # pyright: ignore
 
 
 def _tasks_of(subset: Mapping[str, Sequence[int]], questions: pa.Table) -> list[str]:
@@ -165,6 +170,16 @@ def _tasks_of(subset: Mapping[str, Sequence[int]], questions: pa.Table) -> list[
         if wrong := [i for i in doc_ids if not 0 <= i < n]:
             raise ValueError(f"the subset asks for question {wrong[0]} of task '{name}', which has {n}")
     return [name for name in dict.fromkeys(names) if subset.get(name)]
+
+
+def _performance(model: LoadedModel, seconds: float, tokens: int) -> dict[str, str]:
+    """Return where and how fast the questions were answered; what is not known is left out.
+
+    The answers that a killed evaluation had left count neither in `tokens` nor in `seconds`.
+    """
+    known = {"node": socket.gethostname(), "seconds": repr(round(seconds, 4))}
+    known |= {"gpu": model.gpu} if model.gpu else {}
+    return known | ({"tokens_per_second": repr(round(tokens / seconds, 1))} if tokens else {})
 
 
 def _metadata(model: LoadedModel, benchmark: BenchmarkEntry, tasks: TaskIndex) -> dict[str, str]:

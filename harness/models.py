@@ -52,6 +52,13 @@ class LoadedModel:
         return self._device
 
     @property
+    def gpu(self) -> str | None:
+        """The name of the GPU that answers; None where a CPU does, or a server."""
+        if self.device == "cpu" or is_server(self.entry):
+            return None
+        return torch.cuda.get_device_name(self.device) if self.device.startswith("cuda") else self.device
+
+    @property
     def lm(self) -> LM:
         """The model, which is loaded now if it was not. Raises ModelNotFound, OutOfMemory, EvaluationFailed."""
         if self._lm is None:

@@ -11,7 +11,10 @@ class Home(Protocol):
 
 
 EXPENSIVE = {"forecast_curve", "robustness", "benchmark_predictions", "predicted_accuracies", "contributions"}
-HISTORY = {"created_at", "seconds", "aligned_to", "drift_distance", "drift_predictions", "low", "high"}
+HISTORY = {
+    *("created_at", "seconds", "node", "gpu", "tokens_per_second"),
+    *("aligned_to", "drift_distance", "drift_predictions", "low", "high"),
+}
 """Columns that depend on how a home came about: intervals of probabilities too, as variances are kept an axis each."""
 DISTANCES = """
 SELECT a.model, b.model AS other, list_distance(a.embedding::FLOAT[], b.embedding::FLOAT[]) AS distance

@@ -45,6 +45,13 @@ def quality_metadata(known: Mapping[str, str]) -> dict[str, Any]:
     return {**{name: count for name, count in counts.items() if count}, **shares}
 
 
+def performance_metadata(known: Mapping[str, str]) -> dict[str, str | float]:
+    """Return metadata of a partition from those of its answers: where and how fast they were given, as far as that is
+    known."""
+    places = {name: known[name] for name in ("node", "gpu") if name in known}
+    return places | {name: float(known[name]) for name in ("seconds", "tokens_per_second") if name in known}
+
+
 def evaluate_checks(
     benchmark: str, model: str, selected: Collection[dg.AssetCheckKey], workspace: Workspace
 ) -> Iterator[dg.AssetCheckResult]:

@@ -21,7 +21,7 @@ from warehouse.errors import CorruptFileError
 from warehouse.lake.failures import INTERRUPTED
 
 from .accelerators import own_accelerator
-from .answer_checks import check_specs, evaluate_checks, quality_metadata
+from .answer_checks import check_specs, evaluate_checks, performance_metadata, quality_metadata
 from .zoo import fetch_zoo
 
 # This is recorded before an evaluation begins, so that one that kills its process is not tried for ever.
@@ -39,7 +39,6 @@ class Answered:
 
     version: str  # of its answers
     reused: bool  # they were there already
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -238,7 +237,7 @@ def _answer(
 ) -> Answered:
     from harness.evaluate import evaluate, fingerprint
 
-    name, lake, started = model.entry.name, workspace.lake, time.monotonic()
+    name, lake = model.entry.name, workspace.lake
     wanted = fingerprint(model, benchmark, tasks)
     stamp = {ENTRY: entry_digest(model.entry, benchmark, workspace)}
     known = lake.response_metadata(benchmark.name, name)
@@ -259,7 +258,7 @@ def _answer(
         with lake.together() as writing:
             lake.write_evaluation(benchmark.name, name, done.answers, done.questions, {**done.metadata, **stamp})
             writing.after(lambda: model.forget(benchmark.name))  # its answers are in the lake then
-    return Answered(wanted, reused, time.monotonic() - started)
+    return Answered(wanted, reused)
 
 
 def _materialization(benchmark: str, model: str, done: Done, workspace: Workspace) -> dg.MaterializeResult:
@@ -275,7 +274,7 @@ def _materialization(benchmark: str, model: str, done: Done, workspace: Workspac
             "accuracy": float(stored["accuracy"]),
             "dagster/partition_row_count": int(stored["rows"]),
             **quality_metadata(stored),
-            "seconds": round(done.seconds, 2),
+            **performance_metadata(stored),
             **column_schema("responses"),
         },
         data_version=dg.DataVersion(done.version),

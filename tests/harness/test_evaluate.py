@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -100,6 +101,16 @@ def test_subset_of_questions_that_are_not_there_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="the subset asks for question"):
         evaluate(tiny, CAPITALS, TaskIndex(tasks_dir), subset=subset)
+
+
+def test_metadata_says_where_and_how_fast_it_was_asked(tiny: LoadedModel, tasks_dir: Path) -> None:
+    evaluation = evaluate(tiny, CAPITALS, TaskIndex(tasks_dir))
+
+    tokens = sum(row["tokens_in"] + row["tokens_out"] for row in evaluation.answers.to_pylist())
+    seconds = float(evaluation.metadata["seconds"])
+    assert evaluation.metadata["node"] == socket.gethostname()
+    assert "gpu" not in evaluation.metadata
+    assert float(evaluation.metadata["tokens_per_second"]) * seconds == pytest.approx(tokens, rel=0.05)
 
 
 def test_metadata_says_what_determined_the_answers(tiny: LoadedModel, tasks_dir: Path) -> None:

@@ -19,6 +19,20 @@ def test_weights_are_not_loaded_until_they_are_needed(tmp_path: Path) -> None:
         assert model.name == "tiny"
 
 
+def test_the_gpu_that_answers_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_name", {"cuda:1": "NVIDIA H100"}.__getitem__)
+    here = ModelEntry(name="here", args={"pretrained": "m"})
+    server = ModelEntry(name="served", backend="local-completions", args={"model": "m", "base_url": "http://server"})
+
+    def gpu(entry: ModelEntry, device: str) -> str | None:
+        return LoadedModel(entry, device=device, cache_dir=tmp_path).gpu
+
+    assert gpu(here, "cuda:1") == "NVIDIA H100"
+    assert gpu(here, "mps") == "mps"
+    assert gpu(here, "cpu") is None
+    assert gpu(server, "cuda:1") is None
+
+
 def test_batch_of_a_cpu_keeps_the_logits_within_bounds(
     model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

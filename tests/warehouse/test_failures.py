@@ -1,3 +1,4 @@
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -109,3 +110,13 @@ def test_failures_reach_the_warehouse_with_the_time_of_the_next_try(lake: Lake, 
     assert rows.to_pylist()[0]["kind"] == "out_of_memory"
     hours = query(database, "SELECT date_diff('hour', failed_at, retry_at) AS hours FROM failures").to_pylist()
     assert hours == [{"hours": 12}]
+
+
+def test_failures_tell_the_machine_that_tried(lake: Lake, database: Path):
+    lake.record_failure("b", "m", "out_of_memory", "why", "e")
+    lake.write_failure("c", "m", failed("failed", 1))  # of a version that did not note it
+    publish(lake, database)
+    assert query(database, "SELECT benchmark, node FROM failures ORDER BY benchmark").to_pylist() == [
+        {"benchmark": "b", "node": socket.gethostname()},
+        {"benchmark": "c", "node": None},
+    ]

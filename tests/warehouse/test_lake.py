@@ -108,6 +108,26 @@ def test_metadata_tells_what_determined_the_answers(lake: Lake, evaluated: Calla
     assert float(metadata["accuracy"]) == pytest.approx(2 / 3)
 
 
+def test_where_and_how_fast_it_was_asked_is_told(lake: Lake, database: Path):
+    where = {"fingerprint": "f", "node": "rack-7", "gpu": "H100", "seconds": "2.5", "tokens_per_second": "810.4"}
+    lake.write_evaluation("b", "m", answers(("t", 1, True, 0.9)), QUESTIONS, {**where, "asked": "2"})
+    lake.write_evaluation("b", "old", answers(("t", 1, True, 0.9)), QUESTIONS, {"fingerprint": "f"})
+    publish(lake, database)
+    rows = query(database, "SELECT model, asked, node, gpu, seconds, tokens_per_second FROM evaluations ORDER BY model")
+    assert rows.to_pylist() == [
+        {"model": "m", "asked": 2, "node": "rack-7", "gpu": "H100", "seconds": 2.5, "tokens_per_second": 810.4},
+        {"model": "old", "asked": None, "node": None, "gpu": None, "seconds": None, "tokens_per_second": None},
+    ]
+
+
+def test_the_same_answers_from_elsewhere_are_the_same(lake: Lake, versions_of: Callable[[Lake], dict[str, int]]):
+    known = {"fingerprint": "f", "node": "here", "seconds": "2.5"}
+    lake.write_evaluation("b", "m", answers(("t", 1, True, 0.9)), QUESTIONS, known)
+    before = versions_of(lake)
+    lake.write_evaluation("b", "m", answers(("t", 1, True, 0.9)), QUESTIONS, known | {"node": "there", "gpu": "H100"})
+    assert versions_of(lake) == before
+
+
 def test_order_of_evaluations_does_not_matter(tmp_path, evaluated: Callable[..., None]):
     one, two = Lake(tmp_path / "one"), Lake(tmp_path / "two")
     for lake, models in ((one, ("m", "n")), (two, ("n", "m"))):

@@ -63,6 +63,7 @@ CREATE TABLE failures ( -- One row per (benchmark, model) whose last evaluation 
     model VARCHAR, -- Model.
     kind VARCHAR NOT NULL, -- model_not_found, model_incomplete, task_unknown, task_faulty, data_unreachable, out_of_memory, server_refused, no_log_probabilities, not_numbers, prompt_too_long, too_few_answered, implausible_answers, failed (for another reason), or interrupted (it began and has not ended: it is still running, or its process was killed).
     reason VARCHAR NOT NULL, -- What went wrong, and the remedy.
+    node VARCHAR, -- Host name of the machine that tried last; null where not known.
     attempts INTEGER NOT NULL, -- How often it failed since it last succeeded, or its registry entry or files it reads changed.
     failed_at TIMESTAMP NOT NULL, -- When it last failed (UTC).
     retry_at TIMESTAMP NOT NULL, -- From when on it is tried again (UTC): 12 hours after the first failure, then twice as long each time, a week at most.
@@ -76,7 +77,7 @@ CREATE TABLE not_applicable ( -- One row per (benchmark, model) that is not aske
     PRIMARY KEY (benchmark, model)
 );
 
-CREATE TABLE evaluations ( -- One row per (benchmark, model) that was evaluated here: how far its answers can be trusted.
+CREATE TABLE evaluations ( -- One row per (benchmark, model) that was evaluated: how far its answers can be trusted, and where and how fast they were given. Imported answers have no row.
     benchmark VARCHAR, -- Benchmark.
     model VARCHAR, -- Model.
     asked BIGINT CHECK (asked >= 0), -- Number of questions asked.
@@ -85,6 +86,10 @@ CREATE TABLE evaluations ( -- One row per (benchmark, model) that was evaluated 
     commonest_choice DOUBLE CHECK (commonest_choice BETWEEN 0 AND 1), -- Share of the commonest choice (by position) or text among the answers; null where each question has its own answer.
     equal_scores DOUBLE CHECK (equal_scores BETWEEN 0 AND 1), -- Share of questions all of whose choices have the same score; null for free text.
     chance DOUBLE CHECK (chance BETWEEN 0 AND 1), -- Expected accuracy of a guess among the choices; null for free text.
+    node VARCHAR, -- Host name of the machine that asked; like what follows, null where an earlier version asked.
+    gpu VARCHAR, -- GPU that answered; null where a CPU or a server did.
+    seconds DOUBLE CHECK (seconds >= 0), -- Time that asking took, without loading the weights; of an evaluation that was cut short, only since it went on.
+    tokens_per_second DOUBLE CHECK (tokens_per_second >= 0), -- Tokens in and out in that time; null where a server does not report them.
     PRIMARY KEY (benchmark, model)
 );
 

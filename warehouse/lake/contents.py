@@ -194,11 +194,13 @@ class Contents:
         return _table("superseded", rows)
 
     def evaluations(self) -> pa.Table:
-        """Return how far the answers of each pair can be trusted, as its evaluation noted it; null where it did not.
-        Imported answers have no row."""
-        columns = empty_table("evaluations").column_names[2:]
+        """Return how far the answers of each pair can be trusted, and where and how fast they were given, as its
+        evaluation noted it; null where it did not. Imported answers have no row."""
+        schema = empty_table("evaluations").schema
+        columns = [column for column in schema if column.name not in ("benchmark", "model")]
+        noted = {column.name: str if column.type == pa.string() else float for column in columns}
         rows = [
-            vars(event) | {name: float(event.metadata[name]) for name in columns if name in event.metadata}
+            vars(event) | {name: read(event.metadata[name]) for name, read in noted.items() if name in event.metadata}
             for _, event in sorted(self.now().answers.items())
             if event.fingerprint
         ]

@@ -25,6 +25,8 @@ ONBOARDING = "onboarding"
 """The `source` of answers to a few chosen questions, which nothing trains on."""
 
 Pair = tuple[str, str]  # benchmark, model
+_PASSING = frozenset({"started", "finished", "node", "gpu", "seconds", "tokens_per_second"})
+"""Metadata that say when, where and how fast an evaluation was done."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Event:
 
     @property
     def lasting_metadata(self) -> dict[str, Any]:
-        """The metadata without times: the same answers at another time are the same answers."""
-        return {key: value for key, value in self.metadata.items() if key not in ("started", "finished")}
+        """The metadata without time and place: the same answers at another time are the same answers."""
+        return {key: value for key, value in self.metadata.items() if key not in _PASSING}
 
     @property
     def pair(self) -> Pair:
@@ -116,8 +118,14 @@ class InForce:
         self.last = max(self.last, event.position)
         match event.event:
             case "failed":
-                kind, reason, entry = event.kind or "", event.reason or "", event.entry or ""
-                self.failures[event.pair] = Failure(kind, reason, event.attempts or 1, entry, event.recorded_at)
+                self.failures[event.pair] = Failure(
+                    kind=event.kind or "",
+                    reason=event.reason or "",
+                    attempts=event.attempts or 1,
+                    entry=event.entry or "",
+                    failed_at=event.recorded_at,
+                    node=event.metadata.get("node"),
+                )
             case "cleared":
                 self.failures.pop(event.pair, None)
             case "questions":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -24,6 +25,7 @@ class Failure:
     attempts: int  # since it last succeeded or its registry entry changed
     entry: str  # digest of the registry entry under which it failed
     failed_at: datetime  # aware, UTC
+    node: str | None = None  # host name of the machine that tried
 
     @property
     def retry_at(self) -> datetime:
@@ -45,4 +47,4 @@ def next_failure(last: Failure | None, kind: str, reason: str, entry: str) -> Fa
     """
     attempts = last.attempts if last is not None and last.entry == entry else 0
     ended = attempts > 0 and last is not None and last.kind == INTERRUPTED and kind != INTERRUPTED
-    return Failure(kind, reason, attempts if ended else attempts + 1, entry, datetime.now(UTC))
+    return Failure(kind, reason, attempts if ended else attempts + 1, entry, datetime.now(UTC), socket.gethostname())

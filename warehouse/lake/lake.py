@@ -212,7 +212,9 @@ class Lake(Contents):
     def write_failure(self, benchmark: str, model: str, failure: Failure) -> None:
         """Replace the pair's failure, if it has one."""
         known = vars(failure).copy()
-        event = Event("failed", benchmark, model, recorded_at=known.pop("failed_at"), **known)
+        recorded_at, node = known.pop("failed_at"), known.pop("node")
+        metadata = {"node": node} if node else {}
+        event = Event("failed", benchmark, model, recorded_at=recorded_at, metadata=metadata, **known)
         with self.together() as writing:
             writing.add(event)
 
