@@ -64,13 +64,14 @@ def run_chain(
 
     Raises:
         CommandError: another command works on this home.
+        LakeInUse: a command elsewhere works on this lake.
         ModelNotFound: all models to evaluate come from the hub, and it cannot be reached.
         TaskUnknown: a benchmark names a task, metric or filter that lm-eval does not have.
         CommandError: a stage failed; what earlier stages made stays and is not made again.
         RegistryError: `again` names a model or a benchmark that the registry does not have, or does not have it asked.
     """
     workspace = replace(workspace, progress=console.progress)
-    with exclusive(settings.home), dg.DagsterInstance.get() as instance:
+    with exclusive(workspace), dg.DagsterInstance.get() as instance:
         make_runner = ClusterRunner if runs_elsewhere(instance) else LocalRunner
         runner = make_runner(settings, workspace, instance, console)
         for damage in workspace.lake.mend():

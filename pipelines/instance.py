@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from assets.collection.zoo import fetch_zoo
+from assets.inputs.home import Home
 from assets.inputs.partitions import MODELS_PARTITION
 from assets.inputs.workspace import COMMAND_LOCK, Workspace
+from pipelines.console import as_typed
 from pipelines.errors import CommandError
 from pipelines.settings import Settings
 from warehouse.files import locked, replacing
 
-from .processes import PROCESS, is_gone
+from .processes import PROCESS, describe_process, is_gone
+
+if TYPE_CHECKING:
+    from warehouse.lake import Leases
 
 LAUNCHED_BY = "embedllm/launched-by"
 LOCATION = "pipelines.definitions"
@@ -84,8 +92,34 @@ def runs_elsewhere(instance: dg.DagsterInstance) -> bool:
 
 
 @contextmanager
-def exclusive(home: Path) -> Iterator[None]:
-    """Hold the home for one command; the lock goes with the process, however it ends.
+def exclusive(home: Home) -> Iterator[None]:
+    """Hold the home for one command; and its lake, where other homes may share it.
+
+    Raises:
+        CommandError: another process holds the home.
+        LakeInUse: a command elsewhere holds the lake.
+    """
+    from warehouse.lake import Lease
+
+    with held_here(home.home):
+        if not home.lake_address:
+            yield
+            return
+        mine = Lease.starting(describe_process(), " ".join(["embedllm", *sys.argv[1:2]]))
+        with _leases(home.lake_address).hold(mine, lambda news: sys.stderr.write(f"embedllm: {as_typed(news)}\n")):
+            yield
+
+
+@lru_cache(maxsize=8)
+def _leases(lake: str) -> Leases:
+    from warehouse.lake import Leases
+
+    return Leases(lake, is_gone)  # the same one for the whole process, as it remembers since when nothing was heard
+
+
+@contextmanager
+def held_here(home: Path) -> Iterator[None]:
+    """Hold the home on this machine; the lock goes with the process, however it ends.
 
     Raises:
         CommandError: another process holds it.
@@ -117,6 +151,8 @@ def find_who_works(workspace: Workspace, instance: dg.DagsterInstance) -> str | 
     with locked(workspace.command_lock, wait=False) as is_free:
         if not is_free:
             return "An embedllm command is at work on this home, and does what is due."
+    if workspace.lake_address and (holder := _leases(workspace.lake_address).find_holder()):
+        return f"{holder} is at work on this lake, and does what is due."
     if Path(instance.root_directory) == workspace.home / "dagster":
         return None
     with locked(workspace.home / UI_LOCK, wait=False) as is_free:

@@ -2,6 +2,7 @@
 
 WarehouseError (ValueError)
 ├── CorruptFileError      a file of the lake cannot be read
+├── LakeInUse             another command works on a lake that several machines share
 ├── SplitConflictError    two imports put a question into different splits
 └── ImportRefused         published results that cannot be imported as they are
 """
@@ -12,7 +13,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["CorruptFileError", "ImportRefused", "SplitConflictError", "WarehouseError", "first_line"]
+__all__ = ["CorruptFileError", "ImportRefused", "LakeInUse", "SplitConflictError", "WarehouseError", "first_line"]
 
 
 class WarehouseError(ValueError):
@@ -32,6 +33,18 @@ class CorruptFileError(WarehouseError):
             f"{self.path} cannot be read ({self.reason}); `embedllm check --mend` sets it aside, and `embedllm run` "
             "makes again what can be"
         )
+
+
+class LakeInUse(WarehouseError):
+    """Another command works on this lake."""
+
+    def __init__(self, lake: str, holder: str) -> None:
+        super().__init__(lake, holder)
+        self.lake = lake
+        self.holder = holder
+
+    def __str__(self) -> str:
+        return f"{self.lake} is in use by {self.holder}; wait for it to end, or stop it there."
 
 
 class SplitConflictError(WarehouseError):

@@ -121,7 +121,7 @@ def _let_serve(version: str | None) -> None:
     from warehouse.database.publish import publish
 
     home = open_results()
-    with exclusive(home.home):
+    with exclusive(home):
         rows = _versions(home)
         chosen = (_find_before_serving(rows) if version is None else _find(rows, version))["embedder"]
         serving = _serving(rows)["embedder"]

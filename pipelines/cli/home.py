@@ -58,9 +58,9 @@ def _migrate_if_needed(home: Path) -> None:
 
     if not is_of_files(folder):
         return
-    from pipelines.instance import exclusive
+    from pipelines.instance import held_here
 
-    with exclusive(home), Console() as console:
+    with held_here(home), Console() as console:
         kept = migrate(folder, console.progress)
     if kept:
         say(f"The lake has a new layout; the files of the old one are kept in {kept}, which can be deleted.")

@@ -124,9 +124,9 @@ def _import(
     from warehouse.imports.readers.questions import read_questions
     from warehouse.imports.readers.reader import Choices
 
-    settings, workspace = open_home()
+    _, workspace = open_home()
     texts = read_questions(questions) if questions else {}
-    with exclusive(settings.home), Console() as console:
+    with exclusive(workspace), Console() as console:
         tasks = LoggedTasks(workspace.registry.tasks_dir, console.say)
         known = {**_known_tasks(workspace, tasks), "questions": texts, "keep_answers": workspace.keep_answers}
         summary = import_results(
@@ -298,8 +298,8 @@ def remove(source: Annotated[str, typer.Argument(help="As `embedllm imports list
     from pipelines.instance import exclusive
     from warehouse.imports.withdraw import remove_import
 
-    settings, workspace = open_home()
-    with exclusive(settings.home):
+    _, workspace = open_home()
+    with exclusive(workspace):
         shared = remove_import(workspace.lake, source)
     say(f"{source} is removed. Next: `embedllm run`")
     for other, pairs in sorted(shared.items()):

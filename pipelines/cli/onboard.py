@@ -94,7 +94,7 @@ def _onboard(
     from pipelines.local.runner import make_assets
 
     use_home(settings)
-    with Console() as console, exclusive(settings.home), dg.DagsterInstance.get() as instance:
+    with Console() as console, exclusive(workspace), dg.DagsterInstance.get() as instance:
         workspace = replace(workspace, progress=console.progress)
         end_dead_runs(instance, settings.home)
         follow_move(workspace)

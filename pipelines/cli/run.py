@@ -40,7 +40,7 @@ FULL = Annotated[
 @stops_at_once(KEPT)
 def demo() -> None:
     """Train the zoo, run the whole chain on it, and say what to do next: minutes the first time, then seconds."""
-    from pipelines.instance import exclusive
+    from pipelines.instance import held_here
     from pipelines.settings import DEMO_REGISTRY, own_registry
 
     settings = open_settings()
@@ -49,7 +49,7 @@ def demo() -> None:
             f"EMBEDLLM_REGISTRY is set to {settings.registry}, and the demo has a registry of its own: unset it for "
             "the demo, or give `embedllm run` to work with yours."
         )
-    with exclusive(settings.home):
+    with held_here(settings.home):
         adopt(DEMO_REGISTRY, settings.home)
     _run_chain()
     embedllm = command()
@@ -116,7 +116,7 @@ def _run_chain(*, full: bool = False, check: bool = False, again: Again | None =
     from assets.inputs.versions import tell_held_back
     from pipelines.automation.plan import LATER
     from pipelines.chain import run_chain
-    from pipelines.instance import exclusive, runs_elsewhere, use_home
+    from pipelines.instance import held_here, runs_elsewhere, use_home
     from warehouse.database.read import query
 
     settings, workspace = open_home()
@@ -124,7 +124,7 @@ def _run_chain(*, full: bool = False, check: bool = False, again: Again | None =
         raise CommandError(
             "There is nothing to run on: set EMBEDLLM_REGISTRY to a registry, or import published results."
         )
-    with exclusive(settings.home):  # a command that is at work is named, not Dagster's database that it may hold
+    with held_here(settings.home):  # a command that is at work is named, not Dagster's database that it may hold
         use_home(settings)
         with dg.DagsterInstance.get() as instance:
             if runs_elsewhere(instance):
@@ -193,14 +193,14 @@ def check(
     ] = False,
 ) -> None:
     """Read every file of the lake and the warehouse whole, and say which are damaged."""
-    from pipelines.instance import exclusive
+    from pipelines.instance import held_here
     from pipelines.settings import home_of
     from warehouse.database.read import find_fault
 
     home = home_of(open_settings())  # not more: what follows from the lake cannot be told where it is damaged
     with out.status("reading everything"):
         if mend:
-            with exclusive(home.home):
+            with held_here(home.home):  # not the lake, whose leases may be what is damaged
                 damages = home.lake.mend(thoroughly=True)
         else:
             damages = home.lake.check()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipelines.automation.answers import Unanswered, Why
 from pipelines.automation.plan import REASON
 from pipelines.automation.sensors import build_sensors
-from pipelines.instance import exclusive
+from pipelines.instance import held_here
 from tests.pipelines.fake_home import CHEAP, EXPENSIVE, FEW, NOTHING, FakeHome, asked, made
 from warehouse.imports.ingest import import_results
 from warehouse.lake import Failure
@@ -188,7 +188,7 @@ def test_answers_given_again_and_identical(home: FakeHome) -> None:
 
 def test_a_command_at_work_on_the_home_does_it_itself(home: FakeHome) -> None:
     home.add("spruce")
-    with exclusive(home.settings.home):
+    with held_here(home.settings.home):
         assert home.look() == NOTHING
         assert home.look() == NOTHING
     assert home.look() == asked(spruce=BOTH)

@@ -1,6 +1,7 @@
 """The home's lock and its partitions."""
 
 import multiprocessing
+import os
 import socket
 import threading
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 
+from assets.inputs.home import Home
 from assets.inputs.partitions import MODELS_PARTITION
 from assets.inputs.workspace import COMMAND_LOCK, Workspace
 from harness.registry import Registry
@@ -21,16 +23,19 @@ from pipelines.instance import (
     end_lost_runs,
     exclusive,
     find_who_works,
+    held_here,
     register_models,
     use_home,
 )
 from pipelines.processes import PROCESS, describe_process, is_gone
 from pipelines.settings import Settings
+from warehouse.errors import LakeInUse
 from warehouse.files import locked
+from warehouse.lake import lease
 
 
 def _hold(home, held, release):
-    with exclusive(home):
+    with held_here(home):
         held.set()
         release.wait(30)
 
@@ -44,13 +49,13 @@ def test_second_command_is_told_who_holds_the_home(tmp_path):
         assert held.wait(30)
         with (
             pytest.raises(CommandError, match=rf"in use by another embedllm command \(process {holder.pid}\)"),
-            exclusive(tmp_path),
+            held_here(tmp_path),
         ):
             pass
     finally:
         release.set()
         holder.join()
-    with exclusive(tmp_path):  # free again
+    with held_here(tmp_path):  # free again
         pass
 
 
@@ -62,7 +67,7 @@ def test_a_killed_command_leaves_the_home_free(tmp_path):
     assert held.wait(30)
     holder.kill()
     holder.join()
-    with exclusive(tmp_path):
+    with held_here(tmp_path):
         pass
 
 
@@ -71,8 +76,34 @@ def test_a_look_at_the_lock_is_waited_for(tmp_path):
     looking = ExitStack()
     looking.enter_context(locked(tmp_path / COMMAND_LOCK))
     threading.Timer(0.2, looking.close).start()
-    with exclusive(tmp_path):
+    with held_here(tmp_path):
         pass
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch):
+    for name, seconds in (("RENEWED", 0.2), ("LOOK", 0.1)):
+        monkeypatch.setattr(lease, name, seconds)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_command_elsewhere_holds_the_lake_that_homes_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    registry = Registry(folder=tmp_path, models=(), benchmarks=())
+    one, other = (Workspace(tmp_path / name, registry, lake_address=str(tmp_path / "lake")) for name in ("one", "two"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        with exclusive(one):
+            with pytest.raises(LakeInUse, match=rf"is in use by `embedllm.*` on .* \(process {os.getpid()}, since"):
+                exclusive(other).__enter__()
+            assert "is at work on this lake, and does what is due" in (find_who_works(other, instance) or "")
+        assert find_who_works(other, instance) is None
+    with exclusive(other):  # free again
+        pass
+    assert "is held by `embedllm" in capsys.readouterr().err
+
+
+def test_a_lake_in_the_home_needs_no_lease(tmp_path: Path):
+    with exclusive(Home(tmp_path)):
+        assert not (tmp_path / "lake").exists()
 
 
 def test_partitions_follow_the_registry():

@@ -10,7 +10,7 @@ import pytest
 from assets.inputs.entries import entry_digest
 from pipelines.automation.plan import REASON
 from pipelines.automation.schedules import build_schedules
-from pipelines.instance import exclusive
+from pipelines.instance import held_here
 from tests.pipelines.fake_home import EXPENSIVE, FEW, NOTHING, FakeHome, asked
 from warehouse.lake import Failure
 
@@ -199,7 +199,7 @@ def test_without_answers_only_what_needs_none_is_made(tmp_path: Path, monkeypatc
 
 def test_a_command_at_work_does_it_itself(home: FakeHome) -> None:
     fail(home, "elm", "sums", 1, at=NIGHT - timedelta(days=1))
-    with exclusive(home.settings.home):
+    with held_here(home.settings.home):
         assert requests(home, NIGHT) == {}
         assert requests(home, WEEK_S_END, "weekly_full_refresh") == {}
 

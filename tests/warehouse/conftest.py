@@ -4,7 +4,8 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,15 @@ from warehouse.lake import Lake, upkeep
 
 REPOSITORY = Path(__file__).parents[2]
 HEADER = ("prompt_id", "model_id", "category_id", "label", "model_name", "category", "prompt")
+
+# One request at a time: moto looks whether a file is there and writes it in two steps, S3 does in one.
+SERVER = """
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app))
+print(server.port, flush=True)
+server.serve_forever()
+"""
 
 Row = tuple[object, str, object, str, str]
 """prompt_id, model_name, label, category, prompt"""
@@ -165,3 +175,31 @@ def cut_off_before() -> Callable[..., bool]:
         return False
 
     return run
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """Address of an S3 of our own; in another process, as delta-rs keeps this one's threads waiting while it asks."""
+    pytest.importorskip("moto.server", reason="the extra `dev` is not installed: there is no S3 to write to")
+    command = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.kill()  # SIGTERM may be ignored: a child inherits that
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """Address of a bucket of this test's own, which this process and its children can write to."""
+    settings = {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{abs(hash(request.node.name))}"
+    urllib.request.urlopen(urllib.request.Request(f"{server}/{name}", method="PUT"), timeout=30).close()
+    return f"s3://{name}"

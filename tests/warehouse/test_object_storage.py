@@ -1,9 +1,6 @@
 """A lake in a bucket, over the S3 protocol: all that works on a disk works there, for many writers at once."""
 
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -20,43 +17,6 @@ from warehouse.imports.ingest import import_results
 from warehouse.lake import Lake
 
 pytestmark = pytest.mark.slow  # together they take a while
-
-# One request at a time: moto looks whether a file is there and writes it in two steps, S3 does in one.
-SERVER = """
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
-server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app))
-print(server.port, flush=True)
-server.serve_forever()
-"""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Address of an S3 of our own; in another process, as delta-rs keeps this one's threads waiting while it asks."""
-    pytest.importorskip("moto.server", reason="the extra `dev` is not installed: there is no S3 to write to")
-    command = [sys.executable, "-c", SERVER]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        process.kill()  # SIGTERM may be ignored: a child inherits that
-
-
-@pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """Address of a bucket of this test's own, which this process and its children can write to."""
-    settings = {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    name = f"bucket-{abs(hash(request.node.name))}"
-    urllib.request.urlopen(urllib.request.Request(f"{server}/{name}", method="PUT"), timeout=30).close()
-    return f"s3://{name}"
 
 
 def test_a_lake_in_a_bucket_keeps_what_was_written(bucket: str, evaluated: Callable[..., None]) -> None:

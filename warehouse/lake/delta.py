@@ -113,6 +113,10 @@ class DeltaTables:
             raise CorruptFileError(f"{self.at(name)}/_delta_log", first_line(error)) from error
         return known
 
+    def known(self, name: str) -> DeltaTable | None:
+        """Return the table as it was when it was last looked at; None where there was none."""
+        return self._open.get(name)
+
     def _reach(self, name: str) -> None:
         from deltalake import DeltaTable
 

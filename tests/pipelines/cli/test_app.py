@@ -32,7 +32,7 @@ from embedder.questions import Questions
 from harness.registry import load_registry
 from pipelines.cli.app import app
 from pipelines.console import out
-from pipelines.instance import exclusive
+from pipelines.instance import held_here
 from pipelines.settings import Settings, open_workspace
 from warehouse.imports.ingest import import_results
 
@@ -310,7 +310,7 @@ def test_usage_errors(command: tuple[str, ...], said: str, invoke: Invoke, home:
 @pytest.mark.parametrize("command", [("run",), ("import", "good.csv"), ("demo",)])
 def test_a_home_in_use_is_left_alone(command: tuple[str, ...], used_home: Path, invoke: Invoke) -> None:
     before = listing(used_home)
-    with exclusive(used_home):
+    with held_here(used_home):
         assert_refused(invoke(*command), f"{used_home} is in use by another embedllm command")
     assert listing(used_home) == before
 

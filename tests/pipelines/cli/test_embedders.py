@@ -19,7 +19,7 @@ from assets.embedding.serving import serving_version
 from assets.inputs.versions import serve, versions
 from assets.inputs.workspace import Workspace
 from pipelines.cli.app import app
-from pipelines.instance import exclusive
+from pipelines.instance import held_here
 from pipelines.settings import Settings, open_workspace
 from warehouse.database.read import query
 from warehouse.imports.ingest import import_results
@@ -236,7 +236,7 @@ def test_what_is_of_another_encoder_does_not_serve(
 def test_no_rollback_while_another_command_is_at_work(
     two: tuple[str, str], workspace: Workspace, invoke: Invoke
 ) -> None:
-    with exclusive(workspace.home):
+    with held_here(workspace.home):
         assert_refused(invoke("rollback"), "is in use by another embedllm command")
     assert serving_version(workspace) == two[1]
 
