@@ -2,8 +2,13 @@
 
 import argparse
 import hashlib
+import resource
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +20,8 @@ from embedder.matrix import CorrectnessMatrix
 REPOSITORY = Path(__file__).parents[1]
 SETS = ("mmlu_pro", "zeroeval", "combined")
 CHUNK = 1024  # texts between two saves of the cache
+
+T = TypeVar("T")
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -81,3 +88,25 @@ def table(title: str, columns: tuple[str, ...]) -> Table:
     for number, column in enumerate(columns):
         drawn.add_column(column, justify="right" if number else "left")
     return drawn
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Wall and processor seconds of a step."""
+
+    wall: float
+    processor: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:.2f} ({self.processor:.2f})"
+
+
+def timed(step: Callable[[], T]) -> tuple[T, Spent]:
+    wall, processor = time.perf_counter(), time.process_time()
+    result = step()
+    return result, Spent(time.perf_counter() - wall, time.process_time() - processor)
+
+
+def peak_memory() -> float:
+    """The most that this process ever held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

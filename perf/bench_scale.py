@@ -9,16 +9,12 @@ take several times as long.
 """
 
 import argparse
-import resource
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -35,6 +31,7 @@ from embedder.questions import Questions  # noqa: E402
 from embedder.spectral.fold_in import ModelPool  # noqa: E402
 from embedder.spectral.spectral import SpectralEmbedder  # noqa: E402
 from embedder.store import EmbedderInfo, load_embedder, save_embedder  # noqa: E402
+from perf._common import Spent, peak_memory, timed  # noqa: E402
 from perf._common import table as new_table  # noqa: E402
 
 DIMENSIONS, COORDINATES, CATEGORIES = 768, 12, 60
@@ -44,8 +41,6 @@ SCORED = 500  # models whose held-out answers are scored: a million cells, and t
 BLOCK = 1_000  # questions whose answers are drawn at a time: drawing shall not be what peaks
 # Models, and the most a fit may take: seconds, and MB with data and all.
 TARGETS = {112: (10.0, None), 1_000: (30.0, None), 10_000: (600.0, 16_000)}
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -105,17 +100,6 @@ def _texts(count: int, draw: np.random.Generator) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Spent:
-    """Wall and processor seconds of a step."""
-
-    wall: float
-    processor: float
-
-    def __str__(self) -> str:
-        return f"{self.wall:.2f} ({self.processor:.2f})"
-
-
-@dataclass(frozen=True)
 class Measured:
     """What a size takes. Memory is the most that the process ever held, in MB, by then."""
 
@@ -128,16 +112,6 @@ class Measured:
     memory_all: float
     log_loss: dict[str, float]
     serving: dict[str, Spent]
-
-
-def timed(step: Callable[[], T]) -> tuple[T, Spent]:
-    wall, processor = time.perf_counter(), time.process_time()
-    result = step()
-    return result, Spent(time.perf_counter() - wall, time.process_time() - processor)
-
-
-def peak_memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(questions: int, models: int, missing: float) -> Measured:

@@ -67,7 +67,8 @@ def find_unanswered(workspace: Workspace, local: LocalState | None = None) -> di
     `local` does.
     """
     local = local or LocalState(workspace)
-    found = {model.name: list(_find_of_model(model, workspace, local)) for model in workspace.registry.models}
+    with workspace.lake.still():  # it is not looked up anew for each of thousands of pairs
+        found = {model.name: list(_find_of_model(model, workspace, local)) for model in workspace.registry.models}
     return {model: unanswered for model, unanswered in found.items() if unanswered}
 
 

@@ -7,7 +7,7 @@ that nothing depends on what was remembered since the last look.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -41,6 +41,7 @@ PLANNED = "embedllm/planned"
 ZOO, MATRIX, WAREHOUSE = dg.AssetKey("zoo"), dg.AssetKey("correctness_matrix"), dg.AssetKey("warehouse")
 GROWN = 0.2  # share by which the models or questions must have become more or fewer, so that the expensive do not wait
 ATTEMPTS = 5  # this many failed runs for the same are no accident
+TOGETHER = 500  # requests whose runs are looked up by one query
 CONFIRMED = "weekly: does it still come out the same?"
 COMPARED = "weekly: are weights and tasks what they were?"
 
@@ -114,14 +115,29 @@ def plan(
     models, retry = can_ask(workspace), retry_by is not None
     unanswered = find_unanswered(workspace, local) if models else {}
     asked = [
-        request if retry else _give_up(request, instance)
+        request
         for request in _ask(workspace, instance, unanswered, busy, compare=compare and models, retry_by=retry_by)
         if request.model not in leave_out
     ]
+    if not retry:
+        asked = _give_up(asked, instance)
     to_come = bool(busy) or any(request.waits is None for request in asked)
     out_of_date = find_out_of_date(workspace, full=full, confirm=compare)
-    refresh = _refresh(workspace, out_of_date, busy, to_come=to_come and not full, retry=retry)
-    return [*asked, *(request if retry else _give_up(request, instance) for request in refresh)]
+    refresh = list(_refresh(workspace, out_of_date, busy, to_come=to_come and not full, retry=retry))
+    return [*asked, *(refresh if retry else _give_up(refresh, instance))]
+
+
+def find_runs(
+    requests: Iterable[Request], instance: dg.DagsterInstance, statuses: Sequence[dg.DagsterRunStatus] = ()
+) -> dict[str, list[dg.DagsterRun]]:
+    """Return by digest the runs that were started for each of these requests, the newest first."""
+    runs: dict[str, list[dg.DagsterRun]] = {request.digest: [] for request in requests}
+    digests = list(runs)
+    for start in range(0, len(digests), TOGETHER):
+        sought = {PLANNED: digests[start : start + TOGETHER]}
+        for run in instance.get_runs(dg.RunsFilter(tags=sought, statuses=statuses)):
+            runs[run.tags[PLANNED]].append(run)
+    return runs
 
 
 # --- what models are asked
@@ -272,8 +288,11 @@ def _refresh(
         yield Request({key: found[key].reason for key in keys}, digest, waits=waiting)
 
 
-def _give_up(request: Request, instance: dg.DagsterInstance) -> Request:
-    """Let a request wait whose runs were killed, or could not be started, several times."""
-    tried = dg.RunsFilter(tags={PLANNED: request.digest}, statuses=[dg.DagsterRunStatus.FAILURE])
-    given_up = request.waits is None and len(instance.get_run_records(tried, limit=ATTEMPTS)) == ATTEMPTS
-    return replace(request, waits=GIVEN_UP) if given_up else request
+def _give_up(requests: Sequence[Request], instance: dg.DagsterInstance) -> list[Request]:
+    """Let requests wait whose runs were killed, or could not be started, several times."""
+    ready = [request for request in requests if request.waits is None]
+    failed = find_runs(ready, instance, [dg.DagsterRunStatus.FAILURE])
+    return [
+        replace(request, waits=GIVEN_UP) if len(failed.get(request.digest, ())) >= ATTEMPTS else request
+        for request in requests
+    ]

@@ -15,7 +15,7 @@ from harness.registry import Registry, RegistryError
 from pipelines.instance import compare_partitions, end_lost_runs, find_who_works, limit_pools, reload_definitions
 from pipelines.jobs import evaluate, refresh
 
-from .plan import PLANNED, Request, plan
+from .plan import Request, find_runs, plan
 
 __all__ = ["build_sensors", "open_to_work", "run_request"]
 
@@ -100,16 +100,14 @@ def _start(
 ) -> dg.SensorResult:
     """Start what can begin, except for benchmarks that are not loaded yet: they will be."""
     known = {benchmark.name for benchmark in loaded.benchmarks}
-    started, waiting = [], []
-    for request in due:
-        if not known.issuperset(request.benchmarks):
-            continue
-        if request.waits:
-            waiting.append(f"{request.model or f'{len(request.reasons)} assets'}: {request.waits}")
-            continue
+    of_loaded = [request for request in due if known.issuperset(request.benchmarks)]
+    waiting = [f"{one.model or f'{len(one.reasons)} assets'}: {one.waits}" for one in of_loaded if one.waits]
+    ready = [request for request in of_loaded if not request.waits]
+    started, earlier = [], find_runs(ready, instance)
+    for request in ready:
         # After each run for the same the key is another, so that what was killed, or was undone since, starts again.
-        runs = instance.get_run_records(dg.RunsFilter(tags={PLANNED: request.digest}))
-        newest = runs[0].dagster_run.run_id[:8] if runs else "first"
+        runs = earlier[request.digest]
+        newest = runs[0].run_id[:8] if runs else "first"
         started.append(run_request(request, f"{request.digest} {len(runs)} {newest}"))
     skipped = None if started else "; ".join(waiting) or "Nothing is due."
     return dg.SensorResult(run_requests=started, skip_reason=skipped, **events)  # pyright: ignore[reportArgumentType]
