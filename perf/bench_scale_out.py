@@ -1,18 +1,26 @@
-"""A lake of many models and benchmarks: how long plan, sensors and publishing take, and how much memory.
+"""Beyond one machine: evaluations a minute over Ray nodes, and a lake of many models and benchmarks.
 
+    python perf/bench_scale_out.py --nodes 1 2 3 [--rounds 2] [--sleep 15]
     python perf/bench_scale_out.py [--models 1000] [--benchmarks 30] [--questions 100] [--at FOLDER]
 
-Models and answers are made up. With --at, an empty folder, the homes stay there. Every
-step runs in a process of its own, so that its peak memory is its own. Seconds are wall (processor).
+With --nodes, so many Ray nodes of one worker each, on this machine, ask as many models as they can at once, --rounds
+times; each model sleeps for --sleep seconds a batch, so that two cores do not limit them. Measured is the time from the
+start of the first run to the end of the last one.
+
+Without, models and answers are made up, and what is measured is how long plan, sensors and publishing take, and how
+much memory. With --at, an empty folder, the homes stay there. Every step runs in a process of its own, so that its peak
+memory is its own. Seconds are wall (processor).
 """
 
 import argparse
+import json
 import os
 import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from multiprocessing import get_context
@@ -35,9 +43,15 @@ from pipelines.automation.sensors import build_sensors
 from pipelines.instance import register_models, use_home
 from pipelines.jobs import EVALUATE
 from pipelines.settings import Settings, open_workspace
+from tests.cluster.cluster import Cluster, find_missing, started_cluster
+from tests.cluster.services import wait_for
+from tests.command import Command
+from tests.micro import save_micro_model, save_micro_task, write_registry_of
 from warehouse.database.publish import publish
 
 TOGETHER = 10  # models whose answers are one commit, as when ten nodes write every half minute
+ASKED = ("sums", "towns")  # the benchmarks that models that sleep are asked
+ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 Step = Callable[[Workspace, dg.DagsterInstance], Any]
 
 
@@ -149,13 +163,95 @@ def steps(name: str) -> Iterator[tuple[str, Step]]:
             yield "compacted", lambda w, i: w.lake.compact(kept=timedelta(0))
 
 
+SLEEPING = """
+import time
+from transformers import GPT2LMHeadModel
+
+class Sleeping(GPT2LMHeadModel):
+    def forward(self, *args, **options):
+        time.sleep({seconds})
+        return super().forward(*args, **options)
+"""
+
+
+def make_sleeping(folder: Path, models: int, seconds: float) -> Command:
+    """A registry of tiny models that sleep before each batch, and the command on it."""
+    names = [f"tiny/sleeper-{number}" for number in range(models)]
+    (folder / "tasks").mkdir(parents=True)
+    for benchmark in ASKED:
+        save_micro_task(folder / "tasks", benchmark)
+    for seed, name in enumerate(names):
+        model = folder / "models" / Path(name).name
+        save_micro_model(model, seed)
+        (model / "sleeping.py").write_text(SLEEPING.format(seconds=seconds))
+        config = json.loads((model / "config.json").read_text())
+        config["auto_map"] = {"AutoModelForCausalLM": "sleeping.Sleeping"}
+        (model / "config.json").write_text(json.dumps(config))
+    write_registry_of(folder / "registry", folder, names, ASKED)
+    entries = yaml.safe_load((folder / "registry" / "models.yaml").read_text())["models"]
+    trusted = {"models": [entry | {"trust_remote_code": True} for entry in entries]}
+    (folder / "registry" / "models.yaml").write_text(yaml.safe_dump(trusted))
+    return Command(folder / "home", folder / "registry", {"HF_DATASETS_CACHE": str(folder / "datasets")})
+
+
+def measure_nodes(nodes: int, rounds: int, seconds: float) -> tuple[float, float, str]:
+    """Return evaluations a minute, the seconds from the first run's start to the last one's end, and how runs ended."""
+    models = nodes * rounds
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        home = make_sleeping(folder, models, seconds)
+        with started_cluster(home, folder, [f"node-{number}" for number in range(nodes)]) as cluster:
+            command = cluster.command.start("run")
+            try:
+                wait_for(lambda: len(ended_evaluations(cluster)) >= models, "the evaluations", 1800, every=2)
+                records = ended_evaluations(cluster)
+            finally:
+                command.kill()
+                command.communicate()
+    began = min(record.start_time or 0.0 for record in records)
+    took = max(record.end_time or 0.0 for record in records) - began
+    states = Counter(record.dagster_run.status.value for record in records)
+    return 60 * states["SUCCESS"] * len(ASKED) / took, took, str(dict(states))
+
+
+def ended_evaluations(cluster: Cluster) -> list[dg.RunRecord]:
+    with cluster.instance() as instance:
+        records = instance.get_run_records(dg.RunsFilter(statuses=ENDED))
+    return [record for record in records if "dagster/partition" in record.dagster_run.tags]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, nargs="+", help="of Ray, of one worker each")
+    parser.add_argument("--rounds", type=int, default=2, help="models that each node is asked, one after the other")
+    parser.add_argument("--sleep", type=float, default=15.0, help="seconds that a model sleeps a batch")
     parser.add_argument("--models", type=int, default=1_000)
     parser.add_argument("--benchmarks", type=int, default=30)
     parser.add_argument("--questions", type=int, default=100, help="of each benchmark")
     parser.add_argument("--at", type=Path, help="folder in which the home stays")
     options = parser.parse_args()
+    if options.nodes:
+        measure_scaling(options.nodes, options.rounds, options.sleep)
+    else:
+        measure_lake(options)
+
+
+def measure_scaling(nodes: Sequence[int], rounds: int, seconds: float) -> None:
+    if missing := find_missing():
+        print(f"skipped: {missing}")
+        return
+    drawn = table("evaluations over Ray nodes", ("nodes", "models", "s", "evaluations a minute", "efficiency", "runs"))
+    one = 0.0
+    for number in nodes:
+        rate, took, ended = measure_nodes(number, rounds, seconds)
+        one = one or rate / number
+        drawn.add_row(
+            *(f"{number}", f"{number * rounds}", f"{took:.0f}", f"{rate:.2f}", f"{rate / number / one:.0%}", ended)
+        )
+        Console(width=150).print(drawn)
+
+
+def measure_lake(options: argparse.Namespace) -> None:
     folder = options.at or Path(tempfile.mkdtemp())
     size = f"{options.models:,} models x {options.benchmarks} benchmarks of {options.questions:,} questions"
     drawn = table(f"{size}; seconds are wall (processor), MB the most by then", ("step", "seconds", "MB", "result"))

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from filelock import FileLock
 from hypothesis import settings
 
 from pipelines.console import WIDE, out
 from tests.command import Command
+from tests.micro import BENCHMARKS, MODELS, save_micro_model, save_micro_task, write_registry_of
 
 # The same examples each time, so that the same code has the same verdict; new ones are looked for with
 # `pytest --hypothesis-profile=explore`. No deadline: the first example pays for the imports.
@@ -22,16 +22,7 @@ settings.register_profile("embedllm", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("embedllm")
 
-MODELS = ("tiny/a", "tiny/b", "tiny/c", "tiny/d")
-BENCHMARKS = ("fruit", "sums", "towns")
-QUESTIONS = 40
 SMALL = (MODELS[:3], ("sums", "towns"))
-
-_FRUIT = ("apple", "banana", "cherry", "damson", "elder", "fig", "grape", "hazel")
-_COLOURS = ("red", "yellow", "green", "blue", "black", "white")
-_TOWNS = ("Paris", "Rome", "Oslo", "Lima", "Berlin", "Bern", "Cairo", "Delhi")
-_GRAMMAR = ("What", "Which", "is", "the", "plus", "colour", "of", "a", "number", "lies", "north", "?", "Answer", ":")
-_WORDS = (*_GRAMMAR, *_FRUIT, *_COLOURS, *_TOWNS, *(str(number) for number in range(60)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -93,10 +84,10 @@ def micro(made_once: Callable[..., Path]) -> Path:
 
     def make(folder: Path) -> None:
         for seed, name in enumerate(MODELS):
-            _save_model(folder / "models" / name.removeprefix("tiny/"), seed)
+            save_micro_model(folder / "models" / name.removeprefix("tiny/"), seed)
         (folder / "tasks").mkdir()
         for name in BENCHMARKS:
-            _save_task(folder / "tasks", name, [_question(name, number) for number in range(QUESTIONS)])
+            save_micro_task(folder / "tasks", name)
 
     return made_once("micro", make)
 
@@ -104,7 +95,7 @@ def micro(made_once: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def save_model() -> Callable[[Path, int], None]:
     """Makes a tiny random GPT-2 in a folder; another seed, another model."""
-    return _save_model
+    return save_micro_model
 
 
 @pytest.fixture(scope="session")
@@ -113,16 +104,7 @@ def write_registry(micro: Path) -> Callable[..., Path]:
         folder: Path, models: Sequence[str] = MODELS, benchmarks: Sequence[str] = BENCHMARKS, **changes: Any
     ) -> Path:
         """A registry of some of the micro models and benchmarks; `changes` are made to every benchmark's entry."""
-        folder.mkdir(parents=True, exist_ok=True)
-        entries = [
-            {"name": name, "args": {"pretrained": str(micro / "models" / Path(name).name)}, "family": name[-1]}
-            for name in models
-        ]
-        asked = [{"name": name, "tasks": [f"micro_{name}"], "metric": "acc", **changes} for name in benchmarks]
-        (folder / "models.yaml").write_text(yaml.safe_dump({"models": entries}))
-        (folder / "benchmarks.yaml").write_text(
-            yaml.safe_dump({"tasks_dir": str(micro / "tasks"), "benchmarks": asked})
-        )
+        write_registry_of(folder, micro, models, benchmarks, **changes)
         return folder
 
     return write
@@ -201,64 +183,3 @@ def demo(tmp_path_factory: pytest.TempPathFactory, datasets_cache: str) -> Comma
     done = command("demo")
     assert done.returncode == 0, done.stderr[-2000:]
     return command
-
-
-def _question(benchmark: str, number: int) -> dict[str, Any]:
-    if benchmark == "sums":
-        left, right = number % 8 + 1, number // 8 + 2
-        prompt, right_one, others = f"What is {left} plus {right} ?", left + right, range(20, 60)
-    elif benchmark == "fruit":
-        prompt = f"Which colour is the {_FRUIT[number % 8]} of number {number} ?"
-        right_one, others = _COLOURS[number % 6], _COLOURS
-    else:
-        prompt = f"Which lies north of {_TOWNS[number % 8]} a number {number} ?"
-        right_one, others = _TOWNS[(number + 3) % 8], _TOWNS
-    wrong = [str(other) for other in others if other != right_one]
-    choices = [wrong[(number + step) % len(wrong)] for step in range(3)]
-    choices.insert(number % 4, str(right_one))
-    return {"prompt": f"{prompt}\nAnswer :", "choices": choices, "label": number % 4}
-
-
-def _save_task(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
-    data = folder / f"{name}.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task = {
-        "task": f"micro_{name}",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(data)}},
-        "test_split": "test",
-        "output_type": "multiple_choice",
-        "doc_to_text": "prompt",
-        "doc_to_choice": "choices",
-        "doc_to_target": "label",
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-        "metadata": {"version": 1.0},
-    }
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(task))
-
-
-def _save_model(folder: Path, seed: int) -> None:
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    vocabulary = {word: i for i, word in enumerate(["<pad>", "<eos>", "<unk>", *_WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=64, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
-    )
-    fast.save_pretrained(folder)
-    torch.manual_seed(seed)
-    config = GPT2Config(
-        vocab_size=len(vocabulary),
-        n_positions=64,
-        n_embd=16,
-        n_layer=1,
-        n_head=2,
-        bos_token_id=1,
-        eos_token_id=1,
-        pad_token_id=0,
-        initializer_range=0.5,
-    )
-    GPT2LMHeadModel(config).save_pretrained(folder)

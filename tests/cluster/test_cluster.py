@@ -16,7 +16,7 @@ import pytest
 
 from tests.differences import found_differences
 
-from .conftest import Cluster
+from .cluster import Cluster
 from .services import wait_for
 
 SEED = int(os.environ.get("EMBEDLLM_FAULTS_SEED", random.SystemRandom().randrange(1_000_000)))
