@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from embedder.router import as_records
@@ -20,12 +21,10 @@ from .choosing import NoModelLeft
 from .gateway import Answer, Gateway, PolicySpent, UnknownName
 from .relay import AllFailed
 from .replies import error_body, refusal
-from .requests import Asked, BadRequest, read_body
+from .requests import MOST_TEXTS, Asked, BadRequest, cut, read_body
 from .upstream import PATHS
 
 __all__ = ["create_app"]
-
-_MOST_QUESTIONS = 1000  # in one request for decisions alone
 
 
 def create_app(gateway: Gateway, *, refresh_s: float) -> FastAPI:
@@ -44,12 +43,12 @@ def create_app(gateway: Gateway, *, refresh_s: float) -> FastAPI:
             await gateway.close()
 
     # No page of documentation: it would load its scripts from elsewhere.
-    app = FastAPI(title="EmbedLLM", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="EmbedLLM", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     for endpoint, path in PATHS.items():
         app.add_api_route(f"/v1{path}", _relaying(gateway, endpoint), methods=["POST"], response_model=None)
     for add in (_add_names, _add_decisions, _add_operations):
         add(app, gateway)
-    for fault, tell in _REFUSALS.items():
+    for fault, tell in {**_REFUSALS, HTTPException: _tell_no_endpoint, Exception: _tell_fault}.items():
         app.add_exception_handler(fault, tell)
     return app
 
@@ -146,7 +145,7 @@ def _add_names(app: FastAPI, gateway: Gateway) -> None:
 
 def _add_decisions(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/v1/decisions/{decision}", response_model=None)
-    async def decisions(decision: str) -> Response | dict[str, Any]:
+    async def decisions(decision: str) -> Response:
         """Why a model was chosen, and what came of it; of the last 10,000 requests."""
         found = gateway.decisions.get(decision)
         if found is None:
@@ -165,12 +164,12 @@ def _add_decisions(app: FastAPI, gateway: Gateway) -> None:
 
 
 def _add_operations(app: FastAPI, gateway: Gateway) -> None:
-    @app.get("/healthz")
+    @app.api_route("/healthz", methods=["GET", "HEAD"])
     async def healthz() -> dict[str, str]:
         """It runs."""
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.api_route("/readyz", methods=["GET", "HEAD"])
     async def readyz() -> dict[str, Any]:
         """It can answer. `refused` says why a change is not in force."""
         snapshot = gateway.live.snapshot
@@ -194,14 +193,25 @@ def _read_questions(raw: bytes) -> tuple[list[str], str | None, int]:
     texts = [q for q in questions if isinstance(q, str) and q.strip()] if isinstance(questions, list) else []
     if not texts or len(texts) != len(questions):
         raise BadRequest('give {"question": "…"} or {"questions": ["…", …]}, none of them empty', "questions")
-    if len(texts) > _MOST_QUESTIONS:
-        raise BadRequest(f"at most {_MOST_QUESTIONS:,} questions fit into a request", "questions")
+    if len(texts) > MOST_TEXTS:
+        raise BadRequest(f"at most {MOST_TEXTS:,} questions fit into a request", "questions")
     policy, top = content.get("policy"), content.get("top", 5)
     if policy is not None and not isinstance(policy, str):
         raise BadRequest("policy must be a policy's name", "policy")
     if not isinstance(top, int) or top < 1:
         raise BadRequest("top must be a whole number above 0", "top")
-    return [text.encode(errors="replace").decode() for text in texts], policy and f"embedllm/{policy}", top
+    return [cut(text) for text in texts], policy and f"embedllm/{policy}", top
+
+
+def _tell_no_endpoint(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.url.path[:100]}: {error.detail}; docs/serve.md lists the endpoints"
+    return refusal(error.status_code, message, "no_such_endpoint", headers=error.headers)
+
+
+def _tell_fault(_: Request, error: Exception) -> JSONResponse:
+    """Say no more than that: the error is logged."""
+    return refusal(500, f"the server failed ({type(error).__name__})", "server_failed")
 
 
 def _tell_bad_request(_: Request, error: Exception) -> JSONResponse:

@@ -105,6 +105,9 @@ def choose(
         return Decision(policy.name, snapshot.version, (unknown,), "the policy's model", left_out)
     left_out |= {name: "the embedder does not know it: evaluate it" for name in able if name not in known}
     able = [name for name in able if name in known]
+    default = _find_default(snapshot, policy, asked, down or {}, need_server)
+    if not able and default is not None:
+        return Decision(policy.name, snapshot.version, (default,), "the default model", left_out)
     if not able:
         raise NoModelLeft(left_out, for_now=bool(down and set(down) & set(left_out)))
     ranked = _rank(snapshot.router, policy, asked.texts, able)
@@ -124,7 +127,8 @@ def choose(
     decision = Decision(policy.name, snapshot.version, tuple(ranked), reason, left_out)
     if spent:
         return decision
-    return _by_default(decision, policy, snapshot.router.least_support) or _staying(decision, policy, stays_with)
+    by_default = _by_default(decision, policy, default, snapshot.router.least_support)
+    return by_default or _staying(decision, policy, stays_with)
 
 
 def _find_unfit(snapshot: Snapshot, policy: Policy, asked: Asked, need_server: bool) -> dict[str, str]:
@@ -133,10 +137,25 @@ def _find_unfit(snapshot: Snapshot, policy: Policy, asked: Asked, need_server: b
     return {name: reason for name in names if (reason := _why_unfit(snapshot, policy, asked, name, need_server))}
 
 
+def _find_default(
+    snapshot: Snapshot, policy: Policy, asked: Asked, down: Mapping[str, str], need_server: bool
+) -> Choice | None:
+    """Return the policy's default model where it can answer: neither need the embedder know it, nor is it one of those
+    that the policy chooses among."""
+    name = policy.default_model
+    if name is None or name not in snapshot.models or name in down:
+        return None
+    return None if _why_unable(snapshot, asked, name, need_server) else Choice(name, math.nan, math.nan)
+
+
 def _why_unfit(snapshot: Snapshot, policy: Policy, asked: Asked, name: str, need_server: bool) -> str | None:
     chosen_from = policy.among if policy.model is None else (policy.model,)
     if name in policy.without or (chosen_from is not None and name not in chosen_from):
         return f"the policy {policy.name} leaves it out"
+    return _why_unable(snapshot, asked, name, need_server)
+
+
+def _why_unable(snapshot: Snapshot, asked: Asked, name: str, need_server: bool) -> str | None:
     entry = snapshot.models.get(name)
     if entry is None:
         return None
@@ -187,28 +206,31 @@ def _why_cheapest(choice: Choice, at_least: float) -> str:
     return f"the most probable, as none has a probability of {at_least:g}"
 
 
-def _by_default(decision: Decision, policy: Policy, least_support: float | None) -> Decision | None:
+def _by_default(
+    decision: Decision, policy: Policy, default: Choice | None, least_support: float | None
+) -> Decision | None:
     """Return the decision for the default model where the policy or the question asks for it; else None.
 
     Where too little is known and there is no default, the ranking stays, and it is said all the same.
     """
-    best, model = decision.chosen, policy.default_model
+    best = decision.chosen
     too_little = _why_too_little(best, policy, least_support)
     if policy.choose != "shadow" and too_little is None:
         return None
-    by_name = {choice.model: choice for choice in decision.ranked}
-    if model not in by_name:
+    if default is None:
         return replace(decision, too_little_known=too_little)
-    others = [choice for choice in decision.ranked if choice.model != model]
+    first = next((choice for choice in decision.ranked if choice.model == default.model), None)
+    others = [choice for choice in decision.ranked if choice is not first]
     reason = (
         "the default model: what would be chosen is only noted" if policy.choose == "shadow" else "the default model"
     )
     return replace(
         decision,
-        ranked=(by_name[model], *others),
+        ranked=(first or default._replace(support=best.support), *others),
         reason=reason,
+        left_out={model: why for model, why in decision.left_out.items() if model != default.model},
         too_little_known=too_little,
-        instead_of=None if best.model == model else best,
+        instead_of=None if best is first else best,
     )
 
 

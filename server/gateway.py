@@ -85,7 +85,7 @@ class Gateway:
         self.live = live
         self.breakers = Breakers()
         self.ledger = Ledger(state_folder / "spent.json" if state_folder else None)
-        self.decisions = Recent(_DECISIONS)
+        self.decisions = Recent(_DECISIONS)  # JSON
         self._conversations = Recent(_CONVERSATIONS, _CACHED_S)
         self._client = client
         self.metrics = Metrics(self._gauges)
@@ -161,6 +161,8 @@ class Gateway:
         if asked.conversation:
             request.conversation = f"{request.client} {policy.name} {asked.conversation}"
         down = {} if policy.model is not None else self.breakers.down()
+        if policy.choose == "shadow":  # its default model answers whatever happens
+            down.pop(policy.default_model or "", None)
         decision = await asyncio.to_thread(
             choose,
             snapshot,
@@ -266,9 +268,10 @@ def _measured_cost(entry: ModelEntry | None, usage: Mapping[str, Any] | None) ->
     if entry is None or entry.price is None or not isinstance(usage, Mapping):
         return None
     tokens = [usage.get(chat, usage.get(responses)) for chat, responses in _TOKENS]
-    if not all(isinstance(count, int) for count in tokens):
+    if not all(isinstance(count, int) and 0 <= count < _MOST_TOKENS for count in tokens):
         return None
     return (tokens[0] * entry.price.input + tokens[1] * entry.price.output) / 1e6
 
 
+_MOST_TOKENS = 10**9  # that a server is believed to have read or written for one request
 _TOKENS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))

@@ -49,7 +49,8 @@ def read_keys(text: str | None, file: Path | None) -> dict[str, str]:
     lines of a name and a hash. Raises KeysError."""
     keys = {}
     for number, part in enumerate(filter(None, map(str.strip, (text or "").split(","))), start=1):
-        name, _, key = part.rpartition("=")
+        name, named, key = part.partition("=")  # a key may end in "=", a name does not
+        name, key = (name, key) if named else ("", part)
         if len(key) < 16:
             raise KeysError(
                 f"key {number} of EMBEDLLM_SERVE_KEYS has fewer than 16 characters; make one with "
@@ -72,6 +73,8 @@ def read_keys(text: str | None, file: Path | None) -> dict[str, str]:
                 "`embedllm serve --new-key NAME`"
             )
         keys[words[1]] = words[0]
+    if not any(line.split() and not line.startswith("#") for line in lines):
+        raise KeysError(f"{file} holds no key; make one with `embedllm serve --new-key NAME`, or leave --keys out")
     return keys
 
 

@@ -22,15 +22,15 @@ class Source(Protocol):
         ...
 
     def load(self) -> Snapshot:
-        """Return what there is now. Raises one of `mendable` where that cannot be served by."""
+        """Return what there is now. Raises an exception that says why that cannot be served by."""
         ...
 
 
 class Live:
     """The snapshot in force. Where a change cannot be used, the one before stays in force, and `problem` says why."""
 
-    def __init__(self, source: Source, mendable: tuple[type[Exception], ...]) -> None:
-        self._source, self._mendable = source, mendable
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._seen: Hashable = None
         self._snapshot: Snapshot | None = None
         self.problem: str | None = None
@@ -47,7 +47,7 @@ class Live:
         self._put(self._source.load())
 
     def refresh(self) -> None:
-        """Load again where there is something else to load."""
+        """Load again where there is something else to load. Whatever is wrong with it, the server goes on."""
         try:
             state = self._source.state()
             if state == self._seen:
@@ -55,10 +55,11 @@ class Live:
             self._put(self._source.load())
             self._seen, self.problem = state, None
             self.reloads += 1
-        except self._mendable as error:
-            if str(error) != self.problem:
-                log.warning("what was served by before stays in force: %s", error)
-            self.problem = str(error)
+        except Exception as error:  # noqa: BLE001 a file or disk can fail in any way, and may be mended
+            problem = str(error) or type(error).__name__
+            if problem != self.problem:
+                log.warning("what was served by before stays in force: %s", problem)
+            self.problem = problem
 
     async def watch(self, seconds: float, then: Callable[[], None] = lambda: None) -> None:
         """Refresh every few seconds, until cancelled. Requests are not held up."""

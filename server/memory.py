@@ -45,10 +45,11 @@ class Ledger:
 
     def __init__(self, file: Path | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._file, self._now = file, now
-        self._day, self._spent, self._kept = self._today(), {}, {}
-        if file is None or not file.exists():
-            return
+        self._day, self._spent = self._today(), {}
+        self._kept: dict[str, float] = {}
         try:
+            if file is None or not file.exists():
+                return
             kept = json.loads(file.read_text(encoding="utf-8"))
             if kept["day"] == self._day:
                 self._spent = {str(policy): float(usd) for policy, usd in kept["spent"].items()}
@@ -68,11 +69,15 @@ class Ledger:
         return dict(self._spent)
 
     def keep(self) -> None:
-        """Write the file, where something was spent since the last time."""
-        if self._file is not None and self._spent != self._kept:
+        """Write the file, where something was spent since the last time. Where that fails, it is said and goes on."""
+        if self._file is None or self._spent == self._kept:
+            return
+        try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_text(self._file, json.dumps({"day": self._day, "spent": self._spent}))
-            self._kept = dict(self._spent)
+        except OSError as error:
+            log.warning("a restart would forget what was spent today: %s cannot be written (%s)", self._file, error)
+        self._kept = dict(self._spent)
 
     def seconds_left(self) -> float:
         """Return for how long today lasts."""

@@ -85,6 +85,7 @@ async def relay(
                 headers,
                 stream=body.stream,
                 timeout_s=min(timeout_s, end - started),
+                idle_s=timeout_s,
             )
         except Failure as failure:
             breaker.fail(failure.retry_after_s)

@@ -12,7 +12,9 @@ from typing import Any
 
 from harness.registry import Capability, Endpoint
 
-__all__ = ["Asked", "BadRequest", "Body", "read_body"]
+__all__ = ["MOST_TEXTS", "Asked", "BadRequest", "Body", "cut", "read_body"]
+
+MOST_TEXTS = 1000  # that a model is chosen by in one request
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
@@ -60,7 +62,7 @@ class Body:
         most = max((n for n in (self.content.get(field) for field in _LIMITS) if isinstance(n, int)), default=0)
         pictures = everything.count(_PICTURE)
         return Asked(
-            texts=tuple(_cut(text) for text in texts),
+            texts=tuple(cut(text) for text in texts),
             endpoint=endpoint,
             needs=frozenset(_needs(self.content, pictures)),
             tokens=len(everything) // _CHARACTERS_A_TOKEN + _TOKENS_A_PICTURE * pictures + most,
@@ -93,7 +95,7 @@ def read_body(raw: bytes) -> Body:
 
 
 def _read_object(text: str) -> tuple[dict[str, Any], tuple[int, int] | None]:
-    """Return a JSON object, and where the value of its last "model" stands, which is the one that counts."""
+    """Return a JSON object, and where the value of its "model" stands."""
     content: dict[str, Any] = {}
     model_at = None
     at = _skip(text, 0, "{")
@@ -102,6 +104,10 @@ def _read_object(text: str) -> tuple[dict[str, Any], tuple[int, int] | None]:
     else:
         while True:
             key, at = scanstring(text, _skip(text, at, '"', space_behind=False), True)
+            if key.lower() == "model" and (key != "model" or model_at):
+                raise ValueError(
+                    f'character {at}: a model is named once, as "model"'
+                )  # servers differ in which they take
             start = _skip(text, at, ":")
             content[key], end = _DECODER.raw_decode(text, start)
             model_at = (start, end) if key == "model" else model_at
@@ -140,6 +146,8 @@ def _texts(endpoint: Endpoint, content: Mapping[str, Any], turns_before: int) ->
     texts = [asked] if isinstance(asked, str) else asked
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
         raise BadRequest(f"a model is chosen by the text of {field}, but there is none; name a model instead", field)
+    if len(texts) > MOST_TEXTS:
+        raise BadRequest(f"{field} holds {len(texts):,} texts; a model is chosen by at most {MOST_TEXTS:,}", field)
     return texts
 
 
@@ -195,27 +203,32 @@ def _needs(content: Mapping[str, Any], pictures: int) -> Iterator[Capability]:
 
 
 def _conversation(content: Mapping[str, Any]) -> str | None:
-    """Return what tells a conversation from others: its id, its user, or a hash of how it began."""
+    """Return what tells a conversation from others: a hash of its id, its user, or of how it began."""
     metadata = content.get("metadata")
     if isinstance(metadata, dict) and isinstance(metadata.get("conversation"), str):
-        return f"id {metadata['conversation']}"
+        return _hash("id", metadata["conversation"])
     if isinstance(content.get("user"), str) and content["user"]:
-        return f"user {content['user']}"
+        return _hash("user", content["user"])
     messages = content.get("messages", content.get("input"))
     if not isinstance(messages, list):
         return None
     first = next((at for at, message in enumerate(messages) if _is_of_user(message)), None)
     if first is None:
         return None
-    begun = json.dumps(messages[: first + 1], sort_keys=True).encode("utf-8", "surrogatepass")
-    return f"begun {hashlib.sha256(begun).hexdigest()[:32]}"
+    return _hash("begun", json.dumps(messages[: first + 1], sort_keys=True))
+
+
+def _hash(kind: str, text: str) -> str:
+    """Return what is as short for every text: it is kept for an hour."""
+    return f"{kind} {hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
 def _is_of_user(message: object) -> bool:
     return isinstance(message, dict) and message.get("role") == "user"
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """Return a text as the router reads it: not longer than is useful, and fit for every encoder."""
     half = _LONGEST // 2
     text = text.encode(errors="replace").decode()  # JSON may hold half a character
     return text if len(text) <= _LONGEST else f"{text[:half]}\n{text[-half:]}"

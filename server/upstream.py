@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ PATHS: dict[Endpoint, str] = {"chat": "/chat/completions", "completions": "/comp
 _FORWARDED = ("accept", "content-type", "user-agent", "openai-beta", "idempotency-key", "x-request-id", "traceparent")
 _RETURNED = ("content-type", "x-request-id", "retry-after", "openai-processing-ms", "openai-model", "openai-version")
 _ELSEWHERE = (401, 403, 404, 405, 408, 429)  # refusals that say nothing of the request: another model may take it
-_LARGEST = 64 * 2**20  # bytes of a reply that is not streamed
-_LARGEST_EVENT = 4 * 2**20
+_COMMENTS = re.compile(rb"\A(?::[^\r\n]*[\r\n]|[\r\n])+")  # and empty lines, at the beginning of a stream
+_LARGEST = 64 * 2**20  # bytes of a reply, or of one event of a stream
 
 
 class Failure(Exception):
@@ -62,10 +63,12 @@ async def ask(
     *,
     stream: bool,
     timeout_s: float,
+    idle_s: float,
 ) -> Reply:
     """Send a request to a model's server and return the reply: whole, or from its first event on if it is streamed.
 
-    Raises Failure where nothing came that the client could use; then nothing is left open.
+    The reply must begin within `timeout_s`, and a stream must not pause for longer than `idle_s`. Raises Failure where
+    nothing came that the client could use; then nothing is left open.
     """
     upstream = entry.served_at
     if upstream is None:
@@ -77,30 +80,38 @@ async def ask(
         async with asyncio.timeout(timeout_s):
             response = await client.send(request, stream=True)
             try:
-                reply = await _read(response, upstream, stream=stream, idle_s=timeout_s)
+                reply = await _read(response, upstream, stream=stream, idle_s=idle_s)
             except BaseException:
                 await response.aclose()
                 raise
     except TimeoutError:
         raise Failure(f"no answer within {timeout_s:.3g} s") from None
+    except httpx.LocalProtocolError as error:  # its message would repeat what could not be sent
+        raise Failure(type(error).__name__) from None
     except httpx.HTTPError as error:
         raise Failure(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from None
     return reply
 
 
-def _headers(upstream: Upstream, headers: Mapping[str, str]) -> dict[str, str]:
+def _headers(upstream: Upstream, headers: Mapping[str, str]) -> dict[str, bytes]:
     """Return what a server is told of the client: nothing that would tell who it is, and our own key."""
     sent = {name: value for name, value in headers.items() if name in _FORWARDED}
     sent |= {"accept-encoding": "identity", "content-type": sent.get("content-type", "application/json")}
-    key = _key(upstream)
-    return sent | ({"authorization": f"Bearer {key}"} if key else {})
+    if key := _key(upstream):
+        sent["authorization"] = f"Bearer {key}"
+    return {name: value.encode("latin-1") for name, value in sent.items()}
 
 
 def _key(upstream: Upstream) -> str | None:
-    return os.environ.get(upstream.api_key_env or "") or None
+    """Return the server's key; None where it needs none. Raises Failure where it could not be sent."""
+    key = os.environ.get(upstream.api_key_env or "", "").strip()  # a key from a file often ends in a new line
+    if not (key.isascii() and key.isprintable()):
+        raise Failure(f"the key in {upstream.api_key_env} holds characters that cannot be sent")
+    return key or None
 
 
 async def _read(response: httpx.Response, upstream: Upstream, *, stream: bool, idle_s: float) -> Reply:
+    response.headers.encoding = "latin-1"  # whatever they hold, they are passed on byte for byte
     headers = {name: response.headers[name] for name in _RETURNED if name in response.headers}
     if response.status_code >= 300:
         content = await _whole(response)
@@ -117,10 +128,13 @@ async def _read(response: httpx.Response, upstream: Upstream, *, stream: bool, i
             wait = _retry_after_s(headers.get("retry-after"))
             raise Failure(f"its server answered {response.status_code}", reply=reply, retry_after_s=wait)
         return reply
-    if stream and not headers.get("content-type", "").startswith("application/json"):
+    kind = headers.get("content-type", "").lower()
+    if kind.startswith("text/event-stream") or (stream and not kind.startswith("application/json")):
         events = _events(response, idle_s)
         first = await anext(events, b"")
-        if not first.lstrip(b"\r\n").startswith((b"data:", b"event:", b"id:", b":", b"retry:")):
+        while _COMMENTS.sub(b"", first) == b"" and (more := await anext(events, b"")):
+            first += more  # comments keep a connection alive: until an event comes, another model may answer
+        if not _COMMENTS.sub(b"", first).startswith((b"data:", b"event:", b"id:", b"retry:")):
             raise Failure("its server sent no event of a stream")
         reply = Reply(response.status_code, headers, first, response=response)
         reply.rest = _rest(reply, events)
@@ -136,7 +150,7 @@ async def _read(response: httpx.Response, upstream: Upstream, *, stream: bool, i
 
 async def _whole(response: httpx.Response) -> bytes:
     content = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.aiter_bytes():  # some compress although they are asked not to
         content += chunk
         if len(content) > _LARGEST:
             raise Failure(f"its server sent more than {_LARGEST:,} bytes")
@@ -146,20 +160,22 @@ async def _whole(response: httpx.Response) -> bytes:
 async def _events(response: httpx.Response, idle_s: float) -> AsyncGenerator[bytes]:
     """Yield a stream in pieces that end where an event ends, so that it never breaks off within one."""
     waiting = bytearray()
-    chunks = response.aiter_raw()
+    chunks = response.aiter_bytes()
     try:
         while True:
             async with asyncio.timeout(idle_s):
                 chunk = await anext(chunks, None)
             if chunk is None:
                 break
+            new = max(0, len(waiting) - 3)  # a gap may have begun before
             waiting += chunk
-            end = max((at + len(gap) for gap in (b"\n\n", b"\r\n\r\n") if (at := waiting.rfind(gap)) >= 0), default=0)
+            ends = (at + len(gap) for gap in (b"\n\n", b"\r\n\r\n") if (at := waiting.rfind(gap, new)) >= 0)
+            end = max(ends, default=0)
             if end:
                 yield bytes(waiting[:end])
                 del waiting[:end]
-            if len(waiting) > _LARGEST_EVENT:
-                raise Failure(f"its server sent an event of more than {_LARGEST_EVENT:,} bytes")
+            if len(waiting) > _LARGEST:
+                raise Failure(f"its server sent an event of more than {_LARGEST:,} bytes")
         if waiting:
             yield bytes(waiting)
     except TimeoutError:
@@ -189,7 +205,7 @@ def _usage_in(events: bytes) -> Mapping[str, Any] | None:
         if line.startswith(b"data:") and b'"usage"' in line:
             try:
                 said = json.loads(line.removeprefix(b"data:"))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             said = said.get("response", said) if isinstance(said, dict) else {}
             found = (said.get("usage") if isinstance(said, dict) else None) or found

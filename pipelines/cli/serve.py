@@ -65,14 +65,12 @@ def serve(
 
 def _open(router: Path | None) -> tuple[Live, Path]:
     """Return what is served by, loaded, and the folder for what the server keeps."""
-    from embedder.errors import EmbedderError
-    from harness.registry import RegistryError
     from pipelines.router_source import FolderSource, HomeSource
     from server.live import Live
 
     settings = open_settings()
     source = FolderSource(settings, router) if router else HomeSource(settings)
-    live = Live(source, (EmbedderError, RegistryError))
+    live = Live(source)
     live.load()
     return live, settings.home / "server"
 

@@ -242,7 +242,7 @@ def running(
     state_folder: Path | None = None,
     limits: Limits | None = None,
 ) -> Iterator[Served]:
-    live = Live(source, (ValueError,))
+    live = Live(source)
     live.load()
     server = make_server(live, Address("127.0.0.1", 0, limits or Limits()), keys or {}, state_folder, refresh_s=0.05)
     thread = threading.Thread(target=server.run)

@@ -1,6 +1,7 @@
 """Which model a policy chooses, and why."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,6 +113,38 @@ def test_a_conversation_keeps_its_model_unless_another_gains_more_than_that_is_w
     assert order(decide(Policy(name="p"), stays_with="gone"))[0] == "good"
 
 
+@pytest.mark.parametrize("policy", [{}, {"among": ["good", "fair"]}, {"choose": "cheapest"}])
+def test_a_default_model_answers_though_the_embedder_does_not_know_it(policy: dict[str, Any]) -> None:
+    given = snapshot("http://localhost:1/v1")
+    new = given.models["poor"].model_copy(update={"name": "new"})
+    given = replace(given, models={**given.models, "new": new})
+    asked = Asked((NONSENSE,), "chat")
+
+    decision = choose(given, Policy(name="p", default_model="new", **policy), asked)
+    assert order(decision)[:2] == ["new", "fair" if "choose" in policy else "good"]
+    assert "new" not in decision.left_out
+    assert json.loads(json.dumps(decision.record(), allow_nan=False))["ranked"][0]["probability"] is None
+
+    shadow = choose(given, Policy(name="p", choose="shadow", default_model="new"), Asked((SUM,), "chat"))
+    assert (shadow.chosen.model, shadow.instead_of and shadow.instead_of.model) == ("new", "good")
+    assert choose(given, Policy(name="p", default_model="new", **policy), Asked((SUM,), "chat")).chosen.model != "new"
+
+
+def test_a_default_model_answers_where_no_other_can() -> None:
+    fields = {"fair": {"capabilities": ["vision"]}}
+    decision = decide(Policy(name="p", among=["good"], default_model="fair"), needs=["vision"], fields=fields)
+    assert (order(decision), decision.reason) == (["fair"], "the default model")
+    with pytest.raises(NoModelLeft):
+        decide(Policy(name="p", among=["good"], default_model="poor"), needs=["vision"], fields=fields)
+    with pytest.raises(NoModelLeft):
+        decide(
+            Policy(name="p", among=["good"], default_model="fair"),
+            needs=["vision"],
+            fields=fields,
+            down={"fair": "its server is not asked"},
+        )
+
+
 def test_with_the_budget_spent_the_cheapest_answers() -> None:
     decision = decide(Policy(name="p", budget_usd_a_day=1, when_spent="cheapest"), spent=True)
     assert (order(decision), decision.reason) == (
@@ -152,7 +185,6 @@ def test_what_a_request_needs_is_read_from_it() -> None:
     asked = read_body(json.dumps(content).encode()).asked("chat")
     assert asked.needs == {"tools", "vision", "json"}
     assert 1600 <= asked.tokens <= 1620  # 100 of text, 1,000 for a picture however large, 500 of answer
-    assert asked.conversation == "user ann"
 
 
 def test_a_conversation_is_told_by_how_it_began() -> None:
@@ -161,4 +193,10 @@ def test_a_conversation_is_told_by_how_it_began() -> None:
 
     assert conversation(CHAT) == conversation(CHAT[:2])
     assert conversation(CHAT) != conversation([{"role": "user", "content": "Other?"}])
-    assert conversation(CHAT, metadata={"conversation": "7"}, user="ann") == "id 7"
+    by_id, by_user = conversation(CHAT, metadata={"conversation": "7"}, user="ann"), conversation(CHAT, user="ann")
+    assert by_id == conversation(CHAT[3:], metadata={"conversation": "7"}, user="bob")
+    assert by_user == conversation(CHAT[3:], user="ann")
+    assert len({by_id, by_user, conversation(CHAT), conversation(CHAT, user="bob"), conversation(CHAT, user="7")}) == 5
+    long = conversation(CHAT, metadata={"conversation": "x" * 100_000})
+    assert long is not None
+    assert len(long) < 100

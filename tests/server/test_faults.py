@@ -31,12 +31,12 @@ from .fakes import (
     snapshot,
 )
 
-FAST = Policy(name="fast", timeout_s=0.5, deadline_s=5)
+HURRIED = Policy(name="hurried", timeout_s=1, deadline_s=10)
 
 
 @pytest.fixture
-def served(upstream: Upstream) -> Iterator[Served]:
-    with running(Given(snapshot(upstream.url, [FAST]))) as started:
+def hurried(upstream: Upstream) -> Iterator[Served]:
+    with running(Given(snapshot(upstream.url, [HURRIED]))) as started:
         yield started
 
 
@@ -56,17 +56,19 @@ FAILING = {
     "elsewhere": says("302 Found", location="http://127.0.0.1:1/"),
     "no HTTP": sends(b"hello?\r\n\r\n"),
     "no JSON": says("200 OK", b"<html>"),
-    "hangs up": sends(),
-    "hangs up in the middle": sends(b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"id": '),
-    "hangs": sends(5.0),
-    "hangs in the middle": sends(b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"id": ', 5.0),
+    "leaves": sends(),
+    "leaves in the middle": sends(b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"id": '),
 }
 FAILING_STREAMS = {
     "no event": sends(BEGIN_STREAM, chunked(b"<html>\n\n"), b"0\r\n\r\n"),
     "empty": sends(BEGIN_STREAM, b"0\r\n\r\n"),
-    "hangs up before the first event": sends(BEGIN_STREAM, chunked(b"data: {")),
-    "hangs before the first event": sends(BEGIN_STREAM, chunked(b"data: {"), 5.0),
+    "only comments": sends(BEGIN_STREAM, *[chunked(b": wait\n\n")] * 3, b"0\r\n\r\n"),
+    "leaves before the first event": sends(BEGIN_STREAM, chunked(b"data: {")),
+    "leaves behind a comment": sends(BEGIN_STREAM, chunked(b": wait\r\n\r\n"), 0.1),
 }
+HANGING = sends(20.0)
+HANGING_IN_THE_MIDDLE = sends(b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"id": ', 20.0)
+HANGING_STREAM = sends(BEGIN_STREAM, chunked(b": wait\n\ndata: {"), 20.0)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -87,10 +89,24 @@ def test_the_next_model_answers_where_a_stream_does_not_begin(served: Served, up
     assert served.ask(stream=True).headers["x-embedllm-model"] == "fair"
 
 
-def test_the_next_model_answers_where_nobody_listens(upstream: Upstream) -> None:
-    with running(
-        Given(snapshot(upstream.url, [FAST], good={"upstream": {"base_url": closed(), "model": "good"}}))
-    ) as served:
+@pytest.mark.parametrize(
+    ("failing", "stream"),
+    [(HANGING, False), (HANGING, True), (HANGING_IN_THE_MIDDLE, False), (HANGING_STREAM, True)],
+)
+def test_the_next_model_answers_where_one_hangs(
+    hurried: Served, upstream: Upstream, failing: Any, stream: bool
+) -> None:
+    upstream.behaviour["good"] = failing
+    assert hurried.ask(stream=stream).headers["x-embedllm-model"] == "fair"
+
+
+@pytest.mark.parametrize(
+    "url", [lambda: closed(), lambda: "http://no-such-host.invalid/v1", None], ids=["nobody", "no name", "no TLS"]
+)
+def test_the_next_model_answers_where_nobody_listens(upstream: Upstream, url: Callable[[], str] | None) -> None:
+    address = url() if url else upstream.url.replace("http:", "https:")
+    elsewhere = {"upstream": {"base_url": address, "model": "good"}}
+    with running(Given(snapshot(upstream.url, [HURRIED], good=elsewhere))) as served:
         assert served.ask().headers["x-embedllm-model"] == "fair"
 
 
@@ -126,24 +142,27 @@ def test_a_stream_that_breaks_off_ends_with_an_error_after_what_has_come(served:
     ("failing", "status", "code"),
     [("500", 502, "failed"), ("429", 429, "too_many_requests"), ("hangs", 504, "timeout"), ("no HTTP", 502, "failed")],
 )
-def test_all_fail(served: Served, upstream: Upstream, failing: str, status: int, code: str) -> None:
-    upstream.behaviour = dict.fromkeys(("good", "fair", "poor"), FAILING[failing])
-    response = served.ask()
+def test_all_fail(hurried: Served, upstream: Upstream, failing: str, status: int, code: str) -> None:
+    upstream.behaviour = dict.fromkeys(("good", "fair", "poor"), {**FAILING, "hangs": HANGING}[failing])
+    response = hurried.ask()
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
     assert all(model in response.json()["error"]["message"] for model in upstream.behaviour)
     if failing == "429":
         assert 25 <= int(response.headers["retry-after"]) <= 30
-        again = served.ask()
+        again = hurried.ask()
         assert (again.status_code, again.json()["error"]["code"]) == (503, "no_model_left")
+        assert "retry-after" in again.headers
 
 
 def test_the_deadline_holds_for_all_tries_together(upstream: Upstream) -> None:
-    upstream.behaviour = dict.fromkeys(("good", "fair", "poor"), sends(5.0))
-    with running(Given(snapshot(upstream.url, [Policy(name="p", timeout_s=0.4, deadline_s=0.6)]))) as served:
-        started = time.monotonic()
-        assert served.ask().status_code == 504
-        assert time.monotonic() - started < 2
-    assert len(upstream.asked) == 2
+    upstream.behaviour = dict.fromkeys(("good", "fair", "poor"), sends(30.0))
+    for timeout_s, tries in ((0.4, 2), (25, 1)):
+        upstream.asked.clear()
+        with running(Given(snapshot(upstream.url, [Policy(name="p", timeout_s=timeout_s, deadline_s=0.6)]))) as served:
+            started = time.monotonic()
+            assert served.ask().status_code == 504
+            assert time.monotonic() - started < 10
+        assert len(upstream.asked) == tries
 
 
 def test_a_server_that_asks_to_be_left_alone_is(served: Served, upstream: Upstream) -> None:
@@ -306,6 +325,6 @@ def test_metrics_count_requests(served: Served, upstream: Upstream) -> None:
     upstream.behaviour["good"] = FAILING["429"]
     served.ask()
     told = httpx.get(served.url.replace("/v1", "/metrics")).text
-    assert 'embedllm_requests_total{model="fair",outcome="answered",policy="fast"} 1.0' in told
+    assert 'embedllm_requests_total{model="fair",outcome="answered",policy="best"} 1.0' in told
     assert 'embedllm_failed_tries_total{model="good"} 1.0' in told
     assert 'embedllm_server_is_left_alone{of="good"} 1.0' in told
