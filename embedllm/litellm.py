@@ -8,7 +8,7 @@ LiteLLM itself is not imported: what is needed of it is in the router that is ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from embedder.errors import EmbedderError
@@ -26,11 +26,22 @@ class Strategy:
 
     A deployment is of the model that its `model_info` names as `embedllm`, or else as `id`. Deployments of models that
     the router does not know are not chosen; a request without text goes to the model that is best on average. Requests
-    to other groups go to their first deployment. `options` are those of `Router.route`: cost_weight, without, category.
+    to other groups go to their first deployment. `cost_weight`, `without` and `category` are those of `Router.route`.
     """
 
-    def __init__(self, litellm_router: Any, router: Router, *, group: str = _GROUP, **options: Any) -> None:
-        self._pool, self._router, self._group, self._options = litellm_router, router, group, options
+    def __init__(
+        self,
+        litellm_router: Any,
+        router: Router,
+        *,
+        group: str = _GROUP,
+        cost_weight: float = 0,
+        without: Collection[str] = (),
+        category: str | None = None,
+    ) -> None:
+        self._pool, self._router, self._group = litellm_router, router, group
+        self._without = set(without)
+        self._options: dict[str, Any] = {"cost_weight": cost_weight, "category": category}
 
     async def async_get_available_deployment(
         self,
@@ -56,7 +67,8 @@ class Strategy:
             if not deployments:
                 raise EmbedderError(f"LiteLLM's model_list has no deployment of {model!r}")
             return deployments[0]
-        by_model = {name: each for each in deployments if (name := _name(each)) in self._router.models}
+        known = set(self._router.models) - self._without
+        by_model = {name: each for each in deployments if (name := _name(each)) in known}
         if not by_model:
             names = ", ".join(map(_name, deployments)) or "none"
             raise EmbedderError(

@@ -13,7 +13,7 @@ from harness.registry import load_policies
 from .settings import Settings, home_of, registry_folder, registry_in_force
 
 if TYPE_CHECKING:
-    from server.choosing import Snapshot
+    from server.snapshot import Snapshot
 
 _FILES = ("models.yaml", "benchmarks.yaml", "policies.yaml")
 
@@ -36,7 +36,7 @@ class HomeSource:
     def load(self) -> Snapshot:
         """Load the router. Raises EmbedderError or RegistryError where there is none, or it cannot be used."""
         from assets.embedding.serving import open_router, serving_version
-        from server.choosing import Snapshot
+        from server.snapshot import Snapshot
 
         home = home_of(self.settings)
         fetch_results(home)
@@ -61,7 +61,7 @@ class FolderSource:
         """Load the router. Raises EmbedderError or RegistryError where it cannot be used."""
         from embedder.bundle import load_bundle
         from harness.registry import load_registry
-        from server.choosing import Snapshot
+        from server.snapshot import Snapshot
 
         registry = load_registry(registry_folder(self.settings), self.settings.home)
         policies = load_policies(registry, self.settings.home)

@@ -158,6 +158,7 @@ def _add_decisions(app: FastAPI, gateway: Gateway) -> None:
         questions, policy, top = _read_questions(await request.body())
         decided = [await gateway.decide(policy, Asked((text,), "chat")) for text in questions]
         told = as_records(questions, [one.ranked[:top] for one in decided], gateway.live.snapshot.router)
+        told["cost_unit"] = decided[0].cost_unit
         for record, decision in zip(told["questions"], decided, strict=True):
             record |= {"reason": decision.reason, "too_little_known": decision.too_little_known}
         return {"policy": decided[0].policy, "embedder": decided[0].version, **told}
@@ -173,7 +174,8 @@ def _add_operations(app: FastAPI, gateway: Gateway) -> None:
     async def readyz() -> dict[str, Any]:
         """It can answer. `refused` says why a change is not in force."""
         snapshot = gateway.live.snapshot
-        return {"status": "ok", "embedder": snapshot.version, "refused": gateway.live.problem}
+        told = {"embedder": snapshot.version, "models": len(snapshot.served), "warnings": snapshot.warnings}
+        return {"status": "ok", **told, "refused": gateway.live.problem}
 
     @app.get("/metrics")
     async def metrics() -> PlainTextResponse:
@@ -200,7 +202,7 @@ def _read_questions(raw: bytes) -> tuple[list[str], str | None, int]:
         raise BadRequest("policy must be a policy's name", "policy")
     if not isinstance(top, int) or top < 1:
         raise BadRequest("top must be a whole number above 0", "top")
-    return [cut(text) for text in texts], policy and f"embedllm/{policy}", top
+    return [cut(text) for text in texts], policy and f"embedllm/{policy.removeprefix('embedllm/')}", top
 
 
 def _tell_no_endpoint(request: Request, error: Exception) -> JSONResponse:
@@ -238,13 +240,14 @@ def _tell_failed(_: Request, error: Exception) -> Response:
     """Pass on what the only model said that was asked; else say what came of all of them."""
     assert isinstance(error, AllFailed)
     if error.reply is not None and len(error.tries) == 1:
-        return Response(error.reply.begun, error.reply.status, error.reply.headers)
+        return Response(error.reply.begun, error.reply.status, {**error.reply.headers, **error.headers})
     status, code = (
         (429, "too_many_requests") if error.too_many else (504, "timeout") if error.too_late else (502, "failed")
     )
     if not error.tries:
         status, code = 503, "no_server_may_be_asked"
-    return refusal(status, str(error), code, retry_after_s=error.retry_after_s or None)
+    alone = "".join(f"; {model}: {reason}" for model, reason in error.alone.items())
+    return refusal(status, f"{error}{alone}", code, retry_after_s=error.retry_after_s or None, headers=error.headers)
 
 
 _REFUSALS = {

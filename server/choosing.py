@@ -9,26 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embedder.router import Choice, Router, describe
-from harness.registry import ModelEntry, Policies, Policy
+from embedder.router import Choice, describe
+from harness.registry import Policy
 
 from .requests import Asked
+from .snapshot import Snapshot
 
-__all__ = ["Decision", "NoModelLeft", "Snapshot", "choose"]
+__all__ = ["Decision", "NoModelLeft", "choose"]
 
 
+_REASONS = 6  # in a message
 _RECORDED = 10  # of the ranking, in what is kept of a decision
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What is served by: each request keeps the one that it began with."""
-
-    router: Router
-    version: str  # of the embedder
-    models: Mapping[str, ModelEntry]  # of the registry
-    policies: Policies
-    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -42,6 +33,7 @@ class Decision:
     left_out: Mapping[str, str] = field(default_factory=dict)  # by model, why it is not among them
     too_little_known: str | None = None  # why the forecast says little here
     instead_of: Choice | None = None  # what would have been chosen, where something else was
+    cost_unit: str = "US$"
     id: str = field(default_factory=lambda: f"decision-{uuid.uuid4().hex}")
     created: float = field(default_factory=time.time)
 
@@ -52,9 +44,6 @@ class Decision:
     def record(self) -> dict[str, Any]:
         """Return it as JSON holds it: the first ten of the ranking, and what was left out by reason. What was asked is
         not in it."""
-        left_out: dict[str, list[str]] = {}
-        for model, reason in self.left_out.items():
-            left_out.setdefault(reason, []).append(model)
         return {
             "id": self.id,
             "created": int(self.created),
@@ -66,7 +55,8 @@ class Decision:
             "too_little_known": self.too_little_known,
             "instead_of": self.instead_of and self.instead_of.model,
             "ranked": [describe(choice) for choice in self.ranked[:_RECORDED]],
-            "left_out": left_out,
+            "cost_unit": self.cost_unit,
+            "left_out": _by_reason(self.left_out),
         }
 
 
@@ -74,11 +64,23 @@ class NoModelLeft(Exception):
     """No model may answer: `left_out` says why for each; `for_now` is whether it may be otherwise in a while."""
 
     def __init__(self, left_out: Mapping[str, str], *, for_now: bool = False) -> None:
-        reasons = "; ".join(f"{model}: {reason}" for model, reason in list(left_out.items())[:5])
-        more = f"; and {len(left_out) - 5} more" if len(left_out) > 5 else ""
-        super().__init__(f"no model can take this request ({reasons or 'the registry has none with a server'}{more})")
+        # The rarest reason first: it is the nearest miss.
+        grouped = sorted(_by_reason(left_out).items(), key=lambda told: len(told[1]))
+        told = "; ".join(f"{_named(models)}: {reason}" for reason, models in grouped[:_REASONS])
+        super().__init__(f"no model can take this request ({told or 'the registry has none with a server'})")
         self.left_out = left_out
         self.for_now = for_now
+
+
+def _by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for model, reason in left_out.items():
+        found.setdefault(reason, []).append(model)
+    return found
+
+
+def _named(models: Sequence[str]) -> str:
+    return f"{', '.join(models[:3])}{f' and {len(models) - 3} more' if len(models) > 3 else ''}"
 
 
 def choose(
@@ -110,9 +112,9 @@ def choose(
         return Decision(policy.name, snapshot.version, (default,), "the default model", left_out)
     if not able:
         raise NoModelLeft(left_out, for_now=bool(down and set(down) & set(left_out)))
-    ranked = _rank(snapshot.router, policy, asked.texts, able)
+    ranked = _rank(snapshot, policy, asked.texts, able)
     cheapest = policy.choose == "cheapest" or spent
-    if cheapest or policy.cost_weight:
+    if cheapest or policy.cost_weight or policy.budget_usd_a_day:
         left_out |= {choice.model: "its cost is not known" for choice in ranked if choice.cost is None}
         ranked = [choice for choice in ranked if choice.cost is not None]
         if not ranked:
@@ -124,7 +126,7 @@ def choose(
     else:
         less = f" less {policy.cost_weight:g} times the cost" if policy.cost_weight else ""
         reason = f"the best score{less}" if policy.model is None else "the policy's model"
-    decision = Decision(policy.name, snapshot.version, tuple(ranked), reason, left_out)
+    decision = Decision(policy.name, snapshot.version, tuple(ranked), reason, left_out, cost_unit=snapshot.cost_unit)
     if spent:
         return decision
     by_default = _by_default(decision, policy, default, snapshot.router.least_support)
@@ -163,20 +165,21 @@ def _why_unable(snapshot: Snapshot, asked: Asked, name: str, need_server: bool) 
         if entry.served_at is None:
             return "the registry names no server of it"
         if asked.endpoint not in entry.served_at.endpoints:
-            return f"its server does not have {asked.endpoint}"
+            return f"its server does not have {asked.endpoint} among its endpoints"
     if lacking := sorted(asked.needs - set(entry.capabilities)):
-        return f"it does not take {' and '.join(lacking)}"
+        return f"its capabilities lack {' and '.join(lacking)}"
     if entry.context_tokens is not None and asked.tokens > entry.context_tokens:
         return f"about {asked.tokens:,} tokens do not fit into its {entry.context_tokens:,}"
     return None
 
 
-def _rank(router: Router, policy: Policy, texts: Sequence[str], able: Sequence[str]) -> list[Choice]:
+def _rank(snapshot: Snapshot, policy: Policy, texts: Sequence[str], able: Sequence[str]) -> list[Choice]:
     """Return the models, the best first; by the mean over the texts where there are several."""
+    router = snapshot.router
     benchmark = policy.benchmark if policy.benchmark in router.predictor.known_categories() else None
     found = router.rank(texts, models=able, top=len(able), benchmark=benchmark)
     by_model: dict[str, list[Choice]] = {}
-    for choice in (choice for choices in found for choice in choices):
+    for choice in (snapshot.with_cost(choice) for choices in found for choice in choices):
         by_model.setdefault(choice.model, []).append(choice)
     ranked = [_mean(choices) if len(choices) > 1 else choices[0] for choices in by_model.values()]
     if policy.choose != "cheapest" and policy.cost_weight:

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -113,6 +113,16 @@ class Gateway:
             self._note(request, None, "client left")
             raise
         except AllFailed as error:
+            error.headers = self._decided(request)
+            error.alone = (
+                {}
+                if request.decision is None
+                else {
+                    model: reason
+                    for model, reason in request.decision.left_out.items()
+                    if model in self.breakers.down()
+                }
+            )
             self._note(request, None, "failed", error.tries)
             raise
         except (BadRequest, UnknownName, NoModelLeft, PolicySpent) as error:
@@ -131,7 +141,8 @@ class Gateway:
         """Return the decision alone, over all models of the embedder, whether or not they have a server."""
         policy = self._policy(policy_name or NAME)
         if policy is None:
-            raise UnknownName(self._unknown(policy_name or NAME))
+            known = ", ".join(self.live.snapshot.policies.by_name)
+            raise UnknownName(f"there is no policy {policy_name!r:.100}; there are {known}")
         snapshot = self.live.snapshot
         return await asyncio.to_thread(choose, snapshot, policy, asked, need_server=False)
 
@@ -184,6 +195,8 @@ class Gateway:
         return policies.by_name.get(name.removeprefix(f"{NAME}/")) if name.startswith(f"{NAME}/") else None
 
     def _unknown(self, name: str) -> str:
+        if name in self.live.snapshot.models:
+            return f"{name} has no server in the registry: add upstream to its entry in models.yaml"
         names = self.names()
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         return f"there is no model {name[:100]!r}; there are {', '.join(names[:8])}{more}"
@@ -193,12 +206,20 @@ class Gateway:
         if request.decision is not None:
             decision = request.decision
             choice = next(choice for choice in decision.ranked if choice.model == relayed.model)
-            told |= {"decision": decision.id, "policy": decision.policy, "embedder": decision.version}
+            if choice.cost is not None and decision.cost_unit != "US$":
+                told["cost-unit"] = decision.cost_unit
             numbers = {"probability": choice.probability, "low": choice.low, "high": choice.high, "cost": choice.cost}
             told |= {name: f"{value:.6g}" for name, value in numbers.items() if value is not None and value == value}
             if decision.too_little_known:
                 told["evidence"] = "insufficient"
-        return {f"x-embedllm-{name}": str(value) for name, value in told.items()}
+        return {**self._decided(request), **{f"x-embedllm-{name}": str(value) for name, value in told.items()}}
+
+    def _decided(self, request: _Request) -> dict[str, str]:
+        decision = request.decision
+        if decision is None:
+            return {}
+        told = {"decision": decision.id, "policy": decision.policy, "embedder": decision.version}
+        return {f"x-embedllm-{name}": value for name, value in told.items()}
 
     async def _stream(self, request: _Request, relayed: Relayed, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
         """Yield the rest of a stream. Where it breaks off, AllFailed is raised behind the last whole event."""
@@ -211,7 +232,7 @@ class Gateway:
             outcome = "broke off"
             self.breakers.of(relayed.model).fail()
             self.metrics.failures.labels(relayed.model).inc()
-            raise AllFailed(relayed.tries, [failure], 0) from failure
+            raise AllFailed([replace(relayed.tries[-1], failure=str(failure))], [failure], 0) from failure
         finally:
             await relayed.reply.aclose()
             self._finish(request, relayed, outcome)
@@ -225,7 +246,7 @@ class Gateway:
         if request.decision is None or request.policy is None or relayed.reply.status >= 400:
             return
         usd = _measured_cost(self.live.snapshot.models.get(relayed.model), relayed.reply.usage)
-        if usd is None and self.live.snapshot.router.cost_unit == "US$":
+        if usd is None and request.decision.cost_unit == "US$":
             usd = next(choice.cost for choice in request.decision.ranked if choice.model == relayed.model)
         self.ledger.add(request.policy.name, usd or 0.0)
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
-from .choosing import Snapshot
+from .snapshot import Snapshot
 
 __all__ = ["Live", "Source"]
 
@@ -73,4 +73,6 @@ class Live:
         for warning in snapshot.warnings:
             log.warning("%s", warning)
         self._snapshot = snapshot
-        log.info("serving by %s", snapshot.version)
+        able = len(set(snapshot.router.predictor.models) & snapshot.served)
+        known = len(snapshot.router.predictor.models)
+        log.info("serving by %s: %d of its %d models have a server", snapshot.version, able, known)

@@ -43,8 +43,10 @@ class AllFailed(Exception):
     """No model answered. `reply` is what the last one said, where it said anything."""
 
     def __init__(self, tries: Sequence[Try], failures: Sequence[Failure], retry_after_s: float) -> None:
-        told = "; ".join(f"{a_try.model}: {a_try.failure}" for a_try in tries) or "no server may be asked now"
-        super().__init__(f"no model answered ({told})")
+        told = "; ".join(f"{a_try.model}: {a_try.failure}" for a_try in tries if a_try.failure)
+        super().__init__(f"no model answered ({told or 'no server may be asked now'})")
+        self.headers: dict[str, str] = {}  # what the client is told of the decision
+        self.alone: dict[str, str] = {}  # models that were not asked, as they had failed before, and why
         self.tries = tuple(tries)
         self.reply = failures[-1].reply if failures else None
         self.too_many = bool(failures) and all(f.reply is not None and f.reply.status == 429 for f in failures)

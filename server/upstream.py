@@ -23,6 +23,7 @@ _FORWARDED = ("accept", "content-type", "user-agent", "openai-beta", "idempotenc
 _RETURNED = ("content-type", "x-request-id", "retry-after", "openai-processing-ms", "openai-model", "openai-version")
 _ELSEWHERE = (401, 403, 404, 405, 408, 429)  # refusals that say nothing of the request: another model may take it
 _COMMENTS = re.compile(rb"\A(?::[^\r\n]*[\r\n]|[\r\n])+")  # and empty lines, at the beginning of a stream
+_LAST_EVENTS = (b"[DONE]", b"response.completed", b"response.failed", b"response.incomplete")
 _LARGEST = 64 * 2**20  # bytes of a reply, or of one event of a stream
 
 
@@ -93,13 +94,13 @@ async def ask(
     return reply
 
 
-def _headers(upstream: Upstream, headers: Mapping[str, str]) -> dict[str, bytes]:
+def _headers(upstream: Upstream, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Return what a server is told of the client: nothing that would tell who it is, and our own key."""
     sent = {name: value for name, value in headers.items() if name in _FORWARDED}
     sent |= {"accept-encoding": "identity", "content-type": sent.get("content-type", "application/json")}
     if key := _key(upstream):
         sent["authorization"] = f"Bearer {key}"
-    return {name: value.encode("latin-1") for name, value in sent.items()}
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in sent.items()]
 
 
 def _key(upstream: Upstream) -> str | None:
@@ -159,7 +160,7 @@ async def _whole(response: httpx.Response) -> bytes:
 
 async def _events(response: httpx.Response, idle_s: float) -> AsyncGenerator[bytes]:
     """Yield a stream in pieces that end where an event ends, so that it never breaks off within one."""
-    waiting = bytearray()
+    waiting, last = bytearray(), b""
     chunks = response.aiter_bytes()
     try:
         while True:
@@ -172,10 +173,13 @@ async def _events(response: httpx.Response, idle_s: float) -> AsyncGenerator[byt
             ends = (at + len(gap) for gap in (b"\n\n", b"\r\n\r\n") if (at := waiting.rfind(gap, new)) >= 0)
             end = max(ends, default=0)
             if end:
-                yield bytes(waiting[:end])
+                last = bytes(waiting[:end])
+                yield last
                 del waiting[:end]
             if len(waiting) > _LARGEST:
                 raise Failure(f"its server sent an event of more than {_LARGEST:,} bytes")
+        if _has_no_end(response) and not any(mark in last + waiting for mark in _LAST_EVENTS):
+            raise Failure("it broke off (the connection was closed)")
         if waiting:
             yield bytes(waiting)
     except TimeoutError:
@@ -184,6 +188,11 @@ async def _events(response: httpx.Response, idle_s: float) -> AsyncGenerator[byt
         raise Failure(f"it broke off ({type(error).__name__})") from None
     finally:
         await response.aclose()
+
+
+def _has_no_end(response: httpx.Response) -> bool:
+    """Return whether a reply's end and a connection that breaks off look alike."""
+    return not {"content-length", "transfer-encoding"} & set(response.headers)
 
 
 async def _rest(reply: Reply, events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

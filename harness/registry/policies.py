@@ -79,8 +79,10 @@ class Policy(StrictModel):
 
     @model_validator(mode="after")
     def _says_which_model(self) -> Policy:
-        if (self.choose == "pinned") != (self.model is not None):
-            raise ValueError("must have 'model' if, and only if, it chooses pinned")
+        if self.choose == "pinned" and self.model is None:
+            raise ValueError("lacks 'model', which it needs to choose pinned")
+        if self.choose != "pinned" and self.model is not None:
+            raise ValueError("has 'model', which means nothing unless it chooses pinned; add 'choose: pinned'")
         if self.choose == "shadow" and self.default_model is None:
             raise ValueError("lacks 'default_model', which answers where it chooses shadow")
         return self

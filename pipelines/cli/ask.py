@@ -142,7 +142,12 @@ def _tabulate_models(choices: list[Choice], unit: str) -> Table:
     support = choices[0].support
     note = f"support {support or 0:.2f}: how like the questions asked so far this one is (0 to 1)"
     rows = [_describe(choice, unit) for choice in choices]
-    return _tabulate(rows, unbroken=("model", unit), caption=None if support is None else note)
+    return _tabulate(
+        rows,
+        unbroken=("model", "score", "probability", "95% interval"),
+        unit=unit,
+        caption=None if support is None else note,
+    )
 
 
 def _tabulate_questions(questions: list[str], ranked: list[list[Choice]], unit: str) -> Table:
@@ -154,26 +159,28 @@ def _tabulate_questions(questions: list[str], ranked: list[list[Choice]], unit: 
         | {"then, with score": ", ".join(f"{choice.model} {choice.score:.3f}" for choice in others)}
         for question, (first, *others) in zip(questions, ranked, strict=True)
     ]
-    return _tabulate(rows, unbroken=("support", unit))
+    return _tabulate(rows, unbroken=("model", "score", "probability", "support"), unit=unit)
 
 
 def _describe(choice: Choice, unit: str) -> dict[str, str | None]:
     return {
         "model": choice.model,
         "score": f"{choice.score:.3f}",
-        "probability of a correct answer": f"{choice.probability:.3f}",
+        "probability": f"{choice.probability:.3f}",
         "95% interval": "not known" if choice.low is None else f"{choice.low:.3f} to {choice.high:.3f}",
         unit: None if choice.cost is None else f"{choice.cost:.2g}",
     }
 
 
-def _tabulate(rows: list[dict[str, str | None]], *, unbroken: tuple[str, ...], caption: str | None = None) -> Table:
+def _tabulate(
+    rows: list[dict[str, str | None]], *, unbroken: tuple[str, ...], unit: str, caption: str | None = None
+) -> Table:
     """Return a table of those columns in which at least one row has something."""
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     columns = [Column(name, no_wrap=name in unbroken) for name in names]
     table = Table(*columns, caption=caption, caption_justify="left")
     for row in rows:
-        table.add_row(*(row[name] or ("not known" if name in unbroken else "") for name in names))
+        table.add_row(*(row[name] or ("not known" if name == unit else "") for name in names))
     return table
 
 

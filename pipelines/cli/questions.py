@@ -29,6 +29,10 @@ def read_file(file: str, column: str | None) -> list[str]:
     """
     suffix = Path(file).suffix.lower()
     source = "standard input" if file == STANDARD_INPUT else file
+    if suffix in (".csv", ".tsv"):
+        raise typer.BadParameter(
+            f"{file} is a table; give JSON lines (.jsonl), Parquet, or a text with a question a line"
+        )
     if suffix in (".parquet", ".pq"):
         return _checked(_read_parquet(Path(file), column), source)
     try:

@@ -48,19 +48,37 @@ def serve(
     from server.serving import serve as run
 
     if new_key is not None:
+        if not new_key or new_key.split() != [new_key]:
+            raise typer.BadParameter(f"--new-key is {new_key!r}, but must be a name without spaces")
         key = make_key()
-        say(f"The key of {new_key}, which is shown this once: {key}")
-        say("Its line for --keys FILE:")
-        out.print(f"{new_key} {hash_key(key)}", soft_wrap=True)
+        typer.echo(f"The key of {new_key}, which is shown this once: {key}\nIts line for --keys FILE:", err=True)
+        out.print(f"{new_key} {hash_key(key)}", soft_wrap=True, highlight=False)
         return
     try:
         known = read_keys(os.environ.get("EMBEDLLM_SERVE_KEYS"), keys)
         check_address(host, known, without_keys=without_keys)
     except (KeysError, NotSafe) as error:
         raise CommandError(str(error)) from error
+    _check_port(host, port)
     live, state_folder = _open(router)
     say(f"Serving on http://{host}:{port}/v1 ; clients name the model embedllm. Ctrl-C ends it.")
     run(live, Address(host, port, Limits(body_mb=body_mb)), known, state_folder)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raise CommandError where nobody can listen there, before anything is loaded."""
+    import errno
+    import socket
+
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        remedy = "is taken; choose another with --port" if taken else f"cannot be listened at ({error.strerror})"
+        raise CommandError(f"{host}:{port} {remedy}.") from error
 
 
 def _open(router: Path | None) -> tuple[Live, Path]:

@@ -16,9 +16,9 @@ from embedder.predictor import Forecast
 from embedder.router import Router
 from harness.registry import ModelEntry, Policies, Policy
 from harness.registry.policies import BUILT_IN
-from server.choosing import Snapshot
 from server.live import Live
 from server.serving import Address, Limits, make_server
+from server.snapshot import Snapshot
 
 PROBABILITY = {"good": 0.9, "fair": 0.8, "poor": 0.3}
 COSTS = {"good": 0.01, "fair": 0.002, "poor": 0.001}

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from embedder.router import Router
 from harness.registry import Policy
 from server.choosing import Decision, NoModelLeft, choose
 from server.requests import Asked, read_body
 
-from .fakes import snapshot
+from .fakes import Foretold, Nothing, snapshot
 
 SUM, POEM, NONSENSE = "What is 2 plus 2?", "A poem, please", "asdf"
 
@@ -79,8 +80,8 @@ def test_intervals_that_are_too_wide_are_too_little() -> None:
 @pytest.mark.parametrize(
     ("needs", "tokens", "model", "why"),
     [
-        (["tools"], 0, "fair", "it does not take tools"),
-        (["vision", "json"], 0, "poor", "it does not take json and vision"),
+        (["tools"], 0, "fair", "its capabilities lack tools"),
+        (["vision", "json"], 0, "poor", "its capabilities lack json and vision"),
         ((), 5000, "fair", "about 5,000 tokens do not fit into its 4,096"),
     ],
 )
@@ -96,7 +97,7 @@ def test_what_a_model_cannot_do_it_is_not_asked(needs: list[str], tokens: int, m
 
 
 def test_no_model_is_left() -> None:
-    with pytest.raises(NoModelLeft, match=r"no model can take this request \(good: it does not take vision; ") as told:
+    with pytest.raises(NoModelLeft, match=r"no model can take this request \(good, fair, poor: its capabilities lack vision\)") as told:
         decide(Policy(name="p"), needs=["vision"])
     assert not told.value.for_now
     down = dict.fromkeys(("good", "fair", "poor"), "its server is not asked for another 3 s")
@@ -143,6 +144,45 @@ def test_a_default_model_answers_where_no_other_can() -> None:
             fields=fields,
             down={"fair": "its server is not asked"},
         )
+
+
+def test_the_nearest_miss_is_named_first() -> None:
+    fields = {"good": {"capabilities": ["vision"]}, "fair": {"context_tokens": 10}}
+    with pytest.raises(NoModelLeft) as told:
+        decide(Policy(name="p", without=("good",)), needs=["vision"], fields=fields)
+    assert str(told.value) == (
+        "no model can take this request (good: the policy p leaves it out; fair, poor: its capabilities lack vision)"
+    )
+
+
+def test_costs_are_those_of_the_registry_where_the_router_knows_no_prices() -> None:
+    """A question and answer of 200 tokens each, at 1 and 2 US$ a million, is 0.0006 US$."""
+    policy = Policy(name="p", choose="cheapest", at_least=0)
+    prices = {"good": {"price": {"input": 0.1, "output": 0.1}}, "poor": {"price": None}}
+    served = snapshot("http://localhost:1/v1", [policy], **prices)
+    by_size = Router(Foretold(), Nothing(), {"good": 70.0, "fair": 7.0, "poor": 1.0}, cost_unit="billions of parameters")  # type: ignore[arg-type]
+    decision = choose(replace(served, router=by_size), policy, Asked((SUM,), "chat"))
+
+    assert [(choice.model, choice.cost) for choice in decision.ranked] == [
+        ("good", pytest.approx(0.00004)),
+        ("fair", pytest.approx(0.0006)),
+    ]
+    assert decision.left_out == {"poor": "its cost is not known"}
+    assert decision.record()["cost_unit"] == "US$"
+
+
+def test_what_will_not_work_as_expected_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("A_KEY", raising=False)
+    policies = [Policy(name="p", benchmark="romann"), Policy(name="q", choose="pinned", model="gone")]
+    assert snapshot("http://localhost:1/v1", policies, upstream={"api_key_env": "A_KEY"}).warnings == (
+        "the environment variable A_KEY, which models.yaml names as a server's key, is not set",
+        "the policy p is for 'romann', which the embedder does not know",
+        "the policy q names gone, which has no server",
+    )
+    alone = replace(snapshot("http://localhost:1/v1"), models={})
+    assert alone.warnings == (
+        "none of the embedder's 3 models has a server: add upstream to their entries in models.yaml",
+    )
 
 
 def test_with_the_budget_spent_the_cheapest_answers() -> None:

@@ -18,6 +18,7 @@ from server.serving import Limits
 
 from .fakes import (
     BEGIN_STREAM,
+    STREAM,
     Foretold,
     Given,
     Nothing,
@@ -152,6 +153,26 @@ def test_all_fail(hurried: Served, upstream: Upstream, failing: str, status: int
         again = hurried.ask()
         assert (again.status_code, again.json()["error"]["code"]) == (503, "no_model_left")
         assert "retry-after" in again.headers
+
+
+def test_a_refusal_says_which_decision_it_is_of_and_who_was_left_alone(served: Served, upstream: Upstream) -> None:
+    upstream.behaviour["good"] = FAILING["429"]
+    served.ask()
+    upstream.behaviour = dict.fromkeys(("fair", "poor"), FAILING["500"])
+    response = served.ask()
+    assert response.headers["x-embedllm-decision"].startswith("decision-")
+    assert response.headers["x-embedllm-policy"] == "fast"
+    assert "good: its server is not asked for another" in response.json()["error"]["message"]
+
+
+def test_a_stream_whose_connection_is_closed_before_its_end_broke_off(served: Served, upstream: Upstream) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+    upstream.behaviour["good"] = sends(head, event("I "), event("am "))
+    told = served.ask(stream=True).content
+    assert told.startswith(event("I ") + event("am ") + b'data: {"error"')
+    assert b"good: it broke off" in told
+    upstream.behaviour["good"] = sends(head, STREAM)
+    assert served.ask(stream=True).content == STREAM
 
 
 def test_the_deadline_holds_for_all_tries_together(upstream: Upstream) -> None:

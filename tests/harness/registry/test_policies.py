@@ -47,7 +47,8 @@ def test_the_file_says_which_there_are_and_the_first_is_the_default(tmp_path: Pa
          "line 2, policy 'a': at_least is 1.5, but must be a number from 0 to 1: the probability that is enough, "
          "for cheapest."),
         ("policies:\n  - {name: a, model: org/a}",
-         "line 2, policy 'a': must have 'model' if, and only if, it chooses pinned."),
+         "line 2, policy 'a': has 'model', which means nothing unless it chooses pinned; add 'choose: pinned'."),
+        ("policies:\n  - {name: a, choose: pinned}", "policy 'a': lacks 'model', which it needs to choose pinned."),
         ("policies:\n  - {name: a, choose: shadow}",
          "line 2, policy 'a': lacks 'default_model', which answers where it chooses shadow."),
         ("policies:\n  - {name: A/B}",
