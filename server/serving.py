@@ -24,6 +24,8 @@ __all__ = ["Address", "Limits", "NotSafe", "check_address", "make_server", "serv
 
 _AT_ONCE = 2000  # requests to models' servers
 _KEPT = 20  # connections without a request: httpx looks at each of them for every request
+_KEPT_S = 4  # for which a connection to one is kept: most servers, being uvicorn's, close it after 5 s
+_CLIENTS_KEPT_S = 75  # longer than clients keep one: who closes first must be the side that sends requests
 
 
 class NotSafe(ValueError):
@@ -38,6 +40,7 @@ class Limits:
     body_s: float = 30  # in which it must arrive
     head_kb: float = 64
     head_s: float = 10
+    unread_s: float = 120  # for which a client may leave unread what is sent to it
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def make_server(
     client = httpx.AsyncClient(
         follow_redirects=False,
         trust_env=False,
-        limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_KEPT),
+        limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_KEPT, keepalive_expiry=_KEPT_S),
         timeout=httpx.Timeout(None, connect=10, pool=10),  # the rest is limited by policies
     )
     gateway = Gateway(live, client, state_folder)
@@ -91,13 +94,14 @@ def make_server(
         app,
         host=address.host,
         port=address.port,
-        http=protocol(limits.head_s, int(limits.head_kb * 2**10)),
+        http=protocol(limits.head_s, int(limits.head_kb * 2**10), limits.unread_s),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=_CLIENTS_KEPT_S,
         timeout_graceful_shutdown=10,
         backlog=4096,
     )

@@ -1,4 +1,4 @@
-"""Closes connections whose request does not arrive: a server of asyncio would keep them for ever."""
+"""Closes connections whose request does not arrive or whose answer is not read: asyncio would keep them for ever."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ __all__ = ["Impatient", "protocol"]
 
 
 class Impatient(HttpToolsProtocol):
-    """uvicorn's protocol with two limits: the head of a request must arrive within `head_s` seconds of the connection
-    or of its first byte, and in at most `head_bytes` bytes. Bodies are limited by `Guard`."""
+    """uvicorn's protocol with three limits: the head of a request must arrive within `head_s` seconds of the connection
+    or of its first byte, and in at most `head_bytes` bytes; and a client must read on within `unread_s` seconds where
+    so much waits for it that nothing more can be sent. Bodies are limited by `Guard`."""
 
     head_s: ClassVar[float]
     head_bytes: ClassVar[int]
+    unread_s: ClassVar[float]
 
     _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
     _waiting = 0  # bytes of a head that is not complete
+    _headers = 0  # bytes of a request's headers, those behind its body included
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -36,9 +40,33 @@ class Impatient(HttpToolsProtocol):
             if self._waiting > self.head_bytes:
                 self._give_up()
 
+    def on_message_begin(self) -> None:
+        self._headers = 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers += len(name) + len(value)
+        if self._headers > self.head_bytes:
+            raise ValueError("too many headers")  # answered with status 400
+        super().on_header(name, value)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.unread_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._read_on()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        self._read_on()
         super().connection_lost(exc)
+
+    def _read_on(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _start(self) -> None:
         if self._timer is None:
@@ -57,6 +85,6 @@ class Impatient(HttpToolsProtocol):
             self.transport.close()
 
 
-def protocol(head_s: float, head_bytes: int) -> type[Impatient]:
+def protocol(head_s: float, head_bytes: int, unread_s: float) -> type[Impatient]:
     """Return the protocol with these limits."""
-    return type("Impatient", (Impatient,), {"head_s": head_s, "head_bytes": head_bytes})
+    return type("Impatient", (Impatient,), {"head_s": head_s, "head_bytes": head_bytes, "unread_s": unread_s})

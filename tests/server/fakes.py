@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -160,6 +161,13 @@ def sends(*pieces: bytes | float) -> Any:
     return send
 
 
+def until(done: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
 @contextmanager
 def running_upstream() -> Iterator[Upstream]:
     upstream, loop = Upstream(), asyncio.new_event_loop()
@@ -230,9 +238,9 @@ class Served:
     live: Live
 
     def ask(self, text: str = "What is 2 plus 2?", model: str = "embedllm", **fields: Any) -> httpx.Response:
-        headers = fields.pop("headers", {})
+        headers, timeout = fields.pop("headers", {}), fields.pop("timeout", 30)
         body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
-        return httpx.post(f"{self.url}/chat/completions", json=body, headers=headers, timeout=30)
+        return httpx.post(f"{self.url}/chat/completions", json=body, headers=headers, timeout=timeout)
 
 
 @contextmanager

@@ -97,7 +97,9 @@ def test_what_a_model_cannot_do_it_is_not_asked(needs: list[str], tokens: int, m
 
 
 def test_no_model_is_left() -> None:
-    with pytest.raises(NoModelLeft, match=r"no model can take this request \(good, fair, poor: its capabilities lack vision\)") as told:
+    with pytest.raises(
+        NoModelLeft, match=r"no model can take this request \(good, fair, poor: its capabilities lack vision\)"
+    ) as told:
         decide(Policy(name="p"), needs=["vision"])
     assert not told.value.for_now
     down = dict.fromkeys(("good", "fair", "poor"), "its server is not asked for another 3 s")
@@ -160,7 +162,9 @@ def test_costs_are_those_of_the_registry_where_the_router_knows_no_prices() -> N
     policy = Policy(name="p", choose="cheapest", at_least=0)
     prices = {"good": {"price": {"input": 0.1, "output": 0.1}}, "poor": {"price": None}}
     served = snapshot("http://localhost:1/v1", [policy], **prices)
-    by_size = Router(Foretold(), Nothing(), {"good": 70.0, "fair": 7.0, "poor": 1.0}, cost_unit="billions of parameters")  # type: ignore[arg-type]
+    by_size = Router(
+        Foretold(), Nothing(), {"good": 70.0, "fair": 7.0, "poor": 1.0}, cost_unit="billions of parameters"
+    )  # type: ignore[arg-type]
     decision = choose(replace(served, router=by_size), policy, Asked((SUM,), "chat"))
 
     assert [(choice.model, choice.cost) for choice in decision.ranked] == [

@@ -26,10 +26,12 @@ from .fakes import (
     Upstream,
     chunked,
     event,
+    reply,
     running,
     says,
     sends,
     snapshot,
+    until,
 )
 
 HURRIED = Policy(name="hurried", timeout_s=1, deadline_s=10)
@@ -39,13 +41,6 @@ HURRIED = Policy(name="hurried", timeout_s=1, deadline_s=10)
 def hurried(upstream: Upstream) -> Iterator[Served]:
     with running(Given(snapshot(upstream.url, [HURRIED]))) as started:
         yield started
-
-
-def until(done: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 FAILING = {
@@ -213,7 +208,7 @@ def test_a_client_that_leaves_stops_the_models_server(served: Served, upstream: 
 
 
 def test_a_thousand_clients_that_leave(served: Served, upstream: Upstream) -> None:
-    upstream.behaviour = dict.fromkeys(("good", "fair", "poor"), sends(0.3))
+    upstream.behaviour = dict.fromkeys(("good", "fair", "poor"), sends(0.3, reply(b"{}")))
     port = int(served.url.split(":")[2].split("/")[0])
     body = json.dumps({"model": "embedllm", "messages": [{"role": "user", "content": "?"}]}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
@@ -252,6 +247,16 @@ def test_a_client_that_sends_slowly_is_told_to_leave(upstream: Upstream) -> None
         slow_body = send(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
         assert slow_body.startswith(b"HTTP/1.1 408")
         assert send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_does_not_read_its_answer_is_left(upstream: Upstream) -> None:
+    upstream.behaviour["good"] = sends(BEGIN_STREAM, *[chunked(event("x" * 100_000))] * 1000)
+    asked = {"model": "good", "messages": [{"role": "user", "content": "?"}], "stream": True}
+    with running(Given(snapshot(upstream.url)), limits=Limits(unread_s=0.5)) as served:
+        with httpx.stream("POST", f"{served.url}/chat/completions", json=asked, timeout=30) as response:
+            next(response.iter_raw())
+            until(lambda: upstream.left == 1, 30)
+        assert served.ask().status_code == 200
 
 
 def test_a_body_that_is_too_large(upstream: Upstream) -> None:
