@@ -90,6 +90,8 @@ class Router:
         count and one is not known."""
         if isinstance(questions, str):
             raise TypeError("rank takes a list of questions; put the one question into a list")
+        if top < 1:
+            raise ValueError(f"top is {top}, but must be 1 or more")
         columns = self._all if models is None and not without else self._find_columns(models, without)
         asked = self._describe(questions, benchmark)
         forecast = self.predictor.forecast(asked)

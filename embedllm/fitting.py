@@ -100,9 +100,11 @@ def _checked(frame: Any) -> Any:
         raise ValueError(
             f"the frame lacks the column {missing[0]!r}; it has {found}, and needs model, prompt and label"
         )
+    if twice := [name for name in (*_NEEDED, "category") if list(frame.columns).count(name) > 1]:
+        raise ValueError(f"the frame has several columns {twice[0]!r}; keep one")
     answers = frame[[*_NEEDED]].assign(category=frame["category"] if "category" in frame.columns else _CATEGORY)
     for name in ("model", "prompt", "category"):
-        wrong = ~answers[name].map(lambda value: isinstance(value, str) and value != "")
+        wrong = ~answers[name].map(lambda value: isinstance(value, str) and value != "").astype(bool)
         _refuse(answers, wrong, name, "text")
     labels: Any = pd.to_numeric(answers["label"], errors="coerce")
     _refuse(answers, ~labels.isin([0, 1]), "label", "0 or 1 (a model that was not asked has no row)")
@@ -111,13 +113,13 @@ def _checked(frame: Any) -> Any:
     _refuse(answers, twice, "label", "the same in every row of this model and prompt")
     if answers.empty:
         raise ValueError("the frame has no rows")
-    return answers
+    return answers.reset_index(drop=True)
 
 
 def _refuse(answers: Any, wrong: Any, name: str, due: str) -> None:
     if wrong.any():
         at = int(wrong.to_numpy().argmax())
-        row = answers.index[at]
+        row = answers.index[at : at + 1].tolist()[0]
         value = answers[name].to_numpy(object)[at]
         raise ValueError(f"row {row!r}: {name} is {value!r}, but must be {due}")
 

@@ -36,7 +36,12 @@ def load(place: str | Path, *, device: str | None = None) -> Router:
     if not isinstance(place, Path) and place.count("/") == 1 and not place.startswith((".", "/", "~")):
         from huggingface_hub import snapshot_download
 
-        return load(Path(snapshot_download(place)), device=device)
+        try:
+            downloaded = snapshot_download(place)
+        except (OSError, ValueError) as error:  # those of huggingface_hub are one or the other
+            told = str(error).partition("\n")[0]
+            raise EmbedderError(f"{folder}: no such folder, and no router of this name on the hub ({told})") from error
+        return load(Path(downloaded), device=device)
     raise EmbedderError(f"{folder}: no such folder; name a home, an exported router or a version of the embedder")
 
 

@@ -70,23 +70,23 @@ class Router:
         in `cost_unit`, and the question's `support`: 1 like many training questions, 0 unlike all. What is not known is
         missing. Raises UnknownModel or UnknownBenchmark, both ValueError's kind, for names that it does not know.
         """
+        texts = _as_list(questions)
         ranked = self._router.rank(
-            _as_list(questions), models=among, without=without, cost_weight=cost_weight, top=top, benchmark=category
+            texts, models=among, without=without, cost_weight=cost_weight, top=top, benchmark=category
         )
         rows = [
             {"question": question, "rank": rank, **{name: getattr(choice, name) for name in _ROUTED}}
-            for question, choices in zip(questions, ranked, strict=True)
+            for question, choices in zip(texts, ranked, strict=True)
             for rank, choice in enumerate(choices, start=1)
         ]
         return _as_frame(rows, ("question", "rank", *_ROUTED))
 
     def forecast(self, questions: Sequence[str], *, category: str | None = None) -> pd.DataFrame:
         """Return the probability that each model's answer is right: a row a question, a column a model."""
-        ranked = self._router.rank(_as_list(questions), top=len(self.models), benchmark=category)
+        texts = _as_list(questions)
+        ranked = self._router.rank(texts, top=len(self.models), benchmark=category)
         rows = [{choice.model: choice.probability for choice in choices} for choices in ranked]
-        return pd.DataFrame(
-            rows, index=pd.Index(questions, name="question"), columns=pd.Index(self.models, name="model")
-        )
+        return pd.DataFrame(rows, index=pd.Index(texts, name="question"), columns=pd.Index(self.models, name="model"))
 
     def frame(self, frame: pd.DataFrame, question: str = "prompt", **options: object) -> pd.DataFrame:
         """Return `frame` with the best model for the text in its column `question`, as the columns `model`,
@@ -97,7 +97,8 @@ class Router:
             raise ValueError(f"the frame has a column {taken[0]!r} already; rename it")
         texts = frame[question].tolist()
         if bad := [at for at, text in enumerate(texts) if not isinstance(text, str)]:
-            raise ValueError(f"row {frame.index[bad[0]]!r}: {question} is {texts[bad[0]]!r}, but must be text")
+            row = frame.index[bad[0] : bad[0] + 1].tolist()[0]
+            raise ValueError(f"row {row!r}: {question} is {texts[bad[0]]!r}, but must be text")
         routed = self.route(texts, **{**options, "top": 1})  # type: ignore[arg-type]
         return frame.assign(**{name: routed[name].to_numpy() for name in _ROUTED})
 
@@ -141,7 +142,9 @@ class Router:
 def _as_list(questions: Sequence[str]) -> list[str]:
     if isinstance(questions, str):
         raise TypeError("give a list of questions; put the one question into a list")
-    return list(questions)
+    if bad := [at for at, text in enumerate(questions) if not isinstance(text, str)]:
+        raise TypeError(f"question {bad[0]} is {list(questions)[bad[0]]!r}, but must be text")
+    return [text.encode(errors="replace").decode() for text in questions]  # it may hold half a character
 
 
 def _as_frame(rows: list[dict[str, object]], columns: Sequence[str]) -> pd.DataFrame:

@@ -70,4 +70,4 @@ class Snapshot:
                     yield f"the policy {policy.name} names {name}, which has no server"
             by_cost = policy.cost_weight or policy.choose == "cheapest" or policy.budget_usd_a_day
             if by_cost and not self.in_dollars and self.policies.file is not None:
-                yield f"the policy {policy.name} weighs costs, but models.yaml has no prices: it counts {self.cost_unit}"
+                yield f"the policy {policy.name} weighs {self.cost_unit}, as models.yaml has no prices"

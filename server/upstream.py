@@ -94,13 +94,13 @@ async def ask(
     return reply
 
 
-def _headers(upstream: Upstream, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def _headers(upstream: Upstream, headers: Mapping[str, str]) -> dict[bytes, bytes]:
     """Return what a server is told of the client: nothing that would tell who it is, and our own key."""
     sent = {name: value for name, value in headers.items() if name in _FORWARDED}
     sent |= {"accept-encoding": "identity", "content-type": sent.get("content-type", "application/json")}
     if key := _key(upstream):
         sent["authorization"] = f"Bearer {key}"
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in sent.items()]
+    return {name.encode(): value.encode("latin-1") for name, value in sent.items()}
 
 
 def _key(upstream: Upstream) -> str | None:

@@ -72,6 +72,11 @@ def test_it_routes(router: embedllm.Router) -> None:
         router.route([SUM], among=["addr"])
     with pytest.raises(TypeError, match="put the one question into a list"):
         router.route(SUM)
+    with pytest.raises(TypeError, match="question 1 is None, but must be text"):
+        router.route([SUM, None])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="top is 0, but must be 1 or more"):
+        router.route([SUM], top=0)
+    assert router.route([f"{SUM} \ud800"], top=1)["question"].tolist() == [f"{SUM} ?"]
 
 
 def test_it_forecasts(router: embedllm.Router) -> None:
@@ -127,7 +132,42 @@ def test_a_row_that_is_wrong_is_named(answers: pd.DataFrame, change: dict[str, A
     assert str(told.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame.astype({"model": "category", "prompt": "category", "label": "category"}),
+        lambda frame: frame.convert_dtypes(dtype_backend="pyarrow"),
+        lambda frame: frame.assign(label=frame["label"].astype("boolean")),
+        lambda frame: frame.assign(label=frame["label"].astype(float)),
+        lambda frame: frame.set_axis([0] * len(frame)),
+        lambda frame: frame.set_index("prompt", drop=False),
+    ],
+    ids=["categories", "pyarrow", "boolean", "float", "an index twice", "an index of the same name"],
+)
+def test_however_a_frame_holds_the_same_answers(
+    answers: pd.DataFrame, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedllm.fitting.LazyEncoder", Topics)
+    few = answers[:50]
+    same = embedllm.fit(change(few), encoder="topics")
+    assert same.version == embedllm.fit(few, encoder="topics").version
+
+
+@pytest.mark.parametrize("rows", [slice(0, 1), slice(0, 3), slice(0, 500, 5)], ids=["1 row", "1 question", "1 model"])
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_frame_that_teaches_nothing_still_gives_a_router(
+    answers: pd.DataFrame, rows: slice, label: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedllm.fitting.LazyEncoder", Topics)
+    routed = embedllm.fit(answers[rows].assign(label=label), encoder="topics").route([SUM], top=1)
+    assert 0 <= routed["probability"].iloc[0] <= 1
+
+
 def test_frames_that_cannot_be_used(answers: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="the frame has several columns 'label'; keep one"):
+        embedllm.fit(pd.concat([answers, answers[["label"]]], axis=1))
+    with pytest.raises(ValueError, match="row 7: label is 2, but must be 0 or 1"):
+        embedllm.fit(answers.assign(label=2).set_axis(range(7, 7 + len(answers))).loc[[7, 9]])
     with pytest.raises(ValueError, match="lacks the column 'label'; it has model, prompt, category, and needs model"):
         embedllm.fit(answers.drop(columns="label"))
     contradicting = pd.concat([answers, answers[:1].assign(label=1 - answers["label"][:1])], ignore_index=True)
@@ -165,6 +205,27 @@ def test_a_saved_router_that_is_damaged_is_refused(router: embedllm.Router, tmp_
         embedllm.load(folder)
     with pytest.raises(EmbedderError, match="no such folder; name a home, an exported router or a version"):
         embedllm.load(tmp_path / "nothing")
+
+
+def test_a_router_that_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> str:
+        raise FileNotFoundError(f"404 {name}\nmore")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(EmbedderError, match=r"a/b: no such folder, and no router of this name on the hub \(404 a/b\)"):
+        embedllm.load("a/b")
+
+
+def test_a_router_is_saved_whole_or_not_at_all(
+    router: embedllm.Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("embedder.bundle._card", fail)
+    with pytest.raises(KeyboardInterrupt):
+        router.save(tmp_path / "router")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_importing_it_imports_nothing_else() -> None:

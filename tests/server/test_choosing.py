@@ -135,13 +135,13 @@ def test_a_default_model_answers_though_the_embedder_does_not_know_it(policy: di
 
 def test_a_default_model_answers_where_no_other_can() -> None:
     fields = {"fair": {"capabilities": ["vision"]}}
-    decision = decide(Policy(name="p", among=["good"], default_model="fair"), needs=["vision"], fields=fields)
+    decision = decide(Policy(name="p", among=("good",), default_model="fair"), needs=["vision"], fields=fields)
     assert (order(decision), decision.reason) == (["fair"], "the default model")
     with pytest.raises(NoModelLeft):
-        decide(Policy(name="p", among=["good"], default_model="poor"), needs=["vision"], fields=fields)
+        decide(Policy(name="p", among=("good",), default_model="poor"), needs=["vision"], fields=fields)
     with pytest.raises(NoModelLeft):
         decide(
-            Policy(name="p", among=["good"], default_model="fair"),
+            Policy(name="p", among=("good",), default_model="fair"),
             needs=["vision"],
             fields=fields,
             down={"fair": "its server is not asked"},

@@ -38,7 +38,7 @@ NO = b'{"error": {"message": "no"}}'
         says("200 OK", ANSWER, content_type="Application/JSON; charset=utf-8"),
         says("200 OK", ANSWER, x_request_id="日本"),
         sends(b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n" + ANSWER),
-        sends(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + reply(ANSWER)),
+        sends(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + reply(ANSWER, connection="close")),
     ],
     ids=["gzip", "capitals", "header", "HTTP/1.0", "103"],
 )
@@ -185,7 +185,7 @@ def test_one_request_at_a_time_finds_out_whether_a_server_is_back(served: Served
         served.ask(timeout=1)
     assert is_tried(), "a client that leaves tells nothing of the server"
 
-    upstream.behaviour["good"] = sends(2.0, reply(b"{}"))
+    upstream.behaviour["good"] = sends(2.0, reply(b"{}", connection="close"))
     with ThreadPoolExecutor() as pool:
         models = {answer.headers["x-embedllm-model"] for answer in pool.map(served.ask, ["?", "?"])}
     assert models == {"good", "fair"}
