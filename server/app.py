@@ -171,10 +171,11 @@ def _add_operations(app: FastAPI, gateway: Gateway) -> None:
         return {"status": "ok"}
 
     @app.api_route("/readyz", methods=["GET", "HEAD"])
-    async def readyz() -> dict[str, Any]:
-        """It can answer. `refused` says why a change is not in force."""
-        snapshot = gateway.live.snapshot
-        return {"status": "ok", "embedder": snapshot.version, "refused": gateway.live.problem}
+    async def readyz(request: Request) -> dict[str, Any]:
+        """It can answer. `refused` says why a change is not in force; who has no key is not told of files."""
+        problem = gateway.live.problem
+        refused = problem if request.state.client or problem is None else "the log says why"
+        return {"status": "ok", "embedder": gateway.live.snapshot.version, "refused": refused}
 
     @app.get("/metrics")
     async def metrics() -> PlainTextResponse:
