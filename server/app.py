@@ -171,11 +171,13 @@ def _add_operations(app: FastAPI, gateway: Gateway) -> None:
         return {"status": "ok"}
 
     @app.api_route("/readyz", methods=["GET", "HEAD"])
-    async def readyz() -> dict[str, Any]:
-        """It can answer. `refused` says why a change is not in force."""
-        snapshot = gateway.live.snapshot
-        told = {"embedder": snapshot.version, "models": len(snapshot.served), "warnings": snapshot.warnings}
-        return {"status": "ok", **told, "refused": gateway.live.problem}
+    async def readyz(request: Request) -> dict[str, Any]:
+        """It can answer. `refused` says why a change is not in force; who has no key is not told of files."""
+        snapshot, problem = gateway.live.snapshot, gateway.live.problem
+        told = {"status": "ok", "embedder": snapshot.version, "models": len(snapshot.served)}
+        if not request.state.client:
+            return {**told, "refused": problem and "the log says why"}
+        return {**told, "warnings": snapshot.warnings, "refused": problem}
 
     @app.get("/metrics")
     async def metrics() -> PlainTextResponse:

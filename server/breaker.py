@@ -50,7 +50,12 @@ class Breaker:
         """Note that a request ended without telling anything of the server: its client left."""
         self._probing = False
 
+    def answer(self) -> None:
+        """Note that an answer has begun: the server is back. Whether it also ends, `succeed` or `fail` tells."""
+        self._probing, self.open_until = False, 0.0
+
     def succeed(self) -> None:
+        """Note a whole answer."""
         self._failures, self._pause, self._probing, self.open_until = 0, _PAUSE_S, False, 0.0
 
     def fail(self, retry_after_s: float | None = None) -> None:

@@ -228,6 +228,7 @@ class Gateway:
             async for piece in rest:
                 yield piece
             outcome = "answered"
+            self.breakers.of(relayed.model).succeed()
         except Failure as failure:
             outcome = "broke off"
             self.breakers.of(relayed.model).fail()

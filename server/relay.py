@@ -98,7 +98,10 @@ async def relay(
         except BaseException:  # the client has left
             breaker.abandon()
             raise
-        breaker.succeed()
+        if reply.rest is None:
+            breaker.succeed()
+        else:
+            breaker.answer()
         tries.append(Try(entry.name, time.monotonic() - started))
         return Relayed(entry.name, reply, tuple(tries))
     raise AllFailed(tries, failures, breakers.soonest_s([entry.name for entry in models]))

@@ -10,7 +10,7 @@ import pytest
 from harness.registry import Policy
 from server.guard import hash_key
 
-from .fakes import Given, Served, Upstream, running, says, snapshot
+from .fakes import Given, Served, Upstream, running, says, snapshot, until
 
 BODY = json.dumps({"model": "embedllm", "messages": [{"role": "user", "content": "What is 2 plus 2?"}]}).encode()
 HEAD = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(BODY)}\r\n".encode()
@@ -127,6 +127,17 @@ def test_names_that_nobody_knows_leave_no_trace_in_metrics(served: Served) -> No
     told = httpx.get(served.url.replace("/v1", "/metrics")).text
     assert 'embedllm_requests_total{model="",outcome="UnknownName",policy="named"} 4.0' in told
     assert "such" not in told
+
+
+def test_who_has_no_key_is_not_told_of_files(upstream: Upstream) -> None:
+    given = Given(snapshot(upstream.url))
+    with running(given, keys={hash_key("k" * 16): "ann"}) as served:
+        given.error, given.number = ValueError("/home/ann/policies.yaml, line 3"), 1
+        until(lambda: served.live.problem is not None)
+        url = served.url.replace("/v1", "/readyz")
+        assert httpx.get(url).json()["refused"] == "the log says why"
+        told = httpx.get(url, headers={"authorization": f"Bearer {'k' * 16}"}).json()["refused"]
+        assert told == "/home/ann/policies.yaml, line 3"
 
 
 def test_two_clients_do_not_share_a_conversation(upstream: Upstream) -> None:

@@ -190,3 +190,9 @@ def test_one_request_at_a_time_finds_out_whether_a_server_is_back(served: Served
         models = {answer.headers["x-embedllm-model"] for answer in pool.map(served.ask, ["?", "?"])}
     assert models == {"good", "fair"}
     assert f"{state}0.0" in httpx.get(served.url.replace("/v1", "/metrics")).text
+
+
+def test_a_server_that_sends_elsewhere_is_not_followed(served: Served, upstream: Upstream) -> None:
+    upstream.behaviour["good"] = says("307 Temporary Redirect", location=f"{upstream.url}/elsewhere")
+    assert served.ask().headers["x-embedllm-model"] == "fair"
+    assert [asked.path for asked in upstream.asked] == ["/v1/chat/completions"] * 2

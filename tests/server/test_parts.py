@@ -49,6 +49,21 @@ def test_a_breaker_opens_probes_once_and_waits_longer_each_time() -> None:
     assert breaker.state == "closed"
 
 
+def test_answers_that_begin_and_do_not_end_open_a_breaker() -> None:
+    clock = Clock()
+    breaker = Breaker(clock)
+    for state in ("closed", "closed", "open"):
+        breaker.answer()
+        breaker.fail()
+        assert breaker.state == state
+    clock.now += 10
+    breaker.begin()
+    breaker.answer()
+    assert (breaker.state, breaker.why_not()) == ("closed", None)
+    breaker.fail()
+    assert (breaker.state, breaker.waits_s) == ("open", 20)
+
+
 def test_a_success_between_failures_keeps_a_breaker_closed() -> None:
     breaker = Breaker(Clock())
     for _ in range(5):

@@ -9,7 +9,20 @@ import httpx
 import openai
 import pytest
 
-from .fakes import STREAM, Given, Served, Upstream, completion, entries, running, says, snapshot
+from .fakes import (
+    BEGIN_STREAM,
+    STREAM,
+    Given,
+    Served,
+    Upstream,
+    chunked,
+    completion,
+    entries,
+    running,
+    says,
+    sends,
+    snapshot,
+)
 
 MESSAGES: list[Any] = [{"role": "user", "content": "What is 2 plus 2?"}]
 TOOLS: list[Any] = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}]
@@ -178,3 +191,46 @@ def test_decisions_alone(served: Served, upstream: Upstream) -> None:
     assert [choice["model"] for choice in cheap["questions"][0]["models"]] == ["fair", "good", "poor"]
     refused = httpx.post(f"{served.url}/route", json={"question": " "})
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "questions")
+
+
+CALL = {"index": 0, "id": "call-1", "type": "function", "function": {"name": "add", "arguments": '{"a":'}}
+CHUNKS: list[dict[str, Any]] = [
+    {"choices": [{"index": 0, "delta": {"role": "assistant", "tool_calls": [CALL]}, "logprobs": None}]},
+    {"choices": [{"index": 1, "delta": {"content": "é ☃"}, "logprobs": {"content": [], "refusal": None}}]},
+    {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": " 2}"}}]}}]},
+    {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
+    {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}, "of tomorrow": [1e-7]},
+]
+
+
+def test_openais_async_client_streams_tools_and_usage_the_same(upstream: Upstream) -> None:
+    told = {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": "good"}
+    events = [b"data: " + json.dumps({**told, **chunk}).encode() + b"\n\n" for chunk in CHUNKS]
+    upstream.behaviour["good"] = sends(BEGIN_STREAM, *map(chunked, [*events, b"data: [DONE]\n\n"]), b"0\r\n\r\n")
+
+    async def read(url: str, model: str) -> list[Any]:
+        asked: dict[str, Any] = {"n": 2, "logprobs": True, "tools": TOOLS, "stream_options": {"include_usage": True}}
+        async with openai.AsyncOpenAI(base_url=url, api_key="any", max_retries=0) as client:
+            stream = await client.chat.completions.create(model=model, messages=MESSAGES, stream=True, **asked)
+            return [chunk async for chunk in stream]
+
+    with running(Given(snapshot(upstream.url, good=ABLE))) as served:
+        ours = asyncio.run(read(served.url, "embedllm"))
+    assert ours == asyncio.run(read(upstream.url, "good"))
+    assert (len(ours), ours[-1].usage.total_tokens) == (5, 13)
+    through, direct = upstream.asked
+    assert through.content == direct.content
+
+
+def test_openais_client_reads_headers_and_errors(client: openai.OpenAI, upstream: Upstream) -> None:
+    raw = client.chat.completions.with_raw_response.create(
+        model="embedllm", messages=MESSAGES, extra_headers={"openai-beta": "b"}, extra_query={"api-version": "1"}
+    )
+    assert raw.headers["x-embedllm-model"] == "good"
+    assert raw.parse().choices[0].message.content == "I am good."
+    assert (upstream.asked[0].path, upstream.asked[0].headers["openai-beta"]) == ("/v1/chat/completions", "b")
+    with pytest.raises(openai.NotFoundError, match="there is no model 'gpt'") as told:
+        client.chat.completions.create(model="gpt", messages=MESSAGES)
+    assert (told.value.code, told.value.param, told.value.type) == ("model_not_found", "model", "not_found_error")
+    with pytest.raises(openai.NotFoundError):
+        client.embeddings.create(model="embedllm", input="x")
