@@ -29,7 +29,7 @@ from warehouse.database.read import query
 from warehouse.imports.ingest import import_results
 from warehouse.lake import Lake
 
-CLOCKS = {"created_at", "seconds"}
+CLOCKS = {"created_at", "seconds", "tokens_per_second"}
 
 
 def tables(database: Path) -> dict[str, list[str]]:
