@@ -197,6 +197,7 @@ def litellm_config(folder: Path, upstream: str) -> Path:
     config = {
         "model_list": [{"model_name": "embedllm", "litellm_params": deployment}],
         "litellm_settings": {"num_retries": 0, "telemetry": False},
+        "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
     }
     (folder / "litellm.yaml").write_text(yaml.safe_dump(config))
     return folder / "litellm.yaml"
