@@ -65,5 +65,7 @@ def _of_home(folder: Path, device: str | None) -> Router:
 
     asked = os.environ.get("EMBEDLLM_ENCODER") or "static"
     home = Home(folder.resolve(), encoder=asked, device=device)
-    files = encoder_in_use(home).static_files if teacher_of(asked) else None
-    return Router(open_bundle(home), files)
+    bundle = open_bundle(
+        home
+    )  # says so where there is none, before an encoder is distilled into a folder that is no home
+    return Router(bundle, encoder_in_use(home).static_files if teacher_of(asked) else None)

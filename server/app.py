@@ -57,7 +57,7 @@ def _relaying(gateway: Gateway, endpoint: Endpoint) -> Callable[[Request], Await
     async def answer(request: Request) -> Response:
         body = read_body(await request.body())
         work = asyncio.create_task(gateway.answer(endpoint, body, request.headers, request.state.client))
-        left = asyncio.create_task(_leaves(request))
+        left = asyncio.create_task(_disconnected(request.receive))
         try:
             await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -71,12 +71,6 @@ def _relaying(gateway: Gateway, endpoint: Endpoint) -> Callable[[Request], Await
                     await (await work).aclose()  # it was faster
 
     return answer
-
-
-async def _leaves(request: Request) -> None:
-    """Return once the client has gone."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 class _Relaying(Response):
@@ -124,6 +118,7 @@ class _Relaying(Response):
 
 
 async def _disconnected(receive: Receive) -> None:
+    """Return once the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -17,7 +17,6 @@ from .snapshot import Snapshot
 
 __all__ = ["Decision", "NoModelLeft", "choose"]
 
-
 _REASONS = 6  # in a message
 _RECORDED = 10  # of the ranking, in what is kept of a decision
 
@@ -99,7 +98,8 @@ def choose(
     with `spent` the day's budget is used up. Without `need_server` all models of the embedder are ranked, whether or
     not the registry says where they are. Raises NoModelLeft.
     """
-    left_out = _find_unfit(snapshot, policy, asked, need_server) | dict(down or {})
+    unfit, down = _find_unfit(snapshot, policy, asked, need_server), down or {}
+    left_out = {model: reason for model, reason in down.items() if model in snapshot.models} | unfit
     known = {name: column for column, name in enumerate(snapshot.router.predictor.models)}
     able = [name for name in (snapshot.models if need_server else known) if name not in left_out]
     if able == [policy.model] and policy.model not in known:
@@ -107,11 +107,11 @@ def choose(
         return Decision(policy.name, snapshot.version, (unknown,), "the policy's model", left_out)
     left_out |= {name: "the embedder does not know it: evaluate it" for name in able if name not in known}
     able = [name for name in able if name in known]
-    default = _find_default(snapshot, policy, asked, down or {}, need_server)
+    default = _find_default(snapshot, policy, asked, down, need_server)
     if not able and default is not None:
         return Decision(policy.name, snapshot.version, (default,), "the default model", left_out)
     if not able:
-        raise NoModelLeft(left_out, for_now=bool(down and set(down) & set(left_out)))
+        raise NoModelLeft(left_out, for_now=bool(down.keys() & left_out.keys() - unfit.keys()))
     ranked = _rank(snapshot, policy, asked.texts, able)
     cheapest = policy.choose == "cheapest" or spent
     if cheapest or policy.cost_weight or policy.budget_usd_a_day:

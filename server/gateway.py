@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +31,8 @@ NAME = "embedllm"
 _DECISIONS, _CONVERSATIONS = 10_000, 100_000  # that are remembered
 _CACHED_S = 3600.0  # for which servers keep what they have read of a conversation, at most
 _NAMED = Policy(name="named")  # how a model is asked that the client names
+_MOST_TOKENS = 10**9  # that a server is believed to have read or written for one request
+_TOKENS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))  # chat's names, responses' names
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,7 @@ class _Request:
     decision: Decision | None = None
     policy: Policy | None = None
     conversation: str | None = None
+    down: Mapping[str, str] = field(default_factory=dict)  # models that are left alone, and why
 
 
 class Gateway:
@@ -85,7 +88,7 @@ class Gateway:
         self.live = live
         self.breakers = Breakers()
         self.ledger = Ledger(state_folder / "spent.json" if state_folder else None)
-        self.decisions = Recent(_DECISIONS)  # JSON
+        self.decisions = Recent(_DECISIONS)  # JSON, a tenth of what the objects take
         self._conversations = Recent(_CONVERSATIONS, _CACHED_S)
         self._client = client
         self.metrics = Metrics(self._gauges)
@@ -113,16 +116,7 @@ class Gateway:
             self._note(request, None, "client left")
             raise
         except AllFailed as error:
-            error.headers = self._decided(request)
-            error.alone = (
-                {}
-                if request.decision is None
-                else {
-                    model: reason
-                    for model, reason in request.decision.left_out.items()
-                    if model in self.breakers.down()
-                }
-            )
+            error.headers, error.alone = self._decided(request), _left_alone(request)
             self._note(request, None, "failed", error.tries)
             raise
         except (BadRequest, UnknownName, NoModelLeft, PolicySpent) as error:
@@ -153,17 +147,16 @@ class Gateway:
         """Return what a client can name as a model: policies first, then the models that have a server."""
         snapshot = self.live.snapshot
         policies = [NAME, *(f"{NAME}/{name}" for name in snapshot.policies.by_name)]
-        return [*policies, *(name for name, entry in snapshot.models.items() if entry.served_at)]
+        return [*policies, *(name for name in snapshot.models if name in snapshot.served)]
 
     async def _choose(self, request: _Request, body: Body) -> tuple[Policy, list[ModelEntry]]:
         """Return the policy of a request, and the models to ask in their order."""
         snapshot = self.live.snapshot
         policy = self._policy(body.model)
         if policy is None:
-            entry = snapshot.models.get(body.model)
-            if entry is None or entry.served_at is None:
+            if body.model not in snapshot.served:
                 raise UnknownName(self._unknown(body.model))
-            return _NAMED, [entry]
+            return _NAMED, [snapshot.models[body.model]]
         request.policy = policy
         asked = body.asked(request.endpoint, turns_before=policy.turns_before)
         spent = policy.budget_usd_a_day is not None and self.ledger.spent(policy.name) >= policy.budget_usd_a_day
@@ -174,6 +167,7 @@ class Gateway:
         down = {} if policy.model is not None else self.breakers.down()
         if policy.choose == "shadow":  # its default model answers whatever happens
             down.pop(policy.default_model or "", None)
+        request.down = down
         decision = await asyncio.to_thread(
             choose,
             snapshot,
@@ -267,7 +261,7 @@ class Gateway:
         }
         if request.decision is not None:
             record = {**request.decision.record(), **noted}
-            self.decisions.put(request.decision.id, json.dumps(record).encode())  # a tenth of the memory
+            self.decisions.put(request.decision.id, json.dumps(record).encode())
             noted |= {
                 "decision": request.decision.id,
                 "chosen": request.decision.chosen.model,
@@ -285,6 +279,12 @@ class Gateway:
         }
 
 
+def _left_alone(request: _Request) -> dict[str, str]:
+    """Return the models that were not asked because they had failed before, and for how long that is so."""
+    left_out = request.decision.left_out if request.decision else {}
+    return {model: reason for model, reason in request.down.items() if left_out.get(model) == reason}
+
+
 def _measured_cost(entry: ModelEntry | None, usage: Mapping[str, Any] | None) -> float | None:
     """Return US$, None where the price or the tokens are not known."""
     if entry is None or entry.price is None or not isinstance(usage, Mapping):
@@ -293,7 +293,3 @@ def _measured_cost(entry: ModelEntry | None, usage: Mapping[str, Any] | None) ->
     if not all(isinstance(count, int) and 0 <= count < _MOST_TOKENS for count in tokens):
         return None
     return (tokens[0] * entry.price.input + tokens[1] * entry.price.output) / 1e6
-
-
-_MOST_TOKENS = 10**9  # that a server is believed to have read or written for one request
-_TOKENS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))

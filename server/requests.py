@@ -104,10 +104,8 @@ def _read_object(text: str) -> tuple[dict[str, Any], tuple[int, int] | None]:
     else:
         while True:
             key, at = scanstring(text, _skip(text, at, '"', space_behind=False), True)
-            if key.lower() == "model" and (key != "model" or model_at):
-                raise ValueError(
-                    f'character {at}: a model is named once, as "model"'
-                )  # servers differ in which they take
+            if key.lower() == "model" and (key != "model" or model_at):  # servers differ in which one they take
+                raise ValueError(f'character {at}: a model is named once, as "model"')
             start = _skip(text, at, ":")
             content[key], end = _DECODER.raw_decode(text, start)
             model_at = (start, end) if key == "model" else model_at

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Column, Table
 
-from pipelines.console import Console, out, say
+from pipelines.console import Console, say, show
 from pipelines.errors import CommandError
 
 from .home import open_results
@@ -75,12 +75,7 @@ def route(
     questions = read_file(file, column) if file else read_one(question or "")
     if not math.isfinite(cost_weight):
         raise typer.BadParameter(f"--cost-weight is {cost_weight}, but must be a number")
-    home = open_results()
-    from assets.embedding.serving import open_router, serving_version
-    from embedder.router import as_records
-
-    serving_version(home)  # where there is none, it says so before the router's long imports
-    router = open_router(home)
+    router = _open_router()
     ranked = _rank(
         router,
         questions,
@@ -93,12 +88,20 @@ def route(
     if output == "csv":
         _write_csv(questions, ranked)
     elif output == "json":
-        typer.echo(json.dumps(as_records(questions, ranked, router), indent=1, ensure_ascii=False))
+        _write_json(questions, ranked, router)
     else:
         unit = router.cost_unit
-        out.print(_tabulate_questions(questions, ranked, unit) if file else _tabulate_models(ranked[0], unit))
+        show(_tabulate_questions(questions, ranked, unit) if file else _tabulate_models(ranked[0], unit))
         say(SCORE.format(cost=f", less {cost_weight:g} times its cost" if cost_weight else ""))
     _warn_of_strange(ranked, router.least_support, benchmark)
+
+
+def _open_router() -> Router:
+    home = open_results()
+    from assets.embedding.serving import open_router, serving_version
+
+    serving_version(home)  # where there is none, it says so before the router's long imports
+    return open_router(home)
 
 
 def _rank(router: Router, questions: list[str], **options: Any) -> list[list[Choice]]:
@@ -135,6 +138,12 @@ def _write_csv(questions: list[str], ranked: list[list[Choice]]) -> None:
         for rank, choice in enumerate(choices, start=1):
             told = {"question": question, "rank": rank, **choice._asdict()}
             writer.writerow([told[name] for name in _COLUMNS])
+
+
+def _write_json(questions: list[str], ranked: list[list[Choice]], router: Router) -> None:
+    from embedder.router import as_records
+
+    typer.echo(json.dumps(as_records(questions, ranked, router), indent=1, ensure_ascii=False))
 
 
 def _tabulate_models(choices: list[Choice], unit: str) -> Table:

@@ -203,6 +203,10 @@ def test_a_saved_router_that_is_damaged_is_refused(router: embedllm.Router, tmp_
     (folder / "router.json").write_text("{")
     with pytest.raises(StoreError, match="damaged"):
         embedllm.load(folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EmbedderError, match="There is no embedder yet in"):
+        embedllm.load(tmp_path / "empty")
+    assert list((tmp_path / "empty").iterdir()) == []  # no encoder was made there either
     with pytest.raises(EmbedderError, match="no such folder; name a home, an exported router or a version"):
         embedllm.load(tmp_path / "nothing")
 

@@ -632,6 +632,17 @@ def test_route_writes_for_programs(route: Invoke, tmp_path: Path) -> None:
         assert set(best) == {"model", "probability", "score", "low", "high", "cost"}
 
 
+def test_route_cuts_no_name_on_a_narrow_terminal(
+    route: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(out, "width", 40)
+    (tmp_path / "q.txt").write_text(f"{SUM}\n{TREE}\n")
+    for arguments in ((SUM,), ("--file", tmp_path / "q.txt")):
+        printed = route(*arguments).stdout
+        assert "gardener" in printed
+        assert "…" not in printed
+
+
 def test_route_reads_questions_of_tables(route: Invoke, tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [1, 2], "ask": [SUM, TREE]}), tmp_path / "q.parquet")
     (tmp_path / "q.jsonl").write_text(f'"{SUM}"\n\n{{"question": "{TREE}"}}\n')
