@@ -106,6 +106,9 @@ def test_no_model_is_left() -> None:
     with pytest.raises(NoModelLeft) as told:
         decide(Policy(name="p"), down=down)
     assert told.value.for_now
+    with pytest.raises(NoModelLeft) as told:
+        decide(Policy(name="p"), needs=["vision"], down=down)
+    assert not told.value.for_now  # up again, they could not take it either
 
 
 def test_a_conversation_keeps_its_model_unless_another_gains_more_than_that_is_worth() -> None:
