@@ -41,17 +41,14 @@ def read_results(
     """Return what the scratch database now holds, and the files that were read. `folder`: for copies."""
     first, *others = places.places
     offered = _readers_of(file_format, all_readers() if readers is None else readers, places.name)
-    is_layout = file_format == LAYOUT or (
-        file_format is None
-        and readers is None
-        and format_described(choices) is None
-        and any(map(holds_layout, places.places))
-    )
+    described = format_described(choices)
+    is_open = file_format is None and described is None  # nothing says which format it is
+    is_layout = file_format == LAYOUT or (is_open and readers is None and any(map(holds_layout, places.places)))
     if is_layout and others:
         raise ImportRefused(places.name, ["it has tables with a row an answer among other sources; import each alone"])
     files = [] if is_layout and (first.path.is_file() or file_format) else find_files(places, folder, notes)
     claimed, unknown = claim_files(files, offered, choices)
-    if is_layout or (_may_be_layout(file_format, choices) and not claimed and not others and has_tables(first)):
+    if is_layout or (is_open and not claimed and not others and has_tables(first)):
         tables = find_source(first)
         paths = [file.path for file in tables.files]
         _refuse_mixture(places.name, paths, claimed)
@@ -62,7 +59,6 @@ def read_results(
     claimed = claimed or _as_told(file_format, choices, offered, unknown)
     if not claimed:
         raise ImportRefused(places.name, [_why_nothing_is_read(files, unknown, offered)])
-    described = format_described(choices)
     if described is not None and all(reader.format != described for reader in claimed):
         options = "--question and --model-columns" if described == "wide" else "--map"
         notes.remark(f"no file has the columns that {options} name.")
@@ -79,10 +75,6 @@ def _readers_of(file_format: str | None, readers: Sequence[Reader], source: str)
         formats = ", ".join([LAYOUT, *dict.fromkeys(reader.format for reader in readers)])
         raise ImportRefused(source, [f"there is no format {file_format}; choose one of {formats}"])
     return found
-
-
-def _may_be_layout(file_format: str | None, choices: Choices) -> bool:
-    return file_format is None and format_described(choices) is None
 
 
 def _refuse_mixture(source: str, tables: Sequence[Path], claimed: Mapping[Reader, Sequence[LogFile]]) -> None:
